@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Functions that have caused too many bugs elsewhere; using one is a compile error (after git's banned.h).
+ * System headers are included before the poison takes effect. */
+#pragma once
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#pragma GCC poison strcpy strcat strncat sprintf vsprintf strtok atoi atol atoll popen mktemp tmpnam gets

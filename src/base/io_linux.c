@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "base/sys.h"
+
+ssize_t cs_read_full(int fd, void *buf, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = read(fd, (char *)buf + done, len - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+int cs_write_full(int fd, const void *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, buf, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf = (const char *)buf + n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int cs_read_fd(int fd, struct cs_str *s)
+{
+	size_t chunk = 4096;
+
+	for (;;) {
+		size_t room = s->max - s->len;
+		if (room == 0) {
+			char extra;
+			ssize_t n = cs_read_full(fd, &extra, 1);
+			return n == 0 ? 0 : n < 0 ? (int)n : -EFBIG;
+		}
+		size_t want = CS_MIN(room, chunk);
+		char *p = cs_str_reserve(s, want);
+		if (!p)
+			return -ENOMEM;
+		ssize_t n = read(fd, p, want);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		s->len += (size_t)n;
+		s->buf[s->len] = 0;
+		if (n == 0)
+			return 0;
+		if (chunk < (1u << 20))
+			chunk *= 2;
+	}
+}
+
+int cs_read_file_at(int dirfd, const char *path, struct cs_str *s)
+{
+	cs_autofd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	return cs_read_fd(fd, s);
+}
+
+int cs_write_file_at(int dirfd, const char *path, const void *data, size_t len)
+{
+	cs_autofd int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	ssize_t n;
+	do
+		n = write(fd, data, len);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+}
+
+int cs_replace_file_at(int dirfd, const char *path, const void *data, size_t len, unsigned mode, bool sync)
+{
+	cs_autofree char *tmp = cs_xasprintf("%s.tmp-%d-%llx", path, (int)getpid(), (unsigned long long)(uintptr_t)&data);
+	cs_autofd int fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = cs_write_full(fd, data, len);
+	if (r == 0 && sync && fsync(fd) < 0)
+		r = -errno;
+	if (r == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)unlinkat(dirfd, tmp, 0);
+		return r;
+	}
+	if (sync) {
+		const char *slash = strrchr(path, '/');
+		cs_autofree char *dir = slash ? cs_xstrndup(path, (size_t)(slash - path) + (slash == path)) : cs_xstrdup(".");
+		cs_autofd int dfd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dfd < 0 || fsync(dfd) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int cs_mkdir_p(int dirfd, const char *path, unsigned mode)
+{
+	cs_autofree char *p = cs_xstrdup(path);
+
+	for (char *s = p + (*p == '/');; s++) {
+		if (*s && *s != '/')
+			continue;
+		char c = *s;
+		*s = 0;
+		if (*p && mkdirat(dirfd, p, mode) < 0 && errno != EEXIST)
+			return -errno;
+		*s = c;
+		if (!c)
+			break;
+	}
+	struct stat st;
+	if (fstatat(dirfd, path, &st, 0) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static int remove_children(int fd, dev_t dev, int depth);
+
+static int remove_one(int dirfd, const char *name, dev_t dev, int depth)
+{
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM && errno != EBUSY)
+		return -errno;
+	cs_autofd int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (dev && st.st_dev != dev)
+		return -EXDEV;
+	if (depth > 4096)
+		return -ELOOP;
+	int r = remove_children(TAKE_FD(fd), st.st_dev, depth + 1);
+	if (r < 0)
+		return r;
+	return unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+/* Takes fd. */
+static int remove_children(int fd, dev_t dev, int depth)
+{
+	DIR *d = fdopendir(fd);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d) {
+		r = -errno;
+		cs_close(fd);
+		return r;
+	}
+	while ((errno = 0, e = readdir(d))) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		int one = remove_one(dirfd(d), e->d_name, dev, depth);
+		if (one < 0 && r == 0)
+			r = one;
+	}
+	if (errno && r == 0)
+		r = -errno;
+	(void)closedir(d);
+	return r;
+}
+
+int cs_remove_tree_at(int dirfd, const char *path) { return remove_one(dirfd, path, 0, 0); }
+
+ssize_t cs_send_fds(int sock, const void *buf, size_t len, const int *fds, size_t n_fds, int flags)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(CS_MAX_FDS * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (n_fds > CS_MAX_FDS)
+		return -EINVAL;
+	if (n_fds) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &msg, flags | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t cs_recv_fds(int sock, void *buf, size_t len, int *fds, size_t *n_fds, int flags)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(CS_MAX_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = buf, .iov_len = len};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+	size_t cap = n_fds ? *n_fds : 0, got = 0;
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, &msg, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n_fds)
+		*n_fds = 0;
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (got < cap)
+				fds[got++] = fd;
+			else
+				cs_close(fd);
+		}
+	}
+	if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		for (size_t i = 0; i < got; i++)
+			cs_close(fds[i]);
+		return -EMSGSIZE;
+	}
+	if (n_fds)
+		*n_fds = got;
+	return n;
+}

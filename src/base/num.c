@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/num.h"
+
+bool cs_parse_u64n(const char *s, size_t n, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (!s || n == 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+		if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
+			return false;
+	}
+	if (v < min || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+bool cs_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	return s && cs_parse_u64n(s, strlen(s), min, max, ret);
+}
+
+bool cs_parse_i64(const char *s, int64_t min, int64_t max, int64_t *ret)
+{
+	uint64_t u;
+	bool neg;
+	int64_t v;
+
+	if (!s)
+		return false;
+	neg = *s == '-';
+	if (!cs_parse_u64(s + neg, 0, (uint64_t)INT64_MAX + neg, &u))
+		return false;
+	v = neg ? (int64_t)(0 - u) : (int64_t)u;
+	if (v < min || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+bool cs_parse_mode(const char *s, uint32_t *ret)
+{
+	uint32_t v = 0;
+
+	if (cs_empty(s) || strlen(s) > 5)
+		return false;
+	for (; *s; s++) {
+		if (*s < '0' || *s > '7')
+			return false;
+		v = v * 8 + (uint32_t)(*s - '0');
+	}
+	if (v > 07777)
+		return false;
+	*ret = v;
+	return true;
+}
+
+bool cs_parse_bytes(const char *s, int64_t *ret)
+{
+	static const char units[] = "kmgtp";
+	uint64_t whole = 0, frac = 0, scale = 1, mult = 1, v;
+	const char *p = s;
+
+	if (!s || *p < '0' || *p > '9')
+		return false;
+	for (; *p >= '0' && *p <= '9'; p++)
+		if (__builtin_mul_overflow(whole, 10u, &whole) || __builtin_add_overflow(whole, (uint64_t)(*p - '0'), &whole))
+			return false;
+	if (*p == '.') {
+		p++;
+		if (*p < '0' || *p > '9')
+			return false;
+		for (; *p >= '0' && *p <= '9'; p++) {
+			if (scale < 1000000) {
+				frac = frac * 10 + (uint64_t)(*p - '0');
+				scale *= 10;
+			}
+		}
+	}
+	if (*p == ' ')
+		p++;
+	if (*p) {
+		char c = (char)(*p | 0x20);
+		const char *u = c == 'b' ? NULL : strchr(units, c);
+		if (u) {
+			for (const char *q = units; q <= u; q++)
+				mult *= 1024;
+			p++;
+			if ((*p | 0x20) == 'i' && (p[1] | 0x20) == 'b')
+				p++;
+		} else if (c != 'b') {
+			return false;
+		}
+		if ((*p | 0x20) == 'b')
+			p++;
+		if (*p)
+			return false;
+	}
+	if (__builtin_mul_overflow(whole, mult, &v) || v > INT64_MAX)
+		return false;
+	/* the unit is at most 2^50 and frac below 10^6, so split the product to stay inside 64 bits */
+	uint64_t part = mult / scale * frac + mult % scale * frac / scale;
+	if (__builtin_add_overflow(v, part, &v) || v > INT64_MAX)
+		return false;
+	*ret = (int64_t)v;
+	return true;
+}

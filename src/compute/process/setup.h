@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The process-isolation side of a start: called by the worker. Single-threaded by contract. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "compute/process/plan.h"
+
+/* What the child says to the worker over the set-up socket (SOCK_SEQPACKET, close-on-exec: end of file means exec succeeded). */
+enum cs_setup_msg { CS_SETUP_GO = 0x40, CS_SETUP_PTY /* + master descriptor */, CS_SETUP_ERROR /* code, errno, text */, CS_SETUP_WARNING };
+
+struct cs_setup_child {
+	pid_t pid;
+	int pidfd;
+	int sock;    /* set-up socket, worker's end; -EBADF once finished */
+	int pty;     /* terminal master, or -EBADF */
+};
+/* stdio[3]: descriptors that become 0,1,2 of the process when the plan has no tty (borrowed). `self_exe` is a descriptor of the
+ * worker's own binary, used for the built-in init. The call returns once the process has been exec'ed (or the set-up failed: the child is
+ * then dead and reaped, err says why with EXEC_NOT_FOUND / EXEC_DENIED / INVALID ...). `warn` may be called for each warning. */
+CS_MUST_CHECK int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, void (*warn)(void *ctx, const char *text), void *ctx,
+				 struct cs_setup_child *ret, struct cs_err **err);
+
+/* Runs a further process in the namespaces and cgroups of a running init (exec plan; cgroups come from the start plan). */
+CS_MUST_CHECK int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int init_pidfd, pid_t init_pid, const int stdio[3],
+				struct cs_setup_child *ret, struct cs_err **err);
+
+/* cgroups named by the plan. */
+CS_MUST_CHECK int cs_cgroup_create(const struct cs_plan *plan, void (*warn)(void *ctx, const char *text), void *ctx, struct cs_err **err);
+CS_MUST_CHECK int cs_cgroup_attach(const struct cs_plan *plan, pid_t pid, struct cs_err **err);
+int cs_cgroup_kill_all(const struct cs_plan *plan);   /* SIGKILL to every member; number of processes still there, or -errno */
+int cs_cgroup_remove(const struct cs_plan *plan);     /* 0, or -EBUSY when processes are left */
+int cs_cgroup_oom_kills(const struct cs_plan *plan, uint64_t *ret); /* kernel's counter of OOM kills in the group */
+int cs_cgroup_oom_fd(const struct cs_plan *plan, uint32_t *epoll_events); /* descriptor that becomes ready at an OOM, or -errno */
+
+/* The built-in init (worker re-executed as argv[0] "caisson-init"): pid 1 that starts argv, forwards signals, reaps, and exits with
+ * the status of its child. Never returns. */
+_Noreturn void cs_init_main(char **argv);

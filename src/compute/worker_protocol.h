@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Engine <-> worker, over a SOCK_SEQPACKET unix socket; one packet is one message: this header and a payload, descriptors by
+ * SCM_RIGHTS. Both sides run on one machine and come from one build or from neighbouring releases: fields are only ever added at
+ * the end, types only ever appended, and a receiver answers an unknown request type with CS_W_ERROR.
+ *
+ * The worker starts with descriptors 0,1,2 = /dev/null, 3 = its first control connection, 4 = plan memfd, 5 = its runtime
+ * directory; argv = {"caisson-worker", id}. It applies the plan at once and reports STARTED or START_FAILED on 3 with seq 0. It
+ * also listens on "worker.sock" in its runtime directory (0600); a later engine connects there and sends HELLO. Any number of
+ * connections may be open; events go to all that said HELLO (connection 3 counts as having said it).
+ *
+ * Files in the runtime directory, written by rename so that a reader never sees half of one:
+ *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\n           after a successful start
+ *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
+ *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine is connected
+ * After init's exit the worker kills what is left in the cgroup, writes `status`, sends EXITED, and ends when it got QUIT, or at once
+ * (pending client output is flushed first, at most 10 s without progress) when no engine is connected. It removes its cgroups and worker.sock. */
+#pragma once
+
+#include <stdint.h>
+
+#define CS_W_MAGIC 0x43570001u
+#define CS_W_MAX_PACKET 65536 /* header and payload */
+
+enum cs_w_type {
+	CS_W_NONE = 0x40,
+	/* requests; each is answered by OK, ERROR or its own reply with the same seq */
+	CS_W_HELLO,       /* -> HELLO_REPLY */
+	CS_W_EXEC,        /* struct cs_w_exec; fds: plan memfd[, client socket] -> EXEC_STARTED or ERROR */
+	CS_W_ATTACH,      /* struct cs_w_attach + initial input bytes; fd: client socket */
+	CS_W_RESIZE,      /* struct cs_w_resize */
+	CS_W_CLOSE_STDIN, /* struct cs_w_id */
+	CS_W_WATCH_EXIT,  /* struct cs_w_watch + prefix + suffix; fd: socket */
+	CS_W_SIGNAL,      /* struct cs_w_signal */
+	CS_W_LIST,        /* -> LIST_REPLY */
+	CS_W_RELEASE,     /* struct cs_w_id: forget an exited exec */
+	CS_W_REOPEN_LOG,
+	CS_W_QUIT, /* the engine has recorded the exit: end as soon as clients are flushed. Before init's exit: ERROR EBUSY */
+	CS_W_KILL, /* SIGKILL to every process of the system (cgroup.kill or pid namespace's init, until empty); marks the exit as forced */
+	/* replies */
+	CS_W_OK = 0x80,
+	CS_W_ERROR,        /* struct cs_w_error + message */
+	CS_W_HELLO_REPLY,  /* struct cs_w_hello */
+	CS_W_EXEC_STARTED, /* struct cs_w_started (id of the exec) */
+	CS_W_LIST_REPLY,   /* n * struct cs_w_proc; header.more = 1 when another LIST_REPLY follows */
+	/* events, seq 0 */
+	CS_W_STARTED = 0xc0, /* struct cs_w_started */
+	CS_W_START_FAILED,   /* struct cs_w_error + message; the worker cleans up and ends by itself */
+	CS_W_EXITED,         /* struct cs_w_exited */
+	CS_W_EXEC_EXITED,    /* struct cs_w_exited with the exec's id */
+	CS_W_OOM,            /* a process of the system was killed for memory */
+	CS_W_DETACHED,       /* struct cs_w_id: a client left by the detach keys */
+	CS_W_WARNING,        /* text: a step that was not required failed */
+};
+
+#define CS_W_ID_MAX 65 /* NUL-terminated; "" is the init process */
+
+struct cs_w_header {
+	uint32_t magic, type, seq, more;
+};
+struct cs_w_id {
+	char id[CS_W_ID_MAX];
+};
+struct cs_w_exec {
+	char id[CS_W_ID_MAX];
+	uint8_t has_client;                        /* second descriptor is the client's socket */
+	uint8_t want_stdin, want_stdout, want_stderr;
+	uint8_t framed;
+	uint32_t detach_len; /* bytes after the struct: detach keys, then initial input */
+	uint32_t input_len;
+};
+struct cs_w_attach {
+	char id[CS_W_ID_MAX];
+	uint8_t want_stdin, want_stdout, want_stderr;
+	uint8_t framed;      /* 8-byte stream headers [type,0,0,0,len32be] */
+	uint32_t detach_len; /* bytes after the struct: detach keys, then input_len bytes that the client had already sent */
+	uint32_t input_len;
+};
+struct cs_w_resize {
+	char id[CS_W_ID_MAX];
+	uint16_t rows, cols;
+};
+struct cs_w_signal {
+	char id[CS_W_ID_MAX];
+	int32_t sig;
+};
+struct cs_w_watch {
+	char id[CS_W_ID_MAX];
+	uint32_t prefix_len, suffix_len; /* bytes after the struct */
+};
+struct cs_w_error {
+	uint32_t code; /* enum cs_code */
+	int32_t sys;   /* errno */
+	/* message text follows, not NUL-terminated */
+};
+struct cs_w_started {
+	char id[CS_W_ID_MAX];
+	int32_t pid; /* host pid */
+	int64_t started_at;
+};
+struct cs_w_exited {
+	char id[CS_W_ID_MAX];
+	uint8_t oom_killed, forced;
+	int32_t pid;
+	int32_t exit_code; /* 0..255, 128+n for signal n */
+	int32_t signal;
+	int64_t started_at, exited_at; /* CLOCK_REALTIME ns */
+};
+struct cs_w_hello {
+	uint32_t protocol; /* 1 */
+	int32_t worker_pid;
+	struct cs_w_started started; /* pid 0: still starting */
+	struct cs_w_exited exited;   /* pid 0: still running */
+};
+struct cs_w_proc {
+	char id[CS_W_ID_MAX];
+	uint8_t tty, exited;
+	int32_t pid, exit_code;
+	int64_t started_at, exited_at;
+};

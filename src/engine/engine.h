@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Docker's semantics. The only header of the engine that the API layer needs, together with types.h (the API's structures),
+ * image.h and stream.h. Every function may be called from any thread. Ids are full 64-hex ids unless the parameter is called
+ * `ref` (full id, unique id prefix, or name). Returned strings and objects belong to the caller unless said otherwise.
+ *
+ * Locks: engine->maps_lock (short: the container and exec tables) < container->lock (short: its fields) ; container->op_lock is
+ * held across kernel work of one container, taken before either. Reads never take op_lock. */
+#pragma once
+
+#include "base/error.h"
+#include "base/json.h"
+#include "engine/stream.h"
+#include "engine/types.h"
+
+struct cs_engine;
+struct cs_container; /* private to engine/ (container.h) */
+
+/* ---- life of the engine (engine.c) ---- */
+struct cs_engine_config { /* borrowed for the engine's life; the live members change under cs_engine_reload */
+	const char *data_root, *exec_root, *worker_path, *cgroup_parent, *version, *git_commit;
+	const char *base_image; /* OCI archive loaded at first start, or NULL */
+	const char *pidfile;
+	/* daemon.json, see src/daemon/config.h; NULL/0 = default */
+	bool debug;
+	char **labels;
+	char *log_driver;
+	struct cs_strmap *log_opts;
+	int64_t default_shm_size;    /* bytes, 64 MiB */
+	char *default_ipc_mode, *default_cgroupns_mode;
+	struct cs_ulimit *default_ulimits;
+	size_t n_default_ulimits;
+	bool init, no_new_privileges, live_restore;
+	char *seccomp_profile;       /* path, "builtin" or "unconfined" */
+	int64_t default_stop_timeout, shutdown_timeout; /* s; 10, 15 */
+	char **dns, **dns_search, **dns_opts;
+	char **insecure_registries, **registry_mirrors;
+	char **hosts;                /* what we listen on, for info */
+};
+CS_MUST_CHECK int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, struct cs_err **err); /* includes reconciliation */
+/* live_restore: containers run on. Otherwise they are stopped first, within shutdown_timeout. */
+void cs_engine_close(struct cs_engine *e);
+void cs_engine_reload(struct cs_engine *e, const struct cs_engine_config *cfg); /* SIGHUP; emits daemon/reload event */
+const struct cs_engine_config *cs_engine_config(struct cs_engine *e);
+void cs_engine_dump(struct cs_engine *e, struct cs_str *out); /* SIGUSR1: containers, workers, execs, subscribers */
+
+/* ---- containers (container.c, start.c, wait.c ...) ---- */
+CS_MUST_CHECK int cs_container_create(struct cs_engine *e, const char *name, const char *platform, const struct cs_create_request *req, int api,
+				      char **ret_id, char ***ret_warnings, struct cs_err **err);
+CS_MUST_CHECK int cs_container_start(struct cs_engine *e, const char *ref, const char *detach_keys, struct cs_err **err);
+/* timeout_s: -1 wait for ever, CS_STOP_DEFAULT = the container's own; signal NULL = the container's own. NOT_MODIFIED when not running. */
+#define CS_STOP_DEFAULT INT64_MIN
+CS_MUST_CHECK int cs_container_stop(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err);
+CS_MUST_CHECK int cs_container_restart(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err);
+CS_MUST_CHECK int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, struct cs_err **err); /* NULL = SIGKILL */
+CS_MUST_CHECK int cs_container_pause(struct cs_engine *e, const char *ref, struct cs_err **err);
+CS_MUST_CHECK int cs_container_unpause(struct cs_engine *e, const char *ref, struct cs_err **err);
+CS_MUST_CHECK int cs_container_rename(struct cs_engine *e, const char *ref, const char *name, struct cs_err **err);
+CS_MUST_CHECK int cs_container_remove(struct cs_engine *e, const char *ref, bool force, bool volumes, bool link, struct cs_err **err);
+CS_MUST_CHECK int cs_container_update(struct cs_engine *e, const char *ref, const struct cs_update_request *req, char ***ret_warnings, struct cs_err **err);
+CS_MUST_CHECK int cs_container_resize(struct cs_engine *e, const char *ref, uint16_t rows, uint16_t cols, struct cs_err **err);
+
+struct cs_list_opts {
+	bool all, size;
+	int64_t limit;        /* <= 0: no limit; n: the last n created, running or not */
+	const char *filters;  /* the API's JSON text, or NULL */
+};
+/* Appends the JSON array of ContainerSummary. */
+CS_MUST_CHECK int cs_container_list(struct cs_engine *e, const struct cs_list_opts *o, int api, struct cs_str *out, struct cs_err **err);
+/* Appends the ContainerInspectResponse object. */
+CS_MUST_CHECK int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int api, struct cs_str *out, struct cs_err **err);
+/* {"Titles":[…],"Processes":[[…]]}; ps_args as for ps(1), default "-ef". */
+CS_MUST_CHECK int cs_container_top(struct cs_engine *e, const char *ref, const char *ps_args, struct cs_str *out, struct cs_err **err);
+/* [{"Path","Kind"}] or null */
+CS_MUST_CHECK int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err);
+/* {"ContainersDeleted":[…],"SpaceReclaimed":n} */
+CS_MUST_CHECK int cs_container_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
+
+/* A stream that yields {"StatusCode":n} (and "Error") once. condition: "not-running" (also "" and NULL), "next-exit", "removed". */
+CS_MUST_CHECK int cs_container_wait(struct cs_engine *e, const char *ref, const char *condition, struct cs_stream **ret, struct cs_err **err);
+/* Gives the worker a duplicate of the waiting client's connection, so that the answer arrives even if the engine dies
+ * meanwhile. prefix/suffix surround the decimal code on the wire (rest of the chunked HTTP body). Takes fd. Also works for a container that
+ * starts later. Best effort. */
+void cs_container_wait_handover(struct cs_stream *wait, int fd, const char *prefix, const char *suffix);
+
+struct cs_attach_opts {
+	bool logs, stream, want_stdin, want_stdout, want_stderr;
+	const char *detach_keys; /* Docker's text ("ctrl-p,ctrl-q"), NULL = default */
+};
+/* In two steps, because errors must be answered before the connection is upgraded. */
+struct cs_attach;
+CS_MUST_CHECK int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_attach_opts *o, struct cs_attach **ret, struct cs_err **err);
+bool cs_attach_tty(const struct cs_attach *a);
+/* Takes fd (a stream socket) and frees `a`. Bytes that the client had already sent come in input. Returns once the worker has the socket, or at once
+ * when the container is not started yet (the engine then holds it until the start). */
+void cs_attach_run(struct cs_attach *a, int fd, const void *input, size_t input_len);
+void cs_attach_free(struct cs_attach *a); /* instead of run */
+
+struct cs_logs_opts {
+	bool follow, want_stdout, want_stderr, timestamps, details;
+	int64_t since, until; /* ns, 0 = none */
+	int64_t tail;         /* -1 = all */
+};
+/* Framed multiplexed stream unless *ret_tty. */
+CS_MUST_CHECK int cs_container_logs(struct cs_engine *e, const char *ref, const struct cs_logs_opts *o, bool *ret_tty, struct cs_stream **ret, struct cs_err **err);
+/* JSON objects, one per second (stream) or one (stream=false; one_shot: without waiting for a first sample). */
+CS_MUST_CHECK int cs_container_stats(struct cs_engine *e, const char *ref, bool stream, bool one_shot, int api, struct cs_stream **ret, struct cs_err **err);
+
+/* ---- exec (exec.c) ---- */
+CS_MUST_CHECK int cs_exec_create(struct cs_engine *e, const char *ref, const struct cs_exec_config *cfg, char **ret_id, struct cs_err **err);
+CS_MUST_CHECK int cs_exec_inspect(struct cs_engine *e, const char *id, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_exec_resize(struct cs_engine *e, const char *id, uint16_t rows, uint16_t cols, struct cs_err **err);
+/* Checks that the exec can be started, and marks it as starting. tty as requested by the start call. */
+struct cs_exec_start;
+CS_MUST_CHECK int cs_exec_start_prepare(struct cs_engine *e, const char *id, const struct cs_exec_start_request *req, struct cs_exec_start **ret, struct cs_err **err);
+bool cs_exec_start_tty(const struct cs_exec_start *s);
+/* Starts it; fd is the client's socket or -1 when detached (taken). Blocks until the process runs or failed; frees s. On failure with a client the text is
+ * also written to the client as dockerd does (stderr frame / raw), since the connection has been upgraded already. */
+int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t input_len, struct cs_err **err);
+void cs_exec_start_free(struct cs_exec_start *s); /* instead of run */
+
+/* ---- events (events.c) ---- */
+/* Stream of JSON objects, each followed by a newline. filters: the API's JSON or NULL; since/until ns, 0 = none. */
+CS_MUST_CHECK int cs_events_stream(struct cs_engine *e, int64_t since, int64_t until, const char *filters, int api, struct cs_stream **ret, struct cs_err **err);
+
+/* ---- system (system.c) ---- */
+CS_MUST_CHECK int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
+/* types: NULL = all, else of container, image, volume, build-cache; verbose as of 1.52 */
+CS_MUST_CHECK int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api, struct cs_str *out, struct cs_err **err);

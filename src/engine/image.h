@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Images as the Engine API sees them. Storage is src/storage (content store and layers). */
+#pragma once
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+/* What a container needs of its image. Free with cs_image_info_free. */
+struct cs_image_info {
+	char *id;              /* "sha256:…" (digest of the config) */
+	char *canonical;       /* what the user's reference resolved to: "caisson/base:latest" or the id */
+	struct cs_config *config; /* image's default Config (types.h) */
+	char *os, *architecture, *variant;
+	char **layer_dirs;     /* extracted layers, top-most first: absolute paths, for HCS Layers[].Path */
+	char **layer_ids;      /* chain ids, same order */
+};
+/* ref: name[:tag], name@digest, id or unique id prefix. NOT_FOUND: "No such image: x:latest". */
+CS_MUST_CHECK int cs_image_get(struct cs_engine *e, const char *ref, struct cs_image_info **ret, struct cs_err **err);
+void cs_image_info_free(struct cs_image_info *i);
+
+CS_MUST_CHECK int cs_images_open(struct cs_engine *e, struct cs_err **err); /* at start: reads the store, loads the base image once */
+void cs_images_close(struct cs_engine *e);
+
+CS_MUST_CHECK int cs_image_list(struct cs_engine *e, bool all, bool shared_size, bool digests, const char *filters, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err);
+/* [{"Untagged":…},{"Deleted":…}] */
+CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const char *tag, struct cs_err **err);
+CS_MUST_CHECK int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
+
+/* POST /images/create?fromSrc=-: a root file system tar (any compression libarchive knows) pulled from `read` (> 0 bytes, 0 end, -errno).
+ * changes: Dockerfile instructions (CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR). */
+struct cs_import {
+	const char *repo, *tag, *message, *platform;
+	char *const *changes;
+	ssize_t (*read)(void *ctx, void *buf, size_t max);
+	void *ctx;
+};
+CS_MUST_CHECK int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_id, struct cs_err **err);
+/* Number of images (for info) and bytes of layers (for df). */
+void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
+
+/* Snapshots: a container's own writable layer (upper/ work/ merged/ below the returned directory). */
+CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);
+void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir);
+CS_MUST_CHECK int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_err **err);
+CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_id, int64_t *rw_bytes, int64_t *root_bytes, struct cs_err **err);
