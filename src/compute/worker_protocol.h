@@ -4,6 +4,9 @@
  * SCM_RIGHTS. Both sides run on one machine and come from one build or from neighbouring releases: fields are only ever added at
  * the end, types only ever appended, and a receiver answers an unknown request type with CS_W_ERROR.
  *
+ * Requests that wait on descriptor 3 when the worker starts (ATTACH, WATCH_EXIT of clients that came before the start) are taken
+ * before init is let go, so that such a client misses nothing; they are answered as always.
+ *
  * The worker starts with descriptors 0,1,2 = /dev/null, 3 = its first control connection, 4 = plan memfd, 5 = its runtime
  * directory; argv = {"caisson-worker", id}. It applies the plan at once and reports STARTED or START_FAILED on 3 with seq 0. It
  * also listens on "worker.sock" in its runtime directory (0600); a later engine connects there and sends HELLO. Any number of
@@ -30,7 +33,8 @@ enum cs_w_type {
 	CS_W_ATTACH,      /* struct cs_w_attach + initial input bytes; fd: client socket */
 	CS_W_RESIZE,      /* struct cs_w_resize */
 	CS_W_CLOSE_STDIN, /* struct cs_w_id */
-	CS_W_WATCH_EXIT,  /* struct cs_w_watch + prefix + suffix; fd: socket */
+	CS_W_WATCH_EXIT,  /* struct cs_w_watch + prefix + suffix; fd: socket. The code is written as "%3d": three characters, so that the
+	                     prefix can announce an HTTP chunk of known size */
 	CS_W_SIGNAL,      /* struct cs_w_signal */
 	CS_W_LIST,        /* -> LIST_REPLY */
 	CS_W_RELEASE,     /* struct cs_w_id: forget an exited exec */
