@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's workshop: struct cs_engine and struct cs_container as engine/ files see them (API layer: engine.h only).
+ *
+ * Locks, outermost first: c->op_lock (kernel work of one container; never taken by reads) < e->maps_lock (tables; short) <
+ * c->lock (fields of one container; short) < leaf locks (store, bus, loop). Nobody holds maps_lock or c->lock across kernel or
+ * disk work. `config`, `image_*`, `created`, `id`, `dir` and the log fields never change after creation and may be read without a
+ * lock as long as one holds a reference; everything else needs c->lock. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "computecore.h"
+#include "engine/engine.h"
+
+struct cs_store;
+struct cs_bus;
+struct cs_loop;
+struct cs_timer;
+struct cs_images;
+struct cs_waiter;
+struct cs_pending;
+struct cs_exec;
+struct cs_health;
+
+enum cs_status { CS_ST_CREATED, CS_ST_RUNNING, CS_ST_PAUSED, CS_ST_RESTARTING, CS_ST_REMOVING, CS_ST_EXITED, CS_ST_DEAD, CS_ST_MAX };
+const char *cs_status_name(enum cs_status s); /* "created" … */
+
+/* One mount of a container as inspect shows it (MountPoint); kept in the row. */
+struct cs_mountpoint {
+	char *type;        /* "bind", "volume", "tmpfs" */
+	char *name;        /* volumes */
+	char *source;      /* host path */
+	char *destination; /* path in the container */
+	char *driver;      /* volumes: "local" */
+	char *mode;        /* as the user wrote it: "z,ro" */
+	bool rw;
+	char *propagation;
+	bool anonymous; /* removed by rm -v and AutoRemove */
+	bool nocopy;
+	char *subpath;
+};
+
+struct cs_container {
+	char id[65];
+	atomic_int refs;
+	struct cs_engine *e;
+	UT_hash_handle hh;      /* e->by_id, under maps_lock */
+	UT_hash_handle hh_name; /* e->by_name, under maps_lock */
+	pthread_mutex_t op_lock, lock;
+	pthread_cond_t changed; /* with lock: state moved (waited for by stop) */
+
+	/* constant after creation */
+	int64_t created;
+	char *image_id, *image_ref; /* "sha256:…" and what the user wrote */
+	char *os;
+	struct cs_config *config;
+	char *dir;        /* <data-root>/containers/<id> */
+	char *log_driver; /* "json-file", "local", "none" */
+	char *log_path;   /* NULL for none */
+	bool tty;
+
+	/* under lock; name also under maps_lock (both to change it) */
+	char *name; /* no leading slash */
+	struct cs_host_config *host;
+	struct cs_mountpoint *mounts;
+	size_t n_mounts;
+	enum cs_status status;
+	bool paused, dead, removing, starting;
+	int pid, exit_code;
+	bool oom;
+	char *error;
+	int64_t started_at, finished_at; /* CS_TIME_ZERO before */
+	int restart_count;
+	bool manually_stopped; /* by stop/kill: restart policies leave it alone */
+	bool ever_started;
+	HCS_SYSTEM system; /* NULL unless running; use cs_container_system() */
+	atomic_int *system_refs;
+	unsigned run; /* counts starts: late events of an earlier run are dropped */
+	struct cs_waiter *waiters;
+	struct cs_pending *pending; /* sockets that came before the start */
+	struct cs_exec *execs;
+	struct cs_health *health; /* NULL without a check */
+	struct cs_timer *restart_timer;
+	int64_t backoff_ns;
+	bool stopping; /* a stop is under way: no restart */
+};
+
+struct cs_engine {
+	const struct cs_engine_config *_Atomic cfg;
+	pthread_rwlock_t maps_lock;
+	struct cs_container *by_id, *by_name;
+	struct cs_exec *execs; /* uthash by id, under maps_lock */
+	struct cs_store *store;
+	struct cs_bus *bus;
+	struct cs_loop *loop;
+	struct cs_images *images; /* image.c's own */
+	char *hcs_info;           /* result of HcsInitializeService (JSON), constant */
+	char *id;                 /* daemon id (UUID), constant */
+	int64_t started_at;
+	bool no_hcs; /* unit tests */
+	atomic_bool closing;
+};
+
+/* Finds by full id, then exact name (leading slash allowed), then unique id prefix. Adds a reference.
+ * NOT_FOUND "No such container: x"; INVALID for an ambiguous prefix, as dockerd says it. */
+CS_MUST_CHECK int cs_container_get(struct cs_engine *e, const char *ref, struct cs_container **ret, struct cs_err **err);
+struct cs_container *cs_container_ref(struct cs_container *c);
+void cs_container_unref(struct cs_container *c); /* accepts NULL */
+static inline void cs_autocontainer_done(struct cs_container **c) { cs_container_unref(*c); }
+#define cs_autocontainer cs_auto(cs_autocontainer_done)
+/* All containers, each with a reference, newest first; NULL-terminated; free with cs_containers_free. */
+struct cs_container **cs_containers_all(struct cs_engine *e, size_t *n);
+void cs_containers_free(struct cs_container **v);
+
+static inline void cs_unlock_(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
+#define CS_LOCKED(m) cs_auto(cs_unlock_) pthread_mutex_t *guard_##__LINE__ CS_UNUSED = (pthread_mutex_lock(m), (m))
+
+/* c->lock is held by the caller for these. */
+bool cs_container_is_running(const struct cs_container *c); /* running or paused (not restarting) */
+/* Runs `fn` results safely: borrows the compute system's handle so that it is not closed meanwhile. NULL when not running.
+ * Takes c->lock itself. Give back with cs_container_system_put. */
+struct cs_system_ref {
+	HCS_SYSTEM system;
+	atomic_int *refs;
+};
+struct cs_system_ref cs_container_system(struct cs_container *c);
+void cs_container_system_put(struct cs_system_ref *r);
+#define cs_autosystem cs_auto(cs_container_system_put)
+
+/* One synchronous request at the compute service: runs `call`, waits, turns a ResultError into *err. result may be NULL. */
+struct cs_hcs_call; /* hcs.c */
+CS_MUST_CHECK int cs_hcs_properties(HCS_SYSTEM s, const char *query, char **ret, struct cs_err **err); /* ret: HcsFree */
