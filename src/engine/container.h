@@ -19,6 +19,7 @@ struct cs_store;
 struct cs_bus;
 struct cs_loop;
 struct cs_timer;
+struct cs_system;
 struct cs_images;
 struct cs_waiter;
 struct cs_pending;
@@ -76,8 +77,7 @@ struct cs_container {
 	int restart_count;
 	bool manually_stopped; /* by stop/kill: restart policies leave it alone */
 	bool ever_started;
-	HCS_SYSTEM system; /* NULL unless running; use cs_container_system() */
-	atomic_int *system_refs;
+	struct cs_system *system; /* NULL unless running; readers use cs_container_system() */
 	unsigned run; /* counts starts: late events of an earlier run are dropped */
 	struct cs_waiter *waiters;
 	struct cs_pending *pending; /* sockets that came before the start */
@@ -115,21 +115,29 @@ static inline void cs_autocontainer_done(struct cs_container **c) { cs_container
 struct cs_container **cs_containers_all(struct cs_engine *e, size_t *n);
 void cs_containers_free(struct cs_container **v);
 
+static inline pthread_mutex_t *cs_lock_guard_(pthread_mutex_t *m)
+{
+	pthread_mutex_lock(m);
+	return m;
+}
 static inline void cs_unlock_(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
-#define CS_LOCKED(m) cs_auto(cs_unlock_) pthread_mutex_t *guard_##__LINE__ CS_UNUSED = (pthread_mutex_lock(m), (m))
+#define CS_GUARD_NAME_(l) guard_##l
+#define CS_GUARD_NAME(l) CS_GUARD_NAME_(l)
+/* Holds the mutex until the end of the scope. */
+#define CS_GUARD(m) cs_auto(cs_unlock_) pthread_mutex_t *CS_GUARD_NAME(__LINE__) CS_UNUSED = cs_lock_guard_(m)
 
-/* c->lock is held by the caller for these. */
+/* c->lock is held by the caller. */
 bool cs_container_is_running(const struct cs_container *c); /* running or paused (not restarting) */
-/* Runs `fn` results safely: borrows the compute system's handle so that it is not closed meanwhile. NULL when not running.
- * Takes c->lock itself. Give back with cs_container_system_put. */
-struct cs_system_ref {
-	HCS_SYSTEM system;
-	atomic_int *refs;
-};
-struct cs_system_ref cs_container_system(struct cs_container *c);
-void cs_container_system_put(struct cs_system_ref *r);
-#define cs_autosystem cs_auto(cs_container_system_put)
 
-/* One synchronous request at the compute service: runs `call`, waits, turns a ResultError into *err. result may be NULL. */
-struct cs_hcs_call; /* hcs.c */
-CS_MUST_CHECK int cs_hcs_properties(HCS_SYSTEM s, const char *query, char **ret, struct cs_err **err); /* ret: HcsFree */
+/* The compute system's handle, counted, so that nobody closes it under a reader. */
+struct cs_system {
+	HCS_SYSTEM h;
+	atomic_int refs;
+};
+struct cs_system *cs_container_system(struct cs_container *c); /* takes c->lock; NULL when not running */
+void cs_system_put(struct cs_system *s);                       /* accepts NULL */
+static inline void cs_autosystem_done(struct cs_system **s) { cs_system_put(*s); }
+#define cs_autosystem cs_auto(cs_autosystem_done)
+
+/* Synchronous requests at the compute service (hcs.c): a ResultError document becomes *err. Results: HcsFree. */
+CS_MUST_CHECK int cs_hcs_properties(HCS_SYSTEM s, const char *query, char **ret, struct cs_err **err); /* query: property query or NULL */
