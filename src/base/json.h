@@ -31,7 +31,7 @@ enum cs_jkind {
 	JK_OBJ,    /* struct T *                  *T: NULL = null                                       */
 	JK_INLINE, /* struct T                    T                                                     */
 	JK_LIST,   /* struct T * + size_t count   []T: count 0 and NULL pointer = null                  */
-	JK_MAP,    /* struct T * + size_t count   map[string]T; first member of T is `char *key`        */
+	JK_MAP,    /* struct T * + size_t count   map[string]T; first member of T is `char *key` (not in T's table) */
 	JK_RAW,    /* char *                      any JSON value kept as compact text, NULL = null      */
 	JK_TIME,   /* int64_t                     RFC 3339 text, CS_TIME_ZERO or 0 = Go's zero time     */
 };
