@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Parses and applies the API's filters. Pure functions. */
+#include "engine/filters.h"
+
+#include <regex.h>
+
+#include "base/json.h"
+
+static int bad_filter(struct cs_err **err, const char *key, const char *value)
+{
+	if (value)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter '%s=[%s]'", key, value);
+	return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter '%s'", key);
+}
+
+static int add_values(struct cs_filter *f, json_t *v, struct cs_err **err)
+{
+	const char *k;
+	json_t *x;
+	size_t i;
+
+	f->values = cs_xcalloc(1, sizeof(char *));
+	if (json_is_object(v)) {
+		json_object_foreach(v, k, x) {
+			if (!json_is_boolean(x))
+				return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter");
+			if (!cs_strv_has(f->values, k))
+				cs_strv_push(&f->values, k);
+		}
+		return 0;
+	}
+	if (!json_is_array(v))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter");
+	json_array_foreach(v, i, x) {
+		if (!json_is_string(x))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter");
+		if (!cs_strv_has(f->values, json_string_value(x)))
+			cs_strv_push(&f->values, json_string_value(x));
+	}
+	return 0;
+}
+
+int cs_filters_parse(const char *json, const char *const *allowed, struct cs_filters *ret, struct cs_err **err)
+{
+	struct cs_filters f = {0};
+	const char *k;
+	json_t *v;
+
+	if (cs_empty(json)) {
+		*ret = f;
+		return 0;
+	}
+	cs_autoerr struct cs_err *inner = NULL;
+	cs_autojson json_t *root = cs_json_parse(json, strlen(json), &inner);
+	if (!root || !json_is_object(root))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter");
+	json_object_foreach(root, k, v) {
+		bool ok = !allowed;
+		for (const char *const *a = allowed; a && *a; a++)
+			ok = ok || cs_streq(*a, k);
+		if (!ok) {
+			cs_filters_done(&f);
+			return bad_filter(err, k, NULL);
+		}
+		f.f = cs_xreallocarray(f.f, f.n + 1, sizeof(*f.f));
+		f.f[f.n] = (struct cs_filter){cs_xstrdup(k), NULL};
+		if (add_values(&f.f[f.n++], v, err) < 0) {
+			cs_filters_done(&f);
+			return -1;
+		}
+	}
+	*ret = f;
+	return 0;
+}
+
+void cs_filters_done(struct cs_filters *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free(f->f[i].key);
+		cs_strv_free(f->f[i].values);
+	}
+	free(f->f);
+	*f = (struct cs_filters){0};
+}
+
+char **cs_filter_values(const struct cs_filters *f, const char *key)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (cs_streq(f->f[i].key, key))
+			return f->f[i].values[0] ? f->f[i].values : NULL;
+	return NULL;
+}
+
+bool cs_filter_exact(const struct cs_filters *f, const char *key, const char *v)
+{
+	char **vals = cs_filter_values(f, key);
+	return !vals || (v && cs_strv_has(vals, v));
+}
+
+bool cs_filter_prefix(const struct cs_filters *f, const char *key, const char *v)
+{
+	char **vals = cs_filter_values(f, key);
+
+	for (char **p = vals; p && *p; p++)
+		if (v && cs_prefix(v, *p))
+			return true;
+	return !vals;
+}
+
+bool cs_filter_labels(const struct cs_filters *f, const char *key, const struct cs_strmap *labels)
+{
+	for (char **p = cs_filter_values(f, key); p && *p; p++) {
+		const char *eq = strchr(*p, '=');
+		cs_autofree char *k = eq ? cs_xstrndup(*p, (size_t)(eq - *p)) : cs_xstrdup(*p);
+		const char *have = cs_strmap_get(labels, k);
+		if (!have || (eq && !cs_streq(have, eq + 1)))
+			return false;
+	}
+	return true;
+}
+
+int cs_filter_bool(const struct cs_filters *f, const char *key, bool *ret, struct cs_err **err)
+{
+	char **v = cs_filter_values(f, key);
+	bool yes, no;
+
+	if (!v)
+		return 0;
+	yes = cs_strv_has(v, "1") || cs_strv_has(v, "true");
+	no = cs_strv_has(v, "0") || cs_strv_has(v, "false");
+	if (yes == no)
+		return bad_filter(err, key, v[0]);
+	*ret = yes;
+	return 0;
+}
+
+bool cs_filter_match(const struct cs_filters *f, const char *key, const char *v)
+{
+	char **vals = cs_filter_values(f, key);
+
+	for (char **p = vals; p && *p; p++) {
+		regex_t re;
+		if (strstr(v, *p))
+			return true;
+		if (regcomp(&re, *p, REG_EXTENDED | REG_NOSUB) != 0)
+			continue;
+		bool hit = regexec(&re, v, 0, NULL, 0) == 0;
+		regfree(&re);
+		if (hit)
+			return true;
+	}
+	return !vals;
+}
