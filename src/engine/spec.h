@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From a container's configuration to the HCS document with its OCI specification (docs/compute-documents.md), written straight
+ * into a buffer since it is built at every start. Pure but for reading /dev (privileged, devices), host facts and the seccomp cache. */
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+#include "engine/engine.h"
+#include "engine/types.h"
+
+struct cs_spec_input { /* all borrowed */
+	const struct cs_engine_config *cfg;
+	const char *id, *name;               /* name without slash (log tags) */
+	const char *image_id, *image_name;   /* log tags */
+	int64_t created;                     /* log tags */
+	const struct cs_config *config;      /* merged with the image's */
+	const struct cs_host_config *host;   /* validated */
+	const struct cs_mount_point *mounts; /* cs_mounts_resolve; sources exist */
+	size_t n_mounts;
+	char *const *layer_ids, *const *layer_dirs; /* cs_image_info, top-most first */
+	const char *snapshot_dir;            /* upper/ work/ merged/ */
+	const char *container_dir;           /* hostname, hosts, resolv.conf (cs_names_write) */
+	const char *network_dir;             /* NULL, or container_dir of the container whose network is joined */
+	const char *log_path;                /* NULL for driver none */
+	int net_pid, pid_pid, ipc_pid;       /* init of the containers named in "container:" modes, else 0 */
+	uint16_t rows, cols;                 /* console, 0 = HostConfig.ConsoleSize */
+};
+#define CS_SPEC_MAX ((size_t)4 << 20)
+CS_MUST_CHECK int cs_spec_build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err);
+
+/* The OCI process of an exec. */
+CS_MUST_CHECK int cs_spec_exec_process(const struct cs_engine_config *cfg, const char *id, const struct cs_config *config,
+				       const struct cs_host_config *host, const struct cs_exec_config *exec, struct cs_str *out,
+				       struct cs_err **err);
+
+/* OCI linux.resources without devices, for HcsModifyComputeSystem "Container/Resources". */
+void cs_spec_resources(const struct cs_resources *res, struct cs_str *out);
+
+/* Environment of a process in the container: PATH, HOSTNAME, TERM, Config.Env (dockerd's order and precedence), then extra. */
+char **cs_spec_env(const struct cs_config *config, bool tty, char *const *extra);
+
+/* Effective masked and read-only paths ("" profile rules: privileged and systempaths=unconfined have none). NULL-terminated, static or the host config's. */
+char *const *cs_spec_masked_paths(const struct cs_host_config *host);
+char *const *cs_spec_readonly_paths(const struct cs_host_config *host);
+extern char *const cs_default_masked_paths[], *const cs_default_readonly_paths[];
+
+/* ---- names_file.c: what stands in <container_dir>/{hostname,hosts,resolv.conf} ---- */
+/* Writes the three files (replaced, not durable). Called before each start of a container that does not join another's network. ip NULL = none. */
+CS_MUST_CHECK int cs_names_write(const struct cs_engine_config *cfg, const char *container_dir, const struct cs_config *config,
+				 const struct cs_host_config *host, const char *ip, struct cs_err **err);
+void cs_names_hosts(const struct cs_config *config, const struct cs_host_config *host, const char *ip, const char *base, struct cs_str *out);
+void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_host_config *host, const char *base, struct cs_str *out);
+
+/* ---- capabilities.c ---- */
+#define CS_CAP_DEFAULT_SET cs_caps_default()
+uint64_t cs_caps_default(void);
+int cs_cap_by_name(const char *name);  /* "CAP_CHOWN", "chown" -> number, -1 unknown */
+const char *cs_cap_name(int cap);      /* "CAP_CHOWN" */
+/* The set for CapAdd/CapDrop/Privileged, limited to what the engine has. INVALID names the unknown capability. */
+CS_MUST_CHECK int cs_caps_effective(char *const *add, char *const *drop, bool privileged, uint64_t *ret, struct cs_err **err);
+void cs_caps_put(uint64_t set, struct cs_str *out); /* JSON array of names */
+
+/* ---- seccomp_profile.c ---- */
+/* A Docker-format profile (JSON text; NULL = built-in) for a capability set, as OCI linux.seccomp. *ret is borrowed from a cache that never
+ * frees built-in entries and keeps custom ones; valid for the process' life. */
+CS_MUST_CHECK int cs_seccomp_oci(const char *profile, uint64_t caps, const char **ret, size_t *len, struct cs_err **err);
+CS_MUST_CHECK int cs_seccomp_check(const char *profile, struct cs_err **err); /* parse only */
+
+/* ---- security options ---- */
+struct cs_security_opts {
+	bool no_new_privileges, no_new_privileges_set, seccomp_unconfined, seccomp_builtin, systempaths_unconfined;
+	char *seccomp; /* profile text, owned */
+	char *apparmor, *label; /* joined, owned; informational */
+};
+CS_MUST_CHECK int cs_security_opts_parse(char *const *opts, struct cs_security_opts *ret, struct cs_err **err);
+void cs_security_opts_done(struct cs_security_opts *s);
