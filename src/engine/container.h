@@ -18,7 +18,6 @@
 struct cs_store;
 struct cs_bus;
 struct cs_loop;
-struct cs_timer;
 struct cs_system;
 struct cs_images;
 struct cs_waiter;
@@ -28,21 +27,6 @@ struct cs_health;
 
 enum cs_status { CS_ST_CREATED, CS_ST_RUNNING, CS_ST_PAUSED, CS_ST_RESTARTING, CS_ST_REMOVING, CS_ST_EXITED, CS_ST_DEAD, CS_ST_MAX };
 const char *cs_status_name(enum cs_status s); /* "created" … */
-
-/* One mount of a container as inspect shows it (MountPoint); kept in the row. */
-struct cs_mountpoint {
-	char *type;        /* "bind", "volume", "tmpfs" */
-	char *name;        /* volumes */
-	char *source;      /* host path */
-	char *destination; /* path in the container */
-	char *driver;      /* volumes: "local" */
-	char *mode;        /* as the user wrote it: "z,ro" */
-	bool rw;
-	char *propagation;
-	bool anonymous; /* removed by rm -v and AutoRemove */
-	bool nocopy;
-	char *subpath;
-};
 
 struct cs_container {
 	char id[65];
@@ -66,7 +50,7 @@ struct cs_container {
 	/* under lock; name also under maps_lock (both to change it) */
 	char *name; /* no leading slash */
 	struct cs_host_config *host;
-	struct cs_mountpoint *mounts;
+	struct cs_mount_point *mounts;
 	size_t n_mounts;
 	enum cs_status status;
 	bool paused, dead, removing, starting;
@@ -83,7 +67,7 @@ struct cs_container {
 	struct cs_pending *pending; /* sockets that came before the start */
 	struct cs_exec *execs;
 	struct cs_health *health; /* NULL without a check */
-	struct cs_timer *restart_timer;
+	uint64_t restart_timer; /* loop.h; 0 = none */
 	int64_t backoff_ns;
 	bool stopping; /* a stop is under way: no restart */
 };
