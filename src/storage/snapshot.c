@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Snapshots: a container's writable layer, and how much it holds. The caller serialises work on one snapshot; any thread. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "base/io.h"
+#include "base/path.h"
+#include "base/sys.h"
+#include "storage/internal.h"
+
+int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} dirs[] = {{"upper", 0755}, {"work", 0700}, {"merged", 0700}};
+	char tmp[64];
+
+	if (!cs_is_plain_name(id))
+		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
+	/* Built beside and renamed: a snapshot that has a name is complete. */
+	cs_storage_tmp_name(s, "snap", tmp);
+	if (mkdirat(s->tmp_fd, tmp, 0710) < 0)
+		return cs_fail(err, cs_storage_code(errno), errno, "create snapshot %s", id);
+	int r = 0;
+	cs_autofd int fd = openat(s->tmp_fd, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		r = -errno;
+	for (size_t i = 0; r == 0 && i < CS_ARRAY_SIZE(dirs); i++) {
+		/* fchmodat: the mode of upper is the mode of the container's "/", whatever the daemon's umask */
+		if (mkdirat(fd, dirs[i].name, dirs[i].mode) < 0 || fchmodat(fd, dirs[i].name, dirs[i].mode, 0) < 0)
+			r = -errno;
+	}
+	if (r == 0 && parent && parent->s[0] && symlinkat(parent->s, fd, "parent") < 0)
+		r = -errno;
+	if (r == 0 && renameat(s->tmp_fd, tmp, s->snaps_fd, id) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)cs_remove_tree_at(s->tmp_fd, tmp);
+		return cs_fail(err, cs_storage_code(-r), -r, "create snapshot %s", id);
+	}
+	return 0;
+}
+
+char *cs_snap_path(struct cs_storage *s, const char *id) { return cs_xasprintf("%s/snapshots/%s", s->root, id); }
+
+static int open_snap(struct cs_storage *s, const char *id, const char *sub, int *ret, struct cs_err **err)
+{
+	if (!cs_is_plain_name(id))
+		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
+	cs_autofree char *path = cs_path_join(id, sub);
+	int fd = sys_openat2(s->snaps_fd, path, O_RDONLY | O_DIRECTORY, 0, CS_RESOLVE_BENEATH_NOLINKS);
+	if (fd < 0)
+		return cs_fail(err, fd == -ENOENT ? CS_ERR_NOT_FOUND : CS_ERR_INTERNAL, -fd, "open snapshot %s", id);
+	*ret = fd;
+	return 0;
+}
+
+int cs_snap_open_upper(struct cs_storage *s, const char *id, int *ret_fd, struct cs_err **err) { return open_snap(s, id, "upper", ret_fd, err); }
+
+int cs_snap_parent(struct cs_storage *s, const char *id, struct cs_digest *ret, struct cs_err **err)
+{
+	char buf[CS_DIGEST_LEN + 2];
+	cs_autofd int fd = -EBADF;
+
+	if (open_snap(s, id, "", &fd, err) < 0)
+		return -1;
+	ssize_t n = readlinkat(fd, "parent", buf, sizeof(buf));
+	if (n < 0 && errno == ENOENT) {
+		ret->s[0] = 0;
+		return 0;
+	}
+	if (n < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "read parent of snapshot %s", id);
+	buf[CS_MIN((size_t)n, sizeof(buf) - 1)] = 0;
+	return cs_digest_from(buf, ret) ? 0 : cs_fail(err, CS_ERR_INTERNAL, 0, "snapshot %s has a malformed parent", id);
+}
+
+int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err)
+{
+	char tmp[64];
+
+	if (!cs_is_plain_name(id))
+		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
+	/* Out of sight first: whatever happens next, the start-up clears tmp/. */
+	cs_storage_tmp_name(s, "gone", tmp);
+	if (renameat(s->snaps_fd, id, s->tmp_fd, tmp) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return cs_fail(err, cs_storage_code(errno), errno, "remove snapshot %s", id);
+	}
+	int r = cs_remove_tree_at(s->tmp_fd, tmp);
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "remove files of snapshot %s", id) : 0;
+}
+
+struct inode {
+	struct {
+		dev_t dev;
+		ino_t ino;
+	} key;
+	UT_hash_handle hh;
+};
+struct usage {
+	int64_t bytes;
+	dev_t dev;
+	struct inode *seen; /* only files with several links */
+	unsigned depth;
+};
+
+static bool seen_before(struct usage *u, const struct stat *st)
+{
+	struct inode *i, k = {0};
+
+	k.key.dev = st->st_dev;
+	k.key.ino = st->st_ino;
+	HASH_FIND(hh, u->seen, &k.key, sizeof(k.key), i);
+	if (i)
+		return true;
+	i = cs_xcalloc(1, sizeof(*i));
+	i->key = k.key;
+	HASH_ADD(hh, u->seen, key, sizeof(i->key), i);
+	return false;
+}
+
+static int usage_entry(void *ctx, int dir_fd, const struct dirent *d)
+{
+	struct usage *u = ctx;
+	struct stat st;
+
+	/* A running container changes the tree under us: what vanished does not count. */
+	if (fstatat(dir_fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISDIR(st.st_mode)) {
+		if (st.st_dev != u->dev || u->depth >= 2048)
+			return 0;
+		u->depth++;
+		int r = cs_each_entry(dir_fd, d->d_name, usage_entry, u);
+		u->depth--;
+		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+	}
+	if ((S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) && (st.st_nlink < 2 || !seen_before(u, &st)))
+		u->bytes += st.st_size;
+	return 0;
+}
+
+int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err)
+{
+	struct usage u = {0};
+	struct stat st;
+	struct inode *i, *next;
+
+	if (fstat(dir_fd, &st) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "stat a directory");
+	u.dev = st.st_dev;
+	int r = cs_each_entry(dir_fd, ".", usage_entry, &u);
+	HASH_ITER(hh, u.seen, i, next)
+	{
+		HASH_DEL(u.seen, i);
+		free(i);
+	}
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "measure a directory");
+	*ret = u.bytes;
+	return 0;
+}
+
+int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err)
+{
+	cs_autofd int fd = -EBADF;
+
+	if (open_snap(s, id, "upper", &fd, err) < 0)
+		return -1;
+	return cs_tree_usage(fd, ret_bytes, err);
+}
+
+struct snap_each {
+	void (*fn)(void *ctx, const char *id);
+	void *ctx;
+};
+
+static int each_snap(void *ctx, int dir_fd, const struct dirent *d)
+{
+	struct snap_each *e = ctx;
+	(void)dir_fd;
+	e->fn(e->ctx, d->d_name);
+	return 0;
+}
+
+void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx)
+{
+	struct snap_each e = {fn, ctx};
+	(void)cs_each_entry(s->snaps_fd, ".", each_snap, &e);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening the data root's storage folders, and what the other files share. A cs_storage is immutable after open but for the
+ * serial number of temporary names; any thread. */
+#include "storage/internal.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+
+#include "base/id.h"
+#include "base/io.h"
+
+enum cs_code cs_storage_code(int sys) { return sys == ENOSPC || sys == EDQUOT ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL; }
+
+static int open_dir(struct cs_storage *s, const char *path, int *ret, struct cs_err **err)
+{
+	int r = cs_mkdir_p(s->root_fd, path, 0710);
+	if (r < 0 && r != -EEXIST)
+		return cs_fail(err, cs_storage_code(-r), -r, "make %s/%s", s->root, path);
+	*ret = openat(s->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (*ret < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open %s/%s", s->root, path);
+	return 0;
+}
+
+static int remove_entry(void *ctx, int dir_fd, const struct dirent *d)
+{
+	(void)ctx;
+	(void)cs_remove_tree_at(dir_fd, d->d_name); /* what stays is tried again at the next start */
+	return 0;
+}
+
+int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err)
+{
+	static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+	static const char empty_index[] = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[]}";
+	struct cs_storage *s = cs_xcalloc(1, sizeof(*s));
+	int r = 0;
+
+	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = -EBADF;
+	s->root = cs_xstrdup(data_root);
+	s->root_fd = open(data_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->root_fd < 0) {
+		cs_fail(err, CS_ERR_INTERNAL, errno, "open data root %s", data_root);
+		goto fail;
+	}
+	if (open_dir(s, "content/blobs/sha256", &s->blobs_fd, err) < 0 || open_dir(s, "layers", &s->layers_fd, err) < 0 ||
+	    open_dir(s, "snapshots", &s->snaps_fd, err) < 0 || open_dir(s, "tmp", &s->tmp_fd, err) < 0)
+		goto fail;
+	(void)cs_each_entry(s->tmp_fd, ".", remove_entry, NULL);
+	if (faccessat(s->root_fd, "content/oci-layout", F_OK, 0) < 0)
+		r = cs_replace_file_at(s->root_fd, "content/oci-layout", layout, sizeof(layout) - 1, 0644, true);
+	if (r == 0 && faccessat(s->root_fd, "content/index.json", F_OK, 0) < 0)
+		r = cs_replace_file_at(s->root_fd, "content/index.json", empty_index, sizeof(empty_index) - 1, 0644, true);
+	if (r < 0) {
+		cs_fail(err, cs_storage_code(-r), -r, "write the image layout in %s/content", data_root);
+		goto fail;
+	}
+	*ret = s;
+	return 0;
+fail:
+	cs_storage_close(s);
+	return -1;
+}
+
+void cs_storage_close(struct cs_storage *s)
+{
+	if (!s)
+		return;
+	cs_close(s->root_fd);
+	cs_close(s->blobs_fd);
+	cs_close(s->layers_fd);
+	cs_close(s->snaps_fd);
+	cs_close(s->tmp_fd);
+	free(s->root);
+	free(s);
+}
+
+const char *cs_storage_tmp_name(struct cs_storage *s, const char *kind, char buf[64])
+{
+	(void)snprintf(buf, 64, "%.20s-%d-%llu", kind, (int)getpid(), atomic_fetch_add(&s->serial, 1ull) + 1);
+	return buf;
+}
+
+int cs_each_entry(int dir_fd, const char *path, int (*fn)(void *ctx, int dir_fd, const struct dirent *d), void *ctx)
+{
+	int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	DIR *dir = fdopendir(fd);
+	if (!dir) {
+		int e = -errno;
+		cs_close(fd);
+		return e;
+	}
+	int r = 0;
+	const struct dirent *d;
+	while (r == 0 && (errno = 0, d = readdir(dir))) {
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			r = fn(ctx, dirfd(dir), d);
+	}
+	if (r == 0 && !d && errno)
+		r = -errno;
+	(void)closedir(dir);
+	return r;
+}
+
+/* ---- digests ---- */
+bool cs_digest_valid(const char *s)
+{
+	if (!s || strncmp(s, "sha256:", 7) != 0 || strlen(s) != CS_DIGEST_LEN)
+		return false;
+	for (const char *p = s + 7; *p; p++) {
+		if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f')))
+			return false;
+	}
+	return true;
+}
+
+bool cs_digest_from(const char *s, struct cs_digest *ret)
+{
+	if (!cs_digest_valid(s))
+		return false;
+	memcpy(ret->s, s, CS_DIGEST_LEN + 1);
+	return true;
+}
+
+/* The context is OpenSSL's; running out of memory here is fatal as everywhere for small objects. */
+struct cs_hash *cs_hash_new(void)
+{
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	if (!c || EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1)
+		abort();
+	return (struct cs_hash *)c;
+}
+
+void cs_hash_update(struct cs_hash *h, const void *data, size_t len)
+{
+	if (len && EVP_DigestUpdate((EVP_MD_CTX *)h, data, len) != 1)
+		abort();
+}
+
+void cs_hash_done(struct cs_hash *h, struct cs_digest *ret)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char md[EVP_MAX_MD_SIZE];
+
+	if (!h)
+		return;
+	if (ret) {
+		if (EVP_DigestFinal_ex((EVP_MD_CTX *)h, md, NULL) != 1)
+			abort();
+		memcpy(ret->s, "sha256:", 7);
+		for (int i = 0; i < 32; i++) {
+			ret->s[7 + 2 * i] = hex[md[i] >> 4];
+			ret->s[8 + 2 * i] = hex[md[i] & 15];
+		}
+		ret->s[CS_DIGEST_LEN] = 0;
+	}
+	EVP_MD_CTX_free((EVP_MD_CTX *)h);
+}
+
+void cs_hash_data(const void *data, size_t len, struct cs_digest *ret)
+{
+	struct cs_hash *h = cs_hash_new();
+	cs_hash_update(h, data, len);
+	cs_hash_done(h, ret);
+}
+
+void cs_chain_id(const struct cs_digest *parent, const struct cs_digest *diff, struct cs_digest *ret)
+{
+	struct cs_digest out = *diff;
+	if (parent && parent->s[0]) {
+		char text[2 * CS_DIGEST_LEN + 2];
+		int n = snprintf(text, sizeof(text), "%s %s", parent->s, diff->s);
+		cs_hash_data(text, (size_t)n, &out);
+	}
+	*ret = out;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Content store, layers and snapshots below the data root. Owner of <data root>/{content,layers,snapshots,tmp}; knows nothing of
+ * image names or containers. Every function may be called from any thread: objects are made under a private name in tmp/ and
+ * appear by rename, so a crash leaves nothing but entries of tmp/, which the next cs_storage_open removes. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "base/strv.h"
+
+struct cs_storage;
+
+CS_MUST_CHECK int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err);
+void cs_storage_close(struct cs_storage *s);
+
+/* "sha256:" and 64 lower-case hex digits. */
+#define CS_DIGEST_LEN 71
+struct cs_digest {
+	char s[CS_DIGEST_LEN + 1];
+};
+bool cs_digest_valid(const char *s);
+CS_MUST_CHECK bool cs_digest_from(const char *s, struct cs_digest *ret);
+static inline const char *cs_digest_hex(const struct cs_digest *d) { return d->s + 7; }
+
+/* Running SHA-256; new aborts when out of memory. */
+struct cs_hash;
+struct cs_hash *cs_hash_new(void);
+void cs_hash_update(struct cs_hash *h, const void *data, size_t len);
+void cs_hash_done(struct cs_hash *h, struct cs_digest *ret); /* ret may be NULL; frees h; accepts NULL */
+void cs_hash_data(const void *data, size_t len, struct cs_digest *ret);
+/* OCI chain id: the diff id itself for the lowest layer (parent NULL), else sha256("parent diff"). */
+void cs_chain_id(const struct cs_digest *parent, const struct cs_digest *diff, struct cs_digest *ret);
+
+/* ---- content (content.c): <data root>/content is a valid OCI image layout at all times ---- */
+struct cs_blob_writer;
+CS_MUST_CHECK int cs_blob_begin(struct cs_storage *s, struct cs_blob_writer **ret, struct cs_err **err);
+CS_MUST_CHECK int cs_blob_write(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err);
+/* Durable on return. expected: NULL, or the digest it must have. Frees w, also on failure. */
+CS_MUST_CHECK int cs_blob_commit(struct cs_blob_writer *w, const struct cs_digest *expected, struct cs_digest *ret, int64_t *ret_size,
+				 struct cs_err **err);
+void cs_blob_abort(struct cs_blob_writer *w); /* instead of commit; accepts NULL */
+CS_MUST_CHECK int cs_blob_put(struct cs_storage *s, const void *data, size_t len, struct cs_digest *ret, struct cs_err **err);
+/* Read-only descriptor or -1. NOT_FOUND when absent. */
+CS_MUST_CHECK int cs_blob_open(struct cs_storage *s, const struct cs_digest *d, int *ret_fd, int64_t *ret_size, struct cs_err **err);
+/* Whole blob, verified against its digest; at most max bytes. */
+CS_MUST_CHECK int cs_blob_get(struct cs_storage *s, const struct cs_digest *d, size_t max, struct cs_str *out, struct cs_err **err);
+void cs_blob_remove(struct cs_storage *s, const struct cs_digest *d);
+/* Calls fn for each blob (and each entry that is no blob is removed): used to find what nobody refers to. */
+void cs_blob_each(struct cs_storage *s, void (*fn)(void *ctx, const struct cs_digest *d), void *ctx);
+/* Replaces index.json; the text comes from the engine, which knows names. */
+CS_MUST_CHECK int cs_content_set_index(struct cs_storage *s, const char *json, size_t len, struct cs_err **err);
+
+/* ---- layers (layer.c, unpack.c, extract.c) ---- */
+typedef ssize_t (*cs_read_fn)(void *ctx, void *buf, size_t max); /* > 0 bytes, 0 end, -errno */
+
+enum cs_layer_compression { CS_LAYER_TAR, CS_LAYER_GZIP, CS_LAYER_ZSTD };
+struct cs_layer_result {
+	struct cs_digest diff_id, chain_id, blob; /* blob: digest of what the content store holds, "" when store_blob is false */
+	int64_t blob_size, size;                  /* size: bytes of regular files */
+	enum cs_layer_compression compression;    /* of the stored blob */
+};
+struct cs_layer_source {
+	cs_read_fn read;
+	void *ctx;
+	const struct cs_digest *parent;  /* chain id below, or NULL */
+	const struct cs_digest *diff_id; /* NULL, or what the uncompressed tar must hash to */
+	bool store_blob;                 /* also keep the stream as a blob (as received when tar, gzip or zstd; else gzip) */
+};
+/* Extracts a tar in one pass and publishes <data root>/layers/<chain id hex>/diff. When the layer exists already the work is dropped and the
+ * existing one stays. INVALID for a malformed or hostile archive, NO_SPACE for a full disk: nothing is left behind. */
+CS_MUST_CHECK int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_result *ret, struct cs_err **err);
+bool cs_layer_exists(struct cs_storage *s, const struct cs_digest *chain);
+char *cs_layer_path(struct cs_storage *s, const struct cs_digest *chain); /* absolute path of diff/; caller frees */
+CS_MUST_CHECK int cs_layer_remove(struct cs_storage *s, const struct cs_digest *chain, struct cs_err **err);
+void cs_layer_each(struct cs_storage *s, void (*fn)(void *ctx, const struct cs_digest *chain), void *ctx);
+CS_MUST_CHECK int cs_layer_open(struct cs_storage *s, const struct cs_digest *chain, int *ret_fd, struct cs_err **err); /* diff/ */
+
+/* ---- snapshots (snapshot.c): <data root>/snapshots/<container id>/{upper,work,merged,parent} ---- */
+/* parent: chain id of the top layer, remembered as the target of the link `parent`; NULL for none. */
+CS_MUST_CHECK int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err);
+char *cs_snap_path(struct cs_storage *s, const char *id); /* caller frees */
+CS_MUST_CHECK int cs_snap_parent(struct cs_storage *s, const char *id, struct cs_digest *ret, struct cs_err **err); /* s[0] = 0: none */
+CS_MUST_CHECK int cs_snap_open_upper(struct cs_storage *s, const char *id, int *ret_fd, struct cs_err **err);
+CS_MUST_CHECK int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err); /* absent is fine */
+CS_MUST_CHECK int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err);
+void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx);
+
+/* Bytes of regular files and links below a directory, hard links once, without crossing into another file system. */
+CS_MUST_CHECK int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err);
+
+/* INTERNAL, or NO_SPACE when sys says that the disk (or quota) is full. */
+enum cs_code cs_storage_code(int sys);
