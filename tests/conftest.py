@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shared fixtures. `-m "not caisson"` is implied on dockerd: those tests need something that 20.10 lacks."""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "lib"))
+
+import caisson_fixture as fx  # noqa: E402
+from box import Boxes, Events  # noqa: E402
+
+TEST_TIMEOUT = int(os.environ.get("CAISSON_TEST_TIMEOUT", "60"))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "caisson: beyond dockerd 20.10 (newer API or Caisson's own behaviour)")
+    config.addinivalue_line("markers", "timeout(seconds): a limit other than the default")
+
+
+def pytest_collection_modifyitems(config, items):
+    if fx.KIND == "dockerd":
+        for item in items:
+            if item.get_closest_marker("caisson"):
+                item.add_marker(pytest.mark.skip(reason="not in dockerd 20.10"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    mark = item.get_closest_marker("timeout")
+    limit = mark.args[0] if mark else TEST_TIMEOUT
+
+    def expired(_sig, _frame):
+        raise AssertionError(f"test took longer than {limit} s")
+    old = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(limit)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    """One daemon for all ordinary tests of the session."""
+    eng = fx.Engine()
+    try:
+        eng.start().prepare()
+        yield eng
+        assert eng.alive(), f"the daemon died during the tests:\n{eng.tail(60)}"
+    finally:
+        eng.close()
+
+
+@pytest.fixture
+def fresh():
+    """Own daemon per test, for tests that kill it. Call it for more: fresh(args=[…])."""
+    made = []
+
+    def make(prepare=True, **kw):
+        eng = fx.Engine(**kw)
+        made.append(eng)
+        eng.start()
+        return eng.prepare() if prepare else eng
+    yield make
+    for eng in made:
+        eng.close()
+
+
+@pytest.fixture
+def http(engine):
+    return engine.http
+
+
+@pytest.fixture
+def boxes(engine):
+    made = Boxes(engine)
+    yield made
+    made.clean()
+
+
+@pytest.fixture
+def events(engine):
+    with Events(engine) as ev:
+        yield ev
+
+
+@pytest.fixture(scope="session")
+def api(engine):
+    client = engine.api()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def client(engine):
+    c = engine.client()
+    yield c
+    c.close()
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory):
+    """A static program with one verb per thing that busybox cannot observe."""
+    out = tmp_path_factory.mktemp("probe") / "probe"
+    subprocess.run(["gcc", "-static", "-O1", "-o", str(out), str(Path(__file__).parent / "lib" / "probe.c")], check=True)
+    return out

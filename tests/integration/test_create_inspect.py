@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into create comes out of inspect."""
+import re
+
+import pytest
+
+from box import IS_DOCKERD, create
+from caisson_fixture import ROOTFS
+
+
+def test_identity(boxes, http):
+    b = boxes.create("true", name="ident-1")
+    assert re.fullmatch("[0-9a-f]{64}", b.id)
+    for ref in (b.id, b.id[:12], "ident-1", "/ident-1"):
+        a = http.get(f"/containers/{ref}/json" if ref[0] != "/" else f"/containers{ref}/json")
+        assert a.status == 200 and a.json["Id"] == b.id
+    i = b.inspect()
+    assert i["Name"] == "/ident-1" and i["Path"] == "sh" and i["Args"] == ["-c", "true"]
+    assert i["State"]["Status"] == "created" and i["State"]["Running"] is False and i["State"]["Pid"] == 0
+    assert i["State"]["StartedAt"] == "0001-01-01T00:00:00Z" and i["State"]["FinishedAt"] == "0001-01-01T00:00:00Z"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z", i["Created"])
+    assert i["Image"].startswith("sha256:") and i["Config"]["Image"] == ROOTFS
+    assert i["Platform"] == "linux" and i["RestartCount"] == 0 and i["ExecIDs"] is None
+    assert i["GraphDriver"]["Name"].startswith("overlay")
+    assert i["Config"]["Hostname"] == b.id[:12]
+
+
+def test_generated_name(boxes):
+    assert re.fullmatch("/[a-z]+_[a-z]+[0-9]?", boxes.create("true").inspect()["Name"])
+
+
+CONFIG = {
+    "Hostname": "h", "Domainname": "d.example", "User": "app", "AttachStdin": True, "AttachStdout": True, "AttachStderr": True,
+    "Tty": True, "OpenStdin": True, "StdinOnce": True, "WorkingDir": "/work/dir", "Labels": {"a": "1", "b": ""},
+    "StopSignal": "SIGINT", "StopTimeout": 7, "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Volumes": {"/vol": {}},
+    "Entrypoint": ["/bin/sh", "-c"], "Healthcheck": {"Test": ["CMD", "true"], "Interval": 2000000000, "Timeout": 3000000000,
+                                                     "Retries": 4, "StartPeriod": 1000000000},
+}
+
+
+@pytest.mark.parametrize("key", sorted(CONFIG))
+def test_config_round_trip(boxes, key):
+    b = boxes.create(["x"], **{key: CONFIG[key]})
+    assert b.inspect()["Config"][key] == CONFIG[key]
+
+
+def test_env_merges_with_image(boxes):
+    env = boxes.create("true", Env=["A=1", "B=two words"]).inspect()["Config"]["Env"]
+    assert env == ["A=1", "B=two words", "PATH=/bin"]
+
+
+def test_cmd_defaults_to_image(boxes):
+    i = boxes.create(None).inspect()
+    assert i["Config"]["Cmd"] == ["sh"] and i["Path"] == "sh" and i["Args"] == []
+
+
+HOST = {
+    "Binds": ["/tmp:/host:ro"], "AutoRemove": False, "CapAdd": ["NET_ADMIN"], "CapDrop": ["MKNOD"], "Dns": ["1.1.1.1"],
+    "DnsSearch": ["example.org"], "DnsOptions": ["ndots:2"], "ExtraHosts": ["a:10.0.0.1"], "GroupAdd": ["audio", "55"],
+    "IpcMode": "private", "OomScoreAdj": 100, "PidMode": "host", "Privileged": True, "PublishAllPorts": False,
+    "ReadonlyRootfs": True, "SecurityOpt": ["no-new-privileges"], "Tmpfs": {"/t": "size=1m"}, "UTSMode": "host",
+    "ShmSize": 1 << 20, "Sysctls": {"net.ipv4.ip_forward": "1"}, "CpuShares": 512, "Memory": 64 << 20,
+    "MemoryReservation": 32 << 20, "NanoCpus": 500000000, "CpusetCpus": "0", "PidsLimit": 50, "Init": True,
+    "Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 200}], "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+    "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}, "CgroupnsMode": "private",
+    "Devices": [{"PathOnHost": "/dev/zero", "PathInContainer": "/dev/z", "CgroupPermissions": "rwm"}],
+    "Mounts": [{"Type": "bind", "Source": "/tmp", "Target": "/m", "ReadOnly": True}],
+    "DeviceCgroupRules": ["c 1:3 rw"], "CpuPeriod": 50000, "CpuQuota": 25000,
+}
+
+
+@pytest.mark.parametrize("key", sorted(HOST))
+def test_host_config_round_trip(boxes, key):
+    b = boxes.create("true", Host={key: HOST[key]})
+    assert b.inspect()["HostConfig"][key] == HOST[key]
+
+
+def test_host_config_defaults(boxes):
+    h = boxes.create("true").inspect()["HostConfig"]
+    assert h["ShmSize"] == 64 << 20 and h["LogConfig"]["Type"] == "json-file"
+    assert h["RestartPolicy"]["Name"] in ("no", "") and h["RestartPolicy"]["MaximumRetryCount"] == 0
+    assert h["NetworkMode"] == "none" and h["IpcMode"] in ("private", "shareable")
+    assert "/proc/kcore" in h["MaskedPaths"] and "/proc/sys" in h["ReadonlyPaths"]
+    assert h["Runtime"] and h["Isolation"] in ("", "process")
+
+
+def test_mounts_are_listed(boxes):
+    b = boxes.create("true", Volumes={"/anon": {}}, Host={"Binds": ["/usr/share:/b:ro"], "Tmpfs": {"/t": ""}})
+    mounts = {m["Destination"]: m for m in b.inspect()["Mounts"]}
+    assert mounts["/b"]["Type"] == "bind" and mounts["/b"]["Source"] == "/usr/share" and mounts["/b"]["RW"] is False
+    assert mounts["/b"]["Mode"] == "ro" and mounts["/b"]["Propagation"] == "rprivate"
+    assert mounts["/anon"]["Type"] == "volume" and mounts["/anon"]["Driver"] == "local"
+    assert re.fullmatch("[0-9a-f]{64}", mounts["/anon"]["Name"]) and mounts["/anon"]["RW"] is True
+    assert "/t" not in mounts
+
+
+def test_inspect_size(http, boxes):
+    b = boxes.run("echo 0123456789 > /f")
+    i = http.get(b.url + "/json", {"size": 1}).json
+    assert i["SizeRw"] == 11 and i["SizeRootFs"] > i["SizeRw"]
+    assert "SizeRw" not in b.inspect()
+
+
+def test_name_conflict(boxes, engine):
+    b = boxes.create("true", name="taken")
+    a = create(engine, "true", name="taken")
+    assert a.status == 409
+    assert a.message == (f'Conflict. The container name "/taken" is already in use by container "{b.id}". You have to remove '
+                         '(or rename) that container to be able to reuse that name.')
+
+
+def test_paths_exist_after_start(boxes):
+    i = boxes.run("true").inspect()
+    assert i["LogPath"].endswith(i["Id"] + "-json.log")
+    assert i["HostnamePath"] and i["ResolvConfPath"] and i["HostsPath"]
+    if not IS_DOCKERD:      # its shim notes the end before the daemon notes the start
+        assert i["State"]["StartedAt"] < i["State"]["FinishedAt"]
+
+
+def test_network_settings(boxes):
+    n = boxes.sleeper(network="none").inspect()["NetworkSettings"]
+    assert list(n["Networks"]) == ["none"] and n["Ports"] == {} and n["SandboxID"]
+    assert list(boxes.create("true", network="host").inspect()["NetworkSettings"]["Networks"]) == ["host"]

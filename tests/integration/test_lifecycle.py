@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""start, stop, restart, kill, wait, pause, rename, update, rm, prune."""
+import json
+import threading
+import time
+
+import pytest
+
+from box import IS_DOCKERD, Events
+from caisson_fixture import wait_for
+
+
+def test_start_twice(boxes):
+    b = boxes.sleeper()
+    assert b.post("start").status == 304
+
+
+def test_state_while_running(boxes):
+    s = boxes.sleeper().state
+    assert s["Status"] == "running" and s["Running"] and not s["Paused"] and not s["Restarting"] and not s["Dead"]
+    assert s["Pid"] > 1 and s["ExitCode"] == 0 and s["Error"] == "" and not s["OOMKilled"]
+
+
+def test_start_again_after_exit(boxes):
+    b = boxes.run("echo x; exit 5")
+    assert b.code == 5
+    first = b.state
+    b.start().wait()
+    assert b.out == "x\nx\n" and b.state["StartedAt"] > first["FinishedAt"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 125, 255])
+def test_exit_code(boxes, code):
+    assert boxes.run(f"exit {code}").code == code
+
+
+@pytest.mark.parametrize("sig,number", [("KILL", 9), ("SIGTERM", 15), ("10", 10), ("HUP", 1)])
+def test_killed_is_128_plus_n(boxes, sig, number):
+    b = boxes.start("trap 'kill -9 $$' USR2; sleep 1000")
+    # pid 1 ignores signals without a handler: only KILL reaches it, so send the others to a shell with one
+    if number != 9:
+        b.rm()
+        b = boxes.start(f"trap 'exit {128 + number}' {number}; echo up; while :; do sleep 1000 & wait $!; done")
+        b.wait_log("up")
+    assert b.kill(sig).status == 204
+    assert b.wait() == 128 + number
+
+
+def test_kill_not_running(boxes):
+    b = boxes.create("true")
+    a = b.kill()
+    assert a.status == 409
+    assert a.message == f"Cannot kill container: {b.id}: Container {b.id} is not running" or \
+        a.message.lower() == f"cannot kill container: {b.id}: container {b.id} is not running"
+
+
+def test_kill_bad_signal(boxes):
+    b = boxes.sleeper()
+    a = b.kill("NOSUCH")
+    assert a.status in ((400, 500) if IS_DOCKERD else (400,)) and "nvalid signal: NOSUCH" in a.message
+
+
+def test_stop_by_sigterm(boxes, events):
+    b = boxes.sleeper()
+    b.wait_log("up")
+    assert b.post("stop").status == 204
+    assert b.state["ExitCode"] == 0 and b.state["Status"] == "exited"
+    assert b.post("stop").status == 304
+    events.until("stop", b.id)
+    assert events.actions(b.id)[-3:] == ["kill", "die", "stop"]
+
+
+def test_stop_kills_after_timeout(boxes):
+    b = boxes.start("trap '' TERM; echo up; while :; do sleep 1000 & wait $!; done")
+    b.wait_log("up")
+    before = time.monotonic()
+    assert b.post("stop", {"t": 1}).status == 204
+    assert 0.9 < time.monotonic() - before < 5
+    assert b.state["ExitCode"] == 137
+
+
+def test_stop_timeout_zero_kills_at_once(boxes):
+    b = boxes.start("trap '' TERM; echo up; while :; do sleep 1000 & wait $!; done")
+    b.wait_log("up")
+    before = time.monotonic()
+    assert b.post("stop", {"t": 0}).status == 204
+    assert time.monotonic() - before < 3 and b.state["ExitCode"] == 137
+
+
+def test_stop_uses_stop_signal(boxes):
+    b = boxes.start("trap 'exit 9' USR1; echo up; while :; do sleep 1000 & wait $!; done", StopSignal="SIGUSR1")
+    b.wait_log("up")
+    assert b.post("stop", {"t": 10}).status == 204
+    assert b.state["ExitCode"] == 9
+
+
+@pytest.mark.caisson
+def test_stop_signal_query(boxes):
+    b = boxes.start("trap 'exit 9' USR1; echo up; while :; do sleep 1000 & wait $!; done")
+    b.wait_log("up")
+    assert b.post("stop", {"t": 10, "signal": "USR1"}).status == 204
+    assert b.state["ExitCode"] == 9
+
+
+def test_restart(boxes, events):
+    b = boxes.sleeper()
+    b.wait_log("up")
+    pid = b.pid
+    assert b.post("restart", {"t": 5}).status == 204
+    assert b.state["Running"] and b.pid != pid
+    events.until("restart", b.id)
+    assert events.actions(b.id)[-5:] == ["kill", "die", "stop", "start", "restart"]
+
+
+def test_restart_starts_a_stopped_one(boxes):
+    b = boxes.create("sleep 1000")
+    assert b.post("restart", {"t": 0}).status == 204 and b.state["Running"]
+
+
+def test_wait_on_exited_returns_at_once(boxes):
+    b = boxes.run("exit 4")
+    assert b.post("wait").json["StatusCode"] == 4
+
+
+def test_wait_next_exit(boxes, http, engine):
+    b = boxes.create("exit 6")
+    r = http.stream("POST", b.url + "/wait", {"condition": "next-exit"}, timeout=20)
+    assert r.status == 200          # the header comes before the exit: clients wait for it before they start
+    b.start()
+    assert json.loads(r.read())["StatusCode"] == 6
+    r.connection.close()
+
+
+def test_wait_removed(boxes, http):
+    b = boxes.create("exit 7", Host={"AutoRemove": True})
+    r = http.stream("POST", b.url + "/wait", {"condition": "removed"}, timeout=20)
+    b.start()
+    assert json.loads(r.read())["StatusCode"] == 7
+    r.connection.close()
+    assert http.get(b.url + "/json").status == 404
+
+
+@pytest.mark.caisson
+def test_wait_bad_condition(boxes):
+    a = boxes.create("true").post("wait", {"condition": "nosuch"})
+    assert a.status == 400 and "invalid condition" in a.message
+
+
+def test_wait_not_running_on_created(boxes):
+    assert boxes.create("true").post("wait", {"condition": "not-running"}).json["StatusCode"] == 0
+
+
+def test_auto_remove(boxes, http, events):
+    b = boxes.start("exit 3", Host={"AutoRemove": True})
+    events.until("destroy", b.id)
+    a = http.get(b.url + "/json")
+    assert a.status == 404 and a.message == f"No such container: {b.id}"
+
+
+def test_pause(boxes, events):
+    b = boxes.start("while :; do echo x; sleep 0.02; done")
+    b.wait_log("x")
+    assert b.post("pause").status == 204
+    s = b.state
+    assert s["Paused"] and s["Running"] and s["Status"] == "paused"
+    size = len(b.out)
+    time.sleep(0.15)
+    assert len(b.out) == size
+    a = b.post("pause")
+    assert a.status == 409 and a.message == f"Container {b.id} is already paused"
+    assert b.post("exec", body={"Cmd": ["true"]}).status == 409
+    assert b.post("unpause").status == 204 and b.state["Status"] == "running"
+    a = b.post("unpause")
+    assert a.status == (500 if IS_DOCKERD else 409) or a.status in (409, 500)
+    assert a.message == f"Container {b.id} is not paused"
+    events.until("unpause", b.id)
+    assert b.rm().status == 204
+
+
+def test_pause_not_running(boxes):
+    b = boxes.create("true")
+    a = b.post("pause")
+    assert a.status == 409 and a.message.lower() == f"container {b.id} is not running"
+
+
+def test_remove_paused_by_force(boxes):
+    b = boxes.sleeper()
+    b.post("pause")
+    assert b.rm(force=True).status == 204
+
+
+def test_rm_running(boxes):
+    b = boxes.sleeper()
+    a = b.rm(force=False)
+    assert a.status == 409
+    assert "cannot remove" in a.message and "running" in a.message and "force remove" in a.message
+    assert b.rm(force=True).status == 204
+    assert b.rm().status == 404
+
+
+def test_rm_volumes(boxes, http):
+    b = boxes.create("true", Volumes={"/v": {}})
+    vol = b.inspect()["Mounts"][0]
+    assert b.rm(v=True).status == 204
+    import os
+    assert not os.path.exists(vol["Source"])
+
+
+def test_rename(boxes, http, events):
+    b = boxes.create("true", name="old-name")
+    assert b.post("rename", {"name": "new-name"}).status == 204
+    assert http.get("/containers/old-name/json").status == 404
+    assert http.get("/containers/new-name/json").json["Name"] == "/new-name"
+    assert events.until("rename", b.id)["Actor"]["Attributes"]["oldName"] == "/old-name"
+    other = boxes.create("true", name="other-name")
+    a = other.post("rename", {"name": "new-name"})
+    assert a.status == 409 and "is already in use by container" in a.message
+    a = b.post("rename", {"name": "new-name"})
+    assert a.status in (400, 409, 500) and "same name" in a.message
+    a = b.post("rename", {"name": "bad name!"})
+    assert a.status in (400, 500) and "Invalid container name" in a.message
+
+
+def test_update_memory(boxes):
+    from caisson_fixture import cgroup_dir, cgroup_is_v2
+    b = boxes.sleeper(Host={"Memory": 64 << 20})
+    a = b.post("update", body={"Memory": 32 << 20, "MemorySwap": 32 << 20})
+    assert a.status == 200, a
+    assert b.inspect()["HostConfig"]["Memory"] == 32 << 20
+    f = cgroup_dir(b.pid, "memory") / ("memory.max" if cgroup_is_v2() else "memory.limit_in_bytes")
+    assert int(f.read_text()) == 32 << 20
+
+
+def test_update_restart_policy(boxes):
+    b = boxes.sleeper()
+    assert b.post("update", body={"RestartPolicy": {"Name": "always"}}).status == 200
+    assert b.inspect()["HostConfig"]["RestartPolicy"]["Name"] == "always"
+
+
+def test_update_pids_and_cpu(boxes):
+    from caisson_fixture import cgroup_dir
+    b = boxes.sleeper()
+    assert b.post("update", body={"PidsLimit": 33, "CpuShares": 256}).status == 200
+    assert (cgroup_dir(b.pid, "pids") / "pids.max").read_text().strip() == "33"
+
+
+def test_prune(boxes, http):
+    keep = boxes.run("true", Labels={"prune": "no"})
+    gone = boxes.run("echo 12345 > /x", Labels={"prune": "yes"})
+    a = http.post("/containers/prune", {"filters": {"label": ["prune=yes"]}})
+    assert a.status == 200 and a.json["ContainersDeleted"] == [gone.id] and a.json["SpaceReclaimed"] >= 6
+    assert keep.state["Status"] == "exited" and http.get(gone.url + "/json").status == 404
+
+
+def test_twenty_at_once(boxes, engine):
+    made = [boxes.create(f"exit {n}") for n in range(20)]
+    threads = [threading.Thread(target=b.start) for b in made]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert [b.wait() for b in made] == list(range(20))
+
+
+def test_start_and_remove_race(boxes):
+    """Whoever wins, the answers are clean and nothing stays."""
+    for _ in range(5):
+        b = boxes.create("sleep 1000")
+        got = []
+        threads = [threading.Thread(target=lambda: got.append(b.post("start").status)),
+                   threading.Thread(target=lambda: got.append(b.rm().status))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert set(got) <= {204, 404, 409}, got
+        b.rm()
+
+
+def test_list_while_a_container_is_stopping(boxes, http):
+    b = boxes.start("trap '' TERM; echo up; while :; do sleep 1000 & wait $!; done")
+    b.wait_log("up")
+    t = threading.Thread(target=b.post, args=("stop", {"t": 3}))
+    t.start()
+    before = time.monotonic()
+    assert http.get("/containers/json").status == 200
+    if not IS_DOCKERD:
+        assert b.inspect()["State"]["Running"]
+    assert time.monotonic() - before < 1
+    b.kill()
+    t.join()
+
+
+# Health and restart policies -----------------------------------------------------------------------------------------
+
+def test_health_becomes_healthy(boxes, events):
+    b = boxes.sleeper(Healthcheck={"Test": ["CMD-SHELL", "echo fine"], "Interval": 100_000_000, "Retries": 2})
+    assert b.state["Health"]["Status"] in ("starting", "healthy")
+    assert events.until("health_status", b.id)["Action"] == "health_status: healthy"
+    h = b.state["Health"]
+    assert h["Status"] == "healthy" and h["FailingStreak"] == 0
+    assert h["Log"][0]["ExitCode"] == 0 and h["Log"][0]["Output"] == "fine\n" and h["Log"][0]["Start"] <= h["Log"][0]["End"]
+
+
+def test_health_becomes_unhealthy(boxes, events, http):
+    b = boxes.sleeper(Healthcheck={"Test": ["CMD", "sh", "-c", "echo no; exit 1"], "Interval": 100_000_000, "Retries": 2})
+    assert events.until("health_status", b.id)["Action"] == "health_status: unhealthy"
+    assert b.state["Health"]["FailingStreak"] >= 2
+    listed = http.get("/containers/json", {"filters": {"health": ["unhealthy"], "id": [b.id]}}).json
+    assert len(listed) == 1 and "(unhealthy)" in listed[0]["Status"]
+
+
+def test_health_timeout(boxes, events):
+    b = boxes.sleeper(Healthcheck={"Test": ["CMD-SHELL", "sleep 1000"], "Interval": 100_000_000, "Timeout": 200_000_000, "Retries": 1})
+    events.until("health_status", b.id)
+    h = b.state["Health"]["Log"][0]
+    assert h["ExitCode"] == -1 and "Health check exceeded timeout" in h["Output"]
+
+
+def test_health_none_disables(boxes):
+    assert "Health" not in boxes.sleeper(Healthcheck={"Test": ["NONE"]}).state
+
+
+def test_restart_on_failure(boxes, events):
+    b = boxes.start("echo again; exit 1", Host={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}})
+    wait_for(lambda: b.inspect()["RestartCount"] == 2 and b.state["Status"] == "exited", 10, "two restarts")
+    assert b.out == "again\n" * 3 and b.state["ExitCode"] == 1
+
+
+def test_restart_on_failure_not_on_success(boxes):
+    b = boxes.run("true", Host={"RestartPolicy": {"Name": "on-failure"}})
+    assert b.state["Status"] == "exited" and b.inspect()["RestartCount"] == 0
+
+
+def test_restart_always_until_stopped(boxes):
+    b = boxes.start("echo again; exit 0", Host={"RestartPolicy": {"Name": "always"}})
+    wait_for(lambda: b.inspect()["RestartCount"] >= 2, 10, "restarts")
+    assert b.post("stop").status in (204, 304)
+    assert b.state["Status"] == "exited" and not b.state["Restarting"]
+
+
+def test_restart_and_autoremove_conflict(engine):
+    from box import create
+    a = create(engine, "true", Host={"AutoRemove": True, "RestartPolicy": {"Name": "always"}})
+    assert a.status == 400 and "AutoRemove" in a.message
+
+
+def test_events_stream_survives_other_clients_leaving(engine, boxes):
+    with Events(engine, container=["nobody"]):
+        pass
+    with Events(engine) as ev:
+        b = boxes.run("true")
+        ev.until("die", b.id)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/_ping, /version, /info, version negotiation, what is not there, and what never will be."""
+import pytest
+
+from box import IS_DOCKERD
+
+API = "1.41" if IS_DOCKERD else "1.55"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_ping_headers(http, method):
+    a = http.request(method, "/_ping")
+    assert a.status == 200
+    assert a.body == (b"OK" if method == "GET" else b"")
+    assert a.headers["Api-Version"] == API
+    assert a.headers["Ostype"] == "linux"
+    assert a.headers["Docker-Experimental"] == "false"
+    assert IS_DOCKERD or a.headers["Builder-Version"]
+    assert a.headers["Cache-Control"] == "no-cache, no-store, must-revalidate"
+    assert a.headers["Pragma"] == "no-cache"
+    assert a.headers["Content-Type"].startswith("text/plain")
+    assert a.headers["Server"]
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.30", "1.41"])
+def test_ping_versioned(http, version):
+    assert http.get("/_ping", version=version).status == 200
+
+
+def test_version(http):
+    a = http.get("/version")
+    v = a.json
+    assert a.status == 200 and a.headers["Content-Type"].startswith("application/json")
+    assert v["ApiVersion"] == API
+    assert v["Os"] == "linux" and v["Arch"] in ("amd64", "arm64") and v["KernelVersion"]
+    assert v["Version"] and v["GitCommit"] is not None and v["BuildTime"]
+    assert v["Components"][0]["Name"] == "Engine"
+    assert v["Components"][0]["Details"]["ApiVersion"] == API
+    assert v["MinAPIVersion"] == ("1.12" if IS_DOCKERD else "1.24")
+
+
+def test_version_1_24_has_no_components(http):
+    assert http.get("/version", version="1.24").status == 200
+
+
+def test_too_new_version(http):
+    a = http.get("/version", version="9.99")
+    assert a.status == 400
+    assert a.message == f"client version 9.99 is too new. Maximum supported API version is {API}"
+
+
+def test_too_old_version(http):
+    a = http.get("/version", version="1.5")
+    low = "1.12" if IS_DOCKERD else "1.24"
+    assert a.status == 400
+    # 20.10 answers this one in plain text
+    assert f"client version 1.5 is too old. Minimum supported API version is {low}, please upgrade" in a.body.decode()
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("version", [f"1.{n}" for n in range(24, 56)])
+def test_every_version_is_served(http, version):
+    assert http.get("/containers/json", version=version).status == 200
+    a = http.get("/info", version=version)
+    assert a.status == 200 and a.headers["Api-Version"] == "1.55"
+
+
+def test_unknown_path(http):
+    a = http.get("/nosuch")
+    assert a.status == 404 and a.message == "page not found"
+
+
+def test_wrong_method(http):
+    # gorilla/mux answers 405 where the path matches another method, except under a HEAD
+    assert http.request("PATCH", "/containers/json").status in (404, 405)
+
+
+def test_info(http, boxes):
+    b = boxes.sleeper()
+    boxes.create("true")
+    i = http.get("/info").json
+    assert i["Containers"] >= 2 and i["ContainersRunning"] >= 1 and i["ContainersStopped"] >= 1
+    assert i["Containers"] == i["ContainersRunning"] + i["ContainersPaused"] + i["ContainersStopped"]
+    assert i["Images"] >= 2
+    assert i["NCPU"] == __import__("os").cpu_count() and i["MemTotal"] > 1 << 20
+    assert i["OSType"] == "linux" and i["Architecture"] in ("x86_64", "aarch64")
+    assert i["ID"] and i["Name"] and i["OperatingSystem"] and i["ServerVersion"] and i["KernelVersion"]
+    assert i["CgroupVersion"] in ("1", "2") and i["CgroupDriver"] in ("cgroupfs", "systemd")
+    assert i["LoggingDriver"] == "json-file" and i["Driver"].startswith("overlay")
+    assert {"json-file", "local", "none"} <= set(i["Plugins"]["Log"]) | ({"none"} if IS_DOCKERD else set())
+    assert "name=seccomp,profile=default" in i["SecurityOptions"] or "name=seccomp,profile=builtin" in i["SecurityOptions"]
+    assert i["Swarm"]["LocalNodeState"] == "inactive"
+    assert i["DockerRootDir"] and i["Debug"] is True
+    assert b.state["Running"]
+
+
+def test_info_by_docker_py(client):
+    assert client.ping() is True
+    assert client.info()["OSType"] == "linux"
+    assert client.version()["ApiVersion"] == API
+
+
+@pytest.mark.parametrize("method,path", [("GET", "/swarm"), ("GET", "/services"), ("GET", "/tasks"), ("GET", "/nodes"),
+                                         ("GET", "/secrets"), ("GET", "/configs"), ("POST", "/swarm/leave")])
+def test_outside_a_swarm(http, method, path):
+    a = http.request(method, path)
+    assert a.status == 503
+    if method == "GET":
+        assert a.message == ('This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
+                             'node to swarm and try again.')
+    else:
+        assert a.message == "This node is not part of a swarm"
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("method,path", [("POST", "/build"), ("POST", "/networks/create"), ("POST", "/plugins/pull?remote=x"),
+                                         ("POST", "/session"), ("GET", "/distribution/x/json")])
+def test_not_built_yet(http, method, path):
+    a = http.request(method, path, body={} if method == "POST" else None)
+    assert a.status == 501 and a.message, a
+
+
+def test_system_df(http, boxes):
+    b = boxes.run("echo 123456 > /file")
+    df = http.get("/system/df").json
+    assert df["LayersSize"] > 0
+    assert any(c["Id"] == b.id for c in df["Containers"])
+    assert any("caisson/base:latest" in (i["RepoTags"] or []) for i in df["Images"])
+
+
+def test_auth_without_registry(http):
+    a = http.post("/auth", body={"username": "u", "password": "p", "serveraddress": "127.0.0.1:1"})
+    assert a.status in (401, 500, 501) and a.message
