@@ -35,6 +35,7 @@ struct cs_container {
 	UT_hash_handle hh;      /* e->by_id, under maps_lock */
 	UT_hash_handle hh_name; /* e->by_name, under maps_lock */
 	pthread_mutex_t op_lock, lock;
+	pthread_mutex_t save_lock; /* orders writes of the row; taken before lock */
 	pthread_cond_t changed; /* with lock: state moved (waited for by stop) */
 
 	/* constant after creation */
@@ -52,8 +53,9 @@ struct cs_container {
 	struct cs_host_config *host;
 	struct cs_mount_point *mounts;
 	size_t n_mounts;
-	enum cs_status status;
+	enum cs_status status; /* CREATED RUNNING RESTARTING EXITED only; what people see: cs_container_status() */
 	bool paused, dead, removing, starting;
+	bool visible; /* under maps_lock: the row is written, lookups may find it */
 	int pid, exit_code;
 	bool oom;
 	char *error;
@@ -69,7 +71,9 @@ struct cs_container {
 	struct cs_health *health; /* NULL without a check */
 	uint64_t restart_timer; /* loop.h; 0 = none */
 	int64_t backoff_ns;
-	bool stopping; /* a stop is under way: no restart */
+	bool stopping;  /* a stop is under way: no restart */
+	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
+	unsigned exits; /* counts exits that are fully recorded and announced; moves with `changed` */
 };
 
 struct cs_engine {
@@ -112,11 +116,14 @@ static inline void cs_unlock_(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
 
 /* c->lock is held by the caller. */
 bool cs_container_is_running(const struct cs_container *c); /* running or paused (not restarting) */
+enum cs_status cs_container_status(const struct cs_container *c); /* what people see */
 
 /* The compute system's handle, counted, so that nobody closes it under a reader. */
 struct cs_system {
 	HCS_SYSTEM h;
 	atomic_int refs;
+	struct cs_container *c; /* reference, for the callback */
+	unsigned run;
 };
 struct cs_system *cs_container_system(struct cs_container *c); /* takes c->lock; NULL when not running */
 void cs_system_put(struct cs_system *s);                       /* accepts NULL */
@@ -125,3 +132,72 @@ static inline void cs_autosystem_done(struct cs_system **s) { cs_system_put(*s);
 
 /* Synchronous requests at the compute service (hcs.c): a ResultError document becomes *err. Results: HcsFree. */
 CS_MUST_CHECK int cs_hcs_properties(HCS_SYSTEM s, const char *query, char **ret, struct cs_err **err); /* query: property query or NULL */
+#define CS_HCS_TIMEOUT_MS 60000u
+/* Waits for the accepted operation and closes it. ret may be NULL. */
+CS_MUST_CHECK int cs_hcs_finish(HCS_OPERATION op, HRESULT accepted, uint32_t timeout_ms, char **ret, struct cs_err **err);
+CS_MUST_CHECK int cs_hcs_signal(HCS_SYSTEM s, int sig, struct cs_err **err);    /* init */
+CS_MUST_CHECK int cs_hcs_terminate(HCS_SYSTEM s, struct cs_err **err);          /* SIGKILL to all */
+CS_MUST_CHECK int cs_hcs_pause(HCS_SYSTEM s, bool pause, struct cs_err **err);
+CS_MUST_CHECK int cs_hcs_modify(HCS_SYSTEM s, const char *doc, struct cs_err **err);
+/* HcsModifyProcess of init; fd (taken, -1 = none) goes along under uri. */
+CS_MUST_CHECK int cs_hcs_modify_init(HCS_SYSTEM s, const char *doc, const char *uri, int fd, struct cs_err **err);
+CS_MUST_CHECK int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const char *uri, int fd, struct cs_err **err);
+
+/* ---- container.c: between the engine's own files ---- */
+struct cs_container *cs_container_new(struct cs_engine *e, const char *id);
+void cs_container_insert_row_loaded(struct cs_container *c); /* reconcile: into the tables */
+void cs_container_save(struct cs_container *c);              /* row's state columns; logs failures */
+/* Final removal: directories, row, tables, waiters, event. op_lock held. Also finishes removals that a crash interrupted. */
+CS_MUST_CHECK int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **err);
+CS_MUST_CHECK int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, struct cs_err **err);
+void cs_containers_json_mounts(const struct cs_mount_point *m, size_t n, bool store, struct cs_str *out);
+
+/* ---- start.c ---- */
+CS_MUST_CHECK int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err **err); /* takes op_lock */
+CS_MUST_CHECK int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err);
+CS_MUST_CHECK int cs_container_kill_obj(struct cs_container *c, int sig, struct cs_err **err);
+struct cs_exit {
+	int code, signal;
+	bool oom;
+	int64_t exited_at, started_at;
+	const char *error;
+	bool while_away; /* found at reconciliation */
+};
+void cs_container_exited(struct cs_container *c, const struct cs_exit *x); /* op_lock held */
+void cs_exit_parse(const char *doc, struct cs_exit *ret);
+struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h); /* callback and count; for c->system */
+void cs_restart_schedule(struct cs_container *c, int64_t delay_ns);
+
+/* ---- wait.c; lock held ---- */
+void cs_waiters_exit(struct cs_container *c, int code);
+void cs_waiters_removed(struct cs_container *c);
+void cs_waiters_watch_pending(struct cs_container *c, HCS_OPERATION start); /* adds ExitWatch resources */
+
+/* ---- attach.c ---- */
+struct cs_pending *cs_pending_take(struct cs_container *c); /* lock held */
+void cs_pending_add_to_start(struct cs_pending *list, struct cs_container *c, HCS_OPERATION start); /* frees the list */
+void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct cs_system *s); /* after the start */
+void cs_pending_close(struct cs_pending *list);
+char *cs_base64(const void *p, size_t n);
+char *cs_detach_keys_json(const uint8_t *keys, size_t n);
+
+/* ---- exec.c ---- */
+void cs_execs_container_stopped(struct cs_container *c); /* op_lock held, no lock: forgets, closes */
+void cs_exec_event(struct cs_container *c, const char *process_status); /* HcsEventProcessExited */
+void cs_execs_ids(struct cs_container *c, char ***ret); /* lock held */
+CS_MUST_CHECK int cs_execs_load(struct cs_engine *e, struct cs_err **err);
+void cs_execs_adopt(struct cs_container *c, HCS_SYSTEM h); /* reconcile: `Processes` property */
+size_t cs_execs_count(struct cs_engine *e);
+
+/* ---- health.c ---- */
+void cs_health_start(struct cs_container *c, bool adopted); /* op_lock held, no lock */
+void cs_health_stop(struct cs_container *c);                /* op_lock held, no lock */
+void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code); /* from exec events */
+void cs_health_json(struct cs_container *c, struct cs_str *out); /* lock held: Health object; nothing without a check */
+const char *cs_health_status(struct cs_container *c);            /* lock held: "none" "starting" "healthy" "unhealthy" */
+void cs_health_free(struct cs_health *h);
+
+/* ---- volumes_min.c ---- */
+CS_MUST_CHECK int cs_volumes_prepare(struct cs_container *c, char *const *layer_dirs, struct cs_err **err); /* at create */
+CS_MUST_CHECK int cs_volumes_check(struct cs_container *c, struct cs_err **err);                            /* at start: sources exist */
+void cs_volumes_release(struct cs_engine *e, const struct cs_mount_point *m, size_t n, const char *except_container);
