@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A container's run: start, exit, and what follows an exit (waiters, restart policy, automatic removal). op_lock serialises a container's
+ * kernel work; the compute service's callback only queues jobs. */
+#include "engine/container.h"
+
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "engine/events.h"
+#include "engine/image.h"
+#include "engine/loop.h"
+#include "engine/restart.h"
+#include "engine/spec.h"
+#include "engine/validate.h"
+
+#define START_TIMEOUT_MS 120000u
+
+/* ---- the handle ---- */
+
+struct cs_system *cs_container_system(struct cs_container *c)
+{
+	CS_GUARD(&c->lock);
+	if (c->system)
+		atomic_fetch_add(&c->system->refs, 1);
+	return c->system;
+}
+
+void cs_system_put(struct cs_system *s)
+{
+	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	HcsCloseComputeSystem(s->h); /* waits for a running callback, so the context stays valid */
+	cs_container_unref(s->c);
+	free(s);
+}
+
+/* ---- events of the service ---- */
+
+struct event_job {
+	struct cs_container *c; /* reference */
+	unsigned run;
+	char *doc;
+};
+
+static void exit_job(void *ctx)
+{
+	struct event_job *j = ctx;
+	struct cs_exit x;
+
+	cs_exit_parse(j->doc, &x);
+	pthread_mutex_lock(&j->c->op_lock);
+	if (j->c->run == j->run)
+		cs_container_exited(j->c, &x);
+	pthread_mutex_unlock(&j->c->op_lock);
+	cs_container_unref(j->c);
+	free(j->doc);
+	free(j);
+}
+
+static void process_job(void *ctx)
+{
+	struct event_job *j = ctx;
+
+	cs_exec_event(j->c, j->doc);
+	cs_container_unref(j->c);
+	free(j->doc);
+	free(j);
+}
+
+static void oom_job(void *ctx)
+{
+	struct event_job *j = ctx;
+
+	cs_container_event(j->c, "oom", NULL);
+	cs_container_unref(j->c);
+	free(j->doc);
+	free(j);
+}
+
+static void on_event(const HCS_EVENT *event, void *context)
+{
+	struct cs_system *s = context;
+	struct cs_engine *e = s->c->e;
+	cs_loop_fn fn = event->Type == HcsEventSystemExited    ? exit_job
+			: event->Type == HcsEventProcessExited ? process_job
+			: event->Type == HcsEventSystemOom     ? oom_job
+							       : NULL;
+
+	if (!fn || atomic_load(&e->closing))
+		return;
+	struct event_job *j = cs_xcalloc(1, sizeof(*j));
+	j->c = cs_container_ref(s->c);
+	j->run = s->run;
+	j->doc = cs_xstrdup(event->EventData);
+	cs_job(e->loop, fn, j);
+}
+
+struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h)
+{
+	struct cs_system *s = cs_xcalloc(1, sizeof(*s));
+
+	s->h = h;
+	atomic_init(&s->refs, 1);
+	s->c = cs_container_ref(c);
+	s->run = c->run;
+	(void)HcsSetComputeSystemCallback(h, HcsEventOptionNone, s, on_event);
+	return s;
+}
+
+void cs_exit_parse(const char *doc, struct cs_exit *ret)
+{
+	cs_autojson json_t *j = doc ? cs_json_parse(doc, strlen(doc), NULL) : NULL;
+
+	*ret = (struct cs_exit){.code = 255, .exited_at = cs_now_ns()};
+	if (!j) {
+		ret->error = "the exit status is unknown";
+		return;
+	}
+	ret->code = (int)json_integer_value(json_object_get(j, "ExitCode"));
+	ret->signal = (int)json_integer_value(json_object_get(j, "Signal"));
+	ret->oom = json_is_true(json_object_get(j, "OomKilled"));
+	int64_t at = json_integer_value(json_object_get(j, "ExitedAt"));
+	if (at > 0)
+		ret->exited_at = at;
+	ret->started_at = json_integer_value(json_object_get(j, "StartedAt"));
+	if (cs_streq(json_string_value(json_object_get(j, "ExitType")), "Unknown"))
+		ret->error = "the container's worker vanished: the exit status is unknown";
+}
+
+/* ---- exit ---- */
+
+static void autoremove_job(void *ctx)
+{
+	struct cs_container *c = ctx;
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (cs_container_remove_obj(c, false, true, &err) < 0 && cs_err_code(err) != CS_ERR_CONFLICT) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "automatic removal: %s", text);
+	}
+	cs_container_unref(c);
+}
+
+static void restart_job(void *ctx)
+{
+	struct cs_container *c = ctx;
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (cs_container_start_obj(c, true, &err) < 0 && cs_err_code(err) != CS_ERR_NOT_MODIFIED) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "restart: %s", text);
+	}
+	cs_container_unref(c);
+}
+
+static void restart_due(void *ctx)
+{
+	struct cs_container *c = ctx;
+	cs_job(c->e->loop, restart_job, c); /* the timer's reference moves on */
+}
+
+void cs_restart_schedule(struct cs_container *c, int64_t delay_ns)
+{
+	uint64_t t = cs_timer_set(c->e->loop, cs_monotonic_ns() + delay_ns, restart_due, cs_container_ref(c));
+
+	pthread_mutex_lock(&c->lock);
+	c->restart_timer = t;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void cancel_restart(struct cs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	uint64_t t = c->restart_timer;
+	c->restart_timer = 0;
+	pthread_mutex_unlock(&c->lock);
+	if (cs_timer_cancel(c->e->loop, t))
+		cs_container_unref(c);
+}
+
+/* Fields of an ended run; returns the policy's answer. lock held. */
+static struct cs_restart_out record_exit(struct cs_container *c, const struct cs_exit *x, struct cs_system **system)
+{
+	int64_t ran = c->started_at > 0 ? CS_MAX(x->exited_at - c->started_at, 0) : 0;
+	struct cs_restart_in in = {.policy = c->host->restart_policy.name, .max_retries = c->host->restart_policy.maximum_retry_count,
+				   .count = c->restart_count, .exit_code = x->code, .manually_stopped = c->manually_stopped || c->stopping,
+				   .ran_ns = ran, .backoff_ns = c->backoff_ns, .daemon_start = x->while_away, .unhealthy = c->unhealthy_stop};
+	struct cs_restart_out out = cs_restart_decide(&in);
+
+	if (c->removing || atomic_load(&c->e->closing) || (c->host->auto_remove && !x->while_away))
+		out.restart = false;
+	c->status = out.restart ? CS_ST_RESTARTING : CS_ST_EXITED;
+	c->backoff_ns = out.restart ? out.delay_ns : 0;
+	c->restart_count += out.restart;
+	c->paused = false;
+	c->pid = 0;
+	c->exit_code = x->code;
+	c->oom = x->oom;
+	c->finished_at = x->exited_at;
+	c->unhealthy_stop = false;
+	free(c->error);
+	c->error = cs_xstrdup(x->error);
+	*system = c->system;
+	c->system = NULL;
+	return out;
+}
+
+static void announce_exit(struct cs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->exits++;
+	cs_waiters_exit(c, c->exit_code);
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
+{
+	struct cs_system *system = NULL;
+	char code[16], seconds[32];
+
+	pthread_mutex_lock(&c->lock);
+	if (c->status != CS_ST_RUNNING) {
+		pthread_mutex_unlock(&c->lock);
+		return;
+	}
+	int64_t began = c->started_at;
+	struct cs_restart_out next = record_exit(c, x, &system);
+	bool auto_remove = c->host->auto_remove && !next.restart && !c->removing;
+	pthread_mutex_unlock(&c->lock);
+
+	cs_health_stop(c);
+	cs_execs_container_stopped(c);
+	cs_container_save(c);
+	cs_system_put(system); /* recorded: lets the worker end */
+	(void)snprintf(code, sizeof(code), "%d", x->code);
+	(void)snprintf(seconds, sizeof(seconds), "%" PRId64, began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
+	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
+	announce_exit(c);
+	if (next.restart)
+		cs_restart_schedule(c, next.delay_ns);
+	else if (auto_remove && !atomic_load(&c->e->closing))
+		cs_job(c->e->loop, autoremove_job, cs_container_ref(c));
+}
+
+/* ---- start ---- */
+
+static int may_start(struct cs_container *c, struct cs_err **err)
+{
+	CS_GUARD(&c->lock);
+	if (c->removing || c->dead)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container is marked for removal and cannot be started");
+	if (c->paused)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "cannot start a paused container, try unpause instead");
+	if (c->status == CS_ST_RUNNING)
+		return cs_fail(err, CS_ERR_NOT_MODIFIED, 0, "container is already running");
+	c->starting = true;
+	return 0;
+}
+
+/* Pid of the container that a "container:x" mode names. */
+static int joined_pid(struct cs_container *c, const char *mode, int *ret, char **ret_dir, struct cs_err **err)
+{
+	const char *ref = cs_mode_container(mode);
+	cs_autocontainer struct cs_container *other = NULL;
+
+	if (!ref)
+		return 0;
+	if (cs_container_get(c->e, ref, &other, err) < 0)
+		return -1;
+	CS_GUARD(&other->lock);
+	if (other->status != CS_ST_RUNNING)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, other->status == CS_ST_RESTARTING ? "container %s is restarting, wait until the container is running" :
+				"cannot join network of a non running container: %s", other->id);
+	*ret = other->pid;
+	if (ret_dir)
+		*ret_dir = cs_xstrdup(other->dir);
+	return 0;
+}
+
+static void cs_autoimg_done(struct cs_image_info **i) { cs_image_info_free(*i); }
+
+static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_err **err)
+{
+	const struct cs_engine_config *cfg = cs_engine_config(c->e);
+	cs_auto(cs_autoimg_done) struct cs_image_info *img = NULL;
+	cs_autofree char *snap = NULL, *net_dir = NULL;
+	struct cs_spec_input in = {.cfg = cfg, .id = c->id, .name = c->name, .image_id = c->image_id, .image_name = c->config->image,
+				   .created = c->created, .config = c->config, .host = c->host, .mounts = c->mounts, .n_mounts = c->n_mounts,
+				   .container_dir = c->dir, .log_path = c->log_path};
+
+	if (joined_pid(c, c->host->network_mode, &in.net_pid, &net_dir, err) < 0 || joined_pid(c, c->host->pid_mode, &in.pid_pid, NULL, err) < 0 ||
+	    joined_pid(c, c->host->ipc_mode, &in.ipc_pid, NULL, err) < 0)
+		return -1;
+	if (cs_image_get(c->e, c->image_id, &img, err) < 0 || cs_volumes_check(c, err) < 0)
+		return -1;
+	cs_snapshot_dir(c->e, c->id, &snap);
+	if (!net_dir && cs_names_write(cfg, c->dir, c->config, c->host, NULL, err) < 0)
+		return -1;
+	in.layer_ids = img->layer_ids;
+	in.layer_dirs = img->layer_dirs;
+	in.snapshot_dir = snap;
+	in.network_dir = net_dir;
+	return cs_spec_build(&in, doc, err);
+}
+
+static int launch(struct cs_container *c, const char *doc, struct cs_system **ret, int *pid, int64_t *started_at, struct cs_err **err)
+{
+	HCS_SYSTEM h = NULL;
+	char *result = NULL;
+
+	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
+	if (cs_hcs_finish(op, op ? HcsCreateComputeSystem(c->id, doc, op, NULL, &h) : HCS_E_OUTOFMEMORY, CS_HCS_TIMEOUT_MS, NULL, err) < 0) {
+		if (h)
+			HcsCloseComputeSystem(h);
+		return -1;
+	}
+	c->run++;
+	struct cs_system *s = cs_system_adopt(c, h);
+	op = HcsCreateOperation(NULL, NULL);
+	if (op) {
+		pthread_mutex_lock(&c->lock);
+		struct cs_pending *early = cs_pending_take(c);
+		cs_waiters_watch_pending(c, op);
+		pthread_mutex_unlock(&c->lock);
+		cs_pending_add_to_start(early, c, op);
+	}
+	if (cs_hcs_finish(op, op ? HcsStartComputeSystem(h, op, NULL) : HCS_E_OUTOFMEMORY, START_TIMEOUT_MS, &result, err) < 0) {
+		(void)cs_hcs_terminate(h, NULL);
+		c->run++; /* late events of this attempt mean nothing */
+		cs_system_put(s);
+		return -1;
+	}
+	cs_autojson json_t *j = result ? cs_json_parse(result, strlen(result), NULL) : NULL;
+	*pid = (int)json_integer_value(json_object_get(j, "ProcessId"));
+	*started_at = json_integer_value(json_object_get(j, "StartedAt"));
+	if (*started_at <= 0)
+		*started_at = cs_now_ns();
+	HcsFree(result);
+	*ret = s;
+	return 0;
+}
+
+/* What dockerd keeps of a failed start: exit code 126, 127 or 128 and the text. Returns -1. */
+static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *why, struct cs_err **err)
+{
+	enum cs_code code = cs_err_code(why);
+	int exit_code = code == CS_ERR_EXEC_NOT_FOUND ? 127 : code == CS_ERR_EXEC_DENIED ? 126 : 128;
+
+	cs_autofree char *text = cs_err_text(why);
+	pthread_mutex_lock(&c->lock);
+	c->starting = false;
+	c->status = c->started_at == CS_TIME_ZERO ? CS_ST_CREATED : CS_ST_EXITED;
+	c->exit_code = exit_code;
+	free(c->error);
+	c->error = TAKE_PTR(text);
+	struct cs_pending *left = cs_pending_take(c);
+	bool auto_remove = c->host->auto_remove;
+	c->exits++;
+	if (by_policy)
+		cs_waiters_exit(c, exit_code);
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	cs_pending_close(left);
+	cs_container_save(c);
+	if (auto_remove)
+		cs_job(c->e->loop, autoremove_job, cs_container_ref(c));
+	return cs_err_move(err, why);
+}
+
+static void started(struct cs_container *c, struct cs_system *s, int pid, int64_t started_at, bool by_policy)
+{
+	pthread_mutex_lock(&c->lock);
+	c->system = s;
+	c->pid = pid;
+	c->status = CS_ST_RUNNING;
+	c->paused = c->oom = false;
+	c->exit_code = 0;
+	free(c->error);
+	c->error = NULL;
+	c->started_at = started_at;
+	c->ever_started = true;
+	c->starting = c->stopping = c->manually_stopped = c->unhealthy_stop = false;
+	if (!by_policy) {
+		c->restart_count = 0;
+		c->backoff_ns = 0;
+	}
+	struct cs_pending *late = cs_pending_take(c);
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	cs_pending_deliver(late, c, s);
+	cs_container_save(c);
+	cs_health_start(c, false);
+	cs_container_event(c, "start", NULL);
+}
+
+int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err **err)
+{
+	cs_autostr struct cs_str doc = CS_STR_INIT(CS_SPEC_MAX);
+	struct cs_err *inner = NULL;
+	struct cs_system *s = NULL;
+	int64_t started_at = 0;
+	int pid = 0;
+
+	CS_GUARD(&c->op_lock);
+	if (by_policy) {
+		CS_GUARD(&c->lock);
+		c->restart_timer = 0;
+		if (c->status != CS_ST_RESTARTING || c->removing || atomic_load(&c->e->closing))
+			return 0; /* somebody stopped or removed it meanwhile */
+	} else {
+		cancel_restart(c);
+	}
+	if (may_start(c, err) < 0)
+		return -1;
+	if (build_document(c, &doc, &inner) < 0)
+		return start_failed(c, by_policy, inner, err);
+	if (doc.failed) {
+		(void)cs_fail(&inner, CS_ERR_INTERNAL, 0, "the container's document is too large");
+		return start_failed(c, by_policy, inner, err);
+	}
+	if (launch(c, doc.buf, &s, &pid, &started_at, &inner) < 0) {
+		(void)cs_wrap(&inner, "failed to create task for container");
+		return start_failed(c, by_policy, inner, err);
+	}
+	started(c, s, pid, started_at, by_policy);
+	return 0;
+}
+
+int cs_container_start(struct cs_engine *e, const char *ref, const char *detach_keys, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	uint8_t keys[CS_DETACH_KEYS_MAX];
+	size_t n = 0;
+
+	/* detach keys travel with each attach; here they are only checked */
+	if (!cs_empty(detach_keys) && cs_detach_keys_parse(detach_keys, keys, &n, err) < 0)
+		return -1;
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	return cs_container_start_obj(c, false, err);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stop, restart, kill, pause, unpause, update, resize. Waiting happens on c->changed without op_lock, so a container that ignores its signal
+ * can still be killed, inspected or removed; every wait has a bound. */
+#include "engine/container.h"
+
+#include <signal.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "engine/events.h"
+#include "engine/loop.h"
+#include "engine/spec.h"
+#include "engine/store.h"
+#include "engine/validate.h"
+
+#define KILL_WAIT_NS (12 * CS_NS_PER_SEC)
+
+static int not_running(struct cs_container *c, struct cs_err **err)
+{
+	return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is not running", c->id);
+}
+
+/* Waits until an exit after `exits` was announced. until: monotonic ns, -1 for ever. */
+static bool wait_exit(struct cs_container *c, unsigned exits, int64_t until)
+{
+	struct timespec ts = {until / CS_NS_PER_SEC, until % CS_NS_PER_SEC};
+	int r = 0;
+
+	CS_GUARD(&c->lock);
+	while (c->exits == exits && !(c->status != CS_ST_RUNNING && !c->starting && !c->visible) && r == 0)
+		r = until < 0 ? pthread_cond_wait(&c->changed, &c->lock) : pthread_cond_timedwait(&c->changed, &c->lock, &ts);
+	return c->exits != exits || r == 0;
+}
+
+static void signal_event(struct cs_container *c, int sig)
+{
+	char num[16];
+	(void)snprintf(num, sizeof(num), "%d", sig);
+	cs_container_event(c, "kill", "signal", num, NULL);
+}
+
+static int parse_signal(const char *text, int *ret, struct cs_err **err)
+{
+	*ret = cs_signal_parse(text);
+	return *ret > 0 ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid signal: %s", text);
+}
+
+/* dockerd sends the signal first and then thaws a paused container, so that it acts on it at once. */
+static void thaw(struct cs_container *c, struct cs_system *s)
+{
+	pthread_mutex_lock(&c->lock);
+	bool paused = c->paused;
+	pthread_mutex_unlock(&c->lock);
+	if (!paused || cs_hcs_pause(s->h, false, NULL) < 0)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->paused = false;
+	pthread_mutex_unlock(&c->lock);
+	cs_container_event(c, "unpause", NULL);
+}
+
+static int send_signal(struct cs_container *c, struct cs_system *s, int sig, struct cs_err **err)
+{
+	struct cs_err *inner = NULL;
+	int r = sig == SIGKILL ? cs_hcs_terminate(s->h, &inner) : cs_hcs_signal(s->h, sig, &inner);
+
+	/* already gone: its exit is on the way */
+	if (r < 0 && (cs_err_code(inner) == CS_ERR_CONFLICT || cs_err_code(inner) == CS_ERR_NOT_FOUND)) {
+		cs_err_free(inner);
+		return 0;
+	}
+	if (r < 0)
+		return cs_err_move(err, inner);
+	signal_event(c, sig);
+	return 0;
+}
+
+/* A container between two restarts, or with a restart due. */
+static bool stop_restarting(struct cs_container *c)
+{
+	CS_GUARD(&c->op_lock);
+	pthread_mutex_lock(&c->lock);
+	bool was = c->status == CS_ST_RESTARTING;
+	uint64_t t = c->restart_timer;
+	if (was) {
+		c->status = CS_ST_EXITED;
+		c->manually_stopped = true;
+		c->restart_timer = 0;
+		c->exits++;
+		cs_waiters_exit(c, c->exit_code);
+		pthread_cond_broadcast(&c->changed);
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (!was)
+		return false;
+	if (cs_timer_cancel(c->e->loop, t))
+		cs_container_unref(c);
+	cs_container_save(c);
+	return true;
+}
+
+static int kill_and_wait(struct cs_container *c, struct cs_system *s, unsigned exits, struct cs_err **err)
+{
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (send_signal(c, s, SIGKILL, err) < 0)
+			return -1;
+		if (wait_exit(c, exits, cs_monotonic_ns() + KILL_WAIT_NS))
+			return 0;
+	}
+	return cs_fail(err, CS_ERR_INTERNAL, 0, "tried to kill container, but did not receive an exit event");
+}
+
+static int stop_signal(struct cs_container *c, const char *signal, int *ret, struct cs_err **err)
+{
+	if (!cs_empty(signal))
+		return parse_signal(signal, ret, err);
+	*ret = cs_empty(c->config->stop_signal) ? SIGTERM : cs_signal_parse(c->config->stop_signal);
+	if (*ret <= 0)
+		*ret = SIGTERM;
+	return 0;
+}
+
+static int64_t stop_timeout(struct cs_container *c, int64_t timeout_s)
+{
+	if (timeout_s != CS_STOP_DEFAULT)
+		return timeout_s;
+	if (c->config->stop_timeout)
+		return *c->config->stop_timeout;
+	int64_t t = cs_engine_config(c->e)->default_stop_timeout;
+	return t ? t : 10;
+}
+
+int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err)
+{
+	int sig = SIGTERM;
+
+	if (stop_signal(c, signal, &sig, err) < 0)
+		return -1;
+	pthread_mutex_lock(&c->lock);
+	bool starting = c->starting, restarting = c->status == CS_ST_RESTARTING;
+	pthread_mutex_unlock(&c->lock);
+	if (restarting && stop_restarting(c)) {
+		cs_container_event(c, "stop", NULL);
+		return 0;
+	}
+	if (starting) { /* let the start finish; it is bounded */
+		pthread_mutex_lock(&c->op_lock);
+		pthread_mutex_unlock(&c->op_lock);
+	}
+	pthread_mutex_lock(&c->lock);
+	cs_autosystem struct cs_system *s = c->status == CS_ST_RUNNING ? c->system : NULL;
+	if (s) {
+		atomic_fetch_add(&s->refs, 1);
+		c->manually_stopped = c->manually_stopped || by_user;
+		c->stopping = true;
+	}
+	unsigned exits = c->exits;
+	pthread_mutex_unlock(&c->lock);
+	if (!s)
+		return cs_fail(err, CS_ERR_NOT_MODIFIED, 0, "container is already stopped");
+	cs_container_save(c); /* a policy must know, even if we die now */
+
+	int64_t t = stop_timeout(c, timeout_s);
+	int r = 0;
+	if (sig == SIGKILL) {
+		r = kill_and_wait(c, s, exits, err);
+	} else {
+		r = send_signal(c, s, sig, err);
+		thaw(c, s);
+		int64_t until = t < 0 ? -1 : cs_monotonic_ns() + CS_MIN(t, 1 << 30) * CS_NS_PER_SEC;
+		if (r < 0 || !wait_exit(c, exits, until)) {
+			if (r < 0 && err) {
+				cs_err_free(*err);
+				*err = NULL;
+			}
+			r = kill_and_wait(c, s, exits, err);
+		}
+	}
+	if (r < 0) {
+		pthread_mutex_lock(&c->lock);
+		c->stopping = false;
+		pthread_mutex_unlock(&c->lock);
+		return cs_wrap(err, "cannot stop container: %s", c->id);
+	}
+	cs_container_event(c, "stop", NULL);
+	return 0;
+}
+
+int cs_container_stop(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	return cs_container_stop_obj(c, signal, timeout_s, true, err);
+}
+
+int cs_container_restart(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	struct cs_err *inner = NULL;
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	/* --rm must not fire between the two halves: dockerd clears the flag for the stop as well */
+	pthread_mutex_lock(&c->lock);
+	bool auto_remove = c->host->auto_remove;
+	c->host->auto_remove = false;
+	pthread_mutex_unlock(&c->lock);
+	int r = cs_container_stop_obj(c, signal, timeout_s, true, &inner);
+	pthread_mutex_lock(&c->lock);
+	c->host->auto_remove = auto_remove;
+	pthread_mutex_unlock(&c->lock);
+	if (r < 0 && cs_err_code(inner) != CS_ERR_NOT_MODIFIED) {
+		(void)cs_err_move(err, inner);
+		return cs_wrap(err, "Cannot restart container %s", ref);
+	}
+	cs_err_free(inner);
+	inner = NULL;
+	if (cs_container_start_obj(c, false, &inner) < 0 && cs_err_code(inner) != CS_ERR_NOT_MODIFIED) {
+		(void)cs_err_move(err, inner);
+		return cs_wrap(err, "Cannot restart container %s", ref);
+	}
+	cs_err_free(inner);
+	cs_container_event(c, "restart", NULL);
+	return 0;
+}
+
+int cs_container_kill_obj(struct cs_container *c, int sig, struct cs_err **err)
+{
+	int stop = SIGTERM;
+
+	(void)stop_signal(c, NULL, &stop, NULL);
+	pthread_mutex_lock(&c->lock);
+	cs_autosystem struct cs_system *s = c->status == CS_ST_RUNNING ? c->system : NULL;
+	if (s)
+		atomic_fetch_add(&s->refs, 1);
+	bool manual = s && (sig == SIGKILL || sig == stop);
+	bool was = c->manually_stopped;
+	if (manual)
+		c->manually_stopped = true;
+	unsigned exits = c->exits;
+	pthread_mutex_unlock(&c->lock);
+	if (!s)
+		return not_running(c, err);
+	if (manual && !was)
+		cs_container_save(c);
+	if (sig == SIGKILL)
+		return kill_and_wait(c, s, exits, err);
+	if (send_signal(c, s, sig, err) < 0)
+		return -1;
+	if (sig == stop)
+		thaw(c, s);
+	return 0;
+}
+
+int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	int sig = SIGKILL;
+
+	if (!cs_empty(signal) && parse_signal(signal, &sig, err) < 0)
+		return -1;
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	if (c->status == CS_ST_RESTARTING && stop_restarting(c))
+		return 0;
+	if (cs_container_kill_obj(c, sig, err) < 0)
+		return cs_wrap(err, "cannot kill container: %s", ref);
+	return 0;
+}
+
+static int set_paused(struct cs_engine *e, const char *ref, bool pause, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	CS_GUARD(&c->op_lock);
+	pthread_mutex_lock(&c->lock);
+	bool running = c->status == CS_ST_RUNNING, paused = c->paused, restarting = c->status == CS_ST_RESTARTING;
+	pthread_mutex_unlock(&c->lock);
+	if (restarting)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is restarting, wait until the container is running", c->id);
+	if (pause && !running)
+		return not_running(c, err);
+	if (pause && paused)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is already paused", c->id);
+	if (!pause && !paused)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is not paused", c->id);
+	cs_autosystem struct cs_system *s = cs_container_system(c);
+	if (!s)
+		return not_running(c, err);
+	if (cs_hcs_pause(s->h, pause, err) < 0)
+		return cs_wrap(err, "cannot %s container %s", pause ? "pause" : "unpause", c->id);
+	pthread_mutex_lock(&c->lock);
+	if (c->status == CS_ST_RUNNING)
+		c->paused = pause;
+	pthread_mutex_unlock(&c->lock);
+	cs_container_save(c);
+	cs_container_event(c, pause ? "pause" : "unpause", NULL);
+	return 0;
+}
+
+int cs_container_pause(struct cs_engine *e, const char *ref, struct cs_err **err) { return set_paused(e, ref, true, err); }
+int cs_container_unpause(struct cs_engine *e, const char *ref, struct cs_err **err) { return set_paused(e, ref, false, err); }
+
+static int apply_resources(struct cs_container *c, const struct cs_resources *res, struct cs_err **err)
+{
+	cs_autosystem struct cs_system *s = cs_container_system(c);
+	cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
+
+	if (!s)
+		return 0;
+	cs_str_puts(&doc, "{\"ResourcePath\":\"Container/Resources\",\"RequestType\":\"Update\",\"Settings\":");
+	cs_spec_resources(res, &doc);
+	cs_str_putc(&doc, '}');
+	if (doc.failed)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the resources are too large");
+	return cs_hcs_modify(s->h, doc.buf, err);
+}
+
+static void cs_autohost_done(struct cs_host_config **h) { cs_host_config_free(*h); }
+
+int cs_container_update(struct cs_engine *e, const char *ref, const struct cs_update_request *req, char ***ret_warnings, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	cs_auto(cs_autohost_done) struct cs_host_config *host = NULL;
+	cs_autostr struct cs_str json = CS_STR_INIT(8 << 20);
+	cs_autostrv char **warnings = NULL;
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	CS_GUARD(&c->op_lock);
+	pthread_mutex_lock(&c->lock);
+	host = cs_host_config_copy(c->host);
+	bool running = c->status == CS_ST_RUNNING, gone = c->removing || c->dead;
+	pthread_mutex_unlock(&c->lock);
+	if (gone)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot update container %s: container is marked for removal and cannot be \"update\"", c->id);
+	if (cs_validate_update(req, host, running, &warnings, err) < 0)
+		return -1;
+	if (running && apply_resources(c, &host->res, err) < 0)
+		return cs_wrap(err, "Cannot update container %s", c->id);
+	cs_json_encode(&cs_host_config_type, host, 0, &json);
+	if (cs_store_container_host(e->store, c->id, json.buf, err) < 0)
+		return -1;
+	pthread_mutex_lock(&c->lock);
+	struct cs_host_config *old = c->host;
+	c->host = TAKE_PTR(host);
+	host = old;
+	pthread_mutex_unlock(&c->lock);
+	cs_container_event(c, "update", NULL);
+	if (ret_warnings)
+		*ret_warnings = TAKE_PTR(warnings);
+	return 0;
+}
+
+int cs_container_resize(struct cs_engine *e, const char *ref, uint16_t rows, uint16_t cols, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	char doc[128], h[8], w[8];
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	cs_autosystem struct cs_system *s = cs_container_system(c);
+	if (!s)
+		return not_running(c, err);
+	(void)snprintf(doc, sizeof(doc), "{\"Operation\":\"ConsoleSize\",\"ConsoleSize\":{\"Height\":%u,\"Width\":%u}}", rows, cols);
+	if (cs_hcs_modify_init(s->h, doc, NULL, -1, err) < 0)
+		return -1;
+	(void)snprintf(h, sizeof(h), "%u", rows);
+	(void)snprintf(w, sizeof(w), "%u", cols);
+	cs_container_event(c, "resize", "height", h, "width", w, NULL);
+	return 0;
+}
