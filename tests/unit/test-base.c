@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -162,7 +164,8 @@ static void test_strv(void **state)
 	for (int k = 0; k < 100; k++)
 		cs_strv_push(&v, "x");
 	assert_int_equal(cs_strv_len(v), 103);
-	cs_autofree char *j = cs_strv_join((char *[]){"a", "b", NULL}, "--");
+	char a[] = "a", b[] = "b";
+	cs_autofree char *j = cs_strv_join((char *[]){a, b, NULL}, "--");
 	assert_string_equal(j, "a--b");
 	struct cs_strmap *m = cs_strmap_new();
 	char key[16];

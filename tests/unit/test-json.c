@@ -3,6 +3,8 @@
  * base/json: one table, every kind, both directions; wrong types are named. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
 
