@@ -86,6 +86,7 @@ void cs_container_wait_handover(struct cs_stream *wait, int fd, const char *pref
 struct cs_attach_opts {
 	bool logs, stream, want_stdin, want_stdout, want_stderr;
 	const char *detach_keys; /* Docker's text ("ctrl-p,ctrl-q"), NULL = default */
+	bool raw;                /* never framed, even without a terminal (websocket clients) */
 };
 /* In two steps, because errors must be answered before the connection is upgraded. */
 struct cs_attach;

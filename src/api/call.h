@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Private to http*.c, hijack.c and websocket.c: one request on its way through libmicrohttpd. Owned by the connection's thread. */
+#pragma once
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+#include "api/http.h"
+#include "api/request.h"
+
+struct http_listener {
+	struct cs_http *http;
+	struct MHD_Daemon *mhd;
+	bool tls, verify;
+	struct http_listener *next;
+};
+struct cs_http {
+	struct cs_engine *engine;
+	char *server_header; /* "Caisson/0.1.0 (linux)" */
+	struct http_listener *listeners;
+	int stop_fd;         /* eventfd, readable once streams shall end */
+	unsigned busy;       /* atomic: requests in handlers */
+};
+
+#define CALL_MAGIC 0x43414c4cu
+struct call {
+	unsigned magic;
+	struct cs_http *http;
+	struct http_listener *listener;
+	struct MHD_Connection *conn;
+	char *uri;            /* raw */
+	struct cs_request rq;
+	struct cs_response rs;
+	struct cs_err *err;   /* first error, answered when the body has been read */
+	bool started, dispatched, too_large, versioned_error;
+	bool upgrade;         /* the client asked for it */
+	uint64_t discarded;
+	int client_fd;        /* the connection's socket, borrowed */
+	/* CS_ROUTE_PULL */
+	bool pulling;
+	int pull_fd, pull_result;
+	pthread_t pull_thread;
+};
+
+/* http_body.c: a response that takes over the stream of call->rs. */
+struct MHD_Response *http_stream_response(struct call *c);
+/* hijack.c: 101 with the socket handed over, or 200 with the daemon in the path. */
+struct MHD_Response *http_hijack_response(struct call *c, unsigned *ret_status);
+/* Runs fn(arg) in a detached thread with a small stack. 0 or -errno. */
+int http_thread(void *(*fn)(void *), void *arg);
+#define HTTP_STACK (256u << 10)
+
+/* websocket.c: the value for Sec-WebSocket-Accept (caller frees). */
+char *cs_ws_accept(const char *key);
+/* Bridges a websocket client and a plain stream until either ends; closes both. */
+void cs_ws_bridge(int client, int stream, const void *input, size_t len, bool binary);

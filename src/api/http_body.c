@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bodies that come over time. The callback runs in the connection's own thread and blocks in poll(2) on the stream, on the client
+ * (who may leave) and on the server's end. The headers have been sent before the first call: clients wait for them. */
+#include <poll.h>
+
+#include "api/call.h"
+#include "api/waiter.h"
+#include "base/time.h"
+#include "engine/engine.h"
+
+#define BLOCK (32u << 10)
+
+struct body {
+	struct cs_stream *stream;
+	struct cs_http *http;
+	int client_fd;
+	bool is_wait, handed_over;
+};
+
+/* Blocks until the stream may have something. False when the client or the server is gone. */
+static bool body_wait(struct body *b)
+{
+	struct pollfd p[3] = {
+		{ .fd = b->stream->ops->poll_fd(b->stream), .events = POLLIN },
+		{ .fd = b->client_fd, .events = POLLRDHUP },
+		{ .fd = b->http->stop_fd, .events = POLLIN },
+	};
+	int64_t deadline = b->stream->ops->deadline ? b->stream->ops->deadline(b->stream) : -1;
+	struct timespec ts, *tp = NULL;
+
+	if (deadline >= 0) {
+		int64_t left = deadline - cs_monotonic_ns();
+		if (left < 0)
+			left = 0;
+		ts = (struct timespec){ left / CS_NS_PER_SEC, left % CS_NS_PER_SEC };
+		tp = &ts;
+	}
+	if (ppoll(p, 3, tp, NULL) < 0)
+		return errno == EINTR;
+	return !(p[1].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) && !p[2].revents;
+}
+
+static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
+{
+	struct body *b = cls;
+
+	for (;;) {
+		ssize_t n = b->stream->ops->read(b->stream, buf, max);
+		if (n > 0)
+			return n;
+		if (n == 0)
+			return MHD_CONTENT_READER_END_OF_STREAM;
+		if (n != -EAGAIN)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		if (b->is_wait && !b->handed_over) {
+			/* The headers are on the wire now: from here on the worker can finish the body without us. */
+			b->handed_over = true;
+			cs_wait_handover(b->stream, b->client_fd);
+			continue;
+		}
+		if (!body_wait(b))
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+	}
+}
+
+static void body_free(void *cls)
+{
+	struct body *b = cls;
+
+	cs_stream_free(b->stream);
+	free(b);
+}
+
+struct MHD_Response *http_stream_response(struct call *c)
+{
+	struct body *b = cs_xcalloc(1, sizeof(*b));
+	struct MHD_Response *r;
+
+	b->stream = TAKE_PTR(c->rs.stream);
+	b->http = c->http;
+	b->client_fd = c->client_fd;
+	b->is_wait = c->rs.is_wait && !c->listener->tls;
+	r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, body_read, b, body_free);
+	if (!r) {
+		body_free(b);
+		return NULL;
+	}
+	/* A worker may end the body: the connection cannot be used for another request then. */
+	if (b->is_wait)
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+	return r;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * /images/…, /build, /commit, /distribution. */
+#include "api/routes.h"
+
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/image.h"
+
+static int list(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_image_list(rq->engine, cs_query_bool(&rq->query, "all"), cs_query_bool(&rq->query, "shared-size"), cs_query_bool(&rq->query, "digests"),
+			     cs_query_str(&rq->query, "filters"), rq->api, &rs->body, err);
+}
+
+static int inspect(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_image_inspect(rq->engine, rq->param[0], rq->api, &rs->body, err);
+}
+
+static int history(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_image_history(rq->engine, rq->param[0], &rs->body, err);
+}
+
+static int remove_(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_image_remove(rq->engine, rq->param[0], cs_query_bool(&rq->query, "force"), cs_query_bool(&rq->query, "noprune"), &rs->body, err);
+}
+
+static int tag(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	rs->status = 201;
+	return cs_image_tag(rq->engine, rq->param[0], cs_query_str(&rq->query, "repo"), cs_query_str(&rq->query, "tag"), err);
+}
+
+static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_image_prune(rq->engine, cs_query_str(&rq->query, "filters"), &rs->body, err);
+}
+
+static ssize_t read_body(void *ctx, void *buf, size_t max)
+{
+	const struct cs_request *rq = ctx;
+	ssize_t n;
+
+	do
+		n = recv(rq->body_fd, buf, max, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+/* The answer is a stream of progress in dockerd; errors in the middle come after a 200 there. We know the end before we answer. */
+static int import(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	cs_autostrv char **changes = cs_query_all(&rq->query, "changes");
+	cs_autofree char *id = NULL;
+	struct cs_import in = {
+		.repo = cs_query_str(&rq->query, "repo"),
+		.tag = cs_query_str(&rq->query, "tag"),
+		.message = cs_query_str(&rq->query, "message"),
+		.platform = cs_query_str(&rq->query, "platform"),
+		.changes = changes,
+		.read = read_body,
+		.ctx = rq,
+	};
+
+	if (cs_image_import(rq->engine, &in, &id, err) < 0)
+		return -1;
+	cs_str_putc(&rs->body, '{');
+	cs_json_put_kstr(&rs->body, "status", id);
+	cs_str_puts(&rs->body, "}\r\n");
+	return 0;
+}
+
+static int create(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	const char *src = cs_query_str(&rq->query, "fromSrc");
+
+	if (cs_query_str(&rq->query, "fromImage"))
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "pulling images is not available in this build of Caisson: use import (fromSrc=-)");
+	if (!src)
+		return cs_fail(err, CS_ERR_INVALID, 0, "either fromImage or fromSrc is required");
+	if (strcmp(src, "-"))
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "importing from a URL is not available in this build of Caisson: send the archive (fromSrc=-)");
+	return import(rq, rs, err);
+}
+
+/* There is no build cache yet, so pruning it is done at once; `docker system prune` asks for it always. */
+static int build_prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	cs_str_puts(&rs->body, "{\"CachesDeleted\":null,\"SpaceReclaimed\":0}\n");
+	return 0;
+}
+
+const struct cs_route cs_routes_images[] = {
+	{ "GET", "/images/json", 0, 0, list },
+	{ "POST", "/images/create", 0, 0, create, CS_ROUTE_PULL },
+	{ "POST", "/images/prune", 125, 0, prune, CS_ROUTE_DISCARD },
+	{ "GET", "/images/search", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "searching a registry" },
+	{ "GET", "/images/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
+	{ "POST", "/images/load", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "loading images" },
+	{ "GET", "/images/{name:.*}/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
+	{ "GET", "/images/{name:.*}/json", 0, 0, inspect },
+	{ "GET", "/images/{name:.*}/history", 0, 0, history },
+	{ "GET", "/images/{name:.*}/attestations", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "listing attestations" },
+	{ "POST", "/images/{name:.*}/push", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "pushing images" },
+	{ "POST", "/images/{name:.*}/tag", 0, 0, tag, CS_ROUTE_DISCARD },
+	{ "DELETE", "/images/{name:.*}", 0, 0, remove_, CS_ROUTE_DISCARD },
+	{ "POST", "/build", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
+	{ "POST", "/build/prune", 131, 0, build_prune, CS_ROUTE_DISCARD },
+	{ "POST", "/build/cancel", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
+	{ "POST", "/session", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
+	{ "POST", "/grpc", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
+	{ "POST", "/commit", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "committing a container" },
+	{ "GET", "/distribution/{name:.*}/json", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "looking into a registry" },
+	{ NULL },
+};

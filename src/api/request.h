@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a handler gets and what it gives back. A handler decodes, calls the engine, and fills the response; it never sees the HTTP
+ * library. Each request is handled by the thread of its connection. */
+#pragma once
+
+#include "api/query.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "engine/stream.h"
+
+struct cs_engine;
+struct cs_route;
+
+#define CS_API_MIN 124
+#define CS_API_MAX 155
+#define CS_API_MIN_TEXT "1.24"
+#define CS_API_MAX_TEXT "1.55"
+#define CS_ROUTE_PARAMS 2
+#define CS_BODY_MAX (16u << 20)
+
+struct cs_request {
+	struct cs_engine *engine;
+	const struct cs_route *route;
+	char *method;
+	char *path;                    /* decoded, without the version */
+	int api;                       /* 144 = 1.44 */
+	struct cs_query query;
+	char *param[CS_ROUTE_PARAMS];  /* values of the {name} parts, decoded */
+	struct cs_str body;
+	const char *content_type;      /* borrowed or NULL */
+	bool chunked_body;             /* no Content-Length */
+	bool upgrade;                  /* the client sent Connection: Upgrade */
+	bool ws_handshake;             /* a complete websocket handshake */
+	int body_fd;                   /* routes with CS_ROUTE_PULL: read the body from here until end of file */
+};
+
+/* A connection that leaves HTTP. run takes fd; exactly one of run and free is called. */
+struct cs_hijack {
+	void *ctx;
+	void (*run)(void *ctx, int fd, const void *input, size_t len);
+	void (*free)(void *ctx);
+};
+
+struct cs_response {
+	int status;               /* 0 = 200 */
+	const char *content_type; /* NULL = application/json */
+	const char *extra[8];     /* name, value, … ended by NULL; static strings */
+	struct cs_str body;
+	struct cs_stream *stream; /* instead of body */
+	bool is_wait;             /* stream is a wait that may be handed to the worker */
+	struct cs_hijack hijack;  /* instead of body, when run is set */
+	bool websocket, ws_binary;
+};
+#define CS_RESPONSE_MAX (256u << 20)
+
+typedef int cs_handler(struct cs_request *rq, struct cs_response *rs, struct cs_err **err);
+
+/* Decodes the JSON body. An absent body leaves *obj alone, or is an error if required. */
+CS_MUST_CHECK int cs_request_json(struct cs_request *rq, const struct cs_jtype *t, void *obj, bool required, struct cs_err **err);
+/* Only the checks of the content type, as dockerd's CheckForJSON. */
+CS_MUST_CHECK int cs_request_check_json(struct cs_request *rq, struct cs_err **err);
+
+/* The border where an error becomes a status and {"message": …} (http_error.c). */
+int cs_error_response(const struct cs_err *e, struct cs_response *rs);

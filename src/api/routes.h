@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tables of the resources, and what their handlers share. */
+#pragma once
+
+#include "api/router.h"
+
+#define CS_RAW_STREAM "application/vnd.docker.raw-stream"
+#define CS_MULTIPLEXED "application/vnd.docker.multiplexed-stream"
+
+/* 501 "<route.feature> is not available in this build of Caisson" */
+cs_handler cs_unavailable;
+/* h and w of resize */
+CS_MUST_CHECK int cs_query_size(struct cs_request *rq, uint16_t *rows, uint16_t *cols, struct cs_err **err);
+
+extern const struct cs_route cs_routes_containers[], cs_routes_attach[], cs_routes_exec[], cs_routes_images[], cs_routes_system[], cs_routes_swarm[],
+	cs_routes_networks[], cs_routes_volumes[], cs_routes_plugins[];

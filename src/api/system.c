@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * /_ping, /version, /info, /events, /system/df, /auth. */
+#include "api/routes.h"
+
+#include "engine/engine.h"
+
+static int ping(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	static const char *const headers[] = { "Builder-Version", "1", "Swarm", "inactive", "Cache-Control", "no-cache, no-store, must-revalidate",
+					       "Pragma", "no-cache" };
+
+	memcpy(rs->extra, headers, sizeof(headers));
+	rs->content_type = "text/plain; charset=utf-8";
+	if (strcmp(rq->method, "HEAD"))
+		cs_str_puts(&rs->body, "OK");
+	return 0;
+}
+
+static int version(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_system_version(rq->engine, rq->api, &rs->body, err);
+}
+
+static int info(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_system_info(rq->engine, rq->api, &rs->body, err);
+}
+
+static int df(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	cs_autostrv char **types = rq->api >= 142 ? cs_query_all(&rq->query, "type") : NULL;
+
+	return cs_system_df(rq->engine, types, rq->api < 152 || cs_query_bool(&rq->query, "verbose"), rq->api, &rs->body, err);
+}
+
+static int events(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	int64_t since, until;
+
+	if (cs_query_time(&rq->query, "since", &since, err) < 0 || cs_query_time(&rq->query, "until", &until, err) < 0)
+		return -1;
+	if (since && until && since > until)
+		return cs_fail(err, CS_ERR_INVALID, 0, "`since` time (%s) cannot be after `until` time (%s)", cs_query_get(&rq->query, "since"),
+			       cs_query_get(&rq->query, "until"));
+	return cs_events_stream(rq->engine, since, until, cs_query_str(&rq->query, "filters"), rq->api, &rs->stream, err);
+}
+
+const struct cs_route cs_routes_system[] = {
+	{ "GET", "/_ping", 0, 0, ping },
+	{ "HEAD", "/_ping", 0, 0, ping },
+	{ "GET", "/version", 0, 0, version },
+	{ "GET", "/info", 0, 0, info },
+	{ "GET", "/events", 0, 0, events },
+	{ "GET", "/system/df", 125, 0, df },
+	{ "POST", "/auth", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "logging in to a registry" },
+	{ NULL },
+};
