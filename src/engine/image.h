@@ -47,3 +47,6 @@ CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir);
 CS_MUST_CHECK int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_id, int64_t *rw_bytes, int64_t *root_bytes, struct cs_err **err);
+/* The layers below a snapshot, top-most first, also when the image has been removed by force since: absolute paths and chain ids (either may be
+ * NULL); caller frees both with cs_strv_free. */
+CS_MUST_CHECK int cs_snapshot_layers(struct cs_engine *e, const char *container_id, char ***ret_dirs, char ***ret_ids, struct cs_err **err);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Images inside the engine. Truth: SQLite tables (image_db.c) + the content store. In memory: one immutable, counted record per
+ * image, found by id and by name.
+ * Locks: m->write (one change at a time; held across SQLite and file work) < m->lock (tables; short). Readers take m->lock
+ * only, long enough to take a reference. */
+#pragma once
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "engine/container.h"
+#include "engine/image.h"
+#include "engine/reference.h"
+#include "storage/storage.h"
+
+#define CS_MEDIA_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define CS_MEDIA_CONFIG "application/vnd.oci.image.config.v1+json"
+#define CS_MEDIA_INDEX "application/vnd.oci.image.index.v1+json"
+#define CS_MAX_IMAGE_JSON (8u << 20) /* config or manifest */
+#define CS_MAX_LAYERS 500
+
+struct cs_image_layer {
+	struct cs_digest chain, diff, blob;
+	int64_t size, blob_size;
+	char *media_type;
+};
+struct cs_image_rec { /* immutable but for refs, last_tagged, gone */
+	atomic_int refs;
+	atomic_llong last_tagged; /* ns, 0 = never */
+	atomic_bool gone;         /* no longer in the tables */
+	struct cs_digest id, manifest;
+	int64_t created, size, config_size, manifest_size;
+	struct cs_image_layer *layers; /* bottom first */
+	size_t n_layers;
+	struct cs_image_info info; /* canonical is NULL here */
+	UT_hash_handle hh;
+};
+struct cs_image_name {
+	char *full; /* docker.io/library/busybox:latest */
+	struct cs_image_rec *rec; /* borrowed: as long as the name is in the table, the record is */
+	UT_hash_handle hh;
+};
+struct cs_images {
+	struct cs_engine *e;
+	struct cs_storage *storage;
+	sqlite3 *db;           /* under write */
+	pthread_mutex_t write;
+	pthread_rwlock_t lock;
+	struct cs_image_rec *by_id;
+	struct cs_image_name *names; /* sorted by name */
+	unsigned unpacking;    /* under write: layers without a row may exist, so nothing is swept */
+	bool sweep_wanted;     /* under write */
+};
+
+/* A reference, as the API's callers write it, to a record with a reference of its own. ret_name (may be NULL): the full name by which it was found,
+ * or NULL when found by id; caller frees. */
+CS_MUST_CHECK int cs_image_find(struct cs_images *m, const char *ref, struct cs_image_rec **ret, char **ret_name, struct cs_err **err);
+void cs_image_rec_unref(struct cs_image_rec *r); /* accepts NULL */
+static inline void cs_autorec_done(struct cs_image_rec **r) { cs_image_rec_unref(*r); }
+#define cs_autorec cs_auto(cs_autorec_done)
+/* All records, newest first, each with a reference; free with cs_image_recs_free. */
+struct cs_image_rec **cs_image_recs(struct cs_images *m, size_t *n);
+void cs_image_recs_free(struct cs_image_rec **v, size_t n);
+/* Full names of an image, sorted; caller frees. */
+char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r);
+
+/* What an image is made of, from its configuration in the content store: a JSON tree, caller decrefs. */
+CS_MUST_CHECK int cs_image_config_json(struct cs_images *m, const struct cs_image_rec *r, json_t **ret, struct cs_err **err);
+
+/* image_change.c: m->write is held by the caller. */
+CS_MUST_CHECK int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
+				char *const *names, struct cs_err **err);
+CS_MUST_CHECK int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, struct cs_err **err);
+CS_MUST_CHECK int cs_images_del_name(struct cs_images *m, const char *full, struct cs_err **err);
+CS_MUST_CHECK int cs_images_del(struct cs_images *m, struct cs_image_rec *r, struct cs_err **err); /* with its names; sweeps */
+/* Removes layers and blobs that no image and no snapshot needs. */
+void cs_images_sweep(struct cs_images *m);
+/* Brackets around work that makes layers or blobs before their image is added. */
+void cs_images_unpack_begin(struct cs_images *m);
+void cs_images_unpack_end(struct cs_images *m);
+/* Makes a record from the content store; layers are copied. */
+CS_MUST_CHECK int cs_image_rec_new(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
+				   struct cs_image_rec **ret, struct cs_err **err);
+
+/* image_db.c: m->write is held by the caller. */
+CS_MUST_CHECK int cs_image_db_open(struct cs_images *m, const char *path, struct cs_err **err);
+void cs_image_db_close(struct cs_images *m);
+CS_MUST_CHECK int cs_image_db_load(struct cs_images *m, struct cs_err **err); /* fills the tables */
+CS_MUST_CHECK int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
+				  char *const *names, int64_t now, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_name(struct cs_images *m, const char *full, const char *id, int64_t now, struct cs_err **err); /* id NULL: delete */
+CS_MUST_CHECK int cs_image_db_del(struct cs_images *m, const char *id, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_meta_get(struct cs_images *m, const char *key, char **ret, struct cs_err **err); /* NULL when missing */
+CS_MUST_CHECK int cs_image_db_meta_set(struct cs_images *m, const char *key, const char *val, struct cs_err **err);
+/* Layer rows; fn may not call back. parent "" for the lowest. */
+CS_MUST_CHECK int cs_image_db_layers(struct cs_images *m, void (*fn)(void *ctx, const struct cs_image_layer *l, const struct cs_digest *parent), void *ctx,
+				     struct cs_err **err);
+/* The layers from the bottom up to `top` ("" = none); caller frees each media_type and the vector. */
+CS_MUST_CHECK int cs_image_db_chain(struct cs_images *m, const char *top, struct cs_image_layer **ret, size_t *ret_n, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_layer_del(struct cs_images *m, const struct cs_digest *chain, struct cs_err **err);
+
+/* image_load.c: an OCI archive (tar of an image layout). */
+CS_MUST_CHECK int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err **err);
