@@ -4,7 +4,6 @@
  * kernel work; the compute service's callback only queues jobs. */
 #include "engine/container.h"
 
-#include <inttypes.h>
 #include <sys/stat.h>
 
 #include "base/json.h"
@@ -238,7 +237,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	cs_container_save(c);
 	cs_system_put(system); /* recorded: lets the worker end */
 	(void)snprintf(code, sizeof(code), "%d", x->code);
-	(void)snprintf(seconds, sizeof(seconds), "%" PRId64, began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
+	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
 	announce_exit(c);
 	if (next.restart)
@@ -330,7 +329,8 @@ static int launch(struct cs_container *c, const char *doc, struct cs_system **re
 		cs_pending_add_to_start(early, c, op);
 	}
 	if (cs_hcs_finish(op, op ? HcsStartComputeSystem(h, op, NULL) : HCS_E_OUTOFMEMORY, START_TIMEOUT_MS, &result, err) < 0) {
-		(void)cs_hcs_terminate(h, NULL);
+		if (cs_hcs_terminate(h, NULL) < 0)
+			cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "nothing to terminate after a failed start");
 		c->run++; /* late events of this attempt mean nothing */
 		cs_system_put(s);
 		return -1;

@@ -29,9 +29,9 @@ static bool wait_exit(struct cs_container *c, unsigned exits, int64_t until)
 	int r = 0;
 
 	CS_GUARD(&c->lock);
-	while (c->exits == exits && !(c->status != CS_ST_RUNNING && !c->starting && !c->visible) && r == 0)
+	while (c->exits == exits && r == 0)
 		r = until < 0 ? pthread_cond_wait(&c->changed, &c->lock) : pthread_cond_timedwait(&c->changed, &c->lock, &ts);
-	return c->exits != exits || r == 0;
+	return c->exits != exits;
 }
 
 static void signal_event(struct cs_container *c, int sig)
@@ -264,7 +264,10 @@ int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, 
 		return -1;
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
-	if (c->status == CS_ST_RESTARTING && stop_restarting(c))
+	pthread_mutex_lock(&c->lock);
+	bool restarting = c->status == CS_ST_RESTARTING;
+	pthread_mutex_unlock(&c->lock);
+	if (restarting && stop_restarting(c))
 		return 0;
 	if (cs_container_kill_obj(c, sig, err) < 0)
 		return cs_wrap(err, "cannot kill container: %s", ref);

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attach: the engine checks, then gives the client's socket to the worker and is out of the way. Sockets that come before the start wait
+ * on the container and travel with the start request, so no byte of output is missed. */
+#include "engine/container.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "engine/events.h"
+#include "engine/validate.h"
+
+struct cs_attach {
+	struct cs_container *c;
+	struct cs_attach_opts o;
+	uint8_t keys[CS_DETACH_KEYS_MAX];
+	size_t n_keys;
+};
+struct cs_pending {
+	struct cs_pending *next;
+	int fd;
+	char *settings; /* AttachStdio's JSON */
+};
+
+char *cs_base64(const void *p, size_t n)
+{
+	static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *b = p;
+	char *out = cs_xmalloc((n + 2) / 3 * 4 + 1), *o = out;
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < n ? (uint32_t)b[i + 1] << 8 : 0) | (i + 2 < n ? b[i + 2] : 0);
+		*o++ = abc[v >> 18];
+		*o++ = abc[v >> 12 & 63];
+		*o++ = i + 1 < n ? abc[v >> 6 & 63] : '=';
+		*o++ = i + 2 < n ? abc[v & 63] : '=';
+	}
+	*o = 0;
+	return out;
+}
+
+char *cs_detach_keys_json(const uint8_t *keys, size_t n)
+{
+	struct cs_str s = CS_STR_INIT(1024);
+
+	cs_str_putc(&s, '[');
+	for (size_t i = 0; i < n; i++)
+		cs_str_putf(&s, i ? ",%u" : "%u", keys[i]);
+	cs_str_putc(&s, ']');
+	return cs_str_steal(&s);
+}
+
+int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_attach_opts *o, struct cs_attach **ret, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	uint8_t keys[CS_DETACH_KEYS_MAX] = {16, 17}; /* ctrl-p ctrl-q */
+	size_t n = 2;
+
+	if (!cs_empty(o->detach_keys) && cs_detach_keys_parse(o->detach_keys, keys, &n, NULL) < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid detach keys (%s) provided", o->detach_keys);
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	pthread_mutex_lock(&c->lock);
+	bool paused = c->paused, restarting = c->status == CS_ST_RESTARTING;
+	pthread_mutex_unlock(&c->lock);
+	if (paused)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is paused, unpause the container before attach", ref);
+	if (restarting)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is restarting, wait until the container is running", ref);
+	struct cs_attach *a = cs_xcalloc(1, sizeof(*a));
+	a->c = TAKE_PTR(c);
+	a->o = *o;
+	a->o.detach_keys = NULL;
+	memcpy(a->keys, keys, sizeof(keys));
+	a->n_keys = n;
+	*ret = a;
+	return 0;
+}
+
+bool cs_attach_tty(const struct cs_attach *a) { return a->c->tty; }
+
+void cs_attach_free(struct cs_attach *a)
+{
+	if (!a)
+		return;
+	cs_container_unref(a->c);
+	free(a);
+}
+
+static char *settings_of(const struct cs_attach *a, const void *input, size_t input_len)
+{
+	cs_autostr struct cs_str o = CS_STR_INIT((size_t)4 << 20);
+	cs_autofree char *keys = cs_detach_keys_json(a->keys, a->n_keys), *b64 = input_len ? cs_base64(input, input_len) : NULL;
+
+	cs_str_putc(&o, '{');
+	cs_json_put_kbool(&o, "StdIn", a->o.want_stdin && a->c->config->open_stdin);
+	cs_json_put_kbool(&o, "StdOut", a->o.want_stdout);
+	cs_json_put_kbool(&o, "StdErr", a->o.want_stderr);
+	cs_json_put_kbool(&o, "Framed", !a->c->tty);
+	cs_json_put_key(&o, "DetachKeys");
+	cs_str_puts(&o, keys);
+	if (b64)
+		cs_json_put_kstr(&o, "InitialInput", b64);
+	cs_str_putc(&o, '}');
+	return cs_str_steal(&o);
+}
+
+/* ---- sockets that wait for the start ---- */
+
+struct cs_pending *cs_pending_take(struct cs_container *c)
+{
+	struct cs_pending *p = c->pending;
+	c->pending = NULL;
+	return p;
+}
+
+static void pending_free(struct cs_pending *p)
+{
+	cs_close(p->fd);
+	free(p->settings);
+	free(p);
+}
+
+void cs_pending_close(struct cs_pending *list)
+{
+	while (list) {
+		struct cs_pending *next = list->next;
+		if (list->fd >= 0)
+			(void)shutdown(list->fd, SHUT_RDWR); /* the API side may hold a copy */
+		pending_free(list);
+		list = next;
+	}
+}
+
+static bool hung_up(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = 0};
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+void cs_pending_add_to_start(struct cs_pending *list, struct cs_container *c, HCS_OPERATION start)
+{
+	while (list) {
+		struct cs_pending *next = list->next;
+		if (!hung_up(list->fd)) {
+			cs_autofree char *uri = cs_xasprintf("hcs:/Process/Stdio?%s", list->settings);
+			int fd = list->fd;
+			list->fd = -EBADF;
+			if (HcsAddResourceToOperation(start, HcsResourceTypeSocket, uri, fd) != HCS_S_OK)
+				cs_logk(CS_LOG_WARN, "engine", "container", c->id, "an attached client could not be passed on");
+		}
+		pending_free(list);
+		list = next;
+	}
+}
+
+static void deliver(struct cs_container *c, struct cs_system *s, const char *settings, int fd)
+{
+	cs_autofree char *doc = cs_xasprintf("{\"Operation\":\"AttachStdio\",\"AttachStdio\":%s}", settings);
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (cs_hcs_modify_init(s->h, doc, "hcs:/Process/Stdio", fd, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "attach: %s", text);
+	}
+}
+
+void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct cs_system *s)
+{
+	while (list) {
+		struct cs_pending *next = list->next;
+		deliver(c, s, list->settings, list->fd);
+		list->fd = -EBADF;
+		pending_free(list);
+		list = next;
+	}
+}
+
+/* ---- run ---- */
+
+/* logs=1: what was written so far. The client may be slow: at most 30 s without progress. */
+static int replay_logs(struct cs_attach *a, int fd)
+{
+	struct cs_logs_opts o = {.want_stdout = a->o.want_stdout, .want_stderr = a->o.want_stderr, .tail = -1};
+	struct cs_stream *s = NULL;
+	char buf[16384];
+	bool tty = false;
+	int r = 0;
+
+	if (cs_container_logs(a->c->e, a->c->id, &o, &tty, &s, NULL) < 0)
+		return 0;
+	for (int64_t deadline = cs_monotonic_ns() + 30 * CS_NS_PER_SEC; r == 0 && cs_monotonic_ns() < deadline;) {
+		ssize_t n = s->ops->read(s, buf, sizeof(buf));
+		if (n == -EAGAIN) {
+			struct pollfd p = {.fd = s->ops->poll_fd(s), .events = POLLIN};
+			(void)poll(&p, 1, 20);
+			continue;
+		}
+		if (n <= 0)
+			break;
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
+		for (ssize_t off = 0; off < n && r == 0;) {
+			ssize_t w = send(fd, buf + off, (size_t)(n - off), MSG_NOSIGNAL | MSG_DONTWAIT);
+			if (w > 0)
+				off += w;
+			else if (w < 0 && errno != EAGAIN && errno != EINTR)
+				r = -errno;
+			else if (w < 0 && poll(&p, 1, 30000) <= 0)
+				r = -ETIMEDOUT;
+		}
+		deadline = cs_monotonic_ns() + 30 * CS_NS_PER_SEC;
+	}
+	cs_stream_free(s);
+	return r;
+}
+
+void cs_attach_run(struct cs_attach *a, int fd, const void *input, size_t input_len)
+{
+	struct cs_container *c = a->c;
+	cs_autofd int client = fd;
+
+	cs_container_event(c, "attach", NULL);
+	if ((a->o.logs && replay_logs(a, client) < 0) || !a->o.stream) {
+		(void)shutdown(client, SHUT_RDWR);
+		cs_attach_free(a);
+		return;
+	}
+	cs_autofree char *settings = settings_of(a, input, input_len);
+	struct cs_system *s = NULL;
+	bool wait = false;
+	pthread_mutex_lock(&c->lock);
+	if (c->status == CS_ST_RUNNING && c->system) {
+		s = c->system;
+		atomic_fetch_add(&s->refs, 1);
+	} else if (settings && !c->removing && !c->dead) {
+		struct cs_pending *p = cs_xcalloc(1, sizeof(*p)), **tail = &c->pending;
+		p->fd = TAKE_FD(client);
+		p->settings = TAKE_PTR(settings);
+		while (*tail)
+			tail = &(*tail)->next;
+		*tail = p;
+		wait = true;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (s && settings)
+		deliver(c, s, settings, TAKE_FD(client));
+	else if (!wait)
+		(void)shutdown(client, SHUT_RDWR);
+	cs_system_put(s);
+	cs_attach_free(a);
+}
