@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attached clients. A client that does not read gets its output queued in an unlinked file of its own, so it costs neither memory nor
+ * the container's time; a client whose input the process does not take is simply not read. Sockets are shared with the engine, which may
+ * hold a duplicate: we never change their file status flags, and end a session by shutdown. */
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/time.h"
+#include "worker/worker.h"
+
+#define SPILL_MAX (1ll << 30)
+#define PUNCH_STEP (8 << 20)
+#define LINGER_NS (10 * CS_NS_PER_SEC)
+#define IN_CHUNK 16384
+
+/* Edge-triggered and only hang-ups: sees the peer's close without spinning on its half-close. */
+#define ONLY_HANGUP (EPOLLRDHUP | EPOLLET)
+
+static void on_client(struct cs_source *s, uint32_t events);
+
+static bool has_backlog(const struct cs_client *c) { return c->spill_at < c->spill_end; }
+
+static void watch(struct cs_client *c)
+{
+	bool paused = c->want[0] && cs_stdio_input_full(c->proc);
+	uint32_t e = c->in_done || paused ? ONLY_HANGUP : EPOLLIN;
+
+	if (has_backlog(c)) /* not edge-triggered then; a hang-up ends the backlog anyway */
+		e = EPOLLOUT | (e & EPOLLIN);
+	cs_source_watch(&c->src, e);
+}
+
+static void input_end(struct cs_client *c, bool detached);
+
+static void drop(struct cs_client *c)
+{
+	if (c->src.fd < 0)
+		return;
+	if (!c->in_done)
+		input_end(c, false);
+	if (c->src.fd < 0)
+		return;
+	for (struct cs_client **p = &c->proc->clients; *p; p = &(*p)->next) {
+		if (*p == c) {
+			*p = c->next;
+			break;
+		}
+	}
+	cs_timer_stop(&c->linger);
+	(void)shutdown(c->src.fd, SHUT_RDWR);
+	/* unread input would turn the peer's end of file into a connection reset */
+	uint8_t junk[4096];
+	for (int i = 0; i < 64 && recv(c->src.fd, junk, sizeof(junk), MSG_DONTWAIT) > 0; i++)
+		;
+	cs_source_close(&c->src);
+	cs_close(c->spill);
+	c->spill = -EBADF;
+	cs_loop_free(c);
+}
+
+static void end(struct cs_client *c)
+{
+	if (c->ending)
+		return;
+	c->ending = true;
+	if (!has_backlog(c)) {
+		drop(c);
+		return;
+	}
+	cs_timer_arm(&c->linger, cs_monotonic_ns() + LINGER_NS);
+	watch(c);
+}
+
+static void on_linger(struct cs_timer *t) { drop(cs_container_of(t, struct cs_client, linger)); }
+
+void cs_client_end_all(struct cs_proc *p)
+{
+	for (struct cs_client *c = p->clients, *next; c; c = next) {
+		next = c->next;
+		end(c);
+	}
+}
+
+/* ---- output ---- */
+
+static int open_spill(void)
+{
+	static const char name[] = ".caisson-spill.tmp";
+	int dirs[] = {worker.log.dirfd, open("/var/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC), worker.dirfd};
+	int fd = -EBADF;
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(dirs) && fd < 0; i++) {
+		if (dirs[i] < 0)
+			continue;
+		fd = openat(dirs[i], ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (fd < 0 && dirs[i] != dirs[1]) { /* not every file system has O_TMPFILE; never by name in a world-writable place */
+			fd = openat(dirs[i], name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+			if (fd >= 0)
+				(void)unlinkat(dirs[i], name, 0);
+		}
+	}
+	cs_close(dirs[1]);
+	return fd;
+}
+
+static bool spill_iov(struct cs_client *c, const struct iovec *iov, int n)
+{
+	for (int i = 0; i < n; i++) {
+		const uint8_t *p = iov[i].iov_base;
+		size_t left = iov[i].iov_len;
+		while (left) {
+			ssize_t w = pwrite(c->spill, p, left, c->spill_end);
+			if (w < 0 && errno == EINTR)
+				continue;
+			if (w <= 0)
+				return false;
+			c->spill_end += w;
+			p += w;
+			left -= (size_t)w;
+		}
+	}
+	return true;
+}
+
+static void header(uint8_t h[8], uint8_t type, size_t len)
+{
+	h[0] = type;
+	h[1] = h[2] = h[3] = 0;
+	h[4] = (uint8_t)(len >> 24);
+	h[5] = (uint8_t)(len >> 16);
+	h[6] = (uint8_t)(len >> 8);
+	h[7] = (uint8_t)len;
+}
+
+/* The client is hopelessly behind, or there is no room for its queue: it gets what it has queued and a last word. */
+static void cut(struct cs_client *c, int64_t whole_end)
+{
+	static const char text[] = "caisson: this client reads too slowly, the rest of the output is not sent\r\n";
+	uint8_t h[8];
+
+	c->spill_end = whole_end;
+	header(h, 2, sizeof(text) - 1);
+	struct iovec iov[2] = {{h, c->framed ? 8 : 0}, {(void *)(uintptr_t)text, sizeof(text) - 1}};
+	if (c->spill >= 0 && !spill_iov(c, iov, 2))
+		c->spill_end = whole_end;
+	end(c);
+}
+
+static void queue(struct cs_client *c, const struct iovec *iov, int n)
+{
+	int64_t whole_end = c->spill_end;
+	bool fresh = c->spill < 0;
+
+	if (fresh)
+		c->spill = open_spill();
+	if (c->spill < 0 || c->spill_end - c->spill_at > SPILL_MAX || !spill_iov(c, iov, n))
+		cut(c, whole_end);
+	else
+		watch(c);
+}
+
+static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, size_t len)
+{
+	uint8_t h[8];
+	struct iovec iov[2] = {{h, c->framed ? 8 : 0}, {(void *)(uintptr_t)data, len}};
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+
+	header(h, type, len);
+	if (!has_backlog(c)) {
+		ssize_t n = sendmsg(c->src.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			drop(c);
+			return;
+		}
+		size_t sent = n < 0 ? 0 : (size_t)n;
+		for (int i = 0; i < 2; i++) {
+			size_t k = CS_MIN(sent, iov[i].iov_len);
+			iov[i].iov_base = (uint8_t *)iov[i].iov_base + k;
+			iov[i].iov_len -= k;
+			sent -= k;
+		}
+		if (!iov[0].iov_len && !iov[1].iov_len)
+			return;
+	}
+	queue(c, iov, 2);
+}
+
+void cs_client_output(struct cs_proc *p, uint8_t type, const uint8_t *data, size_t len)
+{
+	for (struct cs_client *c = p->clients, *next; c; c = next) {
+		next = c->next;
+		if (c->want[type] && !c->ending)
+			send_chunk(c, type, data, len);
+	}
+}
+
+/* Sends from the queue; false if the client is gone. */
+static bool flush_backlog(struct cs_client *c)
+{
+	for (int turn = 0; turn < 4 && has_backlog(c); turn++) {
+		size_t want = (size_t)CS_MIN(c->spill_end - c->spill_at, CS_IO_BUF_SIZE);
+		ssize_t n = pread(c->spill, cs_io_buf, want, c->spill_at);
+		if (n <= 0) {
+			drop(c); /* the queue is lost; a gap would be worse than an end */
+			return false;
+		}
+		ssize_t sent = send(c->src.fd, cs_io_buf, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (sent < 0) {
+			drop(c);
+			return false;
+		}
+		c->spill_at += sent;
+		if (c->ending)
+			cs_timer_arm(&c->linger, cs_monotonic_ns() + LINGER_NS);
+		if (c->spill_at - c->punched >= PUNCH_STEP) {
+			(void)fallocate(c->spill, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, c->punched, c->spill_at - c->punched);
+			c->punched = c->spill_at;
+		}
+	}
+	if (!worker.trim.at)
+		cs_timer_arm(&worker.trim, cs_monotonic_ns() + CS_NS_PER_SEC);
+	if (has_backlog(c))
+		return true;
+	cs_close(c->spill);
+	c->spill = -EBADF;
+	c->spill_at = c->spill_end = c->punched = 0;
+	if (c->ending) {
+		drop(c);
+		return false;
+	}
+	return true;
+}
+
+/* ---- input ---- */
+
+static void input_end(struct cs_client *c, bool detached)
+{
+	struct cs_proc *p = c->proc;
+	uint8_t held[CS_DETACH_MAX];
+
+	c->in_done = true;
+	if (!c->want[0] || !p->open_stdin)
+		return;
+	size_t n = detached ? 0 : cs_detach_flush(&c->detach, held);
+	cs_stdio_input(p, held, n);
+	if (p->tty)
+		return; /* a half-close does not hang a terminal up */
+	if (p->stdin_once)
+		cs_stdio_close_input(p);
+	else if (c->src.fd >= 0)
+		end(c); /* as dockerd: the session ends with its input, the process' stdin stays open */
+}
+
+static void input(struct cs_client *c, const uint8_t *data, size_t len)
+{
+	uint8_t out[4096 + CS_DETACH_MAX];
+
+	if (!c->want[0])
+		return;
+	if (!c->is_terminal_input) {
+		cs_stdio_input(c->proc, data, len);
+		return;
+	}
+	while (len) {
+		size_t n = CS_MIN(len, 4096), out_len;
+		bool detached = cs_detach_feed(&c->detach, data, n, out, &out_len);
+		cs_stdio_input(c->proc, out, out_len);
+		if (detached) {
+			struct cs_w_id id = {0};
+			memcpy(id.id, c->proc->id, sizeof(id.id));
+			input_end(c, true);
+			cs_control_event(CS_W_DETACHED, &id, sizeof(id));
+			end(c);
+			return;
+		}
+		data += n;
+		len -= n;
+	}
+}
+
+static void read_input(struct cs_client *c)
+{
+	ssize_t n = recv(c->src.fd, cs_io_buf, IN_CHUNK, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0)
+		drop(c);
+	else if (n == 0)
+		input_end(c, false);
+	else
+		input(c, cs_io_buf, (size_t)n);
+}
+
+static void on_client(struct cs_source *s, uint32_t events)
+{
+	struct cs_client *c = cs_container_of(s, struct cs_client, src);
+
+	if (events & EPOLLIN && !c->in_done && s->events & EPOLLIN) {
+		read_input(c);
+	} else if (events & EPOLLERR || (events & EPOLLHUP && (c->in_done || has_backlog(c)))) {
+		drop(c);
+	}
+	if (s->fd >= 0 && events & EPOLLOUT && !flush_backlog(c))
+		return;
+	if (s->fd >= 0)
+		watch(c);
+}
+
+void cs_client_resume_input(struct cs_proc *p)
+{
+	for (struct cs_client *c = p->clients; c; c = c->next)
+		watch(c);
+}
+
+struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_request *r)
+{
+	struct cs_client *c = cs_xcalloc(1, sizeof(*c));
+
+	c->src.fd = fd;
+	c->src.fn = on_client;
+	c->linger.fn = on_linger;
+	c->proc = p;
+	c->spill = -EBADF;
+	c->want[0] = r->want_stdin;
+	c->want[1] = r->want_stdout;
+	c->want[2] = r->want_stderr;
+	c->framed = r->framed;
+	c->is_terminal_input = p->tty;
+	if (r->detach_len) {
+		c->detach.len = (uint8_t)CS_MIN(r->detach_len, CS_DETACH_MAX);
+		memcpy(c->detach.key, r->detach, c->detach.len);
+	} else {
+		c->detach = p->detach_default;
+	}
+	c->next = p->clients;
+	p->clients = c;
+	input(c, r->input, r->input_len);
+	if (c->src.fd >= 0)
+		watch(c);
+	return c;
+}

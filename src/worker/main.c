@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * caisson-worker: supervisor of one container. Reads a plan, starts init, and then serves its loop until the container and its
+ * clients are gone. Single-threaded. */
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "base/time.h"
+#include "worker/worker.h"
+
+#define FD_CONTROL 3
+#define FD_PLAN 4
+#define FD_DIR 5
+
+struct cs_worker worker = {
+	.dirfd = FD_DIR,
+	.self_exe = -EBADF,
+	.own_pidns = -EBADF,
+	.signals = {.fd = -EBADF},
+	.listener = {.fd = -EBADF},
+	.oom = {.fd = -EBADF},
+	.log = {.fd = -EBADF, .dirfd = -EBADF},
+};
+
+static void on_child(struct cs_source *s, uint32_t events)
+{
+	struct signalfd_siginfo si[8];
+
+	(void)events;
+	(void)!read(s->fd, si, sizeof(si)); /* several exits may share one signal: we ask for all */
+	cs_proc_reap();
+}
+
+static void on_trim(struct cs_timer *t)
+{
+	(void)t;
+	cs_log_trim(&worker.log);
+	cs_stdio_trim();
+}
+
+static void own_the_process(void)
+{
+	struct cs_str s = CS_STR_INIT(4096);
+	sigset_t set;
+
+	/* the set-up's child resets all of this before exec */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGQUIT, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	(void)sigprocmask(SIG_SETMASK, &set, NULL);
+	worker.signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (worker.signals.fd < 0)
+		abort();
+	worker.signals.fn = on_child;
+	cs_source_watch(&worker.signals, EPOLLIN);
+
+	(void)setsid();
+	(void)umask(022);
+	(void)prctl(PR_SET_NAME, "caisson-worker");
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans of execs come to us */
+	if (cs_read_file_at(AT_FDCWD, "/proc/self/oom_score_adj", &s) == 0 && s.len && s.len < sizeof(worker.oom_score))
+		memcpy(worker.oom_score, s.buf, s.len);
+	else
+		worker.oom_score[0] = '0';
+	cs_str_done(&s);
+	worker.self_exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	worker.own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+}
+
+static bool check_descriptors(void)
+{
+	for (int fd = FD_CONTROL; fd <= FD_DIR; fd++)
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			return false;
+	(void)sys_close_range(FD_DIR + 1, ~0u, 0);
+	return true;
+}
+
+static int start(struct cs_err **err)
+{
+	int r = cs_plan_map(FD_PLAN, &worker.plan);
+
+	cs_close(FD_PLAN);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INVALID, -r, "map the start plan");
+	if (cs_proc_prepare_init(err) < 0)
+		return -1;
+	cs_control_take_early();
+	return cs_proc_start_init(err);
+}
+
+static void start_failed(const struct cs_err *err)
+{
+	/* members that a half-done start left in the cgroup die first; bounded, this is no place for a loop */
+	for (int i = 0; worker.cgroups_left && i < 200; i++) {
+		int left = cs_cgroup_kill_all(&worker.plan);
+		cs_proc_reap();
+		if (left <= 0) {
+			(void)cs_cgroup_remove(&worker.plan);
+			break;
+		}
+		(void)usleep(5000);
+	}
+	cs_control_start_failed(err);
+	if (cs_proc_init())
+		cs_client_end_all(cs_proc_init());
+	cs_log_close(&worker.log);
+	cs_control_close();
+}
+
+static void finish(void)
+{
+	for (int i = 0; worker.cgroups_left && i < 50; i++) {
+		if (cs_cgroup_remove(&worker.plan) == 0)
+			break;
+		(void)usleep(10000);
+	}
+	cs_log_close(&worker.log);
+	cs_control_close();
+}
+
+int main(int argc, char **argv)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (argc > 0 && strcmp(argv[0], "caisson-init") == 0)
+		cs_init_main(argv);
+	if (!check_descriptors()) {
+		static const char text[] = "caisson-worker is started by caissond, not by hand\n";
+		(void)!write(2, text, sizeof(text) - 1);
+		return 125;
+	}
+	cs_loop_init();
+	own_the_process();
+	worker.trim.fn = on_trim;
+	cs_control_init(FD_CONTROL);
+	if (start(&err) < 0) {
+		start_failed(err);
+		return 1;
+	}
+	while (!cs_worker_may_end()) {
+		(void)cs_loop_turn(true);
+		/* whatever this turn brought is in the file before we sleep */
+		cs_log_flush(&worker.log);
+	}
+	finish();
+	return 0;
+}

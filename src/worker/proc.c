@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Processes under the worker's care, and how the system ends:
+ *   1. init dies           RUNNING -> DYING; execs and everything else in the cgroup are killed, with a growing pause between tries
+ *   2. output at its end   or nobody writes any more, or ten seconds have passed
+ *   3. cgroups removed, log flushed, `status` written, EXITED sent: DYING -> DEAD
+ *   4. clients flushed and (QUIT or no engine): the worker ends
+ * An exec is told as exited when it is reaped; its clients are let go once its output has ended or was silent for a second. */
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "base/time.h"
+#include "worker/worker.h"
+
+#define GRACE_NS CS_NS_PER_SEC
+#define INIT_DRAIN_NS (10 * CS_NS_PER_SEC)
+#define KILL_TRIES 120 /* about ten seconds */
+
+static struct cs_stdio init_stdio = {{-EBADF, -EBADF, -EBADF}};
+
+static void on_grace(struct cs_timer *t);
+static void end_system(void);
+
+struct cs_proc *cs_proc_init(void) { return worker.procs; }
+
+struct cs_proc *cs_proc_find(const char *id)
+{
+	for (struct cs_proc *p = worker.procs; p; p = p->next)
+		if (strcmp(p->id, id) == 0)
+			return p;
+	return NULL;
+}
+
+static struct cs_proc *new_proc(const struct cs_plan *plan, const char *id)
+{
+	struct cs_proc *p = cs_xcalloc(1, sizeof(*p)), **last = &worker.procs;
+	struct cs_step s;
+
+	(void)snprintf(p->id, sizeof(p->id), "%s", id);
+	p->pidfd = p->in.fd = p->out[0].src.fd = p->out[1].src.fd = -EBADF;
+	p->grace.fn = on_grace;
+	if (cs_plan_find(plan, CS_PLAN_STDIO, &s) == 1) {
+		p->tty = s.arg[0].u;
+		p->open_stdin = s.arg[1].u;
+		p->stdin_once = s.arg[2].u;
+		p->rows = (uint16_t)s.arg[3].u;
+		p->cols = (uint16_t)s.arg[4].u;
+	}
+	p->detach_default = (struct cs_detach){.key = {16, 17}, .len = 2};
+	if (cs_plan_find(plan, CS_PLAN_DETACH_KEYS, &s) == 1 && s.arg[0].b.len && s.arg[0].b.len <= CS_DETACH_MAX) {
+		p->detach_default.len = (uint8_t)s.arg[0].b.len;
+		memcpy(p->detach_default.key, s.arg[0].b.data, s.arg[0].b.len);
+	}
+	while (*last)
+		last = &(*last)->next;
+	*last = p;
+	return p;
+}
+
+static void free_proc(struct cs_proc *p)
+{
+	for (struct cs_proc **i = &worker.procs; *i; i = &(*i)->next) {
+		if (*i == p) {
+			*i = p->next;
+			break;
+		}
+	}
+	cs_client_end_all(p);
+	cs_watch_fire(p, false);
+	cs_timer_stop(&p->grace);
+	for (int i = 0; i < 2; i++)
+		cs_source_close(&p->out[i].src);
+	cs_source_close(&p->in);
+	cs_close(p->pidfd);
+	free(p->in_buf);
+	p->in_buf = NULL;
+	cs_loop_free(p);
+}
+
+/* A lower score than ours must not be inherited, and with CAP_SYS_RESOURCE the written value is also the floor for the child. */
+static void oom_score(const char *value) { (void)cs_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", value, strlen(value)); }
+static void be_protected(void) { oom_score("-999"); }
+static void be_ordinary(void) { oom_score(worker.oom_score); }
+
+/* ---- start ---- */
+
+static int open_log(struct cs_err **err)
+{
+	struct cs_step s;
+
+	worker.log.fd = worker.log.dirfd = -EBADF;
+	worker.log.warn = cs_control_warn;
+	if (cs_plan_find(&worker.plan, CS_PLAN_LOG, &s) != 1)
+		return 0;
+	struct cs_log_opts o = {.path = s.arg[1].s, .max_size = s.arg[2].u, .max_file = (unsigned)CS_MIN(s.arg[3].u, 10000),
+				.compress = s.arg[4].u, .attrs = s.arg[5].s};
+	if (strcmp(s.arg[0].s, "json-file") == 0)
+		o.driver = CS_LOG_JSON;
+	else if (strcmp(s.arg[0].s, "local") == 0)
+		o.driver = CS_LOG_LOCAL;
+	else if (strcmp(s.arg[0].s, "none") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "unknown log driver %s", s.arg[0].s);
+	return cs_log_open(&worker.log, &o, err);
+}
+
+int cs_proc_prepare_init(struct cs_err **err)
+{
+	struct cs_proc *p = new_proc(&worker.plan, "");
+
+	return open_log(err) < 0 || cs_stdio_prepare(p, true, &init_stdio, err) < 0 ? -1 : 0;
+}
+
+/* Later calls need the cgroups and the namespaces; the rest (environment, mounts, seccomp) is given back. */
+static void shrink_plan(void)
+{
+	struct cs_plan_cursor c = {.plan = &worker.plan};
+	struct cs_str *out = &worker.plan_buf;
+	struct cs_step s;
+
+	cs_str_init(out, CS_PLAN_MAX_SIZE);
+	while (cs_plan_next(&c, &s) == 1) {
+		if (s.op == CS_PLAN_ID)
+			cs_plan_add(out, s.op, s.arg[0].s);
+		else if (s.op == CS_PLAN_CGROUP)
+			cs_plan_add(out, s.op, s.arg[0].s, s.arg[1].s, s.arg[2].u);
+		else if (s.op == CS_PLAN_CLONE)
+			cs_plan_add(out, s.op, s.arg[0].u);
+		else if (s.op == CS_PLAN_SETNS)
+			cs_plan_add(out, s.op, s.arg[0].u, s.arg[1].s);
+	}
+	if (out->failed)
+		return;
+	cs_plan_unmap(&worker.plan);
+	worker.plan = (struct cs_plan){out->buf, out->len};
+}
+
+static void on_oom(struct cs_source *s, uint32_t events)
+{
+	char junk[4096];
+	uint64_t n = 0;
+
+	(void)events;
+	/* an eventfd or inotify descriptor is emptied by read, memory.events by reading it from the start */
+	if (pread(s->fd, junk, sizeof(junk), 0) < 0 && errno == ESPIPE)
+		(void)!read(s->fd, junk, sizeof(junk));
+	if (cs_cgroup_oom_kills(&worker.plan, &n) < 0) {
+		cs_source_close(s); /* the group is gone; the descriptor would stay ready for ever */
+		return;
+	}
+	if (n > worker.oom_kills)
+		cs_control_event(CS_W_OOM, NULL, 0);
+	worker.oom_kills = n;
+}
+
+static void watch_oom(void)
+{
+	uint32_t events = EPOLLIN;
+	int fd = cs_cgroup_oom_fd(&worker.plan, &events);
+
+	worker.oom.fd = fd >= 0 ? fd : -EBADF;
+	worker.oom.fn = on_oom;
+	cs_source_watch(&worker.oom, events);
+}
+
+int cs_proc_start_init(struct cs_err **err)
+{
+	struct cs_proc *p = cs_proc_init();
+	struct cs_setup_child ch = {0};
+
+	worker.cgroups_left = true;
+	if (cs_cgroup_create(&worker.plan, cs_control_warn, NULL, err) < 0)
+		return -1;
+	be_ordinary();
+	int r = cs_setup_start(&worker.plan, init_stdio.fd, worker.self_exe, cs_control_warn, NULL, &ch, err);
+	be_protected();
+	cs_stdio_done(&init_stdio);
+	if (r < 0)
+		return -1;
+	p->pid = ch.pid;
+	p->pidfd = ch.pidfd;
+	p->started_at = cs_now_ns();
+	if (ch.pty >= 0)
+		cs_stdio_set_pty(p, ch.pty);
+	shrink_plan();
+	watch_oom();
+	worker.phase = CS_PHASE_RUNNING;
+	cs_state_started(p);
+	struct cs_w_started s = {.pid = p->pid, .started_at = p->started_at};
+	cs_control_event(CS_W_STARTED, &s, sizeof(s));
+	cs_stdio_run(p);
+	return 0;
+}
+
+/* ---- exec ---- */
+
+static int run_exec(const struct cs_plan *plan, const struct cs_w_request *r, struct cs_proc *p, bool has_client, struct cs_err **err)
+{
+	struct cs_proc *init = cs_proc_init();
+	struct cs_setup_child ch = {0};
+	struct cs_stdio io;
+
+	if (!has_client)
+		p->open_stdin = false;
+	else if (r->want_stdin)
+		p->open_stdin = true;
+	p->stdin_once = true; /* an exec's stdin has one client */
+	int rc = cs_stdio_prepare(p, has_client, &io, err);
+	if (rc == 0) {
+		be_ordinary();
+		rc = cs_setup_exec(&worker.plan, plan, init->pidfd, init->pid, io.fd, &ch, err);
+		be_protected();
+		/* the call leaves us with the container's pid namespace for our next children: the log's compressor must not be born there */
+		if (worker.own_pidns >= 0)
+			(void)sys_setns(worker.own_pidns, CLONE_NEWPID);
+	}
+	cs_stdio_done(&io);
+	if (rc < 0)
+		return -1;
+	p->pid = ch.pid;
+	p->pidfd = ch.pidfd;
+	p->started_at = cs_now_ns();
+	if (ch.pty >= 0)
+		cs_stdio_set_pty(p, ch.pty);
+	return 0;
+}
+
+int cs_proc_exec(const struct cs_w_request *r, int plan_fd, int client_fd, struct cs_proc **ret, struct cs_err **err)
+{
+	cs_autofd int client = client_fd;
+	struct cs_plan plan;
+
+	if (worker.phase != CS_PHASE_RUNNING)
+		return cs_fail(err, CS_ERR_CONFLICT, ESRCH, "the container is not running");
+	if (cs_proc_find(r->id))
+		return cs_fail(err, CS_ERR_CONFLICT, EEXIST, "exec %s exists", r->id);
+	int rc = cs_plan_map(plan_fd, &plan);
+	if (rc < 0)
+		return cs_fail(err, CS_ERR_INVALID, -rc, "map the exec's plan");
+	struct cs_proc *p = new_proc(&plan, r->id);
+	rc = run_exec(&plan, r, p, client >= 0, err);
+	cs_plan_unmap(&plan);
+	if (rc < 0) {
+		free_proc(p);
+		return -1;
+	}
+	if (client >= 0)
+		cs_client_new(p, TAKE_FD(client), r);
+	cs_stdio_run(p);
+	*ret = p;
+	return 0;
+}
+
+void cs_proc_forget(struct cs_proc *p)
+{
+	if (p->reported)
+		free_proc(p);
+	else
+		p->released = true; /* its clients still get output */
+}
+
+/* ---- exit ---- */
+
+void cs_proc_fill_exited(const struct cs_proc *p, struct cs_w_exited *x)
+{
+	*x = (struct cs_w_exited){.pid = p->pid, .exit_code = p->exit_code, .signal = p->signal, .started_at = p->started_at,
+				  .exited_at = p->exited_at};
+	memcpy(x->id, p->id, sizeof(x->id));
+	if (!p->id[0]) {
+		x->oom_killed = worker.oom_kills > 0;
+		x->forced = worker.forced;
+	}
+}
+
+static void kill_rest(void)
+{
+	for (struct cs_proc *p = worker.procs; p; p = p->next)
+		if (!p->exited && p->pidfd >= 0)
+			(void)sys_pidfd_send_signal(p->pidfd, SIGKILL);
+	int left = cs_cgroup_kill_all(&worker.plan);
+	worker.rest_killed = left <= 0 || ++worker.kill_tries > KILL_TRIES;
+	if (!worker.rest_killed) {
+		int64_t pause = CS_NS_PER_MS << CS_MIN(worker.kill_tries - 1, 6);
+		cs_timer_arm(&worker.kill_timer, cs_monotonic_ns() + CS_MIN(pause, 100 * CS_NS_PER_MS));
+	}
+}
+
+static void on_kill_timer(struct cs_timer *t)
+{
+	(void)t;
+	cs_proc_reap();
+	kill_rest();
+	end_system();
+}
+
+void cs_proc_kill_system(void)
+{
+	struct cs_proc *init = cs_proc_init();
+
+	if (worker.phase != CS_PHASE_RUNNING)
+		return;
+	worker.forced = true;
+	if (init->pidfd >= 0)
+		(void)sys_pidfd_send_signal(init->pidfd, SIGKILL);
+	(void)cs_cgroup_kill_all(&worker.plan);
+}
+
+static void init_exited(struct cs_proc *p)
+{
+	worker.phase = CS_PHASE_DYING;
+	worker.kill_timer.fn = on_kill_timer;
+	kill_rest();
+	cs_timer_arm(&p->grace, cs_monotonic_ns() + GRACE_NS);
+}
+
+static void exec_exited(struct cs_proc *p)
+{
+	struct cs_w_exited x;
+	bool engine = cs_control_has_engine();
+
+	cs_proc_fill_exited(p, &x);
+	if (!engine)
+		cs_state_exec(p);
+	cs_control_event(CS_W_EXEC_EXITED, &x, sizeof(x));
+	cs_watch_fire(p, !engine);
+	if (!engine)
+		p->released = true; /* the file tells it */
+	cs_timer_arm(&p->grace, cs_monotonic_ns() + GRACE_NS);
+}
+
+static void exited(struct cs_proc *p, int status)
+{
+	p->exited = true;
+	p->exited_at = cs_now_ns();
+	p->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	p->exit_code = WIFSIGNALED(status) ? 128 + p->signal : WEXITSTATUS(status);
+	cs_close(p->pidfd);
+	p->pidfd = -EBADF;
+	if (p->tty)
+		for (int i = 0; i < 2; i++)
+			cs_source_watch(&p->out[i].src, EPOLLIN); /* may have been paused on a hang-up */
+	if (p->id[0])
+		exec_exited(p);
+	else
+		init_exited(p);
+	if (!cs_stdio_is_open(p))
+		cs_proc_output_done(p);
+}
+
+void cs_proc_reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct cs_proc *p = worker.procs;
+		while (p && (p->pid != pid || p->exited))
+			p = p->next;
+		if (p)
+			exited(p, status);
+		else
+			(void)cs_log_reaped(&worker.log, pid, status); /* or an orphan of an exec */
+	}
+	if (worker.phase == CS_PHASE_DYING)
+		end_system();
+}
+
+/* After the exit: output that others hold open ends once it has been silent. Before the exit, with a terminal: see whether somebody opened it. */
+static void on_grace(struct cs_timer *t)
+{
+	struct cs_proc *p = cs_container_of(t, struct cs_proc, grace);
+	int64_t now = cs_monotonic_ns();
+
+	if (!p->exited) {
+		cs_source_watch(&p->out[0].src, EPOLLIN);
+		return;
+	}
+	bool late = !p->id[0] && cs_now_ns() - p->exited_at > INIT_DRAIN_NS;
+	if (now - p->last_data < GRACE_NS && !late)
+		cs_timer_arm(t, p->last_data + GRACE_NS);
+	else
+		cs_stdio_drain_and_close(p);
+}
+
+void cs_proc_output_done(struct cs_proc *p)
+{
+	if (!p->exited || p->reported)
+		return;
+	cs_timer_stop(&p->grace);
+	if (!p->id[0]) {
+		end_system();
+		return;
+	}
+	p->reported = true;
+	cs_client_end_all(p);
+	if (p->released)
+		free_proc(p);
+	if (worker.phase == CS_PHASE_DYING)
+		end_system();
+}
+
+static bool all_done(void)
+{
+	for (struct cs_proc *p = worker.procs; p; p = p->next) {
+		/* what SIGKILL does not end within ten seconds hangs in the kernel and is given up */
+		if (!p->exited && worker.kill_tries <= KILL_TRIES)
+			return false;
+		if (p->exited && cs_stdio_is_open(p))
+			return false;
+	}
+	return worker.rest_killed;
+}
+
+static void end_system(void)
+{
+	struct cs_proc *init = cs_proc_init();
+	struct cs_w_exited x;
+	uint64_t oom = 0;
+
+	if (worker.phase != CS_PHASE_DYING || !all_done())
+		return;
+	worker.phase = CS_PHASE_DEAD; /* no second time */
+	cs_timer_stop(&worker.kill_timer);
+	cs_source_close(&worker.oom);
+	if (cs_cgroup_oom_kills(&worker.plan, &oom) == 0)
+		worker.oom_kills = CS_MAX(worker.oom_kills, oom);
+	worker.cgroups_left = cs_cgroup_remove(&worker.plan) < 0;
+	cs_log_trim(&worker.log);
+	init->reported = true;
+	cs_proc_fill_exited(init, &x);
+	cs_state_status(&x);
+	cs_control_event(CS_W_EXITED, &x, sizeof(x));
+	cs_watch_fire(init, !cs_control_has_engine());
+	for (struct cs_proc *p = worker.procs; p; p = p->next)
+		cs_client_end_all(p);
+}
+
+bool cs_worker_may_end(void)
+{
+	if (worker.phase != CS_PHASE_DEAD || !(worker.quit || !cs_control_has_engine()))
+		return false;
+	for (struct cs_proc *p = worker.procs; p; p = p->next)
+		if (p->clients)
+			return false;
+	return true;
+}

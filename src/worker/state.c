@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What outlives the connection to the engine: files in the runtime directory and the answers to waiting clients. */
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "worker/worker.h"
+
+#define MAX_WATCHES 256
+
+static void put(struct cs_str *s, const char *key, int64_t v)
+{
+	cs_str_puts(s, key);
+	cs_str_putc(s, '=');
+	cs_str_put_i64(s, v);
+	cs_str_putc(s, '\n');
+}
+
+static void save(const char *name, struct cs_str *s)
+{
+	/* not synced: after a power loss the container is gone anyway, and fsync would cost more than the start */
+	int r = cs_replace_file_at(worker.dirfd, name, s->buf, s->len, 0600, false);
+	if (r < 0)
+		cs_control_warn(NULL, "writing the worker's state file failed");
+	cs_str_done(s);
+}
+
+void cs_state_started(const struct cs_proc *p)
+{
+	struct cs_str s = CS_STR_INIT(1024);
+
+	put(&s, "pid", p->pid);
+	put(&s, "started_at", p->started_at);
+	put(&s, "worker", getpid());
+	save("started", &s);
+}
+
+void cs_state_status(const struct cs_w_exited *x)
+{
+	struct cs_str s = CS_STR_INIT(1024);
+
+	put(&s, "exit_code", x->exit_code);
+	put(&s, "signal", x->signal);
+	put(&s, "oom", x->oom_killed);
+	put(&s, "exited_at", x->exited_at);
+	put(&s, "started_at", x->started_at);
+	put(&s, "forced", x->forced);
+	save("status", &s);
+}
+
+void cs_state_exec(const struct cs_proc *p)
+{
+	struct cs_str s = CS_STR_INIT(1024);
+	char name[8 + CS_W_ID_MAX];
+
+	put(&s, "pid", p->pid);
+	put(&s, "exit_code", p->exit_code);
+	put(&s, "exited_at", p->exited_at);
+	(void)snprintf(name, sizeof(name), "exec-%s", p->id);
+	save(name, &s);
+}
+
+int cs_watch_add(struct cs_proc *p, int fd, const struct cs_w_request *r, struct cs_err **err)
+{
+	cs_autofd int sock = fd;
+	size_t n = 0;
+
+	if (p->exited)
+		return cs_fail(err, CS_ERR_CONFLICT, ESRCH, "the process has exited");
+	for (struct cs_watch *x = p->watches; x; x = x->next)
+		n++;
+	if (n >= MAX_WATCHES)
+		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "more than %d clients wait for one process", MAX_WATCHES);
+	struct cs_watch *x = cs_xcalloc(1, sizeof(*x) + r->prefix_len + r->suffix_len);
+	x->fd = TAKE_FD(sock);
+	x->prefix_len = r->prefix_len;
+	x->suffix_len = r->suffix_len;
+	memcpy(x->text, r->prefix, r->prefix_len);
+	memcpy(x->text + r->prefix_len, r->suffix, r->suffix_len);
+	x->next = p->watches;
+	p->watches = x;
+	return 0;
+}
+
+void cs_watch_fire(struct cs_proc *p, bool answer)
+{
+	while (p->watches) {
+		struct cs_watch *x = p->watches;
+		struct cs_str s = CS_STR_INIT(CS_W_MAX_PACKET + 16);
+		if (answer) {
+			cs_str_put(&s, x->text, x->prefix_len);
+			cs_str_putf(&s, "%3d", p->exit_code);
+			cs_str_put(&s, x->text + x->prefix_len, x->suffix_len);
+			/* a client that does not take a hundred bytes is not worth waiting for */
+			(void)!send(x->fd, s.buf, s.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+			(void)shutdown(x->fd, SHUT_RDWR);
+		}
+		p->watches = x->next;
+		cs_str_done(&s);
+		cs_close(x->fd);
+		free(x);
+	}
+}

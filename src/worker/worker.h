@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The worker's objects. One thread, one loop; everything hangs off `struct cs_worker`.
+ *   control.c   connections of engines, requests, events
+ *   proc.c      init and execs: start, exit, the end of the system
+ *   stdio.c     the processes' pipes and terminals
+ *   client.c    attached clients: output queue, input, detach keys
+ *   state.c     files in the runtime directory, exit watchers */
+#pragma once
+
+#include <sys/types.h>
+
+#include "compute/process/setup.h"
+#include "compute/worker_protocol.h"
+#include "worker/detach.h"
+#include "worker/log.h"
+#include "worker/loop.h"
+#include "worker/packet.h"
+
+struct cs_worker;
+struct cs_proc;
+
+struct cs_client {
+	struct cs_source src;
+	struct cs_client *next;
+	struct cs_proc *proc;
+	bool want[3]; /* stdin, stdout, stderr */
+	bool framed, is_terminal_input; /* detach keys apply */
+	bool in_done;                   /* nothing more comes from the client */
+	bool ending;                    /* flush, then close */
+	struct cs_detach detach;
+	int spill;                 /* what the client has not taken yet, or -EBADF */
+	int64_t spill_at, spill_end, punched; /* offsets in the spill file */
+	struct cs_timer linger;    /* ending: no progress for too long */
+};
+
+struct cs_watch { /* answers a waiting HTTP client if the engine is gone */
+	struct cs_watch *next;
+	int fd;
+	uint32_t prefix_len, suffix_len;
+	char text[];
+};
+
+struct cs_stream_out { /* read end of the process' output */
+	struct cs_source src;
+	struct cs_proc *proc;
+	uint8_t type; /* 1 stdout, 2 stderr */
+	bool grown;   /* pipe was enlarged */
+};
+
+struct cs_proc {
+	struct cs_proc *next;
+	char id[CS_W_ID_MAX];
+	pid_t pid;
+	int pidfd;
+	bool tty, open_stdin, stdin_once, has_output;
+	bool exited;   /* reaped */
+	bool reported; /* the exit has been told and the output is closed */
+	bool released; /* exec: forget it once it is reported */
+	int exit_code, signal;
+	int64_t started_at, exited_at;
+	uint16_t rows, cols;
+	struct cs_detach detach_default;
+	struct cs_stream_out out[2]; /* with a terminal only out[0]; its source is the master */
+	struct cs_source in;         /* write end of stdin; with a terminal a duplicate of the master */
+	uint8_t *in_buf;             /* input that the process has not taken yet; clients are paused meanwhile */
+	size_t in_at, in_len;
+	bool in_close;               /* close stdin when in_buf is drained */
+	bool in_closed;
+	struct cs_client *clients;
+	struct cs_watch *watches;
+	struct cs_timer grace; /* exited, but somebody else still holds the output open */
+	int64_t last_data;
+};
+
+enum cs_worker_phase { CS_PHASE_STARTING, CS_PHASE_RUNNING, CS_PHASE_DYING /* init is gone, the rest is killed */, CS_PHASE_DEAD /* EXITED was sent */ };
+
+struct cs_worker {
+	enum cs_worker_phase phase;
+	char id[CS_W_ID_MAX];
+	int dirfd;    /* runtime directory */
+	int self_exe; /* for the built-in init */
+	struct cs_plan plan; /* of the start; after it only what later calls need */
+	struct cs_str plan_buf;
+	struct cs_proc *procs; /* init is the first */
+	struct cs_log log;
+	struct cs_source signals, listener, oom;
+	uint64_t oom_kills;
+	bool forced, quit;
+	bool cgroups_left; /* not removed yet */
+	bool rest_killed;  /* dying: the cgroup is empty, or we gave up */
+	int kill_tries;
+	int own_pidns;
+	char oom_score[8]; /* what we were started with */
+	struct cs_timer kill_timer;
+	struct cs_timer trim; /* idle for a while: give buffers back */
+};
+extern struct cs_worker worker;
+
+/* control.c */
+void cs_control_init(int first_fd);
+void cs_control_take_early(void); /* requests that came before the start */
+bool cs_control_has_engine(void);
+void cs_control_event(enum cs_w_type type, const void *body, size_t len); /* to everybody who said HELLO */
+void cs_control_warn(void *ctx, const char *text);
+void cs_control_start_failed(const struct cs_err *err);
+void cs_control_close(void); /* flushes what it can without blocking */
+
+/* proc.c */
+struct cs_proc *cs_proc_init(void);
+struct cs_proc *cs_proc_find(const char *id);
+CS_MUST_CHECK int cs_proc_start_init(struct cs_err **err);
+CS_MUST_CHECK int cs_proc_prepare_init(struct cs_err **err); /* pipes and log, before early clients are taken */
+CS_MUST_CHECK int cs_proc_exec(const struct cs_w_request *r, int plan_fd, int client_fd, struct cs_proc **ret, struct cs_err **err);
+void cs_proc_forget(struct cs_proc *p);
+void cs_proc_reap(void); /* collect all dead children */
+void cs_proc_kill_system(void);
+void cs_proc_fill_exited(const struct cs_proc *p, struct cs_w_exited *x);
+void cs_proc_output_done(struct cs_proc *p); /* both outputs are at their end */
+bool cs_worker_may_end(void);
+
+/* stdio.c */
+struct cs_stdio { /* the child's ends */
+	int fd[3];
+};
+CS_MUST_CHECK int cs_stdio_prepare(struct cs_proc *p, bool output, struct cs_stdio *ret, struct cs_err **err);
+void cs_stdio_done(struct cs_stdio *s);
+void cs_stdio_set_pty(struct cs_proc *p, int master); /* takes it */
+void cs_stdio_run(struct cs_proc *p);                 /* start reading */
+bool cs_stdio_is_open(const struct cs_proc *p);       /* some output has not ended */
+void cs_stdio_drain_and_close(struct cs_proc *p);     /* read what is there, then end */
+void cs_stdio_input(struct cs_proc *p, const uint8_t *data, size_t len);
+bool cs_stdio_input_full(const struct cs_proc *p);
+void cs_stdio_close_input(struct cs_proc *p); /* after what is buffered */
+void cs_stdio_resize(struct cs_proc *p, uint16_t rows, uint16_t cols);
+void cs_stdio_trim(void);
+extern uint8_t cs_io_buf[];
+#define CS_IO_BUF_SIZE (128u << 10)
+
+/* client.c */
+/* Takes fd. */
+struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_request *r);
+void cs_client_output(struct cs_proc *p, uint8_t type, const uint8_t *data, size_t len);
+void cs_client_end_all(struct cs_proc *p);
+void cs_client_resume_input(struct cs_proc *p); /* the process takes input again */
+
+/* state.c */
+void cs_state_started(const struct cs_proc *p);
+void cs_state_status(const struct cs_w_exited *x);
+void cs_state_exec(const struct cs_proc *p);
+CS_MUST_CHECK int cs_watch_add(struct cs_proc *p, int fd, const struct cs_w_request *r, struct cs_err **err); /* takes fd */
+void cs_watch_fire(struct cs_proc *p, bool answer);
