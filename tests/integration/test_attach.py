@@ -121,7 +121,7 @@ def test_detach_keys(boxes, keys, typed):
 def test_bad_detach_keys(boxes):
     b = boxes.sleeper(Tty=True, OpenStdin=True)
     a = b.post("attach", {"stream": 1, "detachKeys": "ctrl-nosuch"})
-    assert a.status in (400, 500) and "Invalid detach keys" in a.message
+    assert a.status in (400, 500) and "nvalid detach keys" in a.body.decode()   # plain text on dockerd
 
 
 def test_attach_stopped(boxes):
@@ -135,7 +135,7 @@ def test_attach_paused(boxes):
     b.post("pause")
     a = b.post("attach", {"stream": 1, "stdout": 1})
     assert a.status == 409
-    assert a.message == f"Container {b.id} is paused, unpause the container before attach" or "is paused" in a.message
+    assert f"ontainer {b.id} is paused, unpause the container before attach" in a.body.decode()
 
 
 def test_attach_unknown(http):

@@ -86,7 +86,11 @@ class Http:
             body = body.encode()
         conn = UnixConnection(self.socket_path, timeout or self.timeout)
         try:
-            conn.request(method, self._url(path, query, version), body=body, headers=headers)
+            try:
+                conn.request(method, self._url(path, query, version), body=body, headers=headers)
+            except BrokenPipeError:
+                # answered before it had read everything: http.client must believe that the request is out
+                conn._HTTPConnection__state = http.client._CS_REQ_SENT
             resp = conn.getresponse()
             data = resp.read()
             answer = Answer(resp.status, resp.headers, data)
