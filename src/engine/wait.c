@@ -114,7 +114,7 @@ static int parse_condition(const char *text, enum condition *ret, struct cs_err 
 int cs_container_wait(struct cs_engine *e, const char *ref, const char *condition, struct cs_stream **ret, struct cs_err **err)
 {
 	cs_autocontainer struct cs_container *c = NULL;
-	enum condition cond;
+	enum condition cond = NOT_RUNNING;
 
 	if (parse_condition(condition, &cond, err) < 0 || cs_container_get(e, ref, &c, err) < 0)
 		return -1;
