@@ -8,7 +8,6 @@
  * The reader trusts nothing: lengths, terminators, counts and reserved fields are checked before a pointer is handed out. No threads. */
 #include "compute/process/plan.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <sys/mman.h>

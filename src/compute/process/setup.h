@@ -9,7 +9,7 @@
 #include "compute/process/plan.h"
 
 /* What the child says to the worker over the set-up socket (SOCK_SEQPACKET, close-on-exec: end of file means exec succeeded). */
-enum cs_setup_msg { CS_SETUP_GO = 0x40, CS_SETUP_PTY /* + master descriptor */, CS_SETUP_ERROR /* code, errno, text */, CS_SETUP_WARNING };
+enum cs_setup_msg { CS_SETUP_EXECUTING = 0x40 /* only execve is left */, CS_SETUP_PTY /* + master descriptor */, CS_SETUP_ERROR /* code, errno, text */, CS_SETUP_WARNING };
 
 struct cs_setup_child {
 	pid_t pid;

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The child, from clone to the last stage: sheds what it inherited, joins groups and namespaces, walks the plan.
+ *
+ * The order, and what breaks otherwise:
+ *   1. not dumpable, before any namespace of a container is joined: nobody in there may look into a copy of the worker
+ *   2. descriptors: only 0-2, the socket and what this set-up needs survive, before anything foreign is touched (CVE-2024-21626, CVE-2016-9962)
+ *   3. OOM score and cgroups, while the host's /proc and /sys/fs/cgroup are the ones in sight; everything after is accounted to the container
+ *   4. cgroup namespace, after the group is joined: its root is the group of that moment
+ *   5. other namespaces; mounts come last among them, since the paths of the others were opened by the worker
+ *   6. propagation before the first mount: else it would appear on the host
+ *   7. the plan's steps as they stand: mounts, devices, masks (which need the mounts), pivot, read-only root, sysctl (own namespaces)
+ *   8. the program: see program_linux.c */
+#include "compute/process/child.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+
+#include "base/io.h"
+#include "base/sys.h"
+
+#define PROC_SUPER_MAGIC_ 0x9fa0
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
+void cs_child_stage(const char *name) { (void)prctl(PR_SET_NAME, name); }
+
+static void say(struct cs_child *c, enum cs_setup_msg type, enum cs_code code, int sys, const char *text)
+{
+	char buf[sizeof(struct cs_setup_packet) + CS_SETUP_TEXT_MAX];
+	struct cs_setup_packet p = {.type = (uint32_t)type, .code = (uint32_t)code, .sys = sys};
+	size_t n = CS_MIN(strlen(text), (size_t)CS_SETUP_TEXT_MAX);
+
+	memcpy(buf, &p, sizeof(p));
+	memcpy(buf + sizeof(p), text, n);
+	(void)cs_write_full(c->sock, buf, sizeof(p) + n); /* write, not sendmsg: more seccomp profiles allow it */
+}
+
+void cs_child_warn(struct cs_child *c, const char *fmt, ...)
+{
+	struct cs_str s = CS_STR_INIT(CS_SETUP_TEXT_MAX);
+	va_list ap;
+
+	va_start(ap, fmt);
+	cs_str_vputf(&s, fmt, ap);
+	va_end(ap);
+	say(c, CS_SETUP_WARNING, CS_ERR_NONE, 0, s.buf ? s.buf : "");
+	cs_str_done(&s);
+}
+
+int cs_child_send_pty(struct cs_child *c, int master, struct cs_err **err)
+{
+	struct cs_setup_packet p = {.type = CS_SETUP_PTY};
+	ssize_t n = cs_send_fds(c->sock, &p, sizeof(p), &master, 1, 0);
+
+	return n < 0 ? cs_fail(err, CS_ERR_INTERNAL, (int)-n, "hand over the terminal") : 0;
+}
+
+void cs_child_executing(struct cs_child *c) { say(c, CS_SETUP_EXECUTING, CS_ERR_NONE, 0, ""); }
+
+static _Noreturn void die(struct cs_child *c, struct cs_err *err)
+{
+	struct cs_str s = CS_STR_INIT(CS_SETUP_TEXT_MAX * 2);
+	int sys = 0;
+
+	for (struct cs_err *e = err; e; e = e->cause) {
+		if (s.len)
+			cs_str_puts(&s, ": ");
+		cs_str_puts(&s, e->msg);
+		sys = e->sys;
+	}
+	enum cs_code code = cs_err_code(err);
+	say(c, CS_SETUP_ERROR, code ? code : CS_ERR_INTERNAL, sys, s.buf ? s.buf : "unknown error");
+	_exit(code == CS_ERR_EXEC_NOT_FOUND ? 127 : code == CS_ERR_EXEC_DENIED ? 126 : 125);
+}
+
+const char *cs_go_errno(int e)
+{
+	switch (e) {
+	case ENOENT:
+		return "no such file or directory";
+	case EACCES:
+		return "permission denied";
+	case EPERM:
+		return "operation not permitted";
+	case ENOTDIR:
+		return "not a directory";
+	case EISDIR:
+		return "is a directory";
+	case ENOEXEC:
+		return "exec format error";
+	case ELOOP:
+		return "too many levels of symbolic links";
+	case ENAMETOOLONG:
+		return "file name too long";
+	case E2BIG:
+		return "argument list too long";
+	case ETXTBSY:
+		return "text file busy";
+	case EIO:
+		return "input/output error";
+	default:
+		return cs_errno_text(e);
+	}
+}
+
+/* Moves fd to a number of at least `low`, so that the fixed numbers below it are free. */
+static int lift(int fd, int low)
+{
+	if (fd < 0 || fd >= low)
+		return fd;
+	return fcntl(fd, F_DUPFD_CLOEXEC, low);
+}
+
+/* Leaves 0,1,2 = stdio, 3 = socket, 4.. = what is still needed (self_exe, namespaces, init's pidfd), nothing else. */
+static int shed_descriptors(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
+{
+	int *list[3 + 3 + CS_ARRAY_SIZE(a->ns)];
+	size_t n = 0;
+
+	for (int i = 0; i < 3; i++)
+		list[n++] = &a->stdio[i];
+	list[n++] = &a->sock;
+	list[n++] = &a->self_exe;
+	list[n++] = &a->init_pidfd;
+	for (size_t i = 0; i < a->n_ns; i++)
+		list[n++] = &a->ns[i];
+	for (size_t i = 0; i < n; i++)
+		if (*list[i] >= 0 && (*list[i] = lift(*list[i], (int)n)) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "rearrange descriptors");
+	int next = 3;
+	for (size_t i = 0; i < n; i++) {
+		int to = i < 3 ? (int)i : next;
+		if (*list[i] < 0) {
+			if (i < 3 && !c->tty) /* with a terminal the worker's null device stays until the terminal takes over */
+				return cs_fail(err, CS_ERR_INTERNAL, EBADF, "standard stream %d is missing", to);
+			continue;
+		}
+		if ((i < 3 ? dup2(*list[i], to) : dup3(*list[i], to, O_CLOEXEC)) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "rearrange descriptors");
+		*list[i] = to;
+		if (i >= 3)
+			next++;
+	}
+	int r = sys_close_range((unsigned)next, ~0u, 0);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "close inherited descriptors");
+	c->sock = a->sock;
+	c->self_exe = a->self_exe;
+	return 0;
+}
+
+/* The worker's handlers are gone with exec, but ignored and blocked signals would be inherited. */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int s = 1; s < 32; s++)
+		if (s != SIGKILL && s != SIGSTOP)
+			(void)signal(s, SIG_DFL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int join(struct cs_child *c, const struct cs_child_args *a, struct cs_err **err)
+{
+	const int all = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+	int r;
+
+	for (size_t i = 0; i < a->n_ns; i++) {
+		r = sys_setns(a->ns[i], a->ns_type[i]);
+		if (r < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, -r, "join namespace 0x%x", (unsigned)a->ns_type[i]);
+		cs_close(a->ns[i]);
+	}
+	if (c->is_exec) {
+		r = sys_setns(a->init_pidfd, all);
+		if (r == -ESRCH)
+			return cs_fail(err, CS_ERR_CONFLICT, 0, "container is not running");
+		if (r < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, -r, "join the container's namespaces");
+		cs_close(a->init_pidfd);
+		c->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (c->root < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "open the container's root");
+	} else if (a->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0) {
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "make a cgroup namespace");
+	}
+	return 0;
+}
+
+static int prologue(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
+{
+	struct statfs fs;
+	struct cs_step s;
+
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	if (cs_plan_find(c->plan, CS_PLAN_STDIO, &s) == 1) {
+		c->tty = s.arg[0].u != 0;
+		c->rows = (uint16_t)s.arg[3].u;
+		c->cols = (uint16_t)s.arg[4].u;
+	}
+	if (shed_descriptors(c, a, err) < 0)
+		return -1;
+	reset_signals();
+	(void)umask(0);
+	cs_child_stage("caisson:join");
+
+	c->init = cs_plan_find(c->plan, CS_PLAN_INIT, &s) == 1;
+	c->host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->host_proc < 0 || fstatfs(c->host_proc, &fs) < 0 || (unsigned long)fs.f_type != PROC_SUPER_MAGIC_)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "the host's /proc is not a proc file system");
+	if (cs_plan_find(c->plan, CS_PLAN_OOM_SCORE, &s) == 1 && cs_step_oom_score(c, c->host_proc, s.arg[0].s, err) < 0)
+		return -1;
+	if (c->is_exec) /* nothing of the host may be open while processes of the container can see us */
+		cs_close(TAKE_FD(c->host_proc));
+	if (cs_cgroup_join_v1(a->start ? a->start : a->plan, err) < 0)
+		return -1;
+	return join(c, a, err);
+}
+
+static int apply(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	switch (s->op) {
+	case CS_PLAN_ROOT_PROPAGATION:
+		return cs_step_propagation(c, s->arg[0].u, err);
+	case CS_PLAN_OVERLAY:
+		return cs_step_overlay(c, s, err);
+	case CS_PLAN_MOUNT:
+		return cs_step_mount(c, s, err);
+	case CS_PLAN_BIND:
+		return cs_step_bind(c, s, err);
+	case CS_PLAN_CGROUP_MOUNT:
+		return cs_step_cgroup_mount(c, s, err);
+	case CS_PLAN_DEVICE:
+		return cs_step_device(c, s, err);
+	case CS_PLAN_SYMLINK:
+		return cs_step_symlink(c, s, err);
+	case CS_PLAN_CONSOLE:
+		return cs_step_console(c, err);
+	case CS_PLAN_MASK:
+		return cs_step_mask(c, s->arg[0].s, err);
+	case CS_PLAN_READONLY:
+		return cs_step_readonly(c, s->arg[0].s, err);
+	case CS_PLAN_PIVOT:
+		return cs_step_pivot(c, err);
+	case CS_PLAN_ROOT_READONLY:
+		return cs_step_root_readonly(c, err);
+	case CS_PLAN_HOSTNAME:
+		if (sethostname(s->arg[0].s, strlen(s->arg[0].s)) < 0)
+			return cs_fail(err, CS_ERR_INVALID, errno, "set host name %s", s->arg[0].s);
+		return 0;
+	case CS_PLAN_DOMAINNAME:
+		if (setdomainname(s->arg[0].s, strlen(s->arg[0].s)) < 0)
+			return cs_fail(err, CS_ERR_INVALID, errno, "set domain name %s", s->arg[0].s);
+		return 0;
+	case CS_PLAN_LOOPBACK:
+		return cs_step_loopback(err);
+	case CS_PLAN_SYSCTL:
+		return cs_step_sysctl(c, s, err);
+	case CS_PLAN_RLIMIT:
+		return cs_step_rlimit(c, s, err);
+	case CS_PLAN_USER:
+		c->user = *s;
+		c->have_user = true;
+		return 0;
+	case CS_PLAN_CAPS:
+		c->caps = *s;
+		c->have_caps = true;
+		return 0;
+	case CS_PLAN_NO_NEW_PRIVS:
+		c->no_new_privs = true;
+		return 0;
+	case CS_PLAN_SECCOMP:
+		c->seccomp = *s;
+		c->have_seccomp = true;
+		return 0;
+	case CS_PLAN_UMASK:
+		c->umask = (mode_t)s->arg[0].u;
+		return 0;
+	case CS_PLAN_CWD:
+		c->cwd = *s;
+		c->have_cwd = true;
+		return 0;
+	case CS_PLAN_ENV:
+		c->env = *s;
+		return 0;
+	case CS_PLAN_ARGS:
+		c->args = *s;
+		return 0;
+	/* the worker's own steps, and what the prologue has done */
+	case CS_PLAN_NONE:
+	case CS_PLAN_ID:
+	case CS_PLAN_STDIO:
+	case CS_PLAN_DETACH_KEYS:
+	case CS_PLAN_LOG:
+	case CS_PLAN_CGROUP:
+	case CS_PLAN_CGROUP_SET:
+	case CS_PLAN_CLONE:
+	case CS_PLAN_SETNS:
+	case CS_PLAN_INIT:
+	case CS_PLAN_OOM_SCORE:
+	case CS_PLAN_MAX:
+		return 0;
+	}
+	return cs_fail(err, CS_ERR_INTERNAL, 0, "unknown step %d in plan", (int)s->op);
+}
+
+/* An exec plan may hold only process steps: the rest would act on the container's root from inside, or on the host. */
+static bool allowed_in_exec(enum cs_plan_op op)
+{
+	return op == CS_PLAN_ID || op == CS_PLAN_STDIO || op == CS_PLAN_DETACH_KEYS || (op >= CS_PLAN_RLIMIT && op <= CS_PLAN_ARGS);
+}
+
+static int walk(struct cs_child *c, struct cs_err **err)
+{
+	struct cs_plan_cursor cur = {.plan = c->plan};
+	struct cs_step s;
+	int r;
+
+	while ((r = cs_plan_next(&cur, &s)) == 1) {
+		if (c->is_exec && !allowed_in_exec(s.op))
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "step %d is not allowed in an exec plan", (int)s.op);
+		if (apply(c, &s, err) < 0)
+			return -1;
+	}
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "malformed plan");
+	if (c->args.op != CS_PLAN_ARGS || c->args.arg[0].v.n == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "no command specified");
+	return 0;
+}
+
+_Noreturn void cs_child_main(const struct cs_child_args *args)
+{
+	struct cs_child_args a = *args;
+	struct cs_child c = {.plan = a.plan, .sock = a.sock, .is_exec = a.start != NULL, .self_exe = a.self_exe, .host_proc = -EBADF, .root = -EBADF,
+			     .null = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .umask = 0022};
+	struct cs_err *err = NULL;
+
+	if (prologue(&c, &a, &err) < 0)
+		die(&c, err);
+	cs_child_stage("caisson:mounts");
+	if (walk(&c, &err) < 0)
+		die(&c, err);
+	cs_child_stage("caisson:program");
+	(void)cs_run_program(&c, &err);
+	die(&c, err);
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mounts inside the container's root, by descriptors only: a detached mount is made, given its attributes, and moved onto a target that
+ * was resolved inside the root. No path of the image is ever resolved by a system call that could leave it. Runs in the child. */
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+
+#include "base/path.h"
+#include "base/sys.h"
+#include "compute/process/internal.h"
+
+#define PROC_SUPER_MAGIC_ 0x9fa0
+#define PROC_ROOT_INO_ 1
+#define RESOLVE_NOLINKS_IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+
+static bool below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+	return strncmp(path, dir, n) == 0 && (path[n] == 0 || path[n] == '/');
+}
+
+/* The kernel's own trees: an image that makes one of them a link tries to redirect what we mount or write there (CVE-2019-18837,
+ * CVE-2023-27561, CVE-2023-28642, CVE-2026-41579). `path` is cleaned. */
+static bool guarded(const char *path) { return below(path, "/proc") || below(path, "/sys") || below(path, "/dev"); }
+
+int cs_child_target(struct cs_child *c, const char *path, enum cs_target kind)
+{
+	cs_autofree char *abs = cs_path_join("/", path);
+	cs_autofree char *clean = cs_path_clean(abs);
+
+	if (c->root < 0)
+		return -ENOTCONN;
+	if (guarded(clean)) {
+		int fd = sys_openat2(c->root, clean, O_PATH, 0, RESOLVE_NOLINKS_IN_ROOT);
+		if (fd != -ENOENT)
+			return fd;
+	}
+	if (kind == CS_TARGET_DIR)
+		return cs_mkdir_in_root(c->root, clean, 0755, 0, 0);
+	if (kind == CS_TARGET_FILE)
+		return cs_mkfile_in_root(c->root, clean);
+	return cs_open_in_root(c->root, clean, O_PATH, 0);
+}
+
+int cs_child_parent(struct cs_child *c, const char *path, char **ret_name)
+{
+	cs_autofree char *abs = cs_path_join("/", path);
+	cs_autofree char *clean = cs_path_clean(abs);
+	char *slash = strrchr(clean, '/');
+
+	if (!cs_is_plain_name(slash + 1))
+		return -EINVAL;
+	cs_autofree char *name = cs_xstrdup(slash + 1);
+	slash[slash == clean] = 0;
+	int fd = cs_child_target(c, clean, CS_TARGET_DIR);
+	if (fd >= 0)
+		*ret_name = TAKE_PTR(name);
+	return fd;
+}
+
+/* The container's /dev/null may be anything; only the host's, checked, covers a file (CVE-2025-31133). */
+int cs_child_null(struct cs_child *c, struct cs_err **err)
+{
+	struct stat st;
+
+	if (c->null >= 0)
+		return c->null;
+	c->null = open("/dev/null", O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	if (c->null < 0 || fstat(c->null, &st) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the host's null device");
+	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "the host's /dev/null is not the null device");
+	return c->null;
+}
+
+static int attach(int tree, int target)
+{
+	return sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static int fail_old_kernel(int r, const char *what, struct cs_err **err)
+{
+	if (r == -ENOSYS)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, ENOSYS, "%s: Linux 5.12 or newer is needed", what);
+	return 0;
+}
+
+/* What the file system itself says about a refused option ("tmpfs: Unknown parameter 'x'"). */
+static int fail_fs(int fsfd, int r, const char *fstype, const char *opt, struct cs_err **err)
+{
+	char msg[256];
+	ssize_t n = read(fsfd, msg, sizeof(msg) - 1);
+
+	msg[n > 0 ? n : 0] = 0;
+	msg[strcspn(msg, "\n")] = 0;
+	return cs_fail(err, r == -EINVAL ? CS_ERR_INVALID : CS_ERR_INTERNAL, -r, "mount %s%s%s%s%s", fstype, *opt ? " with option " : "", opt,
+		       n > 2 ? ": " : "", n > 2 ? msg + 2 : "");
+}
+
+static int set_options(int fsfd, const char *fstype, const char *opts, struct cs_err **err)
+{
+	cs_autofree char *copy = cs_xstrdup(opts);
+
+	for (char *p = copy; *p;) {
+		char *next = p + strcspn(p, ",");
+		if (*next)
+			*next++ = 0;
+		char *eq = strchr(p, '=');
+		if (eq)
+			*eq = 0;
+		int r = *p ? sys_fsconfig(fsfd, eq ? CS_FSCONFIG_SET_STRING : CS_FSCONFIG_SET_FLAG, p, eq ? eq + 1 : NULL, 0) : 0;
+		if (r < 0)
+			return fail_fs(fsfd, r, fstype, p, err);
+		p = next;
+	}
+	return 0;
+}
+
+int cs_new_mount(const char *fstype, const char *source, const char *opts, unsigned attr, int *ret, struct cs_err **err)
+{
+	cs_autofd int fsfd = sys_fsopen(fstype);
+
+	if (fail_old_kernel(fsfd, "fsopen", err) < 0)
+		return -1;
+	if (fsfd < 0)
+		return cs_fail(err, fsfd == -ENODEV ? CS_ERR_INVALID : CS_ERR_INTERNAL, -fsfd, "file system type %s", fstype);
+	if (*source) {
+		int r = sys_fsconfig(fsfd, CS_FSCONFIG_SET_STRING, "source", source, 0);
+		if (r < 0)
+			return fail_fs(fsfd, r, fstype, "source", err);
+	}
+	if (set_options(fsfd, fstype, opts, err) < 0)
+		return -1;
+	int r = sys_fsconfig(fsfd, CS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (r < 0)
+		return fail_fs(fsfd, r, fstype, "", err);
+	int mnt = sys_fsmount(fsfd, attr);
+	if (mnt < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -mnt, "mount %s", fstype);
+	*ret = mnt;
+	return 0;
+}
+
+static int set_propagation(int tree, uint64_t propagation)
+{
+	if (!propagation)
+		return 0;
+	return sys_mount_setattr(tree, "", AT_EMPTY_PATH | (propagation & MS_REC ? AT_RECURSIVE : 0), 0, 0, propagation & ~(uint64_t)MS_REC);
+}
+
+/* Only a real procfs may stand at /proc, and only a few files may be covered below it: what we and the container's tools
+ * write to /proc must arrive in the kernel (CVE-2019-16884, CVE-2025-52881). */
+static int check_proc_target(const char *target, int tree, struct cs_err **err)
+{
+	static const char *const allowed[] = {"/proc/cpuinfo",	"/proc/diskstats", "/proc/meminfo", "/proc/stat",
+					      "/proc/swaps",	"/proc/uptime",	   "/proc/loadavg", "/proc/slabinfo",
+					      "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled"};
+	cs_autofree char *abs = cs_path_join("/", target);
+	cs_autofree char *clean = cs_path_clean(abs);
+	struct statfs fs;
+	struct stat st;
+
+	if (!below(clean, "/proc"))
+		return 0;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(allowed); i++)
+		if (strcmp(clean, allowed[i]) == 0)
+			return 0;
+	if (strcmp(clean, "/proc") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" cannot be mounted because it is inside /proc", clean);
+	if (fstatfs(tree, &fs) < 0 || fstat(tree, &st) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "look at the mount for /proc");
+	if ((unsigned long)fs.f_type != PROC_SUPER_MAGIC_ || st.st_ino != PROC_ROOT_INO_)
+		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" cannot be mounted because it is not of type proc", clean);
+	return 0;
+}
+
+static int fail_target(int r, const char *target, struct cs_err **err)
+{
+	if (r == -ELOOP)
+		return cs_fail(err, CS_ERR_INVALID, ELOOP, "mount target %s of the image is a symbolic link", target);
+	return cs_fail(err, r == -ENOTDIR || r == -EISDIR ? CS_ERR_INVALID : CS_ERR_INTERNAL, -r, "mount target %s", target);
+}
+
+int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	const char *fstype = s->arg[0].s, *target = s->arg[2].s;
+	cs_autofd int tree = -EBADF;
+
+	if (cs_new_mount(fstype, s->arg[1].s, s->arg[4].s, (unsigned)s->arg[3].u, &tree, err) < 0)
+		return cs_wrap(err, "mount %s on %s", s->arg[1].s, target);
+	if (check_proc_target(target, tree, err) < 0)
+		return -1;
+	cs_autofd int at = cs_child_target(c, target, CS_TARGET_DIR);
+	if (at < 0)
+		return fail_target(at, target, err);
+	int r = attach(tree, at);
+	if (r >= 0)
+		r = set_propagation(tree, s->arg[5].u);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount %s on %s", fstype, target);
+	return 0;
+}
+
+static int bind_tree(struct cs_child *c, const struct cs_step *s)
+{
+	for (size_t i = 0; i < c->n_shared; i++)
+		if (c->shared[i].source == s->arg[0].s)
+			return TAKE_FD(c->shared[i].fd);
+	return sys_open_tree(AT_FDCWD, s->arg[0].s, OPEN_TREE_CLONE | (s->arg[2].u ? AT_RECURSIVE : 0));
+}
+
+int cs_step_bind(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	const char *source = s->arg[0].s, *target = s->arg[1].s;
+	cs_autofd int tree = bind_tree(c, s);
+	struct stat st;
+
+	if (fail_old_kernel(tree, "open_tree", err) < 0)
+		return -1;
+	if (tree < 0)
+		return cs_fail(err, CS_ERR_INVALID, -tree, "bind source %s", source);
+	if (fstat(tree, &st) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "bind source %s", source);
+	if (check_proc_target(target, tree, err) < 0)
+		return -1;
+	cs_autofd int at = cs_child_target(c, target, S_ISDIR(st.st_mode) ? CS_TARGET_DIR : CS_TARGET_FILE);
+	int r = at;
+	if (r >= 0) {
+		struct stat to;
+		if (fstat(at, &to) == 0 && S_ISDIR(to.st_mode) != S_ISDIR(st.st_mode))
+			r = -ENOTDIR;
+	}
+	if (r == -ENOTDIR) /* docker's client turns the words "not a directory" into 127 */
+		return cs_fail(err, CS_ERR_EXEC_NOT_FOUND, 0,
+			       "error mounting \"%s\" to rootfs at \"%s\": not a directory: Are you trying to mount a directory onto a file (or "
+			       "vice-versa)? Check if the specified host path exists and is the expected type",
+			       source, target);
+	if (r < 0)
+		return fail_target(r, target, err);
+	uint64_t set = s->arg[3].u;
+	if (set) {
+		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | (s->arg[4].u ? AT_RECURSIVE : 0), set,
+				      set & CS_MOUNT_ATTR__ATIME ? CS_MOUNT_ATTR__ATIME : 0, 0);
+		if (fail_old_kernel(r, "mount_setattr", err) < 0)
+			return -1;
+	}
+	if (r >= 0)
+		r = set_propagation(tree, s->arg[5].u);
+	if (r >= 0)
+		r = attach(tree, at);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "bind %s on %s", source, target);
+	return 0;
+}
+
+/* One empty tmpfs serves all masked directories. */
+static int empty_tree(struct cs_child *c, bool *fresh, struct cs_err **err)
+{
+	*fresh = c->mask_tree < 0;
+	if (!*fresh)
+		return sys_open_tree(c->mask_tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	int tree = -EBADF;
+	if (cs_new_mount("tmpfs", "tmpfs", "size=0,mode=0555",
+			 CS_MOUNT_ATTR_RDONLY | CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC, &tree, err) < 0)
+		return -EIO;
+	return tree;
+}
+
+int cs_step_mask(struct cs_child *c, const char *path, struct cs_err **err)
+{
+	cs_autofd int at = cs_child_target(c, path, CS_TARGET_EXISTING);
+	bool fresh = false;
+	struct stat st;
+
+	if (at == -ENOENT || at == -ENOTDIR)
+		return 0;
+	if (at < 0 || fstat(at, &st) < 0)
+		return fail_target(at < 0 ? at : -errno, path, err);
+	cs_autofd int tree = -EBADF;
+	if (S_ISDIR(st.st_mode)) {
+		tree = empty_tree(c, &fresh, err);
+	} else {
+		int null = cs_child_null(c, err);
+		tree = null < 0 ? null : sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	}
+	int r = tree < 0 ? tree : attach(tree, at);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "mask %s", path);
+	if (fresh)
+		c->mask_tree = TAKE_FD(tree);
+	return 0;
+}
+
+int cs_step_readonly(struct cs_child *c, const char *path, struct cs_err **err)
+{
+	cs_autofd int at = cs_child_target(c, path, CS_TARGET_EXISTING);
+
+	if (at == -ENOENT || at == -ENOTDIR)
+		return 0;
+	if (at < 0)
+		return fail_target(at, path, err);
+	cs_autofd int tree = sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, CS_MOUNT_ATTR_RDONLY, 0, 0);
+	if (r >= 0)
+		r = attach(tree, at);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "make %s read-only", path);
+	return 0;
+}
+
+/* One hierarchy: the container's own group, bound. Inside a cgroup namespace this looks as if mounted there. */
+static int bind_group(const char *dir, int at, bool readonly, struct cs_err **err)
+{
+	cs_autofd int tree = sys_open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE);
+	uint64_t set = CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC | (readonly ? CS_MOUNT_ATTR_RDONLY : 0);
+	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, set, 0, MS_PRIVATE);
+
+	if (r >= 0)
+		r = attach(tree, at);
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "mount cgroup %s", dir) : 0;
+}
+
+/* v1: a directory per hierarchy ("cpu,cpuacct") and a link per controller, as distributions lay it out. */
+static int mount_v1_group(int tmpfs, const struct cs_step *g, bool readonly, struct cs_err **err)
+{
+	const char *name = g->arg[0].s;
+
+	if (!*name)
+		name = "unified";
+	else if (cs_prefix(name, "name="))
+		name = cs_prefix(name, "name=");
+	if (!cs_is_plain_name(name))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "cgroup controllers %s", name);
+	if (mkdirat(tmpfs, name, 0755) < 0 && errno != EEXIST)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "make cgroup directory %s", name);
+	cs_autofd int at = sys_openat2(tmpfs, name, O_PATH | O_DIRECTORY, 0, CS_RESOLVE_BENEATH_NOLINKS);
+	if (at < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -at, "open cgroup directory %s", name);
+	if (bind_group(g->arg[1].s, at, readonly, err) < 0)
+		return -1;
+	for (const char *p = strchr(name, ',') ? name : ""; *p;) {
+		size_t n = strcspn(p, ",");
+		cs_autofree char *link = cs_xstrndup(p, n);
+		if (symlinkat(name, tmpfs, link) < 0 && errno != EEXIST)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "link cgroup %s", link);
+		p += n + (p[n] == ',');
+	}
+	return 0;
+}
+
+int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	bool readonly = s->arg[1].u != 0, v1 = false;
+	struct cs_plan_cursor cur = {.plan = c->plan};
+	struct cs_step g;
+
+	while (cs_plan_next(&cur, &g) == 1)
+		v1 = v1 || (g.op == CS_PLAN_CGROUP && g.arg[2].u == 1);
+	cs_autofd int at = cs_child_target(c, s->arg[0].s, CS_TARGET_DIR);
+	if (at < 0)
+		return fail_target(at, s->arg[0].s, err);
+	if (!v1) {
+		if (cs_plan_find(c->plan, CS_PLAN_CGROUP, &g) != 1)
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "CGROUP_MOUNT without a cgroup");
+		return bind_group(g.arg[1].s, at, readonly, err);
+	}
+	cs_autofd int tmpfs = -EBADF;
+	if (cs_new_mount("tmpfs", "cgroup", "mode=755", CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC, &tmpfs, err) < 0)
+		return -1;
+	int r = attach(tmpfs, at);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount tmpfs for cgroups");
+	cur = (struct cs_plan_cursor){.plan = c->plan};
+	while (cs_plan_next(&cur, &g) == 1)
+		if (g.op == CS_PLAN_CGROUP && mount_v1_group(tmpfs, &g, readonly, err) < 0)
+			return -1;
+	if (readonly) {
+		r = sys_mount_setattr(tmpfs, "", AT_EMPTY_PATH, CS_MOUNT_ATTR_RDONLY, 0, 0);
+		if (r < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, -r, "make the cgroup tree read-only");
+	}
+	return 0;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The container's root: propagation, overlay, pivot_root. Runs in the child, in its own mount namespace. */
+#include <sys/mount.h>
+
+#include "base/path.h"
+#include "base/sys.h"
+#include "compute/process/internal.h"
+
+#define OVERLAY_DATA_MAX 4095 /* mount(2) takes one page of options */
+
+/* Binds that share mounts with the host have to be cloned while the host's tree is still shared with ours: afterwards they would
+ * be slaves. Everything else then happens in a tree from which nothing travels back. */
+static int open_shared_binds(struct cs_child *c, struct cs_err **err)
+{
+	struct cs_plan_cursor cur = {.plan = c->plan};
+	struct cs_step s;
+
+	while (cs_plan_next(&cur, &s) == 1) {
+		if (s.op != CS_PLAN_BIND || !(s.arg[5].u & MS_SHARED))
+			continue;
+		int fd = sys_open_tree(AT_FDCWD, s.arg[0].s, OPEN_TREE_CLONE | (s.arg[2].u ? AT_RECURSIVE : 0));
+		if (fd < 0)
+			return cs_fail(err, CS_ERR_INVALID, -fd, "bind source %s", s.arg[0].s);
+		c->shared = cs_xreallocarray(c->shared, c->n_shared + 1, sizeof(*c->shared));
+		c->shared[c->n_shared++] = (struct cs_shared_bind){.source = s.arg[0].s, .fd = fd};
+	}
+	return 0;
+}
+
+int cs_step_propagation(struct cs_child *c, uint64_t flags, struct cs_err **err)
+{
+	unsigned long host = flags & MS_PRIVATE ? MS_PRIVATE : MS_SLAVE;
+
+	if (c->is_exec || c->root_propagation)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "propagation is set twice");
+	c->root_propagation = flags ? flags : MS_SLAVE;
+	if (open_shared_binds(c, err) < 0)
+		return -1;
+	if (mount(NULL, "/", NULL, MS_REC | host, NULL) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "detach the mount namespace from the host's");
+	return 0;
+}
+
+static bool plain_layer(const char *s) { return !strpbrk(s, ":,\\"); }
+
+/* Short form of a path in overlay's options. `fds`: by number below /proc/self/fd, for paths that are too many or need escaping. */
+static int put_layer(struct cs_str *o, int base, const char *path, bool fds, struct cs_err **err)
+{
+	if (!fds) {
+		cs_str_puts(o, path);
+		return 0;
+	}
+	int fd = openat(base, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open layer %s", path);
+	cs_str_putf(o, "%d", fd);
+	return 0;
+}
+
+static int overlay_options(struct cs_str *o, int base, const struct cs_step *s, bool fds, struct cs_err **err)
+{
+	const char *p = s->arg[1].v.first;
+
+	cs_str_puts(o, "lowerdir=");
+	for (uint32_t i = 0; i < s->arg[1].v.n; i++, p += strlen(p) + 1) {
+		if (i)
+			cs_str_putc(o, ':');
+		if (put_layer(o, base, p, fds, err) < 0)
+			return -1;
+	}
+	if (*s->arg[2].s) {
+		cs_str_puts(o, ",upperdir=");
+		if (put_layer(o, base, s->arg[2].s, fds, err) < 0)
+			return -1;
+		cs_str_puts(o, ",workdir=");
+		if (put_layer(o, base, s->arg[3].s, fds, err) < 0)
+			return -1;
+	}
+	if (*s->arg[5].s)
+		cs_str_putf(o, ",%s", s->arg[5].s);
+	return 0;
+}
+
+static bool needs_fds(const struct cs_step *s)
+{
+	const char *p = s->arg[1].v.first;
+	bool plain = plain_layer(s->arg[2].s) && plain_layer(s->arg[3].s);
+
+	for (uint32_t i = 0; i < s->arg[1].v.n; i++, p += strlen(p) + 1)
+		plain = plain && plain_layer(p);
+	return !plain;
+}
+
+static int mount_overlay(int base, int target, const struct cs_step *s, struct cs_err **err)
+{
+	struct cs_str o = CS_STR_INIT(1u << 20);
+	bool fds = needs_fds(s);
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
+	if (overlay_options(&o, base, s, fds, err) < 0)
+		return -1;
+	if (!fds && (o.failed || o.len > OVERLAY_DATA_MAX)) {
+		cs_str_clear(&o);
+		fds = true;
+		if (overlay_options(&o, base, s, true, err) < 0)
+			return -1;
+	}
+	if (o.failed || o.len > OVERLAY_DATA_MAX)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the image has too many layers (%u)", s->arg[1].v.n);
+	if ((fds ? chdir("/proc/self/fd") : fchdir(base)) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "enter the layers' directory");
+	if (mount("overlay", path, "overlay", 0, o.buf) < 0)
+		return cs_fail(err, errno == ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, errno, "mount overlay (%s)", o.buf);
+	cs_str_done(&o);
+	return 0;
+}
+
+int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	cs_autofd int base = open(*s->arg[0].s ? s->arg[0].s : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (base < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open %s", s->arg[0].s);
+	if (!c->root_propagation && cs_step_propagation(c, MS_SLAVE | MS_REC, err) < 0)
+		return -1;
+	if (c->root >= 0 || s->arg[1].v.n == 0)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "misplaced OVERLAY step");
+	cs_autofd int target = openat(base, s->arg[4].s, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (target < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open mount point %s", s->arg[4].s);
+	if (s->arg[1].v.n == 1 && !*s->arg[2].s) {
+		/* overlay wants two directories; one read-only layer is a bind */
+		cs_autofd int layer = openat(base, s->arg[1].v.first, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		cs_autofd int tree = layer < 0 ? -errno : sys_open_tree(layer, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+		int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, CS_MOUNT_ATTR_RDONLY, 0, MS_PRIVATE);
+		if (r >= 0)
+			r = sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+		if (r < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, -r, "mount layer %s", s->arg[1].v.first);
+	} else if (mount_overlay(base, target, s, err) < 0) {
+		return -1;
+	}
+	/* by name: the descriptor from before still means the directory underneath. Nobody but root reaches this path. */
+	c->root = openat(base, s->arg[4].s, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->root < 0 || chdir("/") < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the container's root");
+	return 0;
+}
+
+/* The old root is put on top of the new one and detached: no directory for it is needed in the image. */
+int cs_step_pivot(struct cs_child *c, struct cs_err **err)
+{
+	if (c->root < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "PIVOT without a root");
+	if (fchdir(c->root) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "enter the container's root");
+	int r = sys_pivot_root(".", ".");
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "pivot_root");
+	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "detach the old root");
+	cs_close(c->root);
+	c->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->root < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the new root");
+	if ((c->root_propagation & MS_SHARED) && mount(NULL, "/", NULL, c->root_propagation & (MS_SHARED | MS_REC), NULL) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "share the container's root");
+	return 0;
+}
+
+int cs_step_root_readonly(struct cs_child *c, struct cs_err **err)
+{
+	struct cs_step s;
+
+	/* the last moment at which a missing working directory can be made */
+	if (!c->have_cwd && cs_plan_find(c->plan, CS_PLAN_CWD, &s) == 1) {
+		c->cwd = s;
+		c->have_cwd = true;
+		if (cs_make_cwd(c, err) < 0)
+			return -1;
+	}
+	int r = sys_mount_setattr(c->root, "", AT_EMPTY_PATH, CS_MOUNT_ATTR_RDONLY, 0, 0);
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "make the container's root read-only") : 0;
+}
