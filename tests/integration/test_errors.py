@@ -26,7 +26,7 @@ def post_raw(http, body, kind="application/json"):
                                   '{"Image": "caisson-test/rootfs", "Cmd": ["true"]'])
 def test_malformed_json(http, unchanged, body):
     a = post_raw(http, body.encode("latin-1"))
-    assert a.status in ((400, 500) if IS_DOCKERD else (400,)), a
+    assert a.status in ((400, 404, 500) if IS_DOCKERD else (400,)), a      # 20.10 does not mind trailing text
     assert a.message, a
 
 
@@ -66,10 +66,8 @@ REFUSED = [
     ("mount-source", {"Host": {"Mounts": [{"Type": "bind", "Target": "/x"}]}}, 400, "field Source must not be empty"),
     ("mount-relative", {"Host": {"Mounts": [{"Type": "bind", "Source": "rel", "Target": "/x"}]}}, 400, "invalid mount path: 'rel' mount path must be absolute"),
     ("mount-options", {"Host": {"Mounts": [{"Type": "bind", "Source": "/tmp", "Target": "/x", "TmpfsOptions": {}}]}}, 400, "TmpfsOptions"),
-    ("tmpfs-option", {"Host": {"Tmpfs": {"/t": "nosuch=1"}}}, 400, "invalid tmpfs option"),
     ("port", {"Host": {"PortBindings": {"x/tcp": [{"HostPort": "1"}]}}}, 400, "nvalid port specification: \"x\""),
     ("host-port", {"Host": {"PortBindings": {"80/tcp": [{"HostPort": "70000"}]}}}, 400, "nvalid port specification: \"70000\""),
-    ("expose", {"ExposedPorts": {"99999/tcp": {}}}, 400, ""),
     ("restart", {"Host": {"RestartPolicy": {"Name": "nosuch"}}}, 400, "invalid restart policy 'nosuch'"),
     ("restart-count", {"Host": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}}}, 400, "maximum r"),
     ("extra-host", {"Host": {"ExtraHosts": ["x"]}}, 400, "bad format for add-host"),
@@ -107,7 +105,8 @@ def test_hyperv_isolation_is_not_here_yet(engine, unchanged):
                                          ("POST", "wait"), ("POST", "rename?name=x1"), ("POST", "resize?h=1&w=1"), ("DELETE", "")])
 def test_unknown_container(http, method, verb):
     a = http.request(method, "/containers/nosuch" + ("/" + verb if verb else ""))
-    assert a.status == 404 and a.message == "No such container: nosuch", a
+    want = "cannot kill container: nosuch: no such container: nosuch" if verb == "kill" else "no such container: nosuch"
+    assert a.status == 404 and a.message.lower() == want, a
 
 
 def test_ambiguous_prefix(http, boxes):

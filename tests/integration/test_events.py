@@ -47,6 +47,6 @@ def test_since_until(http, boxes):
 
 def test_bad_queries(http):
     assert http.get("/events", {"since": "x"}).status in (400, 500)
-    assert http.get("/events", {"filters": {"nosuch": ["1"]}, "until": "1"}).status == 400
+    assert http.get("/events", {"filters": "{", "until": "1"}).status in (400, 500)
     a = http.get("/events", {"since": "200", "until": "100"})
     assert a.status == 400 and "`since` time" in a.message

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front for Meson: the two commands that a newcomer needs are `sudo make quickstart` and `sudo make check`.
+PREFIX ?= /usr/local
+BUILD ?= build
+
+.PHONY: all check quickstart install bench fuzz format lint clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	scripts/deps build
+	meson setup $(BUILD) --prefix=$(PREFIX)
+
+check:
+	scripts/deps build check
+	scripts/check
+
+quickstart:
+	scripts/quickstart
+
+install: all
+	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+bench: all
+	scripts/deps build check bench
+	/usr/bin/python3 tests/bench/bench.py
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	scripts/deps build fuzz
+	[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=true -Dmusl=false -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C build-fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz build-fuzz
+
+format:
+	scripts/deps lint
+	clang-format -i $$(git ls-files 'src/*.c' 'src/*.h' 'include/*.h' 'tests/*.c' 'tests/*.h')
+
+lint: all
+	scripts/deps lint
+	scripts/check-layers
+	scripts/check-style
+	clang-tidy --quiet -p $(BUILD) $$(git ls-files 'src/*.c')
+
+clean:
+	rm -rf $(BUILD) build-asan build-fuzz

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon dies at any moment; containers, terminals, logs and exit codes do not notice."""
+import os
+import random
+import shutil
+import threading
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+from box import Box, Boxes, create
+from caisson_fixture import wait_for
+from terminal import Terminal
+
+pytestmark = pytest.mark.caisson
+ROUNDS = int(os.environ.get("CAISSON_FAULT_ROUNDS", "15"))
+SEED = int(os.environ.get("CAISSON_FAULT_SEED", str(random.randrange(1 << 30))))
+IMAGE = "caisson-test/rootfs"
+needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
+
+
+def parse(stamp):
+    return datetime.fromisoformat(stamp[:26].rstrip("Z") + "+00:00").timestamp() if "." in stamp else \
+        datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+class Load:
+    """Threads that create, start, exec into and remove containers until the daemon is gone; they note what was promised."""
+
+    def __init__(self, engine, rng):
+        self.engine, self.rng = engine, rng
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.created, self.started, self.removing, self.removed = {}, set(), set(), set()
+        self.problems = []
+
+    def worker(self, seed):
+        rng = random.Random(seed)
+        while not self.over.is_set():
+            code = rng.randrange(1, 120)
+            try:
+                cmd = rng.choice([f"exit {code}", f"sleep 0.0{rng.randrange(1, 9)}; exit {code}", f"sleep 0.{rng.randrange(1, 5)}; exit {code}"])
+                a = create(self.engine, cmd)
+                if a.status != 201:
+                    self.problems.append(("create", a))
+                    return
+                box = Box(self.engine, a.json["Id"])
+                with self.lock:
+                    self.created[box.id] = code
+                a = box.post("start", timeout=15)
+                if a.status != 204:
+                    self.problems.append(("start", a))
+                    return
+                with self.lock:
+                    self.started.add(box.id)
+                what = rng.random()
+                if what < 0.3:
+                    box.post("exec", body={"Cmd": ["true"]}, timeout=15)
+                elif what < 0.6:
+                    with self.lock:
+                        self.removing.add(box.id)
+                    a = box.http.delete(box.url, {"force": 1}, timeout=15)
+                    if a.status not in (204, 404):
+                        self.problems.append(("rm", a))
+                    with self.lock:
+                        self.removed.add(box.id)
+            except (OSError, ConnectionError, ValueError, __import__("http.client").client.HTTPException):
+                return      # the daemon is gone: what was not answered was not promised
+
+    def run_until_kill(self, delay):
+        threads = [threading.Thread(target=self.worker, args=(self.rng.random(),)) for _ in range(4)]
+        for t in threads:
+            t.start()
+        time.sleep(delay)
+        self.engine.kill()
+        self.over.set()
+        for t in threads:
+            t.join(20)
+            assert not t.is_alive(), "a client hangs although the daemon is dead"
+
+
+@pytest.mark.timeout(60 + ROUNDS * 8)
+def test_kill_under_load(fresh):
+    rng = random.Random(SEED)
+    engine = fresh()
+    for number in range(ROUNDS):
+        where = f"round {number}, seed {SEED}"
+        load = Load(engine, rng)
+        load.run_until_kill(rng.uniform(0.02, 0.5))
+        engine.start()
+        assert not load.problems, (where, load.problems)
+        for ident, code in load.created.items():
+            box = Box(engine, ident)
+            a = engine.http.get(box.url + "/json")
+            if ident in load.removed:
+                assert a.status == 404, f"{where}: {ident} was removed, and is back"
+                continue
+            if ident in load.removing and a.status == 404:
+                continue
+            assert a.status == 200, f"{where}: {ident} is lost"
+            if ident in load.started and ident not in load.removing:
+                assert box.wait(timeout=20) == code, f"{where}: {ident}: {a.json['State']}"
+                state = box.state
+                assert state["Status"] == "exited" and state["ExitCode"] == code
+                assert parse(state["StartedAt"]) <= parse(state["FinishedAt"]) <= time.time() + 1, state
+        engine.remove_all()
+        try:
+            engine.check_leaks()
+        except AssertionError as err:
+            raise AssertionError(f"{where}: {err}") from None
+
+
+def test_exit_while_the_daemon_is_dead(fresh):
+    engine = fresh()
+    boxes = Boxes(engine)
+    b = boxes.start("sleep 0.3; exit 7")
+    engine.kill()
+    time.sleep(1)
+    back = time.time()
+    engine.start()
+    s = b.state
+    assert s["Status"] == "exited" and s["ExitCode"] == 7
+    assert parse(s["FinishedAt"]) < back, "the time of the exit, not of its discovery"
+
+
+def test_killed_container_while_the_daemon_is_dead(fresh):
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    pid = b.pid
+    engine.kill()
+    os.kill(pid, 9)
+    engine.start()
+    assert b.wait() == 137
+
+
+@pytest.mark.parametrize("graceful", [False, True])
+def test_running_containers_stay(fresh, graceful):
+    engine = fresh()
+    b = Boxes(engine).sleeper(Healthcheck={"Test": ["CMD", "true"], "Interval": 100_000_000})
+    b.wait_log("up")
+    pid = b.pid
+    engine.restart(graceful)
+    s = b.state
+    assert s["Running"] and s["Pid"] == pid and os.path.exists(f"/proc/{pid}")
+    assert b.exec("echo in; exit 3") == (3, "in\n", "")
+    wait_for(lambda: b.state["Health"]["Status"] == "healthy", what="health checks go on")
+    assert b.post("stop").status == 204 and b.state["ExitCode"] == 0
+
+
+def test_paused_stays_paused(fresh):
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    b.post("pause")
+    engine.restart()
+    assert b.state["Status"] == "paused"
+    assert b.post("unpause").status == 204 and b.state["Status"] == "running"
+
+
+def test_auto_remove_and_restart_policy_are_made_up_for(fresh):
+    engine = fresh()
+    boxes = Boxes(engine)
+    gone = boxes.start("sleep 0.2", Host={"AutoRemove": True})
+    again = boxes.start("sleep 0.2; exit 1", Host={"RestartPolicy": {"Name": "always"}})
+    once = again.pid
+    engine.kill()
+    time.sleep(0.6)
+    engine.start()
+    wait_for(lambda: engine.http.get(gone.url + "/json").status == 404, what="auto-remove")
+    wait_for(lambda: again.state["Running"] and again.pid != once, what="restart")
+
+
+def test_log_is_complete(fresh):
+    engine = fresh()
+    b = Boxes(engine).start("i=0; while [ $i -lt 600 ]; do echo $i; i=$((i+1)); usleep 2000; done")
+    for _ in range(3):
+        time.sleep(0.2)
+        engine.kill()
+        time.sleep(0.1)
+        engine.start()
+    assert b.wait() == 0
+    assert b.out.split() == [str(n) for n in range(600)]
+
+
+def test_follow_goes_on(fresh):
+    """logs -f belongs to the worker once its header is out."""
+    engine = fresh()
+    b = Boxes(engine).start("echo one; read x; echo two", OpenStdin=True)
+    b.wait_log("one")
+    attached = b.attach(stdout=0, stderr=0)
+    r = engine.http.stream("GET", b.url + "/logs", {"stdout": 1, "follow": 1}, timeout=15)
+    assert b"one" in r.read1(100)
+    engine.kill()
+    attached.send(b"\n")
+    seen = b""
+    try:
+        while b"two" not in seen:
+            piece = r.read1(100)
+            assert piece, "the stream ended with the daemon"
+            seen += piece
+    finally:
+        engine.start()
+    attached.close()
+    r.connection.close()
+
+
+def test_raw_attach_goes_on(fresh):
+    engine = fresh()
+    b = Boxes(engine).start("cat; echo eof; exit 4", OpenStdin=True, StdinOnce=True)
+    with b.attach() as h:
+        h.send(b"before\n")
+        h.frames_until(b"before\n")
+        engine.kill()
+        h.send(b"while dead\n")
+        h.frames_until(b"while dead\n")
+        engine.start()
+        h.send(b"after\n")
+        h.frames_until(b"after\n")
+        h.close_write()
+        h.frames_until(b"eof\n")
+    assert b.wait() == 4
+
+
+@needs_docker
+@pytest.mark.parametrize("graceful", [False, True])
+def test_run_terminal_goes_on(fresh, graceful):
+    engine = fresh()
+    t = Terminal(engine, "run", "-it", "--name", "term", "--network", "none", IMAGE, "sh")
+    try:
+        t.until(b"# ")
+        engine.stop() if graceful else engine.kill()
+        t.send(b"echo de''ad\n")
+        t.until(b"dead\r\n")
+        engine.start()
+        t.resize(44, 99)
+        end = time.monotonic() + 10
+        while True:
+            t.send(b"stty size; echo do''ne\n")
+            if b"44 99" in t.until(b"done\r\n"):
+                break
+            assert time.monotonic() < end, "the resize never arrived"
+        t.send(b"exit 6\n")
+        t.wait()
+        assert engine.http.post("/containers/term/wait").json["StatusCode"] == 6
+    finally:
+        t.close()
+
+
+@needs_docker
+def test_exec_terminal_goes_on(fresh):
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    t = Terminal(engine, "exec", "-it", b.id, "sh")
+    try:
+        t.until(b"# ")
+        engine.restart()
+        t.resize(44, 99)
+        end = time.monotonic() + 10
+        while True:
+            t.send(b"stty size; echo do''ne\n")
+            if b"44 99" in t.until(b"done\r\n"):
+                break
+            assert time.monotonic() < end, "the resize never arrived"
+        t.send(b"exit 8\n")
+        assert t.wait() == 8        # the command asks the new daemon for the code
+    finally:
+        t.close()
+
+
+@needs_docker
+def test_attach_terminal_goes_on(fresh):
+    engine = fresh()
+    b = Boxes(engine).start(["sh"], Tty=True, OpenStdin=True)
+    t = Terminal(engine, "attach", b.id)
+    try:
+        t.send(b"echo on''e\n")
+        t.until(b"one\r\n")
+        engine.restart()
+        t.send(b"echo tw''o\n")
+        t.until(b"two\r\n")
+        t.send(b"exit 5\n")
+        t.wait()
+        assert b.wait() == 5
+    finally:
+        t.close()
+
+
+@needs_docker
+def test_run_reports_the_exit_code_after_a_kill(fresh):
+    """`docker run` waits on a request of its own; that one must survive too."""
+    engine = fresh()
+    t = Terminal(engine, "run", "-it", "--name", "code", "--network", "none", IMAGE, "sh")
+    try:
+        t.until(b"# ")
+        engine.restart()
+        t.send(b"exit 6\n")
+        assert t.wait() == 6
+    finally:
+        t.close()
+
+
+def test_kill_during_start_up(fresh):
+    engine = fresh()
+    boxes = Boxes(engine)
+    b = boxes.sleeper()
+    done = boxes.run("exit 9")
+    for n in range(6):
+        engine.kill()
+        import subprocess
+        with open(engine.log, "ab") as log:
+            p = subprocess.Popen(engine._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        time.sleep(0.005 * n)
+        p.kill()
+        p.wait()
+        engine.start()
+    assert b.state["Running"] and done.state["ExitCode"] == 9
+    assert b.exec("echo x")[1] == "x\n"
+
+
+def test_second_daemon_is_refused(fresh):
+    import subprocess
+    engine = fresh()
+    p = subprocess.run(engine._command(), capture_output=True, text=True, timeout=15)
+    assert p.returncode != 0 and p.stderr.strip()
+    assert engine.http.get("/_ping").status == 200

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Full disks, dead workers, hostile loads: clear errors, and the neighbours are well."""
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+import caisson_fixture as fx
+from box import Boxes, create
+from caisson_fixture import wait_for
+
+pytestmark = pytest.mark.caisson
+
+
+@pytest.fixture
+def small(tmp_path):
+    """An engine whose data root is a small file system of its own."""
+    data = tmp_path / "data"
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0710", "caisson-test", str(data)], check=True)
+    engine = fx.Engine(data_root=data)
+    engine.mounts = lambda: []      # the test's own mount is not a leak
+    try:
+        yield engine.start().prepare()
+    finally:
+        engine.close()
+        subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+def fill(engine):
+    ballast = engine.data / "ballast"
+    with open(ballast, "wb") as f:
+        try:
+            while True:
+                f.write(b"\0" * 4096)
+                f.flush()
+        except OSError:
+            pass
+    return ballast
+
+
+def test_disk_full_while_creating(small):
+    boxes = Boxes(small)
+    before = boxes.run("exit 3")
+    ballast = fill(small)
+    a = create(small, "true")
+    if a.status == 201:
+        a = small.http.post(f"/containers/{a.json['Id']}/start")
+    assert a.status >= 500 and "o space left on device" in a.message or "full" in a.message, a
+    assert small.http.get("/_ping").status == 200
+    assert before.state["ExitCode"] == 3
+    ballast.unlink()
+    assert boxes.run("exit 4").code == 4
+
+
+def test_disk_full_while_logging(small):
+    boxes = Boxes(small)
+    b = boxes.start("while :; do echo line; usleep 1000; done", Host={"LogConfig": {"Type": "json-file", "Config": {}}})
+    b.wait_log("line")
+    ballast = fill(small)
+    time.sleep(0.3)
+    assert b.state["Running"] and os.path.exists(f"/proc/{b.pid}")
+    ballast.unlink()
+    size = os.path.getsize(b.inspect()["LogPath"])
+    wait_for(lambda: os.path.getsize(b.inspect()["LogPath"]) > size, what="the log goes on")
+    small.restart()
+    assert b.state["Running"]
+
+
+def test_disk_full_while_importing(small):
+    import rootfs
+    images = len(small.http.get("/images/json").json)
+    a = small.http.post("/images/create", {"fromSrc": "-", "repo": "big"}, body=rootfs.Tar().file("big", os.urandom(64 << 20)).bytes(),
+                        headers={"Content-Type": "application/x-tar"}, rec=False)
+    assert a.status >= 400 or b'"error' in a.body
+    assert len(small.http.get("/images/json").json) == images
+    assert Boxes(small).run("exit 4").code == 4
+
+
+def worker_of(box):
+    return int(Path(f"/proc/{box.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def test_worker_killed(fresh):
+    engine = fresh()
+    boxes = Boxes(engine)
+    b, other = boxes.sleeper(), boxes.sleeper()
+    pid = b.pid
+    os.kill(worker_of(b), 9)
+    wait_for(lambda: not b.state["Running"], what="the engine notices")
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}") or b" Z " in Path(f"/proc/{pid}/stat").read_bytes(), what="the container ends with it")
+    assert b.state["ExitCode"] in (137, 255)
+    assert other.state["Running"]
+    assert b.rm().status == 204
+
+
+def test_worker_killed_while_the_daemon_is_dead(fresh):
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    worker, pid = worker_of(b), b.pid
+    engine.kill()
+    os.kill(worker, 9)
+    engine.start()
+    assert not b.state["Running"]
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="no orphan")
+    assert b.rm().status == 204
+
+
+def test_memory_fill_spares_the_neighbour(fresh):
+    engine = fresh()
+    boxes = Boxes(engine)
+    calm = boxes.sleeper()
+    b = boxes.start(["sh", "-c", "tail /dev/zero"], Host={"Memory": 16 << 20, "MemorySwap": 16 << 20})
+    assert b.wait() == 137 and b.state["OOMKilled"] and calm.state["Running"]
+
+
+def test_oom_of_a_child_spares_pid_1(fresh):
+    engine = fresh()
+    b = Boxes(engine).run("sh -c 'tail /dev/zero'; echo survived", Host={"Memory": 16 << 20, "MemorySwap": 16 << 20})
+    assert "survived\n" in b.out and b.code == 0
+
+
+def test_sigterm_ignorer_does_not_delay_shutdown(fresh):
+    engine = fresh()
+    b = Boxes(engine).start("trap '' TERM; echo up; while :; do sleep 0.1; done")
+    b.wait_log("up")
+    before = time.monotonic()
+    engine.stop()
+    assert time.monotonic() - before < 5        # live-restore: the daemon leaves, the container stays
+    engine.start()
+    assert b.state["Running"]
+
+
+def test_descriptors_do_not_grow(fresh):
+    engine = fresh()
+    boxes = Boxes(engine)
+    up = boxes.sleeper()
+
+    def round():
+        for _ in range(10):
+            boxes.run("echo x").rm()
+            up.exec("true")
+            up.attach(stdin=0).close()
+
+    def fds():
+        return len(os.listdir(f"/proc/{engine.proc.pid}/fd"))
+    round()
+    time.sleep(0.3)
+    before = fds()
+    for _ in range(3):
+        round()
+    wait_for(lambda: fds() <= before + 3, 5, f"descriptors: {before} before")
+
+
+def test_sighup_and_sigusr1(fresh):
+    import json
+    import signal
+    engine = fresh(config={"labels": ["a=1"]})
+    assert "a=1" in (engine.http.get("/info").json["Labels"] or [])
+    engine.config.write_text(json.dumps({"labels": ["a=2"], "debug": False}))
+    engine.proc.send_signal(signal.SIGHUP)
+    wait_for(lambda: "a=2" in (engine.http.get("/info").json["Labels"] or []), what="reload")
+    engine.config.write_text("{ broken")
+    engine.proc.send_signal(signal.SIGHUP)
+    engine.proc.send_signal(signal.SIGUSR1)
+    wait_for(lambda: any("dump" in f for f in os.listdir(engine.exec)) or "dump" in engine.log.read_text().lower()
+             or "thread" in engine.log.read_text().lower(), what="dump")
+    assert engine.http.get("/_ping").status == 200 and "a=2" in engine.http.get("/info").json["Labels"]
