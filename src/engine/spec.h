@@ -40,10 +40,9 @@ void cs_spec_resources(const struct cs_resources *res, struct cs_str *out);
 /* Environment of a process in the container: PATH, HOSTNAME, TERM, Config.Env (dockerd's order and precedence), then extra. */
 char **cs_spec_env(const struct cs_config *config, bool tty, char *const *extra);
 
-/* Effective masked and read-only paths ("" profile rules: privileged and systempaths=unconfined have none). NULL-terminated, static or the host config's. */
-char *const *cs_spec_masked_paths(const struct cs_host_config *host);
-char *const *cs_spec_readonly_paths(const struct cs_host_config *host);
-extern char *const cs_default_masked_paths[], *const cs_default_readonly_paths[];
+/* Defaults for HostConfig.MaskedPaths and ReadonlyPaths (validation stores them in the container). NULL-terminated, constant. */
+char *const *cs_default_masked_paths(void);
+char *const *cs_default_readonly_paths(void);
 
 /* ---- names_file.c: what stands in <container_dir>/{hostname,hosts,resolv.conf} ---- */
 /* Writes the three files (replaced, not durable). Called before each start of a container that does not join another's network. ip NULL = none. */
@@ -62,14 +61,13 @@ CS_MUST_CHECK int cs_caps_effective(char *const *add, char *const *drop, bool pr
 void cs_caps_put(uint64_t set, struct cs_str *out); /* JSON array of names */
 
 /* ---- seccomp_profile.c ---- */
-/* A Docker-format profile (JSON text; NULL = built-in) for a capability set, as OCI linux.seccomp. *ret is borrowed from a cache that never
- * frees built-in entries and keeps custom ones; valid for the process' life. */
-CS_MUST_CHECK int cs_seccomp_oci(const char *profile, uint64_t caps, const char **ret, size_t *len, struct cs_err **err);
-CS_MUST_CHECK int cs_seccomp_check(const char *profile, struct cs_err **err); /* parse only */
+/* Appends a Docker-format profile (JSON text; NULL = built-in) for a capability set, as OCI linux.seccomp. Results are kept: the built-in
+ * profile's for good, a few of the clients' own. */
+CS_MUST_CHECK int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err);
 
 /* ---- security options ---- */
 struct cs_security_opts {
-	bool no_new_privileges, no_new_privileges_set, seccomp_unconfined, seccomp_builtin, systempaths_unconfined;
+	bool no_new_privileges, no_new_privileges_set, seccomp_unconfined, seccomp_builtin, writable_cgroups;
 	char *seccomp; /* profile text, owned */
 	char *apparmor, *label; /* joined, owned; informational */
 };
