@@ -52,7 +52,9 @@
 	X(UMASK,          "u")      /* (x) */                                                                           \
 	X(CWD,            "su")     /* (x) working directory inside the root; 1 = make it if missing */                 \
 	X(ENV,            "v")      /* (x) */                                                                           \
-	X(ARGS,           "v")      /* (x) argv; argv[0] is looked up in ENV's PATH */
+	X(ARGS,           "v")      /* (x) argv; argv[0] is looked up in ENV's PATH */                                  \
+	/* --- appended: a step's number must not change, an engine sends exec plans to workers of its predecessor --- */ \
+	X(CGROUP_DEVICE_BPF, "sb")  /* v2 group, struct bpf_insn[]: device access program, attached by the worker (follows CGROUP_SET) */
 /* clang-format on */
 
 enum cs_plan_op {
