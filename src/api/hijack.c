@@ -115,6 +115,7 @@ static void *detour_main(void *arg)
 	else
 		pump(d->client, d->stream);
 	cs_close(d->stream);
+	(void)shutdown(d->client, SHUT_RDWR);
 	if (d->urh)
 		(void)MHD_upgrade_action(d->urh, MHD_UPGRADE_ACTION_CLOSE);
 	else

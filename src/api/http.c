@@ -234,7 +234,7 @@ static enum MHD_Result answer(struct call *c)
 	header(r, "Docker-Experimental", "false");
 	header(r, "Ostype", "linux");
 	header(r, "Server", c->http->server_header);
-	if (!empty || c->rs.content_type)
+	if (!c->rs.websocket && (!empty || c->rs.content_type))
 		header(r, "Content-Type", type);
 	for (size_t i = 0; i + 1 < CS_ARRAY_SIZE(c->rs.extra) && c->rs.extra[i]; i += 2)
 		header(r, c->rs.extra[i], c->rs.extra[i + 1]);

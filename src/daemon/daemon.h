@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Private to caissond: the pieces that main.c puts in order. */
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+
+struct cs_engine;
+
+/* Holds the file's lock until the process ends. CONFLICT when another daemon has it. */
+CS_MUST_CHECK int cs_pidfile_take(const char *path, struct cs_err **err);
+
+/* systemd's readiness protocol; nothing happens without NOTIFY_SOCKET. */
+void cs_notify(const char *state);
+
+/* Best effort: descriptors, OOM score, allocator, signals' dispositions. Before any thread. */
+void cs_process_setup(void);
+
+/* Threads (names, where they wait in the kernel) and the engine's own view, to <exec_root>/dump-<time>.txt and the log. */
+void cs_dump(struct cs_engine *e, const char *exec_root);
+
+/* Path of caisson-worker: as configured, beside this program, or in ../libexec. Caller frees. */
+CS_MUST_CHECK int cs_find_worker(const char *configured, char **ret, struct cs_err **err);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The options of caissond. --help, the flags, daemon.json and the reload come from here. */
+#include "daemon/options.h"
+
+#define C(m) offsetof(struct cs_daemon_config, m)
+#define IGNORED "Accepted for dockerd's sake; has no meaning in this build"
+#define REFUSED "Not available in this build"
+#define IGN(name) { name, 0, NULL, OPT_IGNORE, 0, 0, NULL, IGNORED }
+#define IGNB(name) { name, 0, NULL, OPT_IGNORE_BOOL, 0, 0, NULL, IGNORED }
+#define IGNF(name) { name, 0, NULL, OPT_IGNORE, OPT_FILE_ONLY, 0, NULL, IGNORED }
+#define IGNL(name, key) { name, 0, key, OPT_IGNORE, 0, 0, NULL, IGNORED }
+
+/* clang-format off */
+const struct opt cs_daemon_options[] = {
+	{ "base-image",            0,   NULL,                  OPT_STR,    0,             C(base_image), NULL, "OCI archive that is loaded at the first start" },
+	{ "cgroup-parent",         0,   NULL,                  OPT_STR,    0,             C(cgroup_parent), "/caisson", "Parent cgroup of all containers" },
+	{ "config-file",           0,   NULL,                  OPT_STR,    OPT_FLAG_ONLY, C(config_file), "/etc/caisson/daemon.json", "Daemon configuration file" },
+	{ "data-root",             0,   NULL,                  OPT_STR,    0,             C(data_root), "/var/lib/caisson", "Directory of the persistent state" },
+	{ "debug",                 'D', NULL,                  OPT_BOOL,   OPT_LIVE,      C(debug), NULL, "Enable debug mode" },
+	{ "default-cgroupns-mode", 0,   NULL,                  OPT_STR,    0,             C(default_cgroupns_mode), NULL, "Default cgroup namespace of containers: host or private" },
+	{ "default-ipc-mode",      0,   NULL,                  OPT_STR,    0,             C(default_ipc_mode), "private", "Default IPC namespace of containers: shareable or private" },
+	{ "default-shm-size",      0,   NULL,                  OPT_BYTES,  0,             C(default_shm_size), "64m", "Default size of /dev/shm" },
+	{ "default-stop-timeout",  0,   NULL,                  OPT_INT,    OPT_FILE_ONLY, C(default_stop_timeout), "10", "Default seconds between the stop signal and SIGKILL" },
+	{ "default-ulimit",        0,   "default-ulimits",     OPT_ULIMIT, 0,             C(default_ulimits), NULL, "Default ulimits of containers (name=soft[:hard])" },
+	{ "dns",                   0,   NULL,                  OPT_LIST,   0,             C(dns), NULL, "DNS server of containers" },
+	{ "dns-opt",               0,   "dns-opts",            OPT_LIST,   0,             C(dns_opts), NULL, "DNS option of containers" },
+	{ "dns-search",            0,   NULL,                  OPT_LIST,   0,             C(dns_search), NULL, "DNS search domain of containers" },
+	{ "exec-root",             0,   NULL,                  OPT_STR,    0,             C(exec_root), "/run/caisson", "Directory of the run-time state" },
+	{ "group",                 'G', NULL,                  OPT_STR,    0,             C(group), "", "Group of the unix socket (default: docker, if there is one)" },
+	{ "help",                  'h', NULL,                  OPT_BOOL,   OPT_FLAG_ONLY, C(show_help), NULL, "Print usage" },
+	{ "host",                  'H', "hosts",               OPT_LIST,   0,             C(hosts), NULL, "Socket to listen on: unix://, tcp://, fd:// (default unix:///run/caisson.sock)" },
+	{ "init",                  0,   NULL,                  OPT_BOOL,   0,             C(init), NULL, "Run an init in every container" },
+	{ "insecure-registry",     0,   "insecure-registries", OPT_LIST,   OPT_LIVE,      C(insecure_registries), NULL, "Registry without a valid certificate" },
+	{ "label",                 0,   "labels",              OPT_LIST,   OPT_LIVE,      C(labels), NULL, "Label of the daemon (key=value)" },
+	{ "live-restore",          0,   NULL,                  OPT_BOOL,   OPT_LIVE,      C(live_restore), "true", "Containers run on while the daemon is down" },
+	{ "log-driver",            0,   NULL,                  OPT_STR,    0,             C(log_driver), "json-file", "Default log driver: json-file, local or none" },
+	{ "log-format",            0,   NULL,                  OPT_STR,    0,             C(log_format), "text", "Format of the daemon's log: text or json" },
+	{ "log-level",             'l', NULL,                  OPT_STR,    0,             C(log_level), "info", "Level of the daemon's log: debug, info, warn, error, fatal" },
+	{ "log-opt",               0,   "log-opts",            OPT_MAP,    0,             C(log_opts), NULL, "Default options of the log driver (key=value)" },
+	{ "no-new-privileges",     0,   NULL,                  OPT_BOOL,   0,             C(no_new_privileges), NULL, "Set no-new-privileges for new containers" },
+	{ "pidfile",               'p', NULL,                  OPT_STR,    0,             C(pidfile), "/run/caisson.pid", "Path of the PID file" },
+	{ "registry-mirror",       0,   "registry-mirrors",    OPT_LIST,   OPT_LIVE,      C(registry_mirrors), NULL, "Preferred registry mirror" },
+	{ "seccomp-profile",       0,   NULL,                  OPT_STR,    0,             C(seccomp_profile), "builtin", "Seccomp profile: builtin, unconfined or a path" },
+	{ "shutdown-timeout",      0,   NULL,                  OPT_INT,    OPT_LIVE,      C(shutdown_timeout), "15", "Seconds that a shutdown may take" },
+	{ "tls",                   0,   NULL,                  OPT_BOOL,   0,             C(tls), NULL, "Use TLS for tcp:// (implied by --tlsverify)" },
+	{ "tlscacert",             0,   NULL,                  OPT_STR,    0,             C(tlscacert), "/etc/caisson/ca.pem", "Trust clients with certificates signed by this CA" },
+	{ "tlscert",               0,   NULL,                  OPT_STR,    0,             C(tlscert), "/etc/caisson/cert.pem", "TLS certificate" },
+	{ "tlskey",                0,   NULL,                  OPT_STR,    0,             C(tlskey), "/etc/caisson/key.pem", "TLS key" },
+	{ "tlsverify",             0,   NULL,                  OPT_BOOL,   0,             C(tlsverify), NULL, "Use TLS and verify the client" },
+	{ "validate",              0,   NULL,                  OPT_BOOL,   OPT_FLAG_ONLY, C(validate), NULL, "Validate the configuration and exit" },
+	{ "version",               'v', NULL,                  OPT_BOOL,   OPT_FLAG_ONLY, C(show_version), NULL, "Print version and quit" },
+	{ "worker",                0,   NULL,                  OPT_STR,    0,             C(worker), NULL, "Path of caisson-worker (default: beside caissond, then libexec)" },
+
+	{ "authorization-plugin", 0, "authorization-plugins", OPT_REFUSE, 0, 0, NULL, REFUSED },
+	{ "userns-remap", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },
+	{ "selinux-enabled", 0, NULL, OPT_REFUSE_BOOL, 0, 0, NULL, REFUSED },
+	{ "metrics-addr", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },
+
+	IGNL("add-runtime", "runtimes"), IGNB("allow-direct-routing"), IGN("bip"), IGN("bip6"), IGN("bridge"), IGN("bridge-accept-fwmark"),
+	IGNF("builder"), IGNL("cdi-spec-dir", "cdi-spec-dirs"), IGN("containerd"), IGN("containerd-namespace"), IGN("containerd-plugins-namespace"),
+	IGN("cpu-rt-period"), IGN("cpu-rt-runtime"), IGNL("default-address-pool", "default-address-pools"), IGN("default-gateway"), IGN("default-gateway-v6"),
+	IGNL("default-network-opt", "default-network-opts"), IGN("default-runtime"), IGNL("exec-opt", "exec-opts"), IGNB("experimental"),
+	IGNL("feature", "features"), IGN("firewall-backend"), IGN("fixed-cidr"), IGN("fixed-cidr-v6"), IGN("host-gateway-ip"), IGNF("host-gateway-ips"),
+	IGNB("icc"), IGN("init-path"), IGN("ip"), IGNB("ip-forward"), IGNB("ip-forward-no-drop"), IGNB("ip-masq"), IGNB("ip6tables"), IGNB("iptables"),
+	IGNB("ipv6"), IGN("max-concurrent-downloads"), IGN("max-concurrent-uploads"), IGN("max-download-attempts"), IGN("min-api-version"), IGN("mtu"),
+	IGN("network-control-plane-mtu"), IGNL("node-generic-resource", "node-generic-resources"), IGNF("proxies"), IGN("http-proxy"), IGN("https-proxy"),
+	IGN("no-proxy"), IGNB("raw-logs"), IGN("resolv-conf"), IGN("storage-driver"), IGNL("storage-opt", "storage-opts"),
+	IGN("swarm-default-advertise-addr"), IGNB("userland-proxy"), IGN("userland-proxy-path"), IGNF("default-init"), IGNF("graph"), IGNF("cluster-store"),
+};
+/* clang-format on */
+const size_t cs_daemon_n_options = CS_ARRAY_SIZE(cs_daemon_options);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Private to config.c and its tests: the table of options. */
+#pragma once
+
+#include "daemon/config.h"
+
+enum opt_kind {
+	OPT_BOOL,
+	OPT_STR,
+	OPT_INT,
+	OPT_BYTES,
+	OPT_LIST,   /* flag may be repeated; array in the file */
+	OPT_MAP,    /* flag key=value; object in the file */
+	OPT_ULIMIT, /* flag name=soft[:hard]; object of {Name,Soft,Hard} in the file */
+	OPT_IGNORE_BOOL, OPT_IGNORE, /* known to dockerd, without meaning here: accepted with a warning */
+	OPT_REFUSE_BOOL, OPT_REFUSE, /* known to dockerd, and leaving it out would weaken what the user asked for */
+};
+#define OPT_LIVE (1u << 0)      /* SIGHUP takes it over */
+#define OPT_FLAG_ONLY (1u << 1) /* not in the file */
+#define OPT_FILE_ONLY (1u << 2)
+
+struct opt {
+	const char *flag; /* without dashes */
+	char letter;      /* one-letter form or 0 */
+	const char *key;  /* in daemon.json; NULL = same as flag */
+	enum opt_kind kind;
+	unsigned flags;
+	size_t off;
+	const char *dflt; /* as text; NULL = zero */
+	const char *help;
+};
+extern const struct opt cs_daemon_options[];
+extern const size_t cs_daemon_n_options;
