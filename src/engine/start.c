@@ -186,7 +186,7 @@ static struct cs_restart_out record_exit(struct cs_container *c, const struct cs
 {
 	int64_t ran = c->started_at > 0 ? CS_MAX(x->exited_at - c->started_at, 0) : 0;
 	struct cs_restart_in in = {.policy = c->host->restart_policy.name, .max_retries = c->host->restart_policy.maximum_retry_count,
-				   .count = c->restart_count, .exit_code = x->code, .manually_stopped = c->manually_stopped || c->stopping,
+				   .count = c->restart_count, .exit_code = x->code, .manually_stopped = c->manually_stopped || (c->stopping && !c->unhealthy_stop),
 				   .ran_ns = ran, .backoff_ns = c->backoff_ns, .daemon_start = x->while_away, .unhealthy = c->unhealthy_stop};
 	struct cs_restart_out out = cs_restart_decide(&in);
 
