@@ -104,3 +104,9 @@ CS_MUST_CHECK int cs_image_db_layer_del(struct cs_images *m, const struct cs_dig
 
 /* image_load.c: an OCI archive (tar of an image layout). */
 CS_MUST_CHECK int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err **err);
+
+/* image_view.c: the Images member of /system/df. */
+void cs_image_df(struct cs_images *m, int api, struct cs_str *out, int64_t *ret_total, int64_t *ret_active, int64_t *ret_reclaimable);
+
+/* import_changes.c: applies one Dockerfile instruction ("CMD [\"sh\"]") to a configuration. Pure. */
+CS_MUST_CHECK int cs_import_change(struct cs_config *c, const char *line, struct cs_err **err);

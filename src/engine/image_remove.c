@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tagging, untagging, deleting and pruning images, with dockerd's rules on what must be forced. Any thread. */
+#include "base/time.h"
+#include "engine/events.h"
+#include "engine/filters.h"
+#include "engine/image_internal.h"
+
+static void event(struct cs_images *m, const struct cs_image_rec *r, const char *action, const char *name)
+{
+	struct cs_strmap *attrs = r->info.config->labels ? cs_strmap_copy(r->info.config->labels) : cs_strmap_new();
+
+	cs_strmap_set(attrs, "name", name ? name : r->id.s);
+	cs_event(m->e, "image", action, r->id.s, attrs);
+}
+
+/* A container of the image (with a reference), running ones first when `running` asks for them; NULL for none. */
+static struct cs_container *user_of(struct cs_images *m, const struct cs_image_rec *r, bool running)
+{
+	size_t n;
+	struct cs_container **v = cs_containers_all(m->e, &n), *found = NULL;
+
+	for (size_t i = 0; i < n && !found; i++) {
+		if (!cs_streq(v[i]->image_id, r->id.s))
+			continue;
+		pthread_mutex_lock(&v[i]->lock);
+		bool is = cs_container_is_running(v[i]);
+		pthread_mutex_unlock(&v[i]->lock);
+		if (is == running)
+			found = cs_container_ref(v[i]);
+	}
+	cs_containers_free(v);
+	return found;
+}
+
+struct removal {
+	struct cs_images *m;
+	struct cs_image_rec *r;
+	struct cs_str *out; /* records, comma separated */
+	bool force;
+};
+
+static void record(struct removal *x, const char *what, const char *value)
+{
+	cs_str_puts(x->out, x->out->len && x->out->buf[x->out->len - 1] == '}' ? ",{" : "{");
+	cs_json_put_kstr(x->out, what, value);
+	cs_str_puts(x->out, "}");
+}
+
+static int untag(struct removal *x, const char *full, struct cs_err **err)
+{
+	cs_autofree char *familiar = cs_ref_shorten(full);
+
+	if (cs_images_del_name(x->m, full, err) < 0)
+		return -1;
+	record(x, "Untagged", familiar);
+	event(x->m, x->r, "untag", x->r->id.s);
+	return 0;
+}
+
+#define HARD_RUNNING (1u << 0)
+#define SOFT_STOPPED (1u << 1)
+#define SOFT_NAMES (1u << 2)
+
+static int conflict(struct removal *x, unsigned mask, bool *ret_used, struct cs_err **err)
+{
+	const char *shrt = cs_digest_hex(&x->r->id);
+	cs_autocontainer struct cs_container *running = mask & HARD_RUNNING ? user_of(x->m, x->r, true) : NULL;
+
+	*ret_used = true;
+	if (running)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (cannot be forced) - image is being used by running container %.12s", shrt,
+			       running->id);
+	if (mask & SOFT_NAMES) {
+		cs_autostrv char **names = cs_image_names(x->m, x->r);
+		*ret_used = false;
+		if (names[0])
+			return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
+				       shrt);
+	}
+	*ret_used = true;
+	cs_autocontainer struct cs_container *stopped = mask & SOFT_STOPPED ? user_of(x->m, x->r, false) : NULL;
+	if (stopped)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (must be forced) - image is being used by stopped container %.12s", shrt,
+			       stopped->id);
+	*ret_used = false;
+	return 0;
+}
+
+/* quiet: a name was removed already, so that being unable to delete the rest is no failure. */
+static int delete_image(struct removal *x, bool quiet, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *why = NULL;
+	bool used;
+
+	if (conflict(x, x->force ? HARD_RUNNING : HARD_RUNNING | SOFT_STOPPED | SOFT_NAMES, &used, &why) < 0)
+		return quiet ? 0 : cs_err_move(err, TAKE_PTR(why));
+	cs_autostrv char **names = cs_image_names(x->m, x->r);
+	for (char **n = names; *n; n++) {
+		if (untag(x, *n, err) < 0)
+			return -1;
+	}
+	if (cs_images_del(x->m, x->r, err) < 0)
+		return -1;
+	record(x, "Deleted", x->r->id.s);
+	event(x->m, x->r, "delete", x->r->id.s);
+	for (size_t i = x->r->n_layers; i-- > 0;) {
+		if (!cs_layer_exists(x->m->storage, &x->r->layers[i].chain))
+			record(x, "Deleted", x->r->layers[i].chain.s);
+	}
+	return 0;
+}
+
+static int remove_locked(struct removal *x, const char *ref, const char *name, struct cs_err **err)
+{
+	cs_autostrv char **names = cs_image_names(x->m, x->r);
+	bool single = cs_strv_len(names) == 1, used;
+
+	if (!name) {
+		/* by id: a single name goes with it */
+		if (single) {
+			if (conflict(x, x->force ? HARD_RUNNING : HARD_RUNNING | SOFT_STOPPED, &used, err) < 0)
+				return -1;
+			if (untag(x, names[0], err) < 0)
+				return -1;
+		}
+		return delete_image(x, false, err);
+	}
+	if (!x->force && single) {
+		cs_autocontainer struct cs_container *c = user_of(x->m, x->r, true);
+		if (!c)
+			c = user_of(x->m, x->r, false);
+		if (c)
+			return cs_fail(err, CS_ERR_CONFLICT, 0,
+				       "conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is using its referenced image %.12s", ref,
+				       c->id, cs_digest_hex(&x->r->id));
+	}
+	if (untag(x, name, err) < 0)
+		return -1;
+	return single ? delete_image(x, true, err) : 0;
+}
+
+int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool noprune, struct cs_str *out, struct cs_err **err)
+{
+	struct cs_images *m = e->images;
+	cs_autorec struct cs_image_rec *r = NULL;
+	cs_autofree char *name = NULL;
+	cs_autostr struct cs_str records = CS_STR_INIT(16u << 20);
+
+	(void)noprune; /* no image has untagged parents of its own */
+	CS_GUARD(&m->write);
+	if (cs_image_find(m, ref, &r, &name, err) < 0)
+		return -1;
+	struct removal x = {.m = m, .r = r, .out = &records, .force = force};
+	if (remove_locked(&x, ref, name, err) < 0)
+		return -1;
+	cs_str_puts(out, "[");
+	cs_str_put(out, records.buf ? records.buf : "", records.len);
+	cs_str_puts(out, "]");
+	return out->failed || records.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "remove image") : 0;
+}
+
+int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const char *tag, struct cs_err **err)
+{
+	struct cs_images *m = e->images;
+	cs_autorec struct cs_image_rec *r = NULL;
+	cs_autoref struct cs_ref to = {0};
+
+	if (cs_ref_parse(repo ? repo : "", &to, err) < 0)
+		return -1;
+	if (to.digest)
+		return cs_fail(err, CS_ERR_INVALID, 0, "refusing to create a tag with a digest reference");
+	if (!cs_empty(tag)) {
+		if (!cs_ref_tag_valid(tag))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid tag format");
+		free(to.tag);
+		to.tag = cs_xstrdup(tag);
+	}
+	cs_ref_default_tag(&to);
+	cs_autofree char *full = cs_ref_full(&to), *familiar = cs_ref_familiar(&to);
+	CS_GUARD(&m->write);
+	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_images_set_name(m, full, r, err) < 0)
+		return -1;
+	event(m, r, "tag", familiar);
+	return 0;
+}
+
+/* ---- prune ---- */
+static bool prunable(struct cs_images *m, const struct cs_image_rec *r, const struct cs_filters *f, bool dangling_only, int64_t until)
+{
+	cs_autostrv char **names = cs_image_names(m, r);
+	char **not_labels = cs_filter_values(f, "label!");
+
+	if (dangling_only && names[0])
+		return false;
+	if (until != INT64_MIN && r->created > until)
+		return false;
+	if (!cs_filter_labels(f, "label", r->info.config->labels))
+		return false;
+	if (not_labels && *not_labels && cs_filter_labels(f, "label!", r->info.config->labels))
+		return false;
+	cs_autocontainer struct cs_container *c = user_of(m, r, true);
+	if (!c)
+		c = user_of(m, r, false);
+	return !c;
+}
+
+int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err)
+{
+	static const char *const allowed[] = {"dangling", "label", "label!", "until", NULL};
+	struct cs_images *m = e->images;
+	cs_autofilters struct cs_filters f = {0};
+	cs_autostr struct cs_str records = CS_STR_INIT(64u << 20);
+	bool dangling_only = true;
+	int64_t until = INT64_MIN, reclaimed = 0;
+	char **v;
+	size_t n;
+
+	if (cs_filters_parse(filters, allowed, &f, err) < 0 || cs_filter_bool(&f, "dangling", &dangling_only, err) < 0)
+		return -1;
+	v = cs_filter_values(&f, "until");
+	if (v && *v && (v[1] || !cs_time_parse_param(*v, cs_now_ns(), &until)))
+		return cs_fail(err, CS_ERR_INVALID, 0, v[1] ? "more than one until filter specified" : "invalid filter 'until=%s'", *v);
+	CS_GUARD(&m->write);
+	struct cs_image_rec **all = cs_image_recs(m, &n);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct removal x = {.m = m, .r = all[i], .out = &records, .force = true};
+		if (!prunable(m, all[i], &f, dangling_only, until))
+			continue;
+		r = delete_image(&x, false, err);
+		for (size_t k = 0; r == 0 && k < all[i]->n_layers; k++) {
+			if (!cs_layer_exists(m->storage, &all[i]->layers[k].chain))
+				reclaimed += all[i]->layers[k].size;
+		}
+	}
+	cs_image_recs_free(all, n);
+	if (r < 0)
+		return -1;
+	cs_str_puts(out, "{\"ImagesDeleted\":");
+	cs_str_puts(out, records.len ? "[" : "null");
+	if (records.len) {
+		cs_str_put(out, records.buf, records.len);
+		cs_str_puts(out, "]");
+	}
+	cs_str_puts(out, ",\"SpaceReclaimed\":");
+	cs_str_put_i64(out, reclaimed);
+	cs_str_puts(out, "}");
+	struct cs_strmap *attrs = cs_strmap_new();
+	cs_autofree char *bytes = cs_xasprintf("%lld", (long long)reclaimed);
+	cs_strmap_set(attrs, "reclaimed", bytes);
+	cs_event(e, "image", "prune", "", attrs);
+	return out->failed || records.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "prune images") : 0;
+}

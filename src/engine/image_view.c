@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the API shows of images: list, inspect, history. Reads only; any thread. */
+#include <fnmatch.h>
+
+#include "base/time.h"
+#include "engine/filters.h"
+#include "engine/image_internal.h"
+
+/* ---- list ---- */
+struct list_filter {
+	struct cs_filters f;
+	bool dangling_given, dangling;
+	int64_t before, since, until; /* created; INT64_MIN: not given */
+};
+
+static int bound(struct cs_images *m, const struct cs_filters *f, const char *key, int64_t *ret, struct cs_err **err)
+{
+	char **v = cs_filter_values(f, key);
+
+	*ret = INT64_MIN;
+	for (; v && *v; v++) {
+		struct cs_image_rec *r;
+		if (cs_image_find(m, *v, &r, NULL, err) < 0)
+			return -1;
+		*ret = r->created;
+		cs_image_rec_unref(r);
+	}
+	return 0;
+}
+
+static int until_bound(const struct cs_filters *f, int64_t *ret, struct cs_err **err)
+{
+	char **v = cs_filter_values(f, "until");
+
+	*ret = INT64_MIN;
+	if (!v || !*v)
+		return 0;
+	if (v[1])
+		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
+	if (!cs_time_parse_param(*v, cs_now_ns(), ret))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter 'until=%s'", *v);
+	return 0;
+}
+
+/* Docker's FamiliarMatch: the pattern against "name:tag" or against "name". */
+static bool ref_matches(const char *pattern, const char *familiar)
+{
+	cs_autofree char *name = cs_xstrdup(familiar);
+	char *slash = strrchr(name, '/'), *colon = strchr(slash ? slash : name, ':');
+
+	if (fnmatch(pattern, familiar, FNM_PATHNAME) == 0)
+		return true;
+	if (colon)
+		*colon = 0;
+	return fnmatch(pattern, name, FNM_PATHNAME) == 0;
+}
+
+static bool any_ref_matches(char *const *patterns, const char *familiar)
+{
+	for (; *patterns; patterns++) {
+		if (ref_matches(*patterns, familiar))
+			return true;
+	}
+	return false;
+}
+
+/* Familiar names that the filter lets through; *ret_any: whether the image has names at all. */
+static char **shown_tags(struct cs_images *m, const struct cs_image_rec *r, const struct cs_filters *f, bool *ret_any)
+{
+	cs_autostrv char **full = cs_image_names(m, r);
+	char **patterns = cs_filter_values(f, "reference");
+	char **tags = cs_xcalloc(1, sizeof(char *));
+
+	*ret_any = full[0] != NULL;
+	for (char **n = full; *n; n++) {
+		cs_autofree char *familiar = cs_ref_shorten(*n);
+		if (!patterns || any_ref_matches(patterns, familiar))
+			cs_strv_push(&tags, familiar);
+	}
+	return tags;
+}
+
+static bool image_passes(const struct list_filter *lf, const struct cs_image_rec *r, char *const *tags, bool named)
+{
+	if (lf->before != INT64_MIN && r->created >= lf->before)
+		return false;
+	if (lf->since != INT64_MIN && r->created <= lf->since)
+		return false;
+	if (lf->until != INT64_MIN && r->created > lf->until)
+		return false;
+	if (lf->dangling_given && lf->dangling == named)
+		return false;
+	if (!cs_filter_labels(&lf->f, "label", r->info.config->labels))
+		return false;
+	char **not_labels = cs_filter_values(&lf->f, "label!");
+	if (not_labels && *not_labels && cs_filter_labels(&lf->f, "label!", r->info.config->labels))
+		return false;
+	return *tags || !cs_filter_values(&lf->f, "reference");
+}
+
+/* Bytes of layers that another image has too. */
+static int64_t shared_size(struct cs_image_rec *const *v, size_t n, const struct cs_image_rec *r)
+{
+	int64_t sum = 0;
+
+	for (size_t l = 0; l < r->n_layers; l++) {
+		bool shared = false;
+		for (size_t i = 0; i < n && !shared; i++) {
+			for (size_t k = 0; v[i] != r && k < v[i]->n_layers && !shared; k++)
+				shared = strcmp(v[i]->layers[k].chain.s, r->layers[l].chain.s) == 0;
+		}
+		if (shared)
+			sum += r->layers[l].size;
+	}
+	return sum;
+}
+
+static int64_t unix_s(int64_t ns) { return ns == CS_TIME_ZERO ? -62135596800 : ns / CS_NS_PER_SEC; }
+
+static void put_summary(struct cs_str *out, const struct cs_image_rec *r, char *const *tags, int64_t shared, int64_t containers, int api)
+{
+	static char none_tag[] = "<none>:<none>", none_digest[] = "<none>@<none>";
+	char *none[] = {none_tag, NULL}, *noned[] = {none_digest, NULL}, *empty[] = {NULL};
+	bool old_none = !*tags && api && api < 143;
+
+	cs_str_puts(out, "{");
+	cs_json_put_ki64(out, "Containers", containers);
+	cs_json_put_ki64(out, "Created", unix_s(r->created));
+	cs_json_put_kstr(out, "Id", r->id.s);
+	cs_json_put_key(out, "Labels");
+	cs_json_put_strmap(out, r->info.config->labels);
+	cs_json_put_kstr(out, "ParentId", "");
+	cs_json_put_key(out, "RepoDigests");
+	cs_json_put_strv(out, old_none ? noned : empty);
+	cs_json_put_key(out, "RepoTags");
+	cs_json_put_strv(out, old_none ? none : tags);
+	cs_json_put_ki64(out, "SharedSize", shared);
+	cs_json_put_ki64(out, "Size", r->size);
+	if (api && api < 144)
+		cs_json_put_ki64(out, "VirtualSize", r->size);
+	cs_str_puts(out, "}");
+}
+
+int cs_image_list(struct cs_engine *e, bool all, bool want_shared, bool digests, const char *filters, int api, struct cs_str *out, struct cs_err **err)
+{
+	static const char *const allowed[] = {"dangling", "label", "label!", "before", "since", "reference", "until", NULL};
+	struct cs_images *m = e->images;
+	cs_autofilters struct cs_filters f = {0};
+	struct list_filter lf = {0};
+	size_t n;
+
+	(void)all;     /* no image here has intermediate parents that a plain list would hide */
+	(void)digests; /* dockerd always sends them; the client decides what to print */
+	if (cs_filters_parse(filters, allowed, &f, err) < 0)
+		return -1;
+	lf.f = f;
+	lf.dangling_given = cs_filter_values(&f, "dangling") != NULL;
+	if (cs_filter_bool(&f, "dangling", &lf.dangling, err) < 0 || bound(m, &f, "before", &lf.before, err) < 0 || bound(m, &f, "since", &lf.since, err) < 0 ||
+	    until_bound(&f, &lf.until, err) < 0)
+		return -1;
+	struct cs_image_rec **v = cs_image_recs(m, &n);
+	cs_str_puts(out, "[");
+	for (size_t i = 0, shown = 0; i < n; i++) {
+		bool named;
+		cs_autostrv char **tags = shown_tags(m, v[i], &f, &named);
+		if (!image_passes(&lf, v[i], tags, named))
+			continue;
+		if (shown++)
+			cs_str_puts(out, ",");
+		put_summary(out, v[i], tags, want_shared ? shared_size(v, n, v[i]) : -1, -1, api);
+	}
+	cs_str_puts(out, "]");
+	cs_image_recs_free(v, n);
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "list images") : 0;
+}
+
+/* ---- for df ---- */
+void cs_image_df(struct cs_images *m, int api, struct cs_str *out, int64_t *ret_total, int64_t *ret_active, int64_t *ret_reclaimable)
+{
+	size_t n, nc;
+	cs_autofilters struct cs_filters f = {0};
+	struct cs_image_rec **v = cs_image_recs(m, &n);
+	struct cs_container **c = cs_containers_all(m->e, &nc);
+	int64_t active = 0, reclaimable = 0;
+
+	cs_str_puts(out, "[");
+	for (size_t i = 0; i < n; i++) {
+		bool named;
+		int64_t users = 0, shared = shared_size(v, n, v[i]);
+		cs_autostrv char **tags = shown_tags(m, v[i], &f, &named);
+		for (size_t k = 0; k < nc; k++)
+			users += cs_streq(c[k]->image_id, v[i]->id.s);
+		active += users > 0;
+		if (users == 0)
+			reclaimable += v[i]->size - shared;
+		if (i)
+			cs_str_puts(out, ",");
+		put_summary(out, v[i], tags, shared, users, api);
+	}
+	cs_str_puts(out, "]");
+	*ret_total = (int64_t)n;
+	*ret_active = active;
+	*ret_reclaimable = reclaimable;
+	cs_containers_free(c);
+	cs_image_recs_free(v, n);
+}
+
+/* ---- inspect ---- */
+/* As of 1.50 only what the image specification knows; as of 1.52 without empty members. */
+static void put_config(struct cs_str *out, const struct cs_config *c, int api)
+{
+	cs_autostr struct cs_str full = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	static const struct {
+		const char *key;
+		bool always; /* shown empty by 1.50 and 1.51 */
+		bool text;
+	} keys[] = {{"User", true, true}, {"ExposedPorts", false, false}, {"Env", true, false}, {"Entrypoint", true, false}, {"Cmd", true, false},
+		    {"Volumes", true, false}, {"WorkingDir", true, true}, {"Labels", true, false}, {"StopSignal", false, true}, {"ArgsEscaped", false, false},
+		    {"Healthcheck", false, false}, {"OnBuild", true, false}, {"Shell", false, false}};
+
+	if (api && api < 150) {
+		cs_json_encode(&cs_config_type, c, api, out);
+		return;
+	}
+	cs_json_encode(&cs_config_type, c, 0, &full);
+	cs_autojson json_t *j = full.failed ? NULL : cs_json_parse(full.buf, full.len, NULL);
+	cs_str_puts(out, "{");
+	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++) {
+		json_t *v = json_object_get(j, keys[i].key);
+		bool empty = !v || json_is_null(v) || json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0) ||
+			     (json_is_array(v) && json_array_size(v) == 0) || (json_is_object(v) && json_object_size(v) == 0);
+		if (empty && !(keys[i].always && api && api < 152))
+			continue;
+		cs_json_put_key(out, keys[i].key);
+		if (empty) {
+			cs_str_puts(out, keys[i].text ? "\"\"" : "null");
+			continue;
+		}
+		cs_autofree char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+		cs_str_puts(out, text ? text : "null");
+	}
+	cs_str_puts(out, "}");
+}
+
+static const char *text_of(json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+	return s ? s : "";
+}
+
+static void put_optional(struct cs_str *out, const char *key, const char *val, bool omit)
+{
+	if (!omit || !cs_empty(val))
+		cs_json_put_kstr(out, key, val);
+}
+
+static void put_graph_driver(struct cs_str *out, const struct cs_image_rec *r)
+{
+	size_t n = r->n_layers;
+
+	cs_str_puts(out, "{\"Data\":{");
+	if (n > 1) {
+		cs_autofree char *lower = cs_strv_join(r->info.layer_dirs + 1, ":");
+		cs_json_put_kstr(out, "LowerDir", lower);
+	}
+	if (n)
+		cs_json_put_kstr(out, "UpperDir", r->info.layer_dirs[0]);
+	cs_str_puts(out, "},\"Name\":\"overlay2\"}");
+}
+
+static void put_names(struct cs_images *m, struct cs_str *out, const struct cs_image_rec *r)
+{
+	cs_autofilters struct cs_filters none = {0};
+	bool named;
+	cs_autostrv char **tags = shown_tags(m, r, &none, &named);
+
+	cs_json_put_key(out, "RepoTags");
+	cs_json_put_strv(out, tags);
+	cs_json_put_key(out, "RepoDigests");
+	cs_str_puts(out, "[]");
+}
+
+int cs_image_inspect(struct cs_engine *e, const char *ref, int api, struct cs_str *out, struct cs_err **err)
+{
+	struct cs_images *m = e->images;
+	cs_autorec struct cs_image_rec *r = NULL;
+	cs_autojson json_t *j = NULL;
+	bool lean = !api || api >= 152;
+
+	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_config_json(m, r, &j, err) < 0)
+		return -1;
+	cs_str_puts(out, "{");
+	cs_json_put_kstr(out, "Id", r->id.s);
+	put_names(m, out, r);
+	put_optional(out, "Parent", "", lean);
+	put_optional(out, "Comment", text_of(j, "comment"), lean);
+	if (r->created != CS_TIME_ZERO || (api && api < 144))
+		cs_json_put_ktime(out, "Created", r->created);
+	if (api && api < 145) {
+		/* the container of a commit, which no image here has */
+		static const struct cs_config empty;
+		cs_json_put_kstr(out, "Container", text_of(j, "container"));
+		cs_json_put_key(out, "ContainerConfig");
+		cs_json_encode(&cs_config_type, &empty, api, out);
+	}
+	put_optional(out, "DockerVersion", text_of(j, "docker_version"), lean);
+	put_optional(out, "Author", text_of(j, "author"), lean);
+	cs_json_put_key(out, "Config");
+	put_config(out, r->info.config, api);
+	cs_json_put_kstr(out, "Architecture", r->info.architecture);
+	put_optional(out, "Variant", r->info.variant, true);
+	cs_json_put_kstr(out, "Os", r->info.os);
+	put_optional(out, "OsVersion", text_of(j, "os.version"), true);
+	cs_json_put_ki64(out, "Size", r->size);
+	if (api && api < 144)
+		cs_json_put_ki64(out, "VirtualSize", r->size);
+	cs_json_put_key(out, "GraphDriver");
+	put_graph_driver(out, r);
+	cs_json_put_key(out, "RootFS");
+	cs_str_puts(out, "{\"Type\":\"layers\",\"Layers\":[");
+	for (size_t i = 0; i < r->n_layers; i++) {
+		cs_str_puts(out, i ? "," : "");
+		cs_json_put_string(out, r->layers[i].diff.s);
+	}
+	cs_str_puts(out, "]}");
+	cs_json_put_key(out, "Metadata");
+	cs_str_puts(out, "{");
+	int64_t tagged = atomic_load(&r->last_tagged);
+	cs_json_put_ktime(out, "LastTagTime", tagged ? tagged : CS_TIME_ZERO);
+	cs_str_puts(out, "}}");
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "inspect image") : 0;
+}
+
+/* ---- history ---- */
+int cs_image_history(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err)
+{
+	struct cs_images *m = e->images;
+	cs_autorec struct cs_image_rec *r = NULL;
+	cs_autojson json_t *j = NULL;
+
+	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_config_json(m, r, &j, err) < 0)
+		return -1;
+	json_t *h = json_object_get(j, "history");
+	size_t n = json_array_size(h), layer = 0;
+	int64_t *sizes = cs_xcalloc(n ? n : 1, sizeof(*sizes));
+	for (size_t i = 0; i < n; i++) {
+		if (!json_is_true(json_object_get(json_array_get(h, i), "empty_layer")) && layer < r->n_layers)
+			sizes[i] = r->layers[layer++].size;
+	}
+	cs_str_puts(out, "[");
+	for (size_t i = n; i-- > 0;) {
+		json_t *x = json_array_get(h, i);
+		int64_t created;
+		if (!cs_time_parse(text_of(x, "created"), &created))
+			created = CS_TIME_ZERO;
+		cs_str_puts(out, i + 1 < n ? ",{" : "{");
+		cs_json_put_kstr(out, "Comment", text_of(x, "comment"));
+		cs_json_put_ki64(out, "Created", unix_s(created));
+		cs_json_put_kstr(out, "CreatedBy", text_of(x, "created_by"));
+		cs_json_put_kstr(out, "Id", i + 1 == n ? r->id.s : "<missing>");
+		cs_json_put_ki64(out, "Size", sizes[i]);
+		cs_json_put_key(out, "Tags");
+		cs_autofilters struct cs_filters none = {0};
+		bool named;
+		cs_autostrv char **tags = shown_tags(m, r, &none, &named);
+		cs_json_put_strv(out, i + 1 == n && *tags ? tags : NULL);
+		cs_str_puts(out, "}");
+	}
+	cs_str_puts(out, "]");
+	free(sizes);
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "history of image") : 0;
+}

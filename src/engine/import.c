@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Import of a root file system tar as an image of one layer. The stream is read once: its bytes become the layer's blob while its entries
+ * are extracted. The caller's thread does the work; others are not held up. */
+#include "base/time.h"
+#include "engine/events.h"
+#include "engine/image_internal.h"
+
+#if defined(__x86_64__)
+#define HOST_ARCH "amd64"
+#define HOST_VARIANT ""
+#elif defined(__aarch64__)
+#define HOST_ARCH "arm64"
+#define HOST_VARIANT "v8"
+#else
+#error "name this architecture as Go does"
+#endif
+
+struct platform {
+	char *os, *arch, *variant;
+};
+
+static void platform_done(struct platform *p)
+{
+	free(p->os);
+	free(p->arch);
+	free(p->variant);
+}
+
+static int parse_platform(const char *text, struct platform *p, struct cs_err **err)
+{
+	cs_autostrv char **v = cs_strv_split(cs_empty(text) ? "linux/" HOST_ARCH : text, '/');
+	size_t n = cs_strv_len(v);
+
+	for (size_t i = 0; i < n; i++) {
+		if (!v[i][0] || n > 3)
+			return cs_fail(err, CS_ERR_INVALID, 0, "\"%.100s\" is an invalid component of \"%.100s\": platform specifier component must match \"^[A-Za-z0-9_-]+$\"",
+				       v[i], text);
+	}
+	if (strcasecmp(v[0], "linux") != 0 && n > 1)
+		return cs_fail(err, CS_ERR_INVALID, 0, "operating system is not supported: %.100s", v[0]);
+	bool arch_only = n == 1 && strcasecmp(v[0], "linux") != 0;
+	const char *arch = arch_only ? v[0] : n > 1 ? v[1] : HOST_ARCH;
+	if (strcmp(arch, "x86_64") == 0)
+		arch = "amd64";
+	if (strcmp(arch, "aarch64") == 0)
+		arch = "arm64";
+	p->os = cs_xstrdup("linux");
+	p->arch = cs_xstrdup(arch);
+	p->variant = cs_xstrdup(n > 2 ? v[2] : strcmp(arch, HOST_ARCH) == 0 ? HOST_VARIANT : "");
+	return 0;
+}
+
+/* repo[:tag] and a tag of its own to a full name; NULL when the image gets none. */
+static int target_name(const struct cs_import *in, char **ret, struct cs_err **err)
+{
+	cs_autoref struct cs_ref ref = {0};
+
+	*ret = NULL;
+	if (cs_empty(in->repo))
+		return 0;
+	if (cs_ref_parse(in->repo, &ref, err) < 0)
+		return -1;
+	if (ref.digest)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot import digest reference");
+	if (!cs_empty(in->tag)) {
+		if (!cs_ref_tag_valid(in->tag))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid tag format");
+		free(ref.tag);
+		ref.tag = cs_xstrdup(in->tag);
+	}
+	cs_ref_default_tag(&ref);
+	*ret = cs_ref_full(&ref);
+	return 0;
+}
+
+static void put_config(struct cs_str *out, const struct cs_config *c, const struct platform *p, const struct cs_layer_result *layer, const char *message)
+{
+	char now[CS_TIME_BUF];
+
+	cs_time_format(cs_now_ns(), now);
+	cs_str_puts(out, "{");
+	cs_json_put_kstr(out, "architecture", p->arch);
+	if (*p->variant)
+		cs_json_put_kstr(out, "variant", p->variant);
+	cs_json_put_kstr(out, "comment", message);
+	cs_json_put_key(out, "config");
+	cs_json_encode(&cs_config_type, c, 0, out);
+	cs_json_put_kstr(out, "created", now);
+	cs_json_put_key(out, "history");
+	cs_str_puts(out, "[{");
+	cs_json_put_kstr(out, "created", now);
+	cs_json_put_kstr(out, "comment", message);
+	cs_str_puts(out, "}]");
+	cs_json_put_kstr(out, "os", p->os);
+	cs_json_put_key(out, "rootfs");
+	cs_str_puts(out, "{\"type\":\"layers\",\"diff_ids\":[");
+	cs_json_put_string(out, layer->diff_id.s);
+	cs_str_puts(out, "]}}");
+}
+
+static const char *layer_media(enum cs_layer_compression c)
+{
+	return c == CS_LAYER_GZIP ? "application/vnd.oci.image.layer.v1.tar+gzip" :
+	       c == CS_LAYER_ZSTD ? "application/vnd.oci.image.layer.v1.tar+zstd" :
+				    "application/vnd.oci.image.layer.v1.tar";
+}
+
+static int store_manifest(struct cs_images *m, const struct cs_digest *config, size_t config_size, const struct cs_layer_result *layer, struct cs_digest *ret,
+			  struct cs_err **err)
+{
+	cs_autostr struct cs_str s = CS_STR_INIT(65536);
+
+	cs_str_puts(&s, "{\"schemaVersion\":2,\"mediaType\":\"" CS_MEDIA_MANIFEST "\",\"config\":{");
+	cs_json_put_kstr(&s, "mediaType", CS_MEDIA_CONFIG);
+	cs_json_put_kstr(&s, "digest", config->s);
+	cs_json_put_ki64(&s, "size", (int64_t)config_size);
+	cs_str_puts(&s, "},\"layers\":[{");
+	cs_json_put_kstr(&s, "mediaType", layer_media(layer->compression));
+	cs_json_put_kstr(&s, "digest", layer->blob.s);
+	cs_json_put_ki64(&s, "size", layer->blob_size);
+	cs_str_puts(&s, "}]}");
+	return cs_blob_put(m->storage, s.buf, s.len, ret, err);
+}
+
+static int import_unpacked(struct cs_images *m, const struct cs_import *in, const struct cs_config *c, const struct platform *p, const char *name, char **ret_id,
+			   struct cs_err **err)
+{
+	struct cs_layer_source src = {.read = in->read, .ctx = in->ctx, .store_blob = true};
+	struct cs_layer_result layer;
+	struct cs_digest id, manifest;
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	char *names[] = {(char *)(uintptr_t)name, NULL};
+
+	if (cs_layer_unpack(m->storage, &src, &layer, err) < 0)
+		return -1;
+	put_config(&text, c, p, &layer, cs_empty(in->message) ? "Imported from -" : in->message);
+	if (text.failed)
+		return cs_fail(err, CS_ERR_INVALID, 0, "image configuration is too large");
+	if (cs_blob_put(m->storage, text.buf, text.len, &id, err) < 0 || store_manifest(m, &id, text.len, &layer, &manifest, err) < 0)
+		return -1;
+	struct cs_image_layer row = {.chain = layer.chain_id, .diff = layer.diff_id, .blob = layer.blob, .size = layer.size, .blob_size = layer.blob_size,
+				     .media_type = (char *)(uintptr_t)layer_media(layer.compression)};
+	CS_GUARD(&m->write);
+	if (cs_images_add(m, &id, &manifest, &row, 1, name ? names : NULL, err) < 0)
+		return -1;
+	*ret_id = cs_xstrdup(id.s);
+	return 0;
+}
+
+int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_id, struct cs_err **err)
+{
+	struct cs_images *m = e->images;
+	cs_autofree char *name = NULL;
+	cs_auto(platform_done) struct platform p = {0};
+	struct cs_config *c = cs_xcalloc(1, sizeof(*c));
+	char *id = NULL;
+	int r = target_name(in, &name, err);
+
+	if (r == 0)
+		r = parse_platform(in->platform, &p, err);
+	for (char *const *ch = in->changes; r == 0 && ch && *ch; ch++)
+		r = cs_import_change(c, *ch, err);
+	if (r == 0) {
+		pthread_mutex_lock(&m->write);
+		cs_images_unpack_begin(m);
+		pthread_mutex_unlock(&m->write);
+		r = import_unpacked(m, in, c, &p, name, &id, err);
+		pthread_mutex_lock(&m->write);
+		if (r < 0)
+			m->sweep_wanted = true; /* a layer or blob that belongs to nobody */
+		cs_images_unpack_end(m);
+		pthread_mutex_unlock(&m->write);
+	}
+	cs_config_free(c);
+	if (r < 0)
+		return -1;
+	struct cs_strmap *attrs = cs_strmap_new();
+	cs_strmap_set(attrs, "name", id);
+	cs_event(e, "image", "import", id, attrs);
+	*ret_id = id;
+	return 0;
+}
