@@ -4,6 +4,7 @@
  *   run-plan [options] BASE -- PROGRAM ARG...
  * BASE holds a root file system in `lower`; upper, work and merged are made beside it. Exit status as `run` gives it. */
 #include <getopt.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -22,7 +23,7 @@
 #define DEFAULT_CAPS 0xa80425fbull
 
 static struct {
-	bool tty, init, nnp, seccomp, dump, readonly, keep_upper, cgroup_mount, all_caps;
+	bool tty, init, nnp, seccomp, bpf, dump, readonly, keep_upper, cgroup_mount, all_caps;
 	const char *user, *cwd, *cgroups, *volume, *netns, *pidns, *prop;
 	char **exec_args, **masks, **env, **sysctls;
 	int count;
@@ -126,6 +127,17 @@ static void build(struct cs_str *p, const char *base, char *const *args)
 		bool v2 = strcmp(ctl, "unified") == 0, pure = strcmp(ctl, "v2") == 0;
 		cs_autofree char *dir = cs_xasprintf("/sys/fs/cgroup%s%s/caisson-rp/%d", pure ? "" : "/", pure ? "" : ctl, (int)getpid());
 		cs_plan_add(p, CS_PLAN_CGROUP, v2 || pure ? "" : ctl, dir, (uint64_t)(v2 || pure ? 2 : 1));
+		if (opt.bpf && (v2 || pure)) {
+			/* all devices but those with minor 5 (zero) */
+			struct bpf_insn insn[] = {
+				{.code = BPF_LDX | BPF_W | BPF_MEM, .dst_reg = 2, .src_reg = 1, .off = offsetof(struct bpf_cgroup_dev_ctx, minor)},
+				{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1},
+				{.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 2, .off = 1, .imm = 5},
+				{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+				{.code = BPF_JMP | BPF_EXIT},
+			};
+			cs_plan_add(p, CS_PLAN_CGROUP_DEVICE_BPF, dir, insn, sizeof(insn));
+		}
 		if (strcmp(ctl, "memory") == 0) {
 			cs_autofree char *file = cs_xasprintf("%s/memory.limit_in_bytes", dir);
 			cs_plan_add(p, CS_PLAN_CGROUP_SET, file, "33554432", (uint64_t)1);
@@ -270,11 +282,12 @@ int main(int argc, char **argv)
 
 	if (argc > 2 && strcmp(argv[0], "caisson-init") == 0)
 		cs_init_main(argv);
-	while ((c = getopt(argc, argv, "+tiNsdrkCpAu:w:g:v:n:P:e:m:E:S:c:o:H")) != -1) {
+	while ((c = getopt(argc, argv, "+tiNsdrkCpAbu:w:g:v:n:P:e:m:E:S:c:o:H")) != -1) {
 		switch (c) {
 		case 't': opt.tty = true; break;
 		case 'i': opt.init = true; break;
 		case 'N': opt.nnp = true; break;
+		case 'b': opt.bpf = true; break;
 		case 's': opt.seccomp = true; break;
 		case 'd': opt.dump = true; break;
 		case 'r': opt.readonly = true; break;

@@ -125,6 +125,8 @@ int cs_cgroup_create(const struct cs_plan *plan, void (*warn)(void *ctx, const c
 	while ((r = cs_plan_next(&c, &s)) == 1) {
 		if (s.op == CS_PLAN_CGROUP && make_group(&s, err) < 0)
 			return -1;
+		if (s.op == CS_PLAN_CGROUP_DEVICE_BPF && cs_cgroup_device_program(s.arg[0].s, s.arg[1].b.data, s.arg[1].b.len, err) < 0)
+			return -1;
 		if (s.op != CS_PLAN_CGROUP_SET)
 			continue;
 		r = write_file(AT_FDCWD, s.arg[0].s, s.arg[1].s);

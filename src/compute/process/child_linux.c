@@ -305,6 +305,7 @@ static int apply(struct cs_child *c, const struct cs_step *s, struct cs_err **er
 	case CS_PLAN_SETNS:
 	case CS_PLAN_INIT:
 	case CS_PLAN_OOM_SCORE:
+	case CS_PLAN_CGROUP_DEVICE_BPF:
 	case CS_PLAN_MAX:
 		return 0;
 	}

@@ -139,8 +139,16 @@ int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err *
 			r = sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 		if (r < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, -r, "mount layer %s", s->arg[1].v.first);
-	} else if (mount_overlay(base, target, s, err) < 0) {
-		return -1;
+	} else {
+		/* a volatile overlay refuses its upper a second time, since the first mount was not synced. Whether it may be used again (no
+		 * power failure since) is the engine's decision, and it has made it by asking. */
+		if (*s->arg[3].s && strstr(s->arg[5].s, "volatile")) {
+			cs_autofree char *dir = cs_path_join(s->arg[3].s, "work/incompat/volatile"), *mark = cs_path_join(dir, "dirty");
+			(void)unlinkat(base, mark, 0);
+			(void)unlinkat(base, dir, AT_REMOVEDIR);
+		}
+		if (mount_overlay(base, target, s, err) < 0)
+			return -1;
 	}
 	/* by name: the descriptor from before still means the directory underneath. Nobody but root reaches this path. */
 	c->root = openat(base, s->arg[4].s, O_PATH | O_DIRECTORY | O_CLOEXEC);
