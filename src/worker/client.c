@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "base/time.h"
+#include "worker/frame.h"
 #include "worker/worker.h"
 
 #define SPILL_MAX (1ll << 30)
@@ -124,25 +125,15 @@ static bool spill_iov(struct cs_client *c, const struct iovec *iov, int n)
 	return true;
 }
 
-static void header(uint8_t h[8], uint8_t type, size_t len)
-{
-	h[0] = type;
-	h[1] = h[2] = h[3] = 0;
-	h[4] = (uint8_t)(len >> 24);
-	h[5] = (uint8_t)(len >> 16);
-	h[6] = (uint8_t)(len >> 8);
-	h[7] = (uint8_t)len;
-}
-
 /* The client is hopelessly behind, or there is no room for its queue: it gets what it has queued and a last word. */
 static void cut(struct cs_client *c, int64_t whole_end)
 {
 	static const char text[] = "caisson: this client reads too slowly, the rest of the output is not sent\r\n";
-	uint8_t h[8];
+	uint8_t h[CS_FRAME_HEADER];
 
 	c->spill_end = whole_end;
-	header(h, 2, sizeof(text) - 1);
-	struct iovec iov[2] = {{h, c->framed ? 8 : 0}, {(void *)(uintptr_t)text, sizeof(text) - 1}};
+	cs_frame_header(h, 2, sizeof(text) - 1);
+	struct iovec iov[2] = {{h, c->framed ? CS_FRAME_HEADER : 0}, {(void *)(uintptr_t)text, sizeof(text) - 1}};
 	if (c->spill >= 0 && !spill_iov(c, iov, 2))
 		c->spill_end = whole_end;
 	end(c);
@@ -163,11 +154,11 @@ static void queue(struct cs_client *c, const struct iovec *iov, int n)
 
 static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, size_t len)
 {
-	uint8_t h[8];
-	struct iovec iov[2] = {{h, c->framed ? 8 : 0}, {(void *)(uintptr_t)data, len}};
+	uint8_t h[CS_FRAME_HEADER];
+	struct iovec iov[2] = {{h, c->framed ? CS_FRAME_HEADER : 0}, {(void *)(uintptr_t)data, len}};
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
 
-	header(h, type, len);
+	cs_frame_header(h, type, len);
 	if (!has_backlog(c)) {
 		ssize_t n = sendmsg(c->src.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno != EAGAIN && errno != EINTR) {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/str.h"
+#include "base/time.h"
 
 #define BUF_SIZE (256u << 10)
 #define MAX_ATTRS (128u << 10)
@@ -87,8 +88,13 @@ static void write_failed(struct cs_log *l, size_t written, int error)
 	if (written && (fstat(l->fd, &st) < 0 || st.st_size < (off_t)written || ftruncate(l->fd, st.st_size - (off_t)written) < 0))
 		l->size += written; /* a torn record stays; readers skip it */
 	l->lost += l->len;
-	if (!l->failing)
+	int64_t now = cs_monotonic_ns();
+	/* on a disk that is nearly full small batches still fit: say it once a minute, not at each change */
+	if (!l->failing && (!l->warned_at || now - l->warned_at > 60 * CS_NS_PER_SEC)) {
+		l->warned_at = now;
+		l->told = true;
 		warnf(l, "writing to the log failed, output is not logged until it works again: %s", cs_errno_text(error));
+	}
 	l->failing = true;
 }
 
@@ -112,9 +118,12 @@ void cs_log_flush(struct cs_log *l)
 	l->size += l->len;
 	l->len = 0;
 	if (l->failing) {
-		warnf(l, "writing to the log works again, %llu bytes of records were lost", (unsigned long long)l->lost);
 		l->failing = false;
-		l->lost = 0;
+		if (l->told) {
+			warnf(l, "writing to the log works again, %llu bytes of records were lost", (unsigned long long)l->lost);
+			l->told = false;
+			l->lost = 0;
+		}
 	}
 }
 

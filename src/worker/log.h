@@ -39,6 +39,8 @@ struct cs_log {
 	size_t mid_len;
 	struct cs_log_line line[2];
 	uint64_t lost; /* bytes dropped since writing began to fail */
+	int64_t warned_at; /* monotonic */
+	bool told;         /* the failure was reported, so its end will be */
 	pid_t gz_pid;  /* running compressor, or 0 */
 	unsigned gz_index; /* which rotated file it works on */
 	void (*warn)(void *ctx, const char *text);
