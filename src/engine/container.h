@@ -195,6 +195,7 @@ void cs_health_stop(struct cs_container *c);                /* op_lock held, no 
 void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code); /* from exec events */
 void cs_health_json(struct cs_container *c, struct cs_str *out); /* lock held: Health object; nothing without a check */
 const char *cs_health_status(struct cs_container *c);            /* lock held: "none" "starting" "healthy" "unhealthy" */
+int64_t cs_health_streak(struct cs_container *c);                /* lock held */
 void cs_health_free(struct cs_health *h);
 
 /* ---- volumes_min.c ---- */

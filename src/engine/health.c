@@ -49,6 +49,8 @@ static int64_t or_default(int64_t v, int64_t d) { return v > 0 ? v : d; }
 
 const char *cs_health_status(struct cs_container *c) { return c->health ? c->health->status : "none"; }
 
+int64_t cs_health_streak(struct cs_container *c) { return c->health ? c->health->streak : 0; }
+
 void cs_health_json(struct cs_container *c, struct cs_str *out)
 {
 	struct cs_health *h = c->health;

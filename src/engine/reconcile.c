@@ -18,6 +18,11 @@
 #include "engine/restart.h"
 #include "engine/store.h"
 
+struct loading {
+	struct cs_engine *e;
+	size_t unreadable; /* nothing is taken for an orphan while there are such rows */
+};
+
 /* ---- rows ---- */
 
 static int load_mounts(struct cs_container *c, const char *text, struct cs_err **err)
@@ -62,9 +67,9 @@ static void load_state(struct cs_container *c, const struct cs_store_state *st)
 
 static int load_row(const struct cs_store_container *row, void *ctx)
 {
-	struct cs_engine *e = ctx;
+	struct loading *l = ctx;
 	cs_autoerr struct cs_err *err = NULL;
-	struct cs_container *c = cs_container_new(e, row->id);
+	struct cs_container *c = cs_container_new(l->e, row->id);
 
 	c->name = cs_xstrdup(row->name);
 	c->created = row->created;
@@ -79,6 +84,7 @@ static int load_row(const struct cs_store_container *row, void *ctx)
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", row->id, "its row cannot be read and is left alone: %s", text);
 		cs_container_unref(c);
+		l->unreadable++;
 		return 0;
 	}
 	c->tty = c->config->tty;
@@ -269,10 +275,11 @@ static void clean_directories(struct cs_engine *e, const char *sub)
 
 int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 {
+	struct loading l = {.e = e};
 	json_t *v;
 	size_t i;
 
-	if (cs_store_containers(e->store, load_row, e, err) < 0)
+	if (cs_store_containers(e->store, load_row, &l, err) < 0)
 		return -1;
 	cs_autojson json_t *systems = enumerate(err);
 	if (!systems || cs_execs_load(e, err) < 0)
@@ -282,14 +289,16 @@ int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 		struct cs_container *c = NULL;
 		if (id)
 			HASH_FIND_STR(e->by_id, id, c);
-		if (id && !c)
+		if (id && !c && !l.unreadable)
 			kill_system(id, "no container belongs to it");
 	}
 	struct cs_container **all = cs_containers_all(e, NULL);
 	for (struct cs_container **p = all; *p; p++)
 		settle(*p, systems);
-	clean_directories(e, "containers");
-	clean_directories(e, "snapshots");
+	if (!l.unreadable) {
+		clean_directories(e, "containers");
+		clean_directories(e, "snapshots");
+	}
 	for (struct cs_container **p = all; *p; p++)
 		apply_policy(*p);
 	cs_containers_free(all);

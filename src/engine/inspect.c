@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * GET /containers/x/json, member for member in dockerd's order. */
+#include "engine/view.h"
+
+#include "base/json.h"
+#include "base/path.h"
+#include "base/time.h"
+#include "engine/image.h"
+
+static void put_state(struct cs_container *c, struct cs_str *out)
+{
+	enum cs_status st = cs_container_status(c);
+
+	cs_json_put_key(out, "State");
+	cs_str_putc(out, '{');
+	cs_json_put_kstr(out, "Status", cs_status_name(st));
+	cs_json_put_kbool(out, "Running", c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING);
+	cs_json_put_kbool(out, "Paused", c->paused);
+	cs_json_put_kbool(out, "Restarting", c->status == CS_ST_RESTARTING);
+	cs_json_put_kbool(out, "OOMKilled", c->oom);
+	cs_json_put_kbool(out, "Dead", c->dead);
+	cs_json_put_ki64(out, "Pid", c->pid);
+	cs_json_put_ki64(out, "ExitCode", c->exit_code);
+	cs_json_put_kstr(out, "Error", c->error);
+	cs_json_put_ktime(out, "StartedAt", c->started_at);
+	cs_json_put_ktime(out, "FinishedAt", c->finished_at);
+	cs_health_json(c, out);
+	cs_str_putc(out, '}');
+}
+
+static void put_path(struct cs_str *out, const char *key, const char *dir, const char *name, bool ever)
+{
+	cs_autofree char *p = ever ? cs_path_join(dir, name) : cs_xstrdup("");
+	cs_json_put_kstr(out, key, p);
+}
+
+static void put_graph_driver(struct cs_container *c, const struct cs_image_info *img, const char *snap, struct cs_str *out)
+{
+	cs_autofree char *lower = img ? cs_strv_join(img->layer_dirs, ":") : NULL;
+	static const char *const keys[][2] = {{"MergedDir", "merged"}, {"UpperDir", "upper"}, {"WorkDir", "work"}};
+
+	cs_json_put_key(out, "GraphDriver");
+	cs_str_puts(out, "{\"Data\":{");
+	cs_json_put_kstr(out, "ID", c->id);
+	cs_json_put_kstr(out, "LowerDir", lower);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++) {
+		cs_autofree char *p = cs_path_join(snap, keys[i][1]);
+		cs_json_put_kstr(out, keys[i][0], p);
+	}
+	cs_str_puts(out, "},\"Name\":\"overlay2\"}");
+}
+
+static void put_ports(struct cs_container *c, struct cs_str *out)
+{
+	cs_json_put_key(out, "Ports");
+	cs_str_putc(out, '{');
+	for (char **p = c->status == CS_ST_RUNNING ? c->config->exposed_ports : NULL; p && *p; p++) {
+		cs_json_put_key(out, *p);
+		cs_str_puts(out, "null");
+	}
+	cs_str_putc(out, '}');
+}
+
+static void put_network_settings(struct cs_container *c, int api, struct cs_str *out)
+{
+	bool old = api && api < 152;
+
+	cs_json_put_key(out, "NetworkSettings");
+	cs_str_putc(out, '{');
+	if (old)
+		cs_json_put_kstr(out, "Bridge", "");
+	cs_json_put_kstr(out, "SandboxID", "");
+	cs_json_put_kstr(out, "SandboxKey", "");
+	put_ports(c, out);
+	if (old)
+		cs_str_puts(out, ",\"HairpinMode\":false,\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"SecondaryIPAddresses\":null,"
+				 "\"SecondaryIPv6Addresses\":null,\"EndpointID\":\"\",\"Gateway\":\"\",\"GlobalIPv6Address\":\"\","
+				 "\"GlobalIPv6PrefixLen\":0,\"IPAddress\":\"\",\"IPPrefixLen\":0,\"IPv6Gateway\":\"\",\"MacAddress\":\"\"");
+	cs_json_put_key(out, "Networks");
+	cs_view_networks(c->host, api, out);
+	cs_str_putc(out, '}');
+}
+
+static void put_head(struct cs_container *c, struct cs_str *out)
+{
+	cs_autofree char **argv = cs_view_argv(c->config);
+	cs_autofree char *name = cs_xasprintf("/%s", c->name);
+	bool files = c->ever_started && !cs_prefix(c->host->network_mode ? c->host->network_mode : "", "container:");
+
+	cs_json_put_kstr(out, "Id", c->id);
+	cs_json_put_ktime(out, "Created", c->created);
+	cs_json_put_kstr(out, "Path", argv[0]);
+	cs_json_put_key(out, "Args");
+	if (argv[0] && argv[1])
+		cs_json_put_strv(out, argv + 1);
+	else
+		cs_str_puts(out, "[]");
+	put_state(c, out);
+	cs_json_put_kstr(out, "Image", c->image_id);
+	put_path(out, "ResolvConfPath", c->dir, "resolv.conf", files);
+	put_path(out, "HostnamePath", c->dir, "hostname", files);
+	put_path(out, "HostsPath", c->dir, "hosts", files);
+	cs_json_put_kstr(out, "LogPath", cs_streq(c->log_driver, "json-file") ? c->log_path : "");
+	cs_json_put_kstr(out, "Name", name);
+	cs_json_put_ki64(out, "RestartCount", c->restart_count);
+	cs_json_put_kstr(out, "Driver", "overlay2");
+	cs_json_put_kstr(out, "Platform", c->os);
+	cs_json_put_kstr(out, "MountLabel", "");
+	cs_json_put_kstr(out, "ProcessLabel", "");
+	cs_json_put_kstr(out, "AppArmorProfile", "");
+}
+
+static void put_execs(struct cs_container *c, struct cs_str *out)
+{
+	cs_autostrv char **ids = NULL;
+
+	cs_execs_ids(c, &ids);
+	cs_json_put_key(out, "ExecIDs");
+	cs_json_put_strv(out, ids);
+}
+
+int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int api, struct cs_str *out, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	cs_autofree char *snap = NULL;
+	struct cs_image_info *img = NULL;
+	int64_t rw = 0, root = 0;
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	if (cs_image_get(e, c->image_id, &img, NULL) < 0)
+		img = NULL; /* force-removed: the container lives on */
+	cs_snapshot_dir(e, c->id, &snap);
+	if (size && cs_snapshot_usage(e, c->id, &rw, &root, NULL) < 0)
+		size = false;
+	pthread_mutex_lock(&c->lock);
+	cs_str_putc(out, '{');
+	put_head(c, out);
+	put_execs(c, out);
+	cs_json_put_key(out, "HostConfig");
+	cs_json_encode(&cs_host_config_type, c->host, api, out);
+	put_graph_driver(c, img, snap, out);
+	if (size) {
+		cs_json_put_ki64(out, "SizeRw", rw);
+		cs_json_put_ki64(out, "SizeRootFs", root);
+	}
+	cs_json_put_key(out, "Mounts");
+	cs_containers_json_mounts(c->mounts, c->n_mounts, false, out);
+	cs_json_put_key(out, "Config");
+	cs_json_encode(&cs_config_type, c->config, api, out);
+	put_network_settings(c, api, out);
+	cs_str_putc(out, '}');
+	pthread_mutex_unlock(&c->lock);
+	cs_image_info_free(img);
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, 0, "the answer is too large") : 0;
+}
