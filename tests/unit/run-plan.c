@@ -25,7 +25,7 @@
 static struct {
 	bool tty, init, nnp, seccomp, bpf, dump, readonly, keep_upper, cgroup_mount, all_caps;
 	const char *user, *cwd, *cgroups, *volume, *netns, *pidns, *prop;
-	char **exec_args, **masks, **env, **sysctls;
+	char **exec_args, **masks, **env, **sysctls, **layers;
 	int count;
 	uint64_t clone;
 } opt = {.user = "", .cwd = "/", .count = 1, .clone = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | 0x02000000};
@@ -118,6 +118,7 @@ static void add_process(struct cs_str *p, char *const *args)
 static void build(struct cs_str *p, const char *base, char *const *args)
 {
 	char *lowers[] = {(char *)(uintptr_t) "lower", NULL};
+	char **layers = opt.layers ? opt.layers : lowers; /* -l: top first */
 
 	cs_plan_add(p, CS_PLAN_ID, "run-plan");
 	cs_plan_add(p, CS_PLAN_STDIO, (uint64_t)opt.tty, (uint64_t)1, (uint64_t)0, (uint64_t)24, (uint64_t)80);
@@ -152,7 +153,7 @@ static void build(struct cs_str *p, const char *base, char *const *args)
 	if (opt.init)
 		cs_plan_add(p, CS_PLAN_INIT);
 	cs_plan_add(p, CS_PLAN_ROOT_PROPAGATION, (uint64_t)((opt.prop && strcmp(opt.prop, "shared") == 0 ? MS_SHARED : MS_SLAVE) | MS_REC));
-	cs_plan_add(p, CS_PLAN_OVERLAY, base, lowers, "upper", "work", "merged", "volatile");
+	cs_plan_add(p, CS_PLAN_OVERLAY, base, layers, "upper", "work", "merged", "volatile");
 	add_mounts(p);
 	cs_plan_add(p, CS_PLAN_PIVOT);
 	if (opt.readonly)
@@ -282,7 +283,7 @@ int main(int argc, char **argv)
 
 	if (argc > 2 && strcmp(argv[0], "caisson-init") == 0)
 		cs_init_main(argv);
-	while ((c = getopt(argc, argv, "+tiNsdrkCpAbu:w:g:v:n:P:e:m:E:S:c:o:H")) != -1) {
+	while ((c = getopt(argc, argv, "+tiNsdrkCpAbu:w:g:v:n:P:e:m:E:S:c:o:Hl:")) != -1) {
 		switch (c) {
 		case 't': opt.tty = true; break;
 		case 'i': opt.init = true; break;
@@ -306,6 +307,7 @@ int main(int argc, char **argv)
 		case 'm': cs_strv_push(&opt.masks, optarg); break;
 		case 'E': cs_strv_push(&opt.env, optarg); break;
 		case 'S': cs_strv_push(&opt.sysctls, optarg); break;
+		case 'l': cs_strv_push(&opt.layers, optarg); break;
 		case 'o': opt.prop = optarg; break;
 		case 'c': {
 			uint64_t n = 1;

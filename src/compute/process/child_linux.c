@@ -194,6 +194,18 @@ static int join(struct cs_child *c, const struct cs_child_args *a, struct cs_err
 	return 0;
 }
 
+/* musl returns a group of small blocks to the kernel with its last block and maps it again for the next: holding one block of each
+ * size saves a hundred mmap/munmap in the walk. They go with exec. */
+static void prime_allocator(void)
+{
+	static const size_t sizes[] = {12, 28, 44, 60, 76, 92, 108, 124, 188, 252};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(sizes); i++) {
+		char *volatile p = cs_xmalloc(sizes[i]);
+		(void)p;
+	}
+}
+
 static int prologue(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
 {
 	struct statfs fs;
@@ -344,6 +356,7 @@ _Noreturn void cs_child_main(const struct cs_child_args *args)
 			     .null = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .umask = 0022};
 	struct cs_err *err = NULL;
 
+	prime_allocator();
 	if (prologue(&c, &a, &err) < 0)
 		die(&c, err);
 	cs_child_stage("caisson:mounts");
