@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * daemon/config.c: flags, daemon.json, conflicts, reload. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/options.h"
+
+static char *path;
+
+static int load(const char *json, struct cs_daemon_config *c, struct cs_err **err, const char *const *flags)
+{
+	char *argv[16] = { (char *)"caissond", (char *)"--config-file", path };
+	int argc = 3;
+
+	assert_int_equal(cs_replace_file_at(AT_FDCWD, path, json, strlen(json), 0600, false), 0);
+	while (flags && *flags)
+		argv[argc++] = (char *)*flags++;
+	return cs_daemon_config_load(argc, argv, c, err);
+}
+#define FLAGS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static void expect_error(const char *json, const char *const *flags, const char *want)
+{
+	struct cs_daemon_config c = { 0 };
+	cs_autoerr struct cs_err *err = NULL;
+
+	assert_int_equal(load(json, &c, &err, flags), -1);
+	cs_autofree char *text = cs_err_text(err);
+	if (!strstr(text, want))
+		fail_msg("got: %s\nwant: %s", text, want);
+}
+
+static void test_defaults(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+	struct cs_engine_config e;
+
+	assert_int_equal(load("", &c, NULL, NULL), 0);
+	assert_string_equal(c.data_root, "/var/lib/caisson");
+	assert_string_equal(c.exec_root, "/run/caisson");
+	assert_string_equal(c.pidfile, "/run/caisson.pid");
+	assert_string_equal(c.hosts[0], "unix:///run/caisson.sock");
+	assert_null(c.hosts[1]);
+	assert_true(c.live_restore);
+	assert_int_equal(c.default_shm_size, 64 << 20);
+	cs_daemon_config_engine(&c, &e);
+	assert_int_equal(e.default_stop_timeout, 10);
+	assert_int_equal(e.shutdown_timeout, 15);
+	cs_daemon_config_engine_done(&e);
+	cs_daemon_config_done(&c);
+}
+
+static void test_flags_and_file(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+	struct cs_engine_config e;
+
+	assert_int_equal(load("{\"labels\":[\"a=b\"],\"log-opts\":{\"max-size\":\"1m\"},\"iptables\":false,\"default-shm-size\":\"1g\","
+			      "\"default-ulimits\":{\"nofile\":{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}},\"features\":{\"x\":true}}",
+			      &c, NULL, FLAGS("-D", "-Hunix:///a", "-H", "tcp://:1", "--host=/b", "-l=warn", "--live-restore=false", "-G", "adm")), 0);
+	assert_true(c.debug && !c.live_restore);
+	assert_string_equal(c.hosts[0], "unix:///a");
+	assert_string_equal(c.hosts[1], "tcp://:1");
+	assert_string_equal(c.hosts[2], "unix:///b");
+	assert_string_equal(c.log_level, "warn");
+	assert_string_equal(c.group, "adm");
+	assert_string_equal(cs_strmap_get(c.log_opts, "max-size"), "1m");
+	assert_int_equal(c.default_shm_size, 1 << 30);
+	assert_int_equal(cs_strv_len(c.warnings), 2);
+	cs_daemon_config_engine(&c, &e);
+	assert_int_equal(e.n_default_ulimits, 1);
+	assert_true(e.default_ulimits[0].soft == 1 && e.default_ulimits[0].hard == 2);
+	cs_daemon_config_engine_done(&e);
+	cs_daemon_config_done(&c);
+}
+
+static void test_refused(void **state)
+{
+	expect_error("{\"foo\":1,\"bar\":2}", NULL, "the following directives don't match any configuration option: foo, bar");
+	expect_error("{\"debug\":true,\"labels\":[]}", FLAGS("-D", "--label=x=y"),
+		     "specified both as a flag and in the configuration file: debug: (from flag: true, from file: true), labels: (from flag: x=y, from file: [])");
+	expect_error("{\"labels\":3}", NULL, "labels: expected an array of strings");
+	expect_error("{\"debug\":\"yes\"}", NULL, "debug: expected true or false");
+	expect_error("{\"debug\":", NULL, "unable to configure the Docker daemon with file");
+	expect_error("[]", NULL, "expected an object");
+	expect_error("{\"validate\":true}", NULL, "don't match any configuration option: validate");
+	expect_error("{\"userns-remap\":\"default\"}", NULL, "\"userns-remap\" is not available");
+	expect_error("", FLAGS("--nope"), "unknown flag: --nope");
+	expect_error("", FLAGS("--nope=1"), "unknown flag: --nope\n");
+	expect_error("", FLAGS("-Z"), "unknown shorthand flag: 'Z' in -Z");
+	expect_error("", FLAGS("-H"), "flag needs an argument: -H");
+	expect_error("", FLAGS("--debug=maybe"), "invalid argument \"maybe\" for \"--debug\" flag");
+	expect_error("", FLAGS("what"), "accepts no arguments");
+	expect_error("", FLAGS("-H", "foo://x"), "invalid bind address format: foo://x");
+	expect_error("", FLAGS("-H", "tcp://x:99999"), "invalid bind address");
+	expect_error("", FLAGS("-l", "loud"), "invalid logging level: loud");
+	expect_error("", FLAGS("--label", "x"), "bad attribute format: x");
+	expect_error("{\"log-driver\":\"syslog\"}", NULL, "log driver syslog is not available");
+}
+
+static void test_empty_refusals_pass(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+
+	assert_int_equal(load("{\"userns-remap\":\"\",\"selinux-enabled\":false,\"authorization-plugins\":[]}", &c, NULL, NULL), 0);
+	cs_daemon_config_done(&c);
+}
+
+static void test_live(void **state)
+{
+	struct cs_daemon_config a = { 0 }, b = { 0 };
+
+	assert_int_equal(load("{\"labels\":[\"a=1\"],\"log-driver\":\"local\"}", &a, NULL, NULL), 0);
+	assert_int_equal(load("{\"labels\":[\"b=2\"],\"debug\":true,\"log-driver\":\"none\",\"shutdown-timeout\":3}", &b, NULL, NULL), 0);
+	cs_daemon_config_take_live(&a, &b);
+	assert_string_equal(a.labels[0], "b=2");
+	assert_string_equal(b.labels[0], "a=1");
+	assert_true(a.debug && a.shutdown_timeout == 3);
+	assert_string_equal(a.log_driver, "local"); /* not a live key */
+	cs_daemon_config_done(&a);
+	cs_daemon_config_done(&b);
+}
+
+static void test_table(void **state)
+{
+	cs_autostr struct cs_str help = CS_STR_INIT(1 << 16);
+
+	for (size_t i = 0; i < cs_daemon_n_options; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct opt *a = &cs_daemon_options[i], *b = &cs_daemon_options[j];
+			assert_string_not_equal(a->flag, b->flag);
+			assert_false(a->letter && a->letter == b->letter);
+			assert_false(a->key && b->key && !strcmp(a->key, b->key));
+		}
+	cs_daemon_config_help(&help);
+	assert_non_null(strstr(help.buf, "--data-root string"));
+}
+
+int main(void)
+{
+	char name[] = "/tmp/caisson-test-config-XXXXXX";
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_defaults), cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_refused),
+					    cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_live), cmocka_unit_test(test_table) };
+	int fd = mkstemp(name), r;
+
+	if (fd < 0)
+		return 1;
+	close(fd);
+	path = name;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	unlink(name);
+	return r;
+}
