@@ -419,6 +419,8 @@ void cs_control_take_early(void)
 	}
 }
 
+void cs_control_trim(void) { (void)madvise(packet_buf, sizeof(packet_buf), MADV_DONTNEED); }
+
 void cs_control_close(void)
 {
 	(void)unlinkat(worker.dirfd, "worker.sock", 0);

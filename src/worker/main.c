@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -38,11 +39,18 @@ static void on_child(struct cs_source *s, uint32_t events)
 	cs_proc_reap();
 }
 
+/* Idle for a second: what the start or a burst has touched goes back. Code pages are clean and come again at the next fault. */
 static void on_trim(struct cs_timer *t)
 {
 	(void)t;
 	cs_log_trim(&worker.log);
 	cs_stdio_trim();
+	cs_control_trim();
+#ifndef __GLIBC__ /* a static program at fixed addresses */
+	extern char __executable_start[], etext[];
+	uintptr_t end = (uintptr_t)etext & ~(uintptr_t)4095;
+	(void)madvise(__executable_start, end - (uintptr_t)__executable_start, MADV_DONTNEED);
+#endif
 }
 
 static void own_the_process(void)
@@ -151,6 +159,7 @@ int main(int argc, char **argv)
 		start_failed(err);
 		return 1;
 	}
+	cs_timer_arm(&worker.trim, cs_monotonic_ns() + CS_NS_PER_SEC);
 	while (!cs_worker_may_end()) {
 		(void)cs_loop_turn(true);
 		/* whatever this turn brought is in the file before we sleep */

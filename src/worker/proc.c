@@ -139,22 +139,36 @@ static void shrink_plan(void)
 	worker.plan = (struct cs_plan){out->buf, out->len};
 }
 
+static bool oom_grew(void)
+{
+	uint64_t n = 0;
+
+	if (cs_cgroup_oom_kills(&worker.plan, &n) < 0)
+		return false;
+	bool grew = n > worker.oom_kills;
+	worker.oom_kills = CS_MAX(worker.oom_kills, n);
+	if (grew)
+		cs_control_event(CS_W_OOM, NULL, 0);
+	return grew;
+}
+
+/* v1 notifies when it begins to look for a victim: the counter may move a little later. */
+static void on_oom_again(struct cs_timer *t)
+{
+	if (!oom_grew() && --worker.oom_looks > 0)
+		cs_timer_arm(t, cs_monotonic_ns() + 20 * CS_NS_PER_MS);
+}
+
 static void on_oom(struct cs_source *s, uint32_t events)
 {
 	char junk[4096];
-	uint64_t n = 0;
 
 	(void)events;
-	/* an eventfd or inotify descriptor is emptied by read, memory.events by reading it from the start */
-	if (pread(s->fd, junk, sizeof(junk), 0) < 0 && errno == ESPIPE)
-		(void)!read(s->fd, junk, sizeof(junk));
-	if (cs_cgroup_oom_kills(&worker.plan, &n) < 0) {
-		cs_source_close(s); /* the group is gone; the descriptor would stay ready for ever */
-		return;
-	}
-	if (n > worker.oom_kills)
-		cs_control_event(CS_W_OOM, NULL, 0);
-	worker.oom_kills = n;
+	if (read(s->fd, junk, sizeof(junk)) < 0 && errno != EAGAIN && errno != EINTR)
+		cs_source_close(s);
+	worker.oom_looks = 10;
+	worker.oom_timer.fn = on_oom_again;
+	on_oom_again(&worker.oom_timer);
 }
 
 static void watch_oom(void)
@@ -419,15 +433,14 @@ static void end_system(void)
 {
 	struct cs_proc *init = cs_proc_init();
 	struct cs_w_exited x;
-	uint64_t oom = 0;
 
 	if (worker.phase != CS_PHASE_DYING || !all_done())
 		return;
 	worker.phase = CS_PHASE_DEAD; /* no second time */
 	cs_timer_stop(&worker.kill_timer);
 	cs_source_close(&worker.oom);
-	if (cs_cgroup_oom_kills(&worker.plan, &oom) == 0)
-		worker.oom_kills = CS_MAX(worker.oom_kills, oom);
+	cs_timer_stop(&worker.oom_timer);
+	(void)oom_grew();
 	worker.cgroups_left = cs_cgroup_remove(&worker.plan) < 0;
 	cs_log_trim(&worker.log);
 	init->reported = true;

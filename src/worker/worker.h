@@ -86,6 +86,8 @@ struct cs_worker {
 	struct cs_log log;
 	struct cs_source signals, listener, oom;
 	uint64_t oom_kills;
+	struct cs_timer oom_timer;
+	int oom_looks;
 	bool forced, quit;
 	bool cgroups_left; /* not removed yet */
 	bool rest_killed;  /* dying: the cgroup is empty, or we gave up */
@@ -104,6 +106,7 @@ bool cs_control_has_engine(void);
 void cs_control_event(enum cs_w_type type, const void *body, size_t len); /* to everybody who said HELLO */
 void cs_control_warn(void *ctx, const char *text);
 void cs_control_start_failed(const struct cs_err *err);
+void cs_control_trim(void);
 void cs_control_close(void); /* flushes what it can without blocking */
 
 /* proc.c */
