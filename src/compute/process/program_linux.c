@@ -70,8 +70,9 @@ static void own_stdio(const struct cs_identity *id)
 	struct stat st;
 
 	for (int i = 0; i < 3; i++)
-		if (fstat(i, &st) == 0 && st.st_uid != id->uid && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
-			(void)fchown(i, id->uid, (gid_t)-1);
+		if (fstat(i, &st) == 0 && st.st_uid != id->uid && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) &&
+		    fchown(i, id->uid, (gid_t)-1) < 0)
+			continue; /* reopening then fails for the program, everything else works */
 }
 
 static int fail_cwd(const char *cwd, int e, struct cs_err **err)

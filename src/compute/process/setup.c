@@ -201,7 +201,7 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 {
 	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF};
 	cs_autofd int pidns = -EBADF, own_pidns = -EBADF, cgroup = -EBADF;
-	struct cs_setup_child ch;
+	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	uint64_t flags = 0;
 	int r;
 
@@ -259,7 +259,7 @@ int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int i
 		  struct cs_setup_child *ret, struct cs_err **err)
 {
 	struct cs_child_args a = {.plan = exec, .start = start, .self_exe = -EBADF, .init_pidfd = init_pidfd};
-	struct cs_setup_child ch;
+	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	cs_autofd int cgroup = cs_cgroup_v2_fd(start);
 
 	memcpy(a.stdio, stdio, sizeof(a.stdio));
