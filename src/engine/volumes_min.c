@@ -84,8 +84,8 @@ static int copy_entry(int from, int to, const char *name, int depth)
 			return -1;
 		if (made) {
 			copy_xattrs(a, b);
-			(void)fchown(b, st.st_uid, st.st_gid);
-			(void)fchmod(b, st.st_mode & 07777);
+			if (fchown(b, st.st_uid, st.st_gid) < 0 || fchmod(b, st.st_mode & 07777) < 0)
+				return -1;
 			if (opaque(a)) /* a mark until the end, like the whiteouts */
 				(void)fsetxattr(b, OPAQUE, "y", 1, 0);
 		}
@@ -109,9 +109,9 @@ static int copy_entry(int from, int to, const char *name, int depth)
 	} else if (mknodat(to, name, st.st_mode & (S_IFMT | 07777), st.st_rdev) < 0) {
 		return -1;
 	}
-	(void)fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
-	if (!S_ISLNK(st.st_mode))
-		(void)fchmodat(to, name, st.st_mode & 07777, 0);
+	if (fchownat(to, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (!S_ISLNK(st.st_mode) && fchmodat(to, name, st.st_mode & 07777, 0) < 0))
+		return -1;
 	const struct timespec ts[2] = {st.st_atim, st.st_mtim};
 	(void)utimensat(to, name, ts, AT_SYMLINK_NOFOLLOW);
 	return 0;
@@ -195,8 +195,8 @@ static int copy_up(char *const *layers, const char *path, int to, struct cs_err 
 			if (copy_tree(from, to, 0) < 0)
 				return cs_fail(err, errno == ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, errno, "copy the image's %s into a new volume", path);
 			if (first) {
-				(void)fchown(to, st.st_uid, st.st_gid);
-				(void)fchmod(to, st.st_mode & 07777);
+				if (fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
+					return cs_fail(err, CS_ERR_INTERNAL, errno, "give the new volume for %s its owner", path);
 				copy_xattrs(from, to);
 			}
 			first = false;

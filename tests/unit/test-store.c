@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The store keeps what it was given, refuses doubles, and survives being reopened. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/io.h"
+#include "base/macros.h"
+#include "engine/store.h"
+
+static char dir[] = "/tmp/caisson-test-store-XXXXXX";
+static char path[128];
+
+static int set_up(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/db", dir);
+	return 0;
+}
+static int tear_down(void **state)
+{
+	(void)state;
+	return cs_remove_tree_at(-100, dir);
+}
+
+static struct cs_store *open_store(void)
+{
+	struct cs_store *s = NULL;
+	assert_int_equal(cs_store_open(path, &s, NULL), 0);
+	return s;
+}
+
+static struct cs_store_container row(const char *id, const char *name)
+{
+	return (struct cs_store_container){.id = id, .name = name, .config = "{}", .host = "{}", .mounts = "[]", .image_id = "sha256:1", .image_ref = "x",
+					   .os = "linux", .log_driver = "json-file", .created = 42,
+					   .st = {.status = "created", .started_at = INT64_MIN, .finished_at = INT64_MIN}};
+}
+
+struct seen {
+	int n;
+	char status[16], name[16];
+	int64_t exit_code;
+};
+static int see(const struct cs_store_container *c, void *ctx)
+{
+	struct seen *s = ctx;
+	s->n++;
+	(void)snprintf(s->status, sizeof(s->status), "%s", c->st.status);
+	(void)snprintf(s->name, sizeof(s->name), "%s", c->name);
+	s->exit_code = c->st.exit_code;
+	return 0;
+}
+
+static void containers(void **state)
+{
+	struct cs_store_container a = row("aa", "one"), b = row("bb", "one");
+	struct cs_store_state st = {.status = "exited", .exit_code = 137, .started_at = 1, .finished_at = 2, .manually_stopped = true};
+	struct cs_err *err = NULL;
+	struct seen seen = {0};
+
+	(void)state;
+	struct cs_store *s = open_store();
+	assert_int_equal(cs_store_container_insert(s, &a, NULL), 0);
+	assert_int_equal(cs_store_container_insert(s, &b, &err), -1); /* the name is taken */
+	assert_int_equal(cs_err_code(err), CS_ERR_CONFLICT);
+	cs_err_free(err);
+	assert_int_equal(cs_store_container_state(s, "aa", &st, NULL), 0);
+	assert_int_equal(cs_store_container_rename(s, "aa", "two", NULL), 0);
+	cs_store_close(s);
+	s = open_store();
+	assert_int_equal(cs_store_containers(s, see, &seen, NULL), 0);
+	assert_int_equal(seen.n, 1);
+	assert_string_equal(seen.status, "exited");
+	assert_string_equal(seen.name, "two");
+	assert_int_equal(seen.exit_code, 137);
+	assert_int_equal(cs_store_container_delete(s, "aa", NULL), 0);
+	seen.n = 0;
+	assert_int_equal(cs_store_containers(s, see, &seen, NULL), 0);
+	assert_int_equal(seen.n, 0);
+	cs_store_close(s);
+}
+
+static int count_exec(const struct cs_store_exec *x, void *ctx)
+{
+	(void)x;
+	++*(int *)ctx;
+	return 0;
+}
+
+static void execs_go_with_their_container(void **state)
+{
+	struct cs_store_container a = row("cc", "three");
+	struct cs_store_exec x = {.id = "e1", .container = "cc", .config = "{}"};
+	int n = 0;
+
+	(void)state;
+	struct cs_store *s = open_store();
+	assert_int_equal(cs_store_container_insert(s, &a, NULL), 0);
+	assert_int_equal(cs_store_exec_put(s, &x, NULL), 0);
+	x.exited = true;
+	assert_int_equal(cs_store_exec_put(s, &x, NULL), 0);
+	assert_int_equal(cs_store_execs(s, count_exec, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(cs_store_container_delete(s, "cc", NULL), 0);
+	n = 0;
+	assert_int_equal(cs_store_execs(s, count_exec, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	cs_store_close(s);
+}
+
+static void settings(void **state)
+{
+	char *v = NULL;
+
+	(void)state;
+	struct cs_store *s = open_store();
+	assert_int_equal(cs_store_get(s, "k", &v, NULL), 0);
+	assert_null(v);
+	assert_int_equal(cs_store_set(s, "k", "1", NULL), 0);
+	assert_int_equal(cs_store_set(s, "k", "2", NULL), 0);
+	assert_int_equal(cs_store_get(s, "k", &v, NULL), 0);
+	assert_string_equal(v, "2");
+	free(v);
+	cs_store_close(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container), cmocka_unit_test(settings)};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
