@@ -26,7 +26,7 @@ static struct {
 	bool tty, init, nnp, seccomp, bpf, dump, readonly, keep_upper, cgroup_mount, all_caps;
 	const char *user, *cwd, *cgroups, *volume, *netns, *pidns, *prop;
 	char **exec_args, **masks, **env, **sysctls, **layers;
-	int count;
+	int count, delay; /* seconds between start and exec */
 	uint64_t clone;
 } opt = {.user = "", .cwd = "/", .count = 1, .clone = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | 0x02000000};
 
@@ -253,6 +253,7 @@ static int run_once(const struct cs_plan *plan, const char *base, int self, bool
 	}
 	int64_t t2 = cs_monotonic_ns();
 	if (opt.exec_args) {
+		(void)sleep((unsigned)opt.delay);
 		code = run_exec(plan, &ch, stdio);
 		if (code == 0)
 			code = run_exec(plan, &ch, stdio);
@@ -283,7 +284,7 @@ int main(int argc, char **argv)
 
 	if (argc > 2 && strcmp(argv[0], "caisson-init") == 0)
 		cs_init_main(argv);
-	while ((c = getopt(argc, argv, "+tiNsdrkCpAbu:w:g:v:n:P:e:m:E:S:c:o:Hl:")) != -1) {
+	while ((c = getopt(argc, argv, "+tiNsdrkCpAbu:w:g:v:n:P:e:m:E:S:c:o:Hl:D")) != -1) {
 		switch (c) {
 		case 't': opt.tty = true; break;
 		case 'i': opt.init = true; break;
@@ -307,6 +308,7 @@ int main(int argc, char **argv)
 		case 'm': cs_strv_push(&opt.masks, optarg); break;
 		case 'E': cs_strv_push(&opt.env, optarg); break;
 		case 'S': cs_strv_push(&opt.sysctls, optarg); break;
+		case 'D': opt.delay = 1; break;
 		case 'l': cs_strv_push(&opt.layers, optarg); break;
 		case 'o': opt.prop = optarg; break;
 		case 'c': {

@@ -187,23 +187,28 @@ int cs_cgroup_join_v1(const struct cs_plan *plan, struct cs_err **err)
 	return 0;
 }
 
-int cs_cgroup_v2_fd(const struct cs_plan *plan)
+bool cs_cgroup_v2_dir(const struct cs_plan *plan, struct cs_step *ret)
 {
 	struct cs_plan_cursor c = {0};
-	struct cs_step s;
 
-	while (each_group(plan, &c, &s) == 1) {
-		if (s.arg[2].u != 2)
-			continue;
-		int fd = open(s.arg[1].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return fd < 0 ? -errno : fd;
-	}
-	return -ENOENT;
+	while (each_group(plan, &c, ret) == 1)
+		if (ret->arg[2].u == 2)
+			return true;
+	return false;
 }
 
-/* Calls fn for each directory below fd and then for fd itself; takes fd. */
+int cs_cgroup_v2_fd(const struct cs_plan *plan)
+{
+	struct cs_step s;
+
+	if (!cs_cgroup_v2_dir(plan, &s))
+		return -ENOENT;
+	int fd = open(s.arg[1].s, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 ? fd : errno == ENOENT ? -ENODEV : -errno;
+}
+
+/* What a walk over a group and those below it does. */
 struct walk {
-	int (*member)(struct walk *w, pid_t pid);
 	int sig, count;
 	bool remove;
 };
@@ -226,6 +231,7 @@ static int visit_procs(int dir, struct walk *w)
 	return r;
 }
 
+/* Takes fd. Deepest groups first, so that they can be removed. */
 static int walk_group(int fd, struct walk *w, int depth)
 {
 	DIR *d = fdopendir(fd);

@@ -112,4 +112,5 @@ int cs_run_program(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_cgroup_join_v1(const struct cs_plan *plan, struct cs_err **err);
 /* Descriptor of the v2 group for CLONE_INTO_CGROUP; -ENOENT when the plan names none, else -errno. */
 int cs_cgroup_v2_fd(const struct cs_plan *plan);
+bool cs_cgroup_v2_dir(const struct cs_plan *plan, struct cs_step *ret);
 CS_MUST_CHECK int cs_cgroup_device_program(const char *dir, const void *insns, size_t len, struct cs_err **err);

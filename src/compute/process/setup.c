@@ -236,20 +236,26 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 
 /* A container that organises its own groups below (systemd) leaves the outer one without processes, and the kernel then refuses
  * new ones there: follow init to where it is, as the OCI runtimes do. */
-static int init_cgroup_fd(pid_t init)
+static int init_cgroup_fd(const char *group, pid_t init)
 {
-	char path[64];
 	struct cs_str s = CS_STR_INIT(16384);
+	char path[64];
+	int fd = -ENOENT;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)init);
-	int r = cs_read_file_at(AT_FDCWD, path, &s);
-	const char *line = r == 0 && s.buf ? strstr(s.buf, "0::/") : NULL;
-	int fd = r < 0 ? r : -ENOENT;
-	if (line && (line == s.buf || line[-1] == '\n')) {
-		cs_autofree char *rel = cs_xstrndup(line + 3, strcspn(line + 3, "\n"));
-		cs_autofree char *dir = cs_xasprintf("/sys/fs/cgroup%s", rel);
-		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		fd = fd < 0 ? -errno : fd;
+	if (cs_read_file_at(AT_FDCWD, path, &s) == 0 && s.buf) {
+		char *line = strstr(s.buf, "0::/");
+		if (line && (line == s.buf || line[-1] == '\n')) {
+			char *rel = line + 3;
+			rel[strcspn(rel, "\n")] = 0;
+			/* "<mount>/caisson/ID" and "/caisson/ID/init.scope" overlap in "/caisson/ID": what follows is below our group */
+			size_t n = strlen(rel), len = strlen(group);
+			while (n > 1 && (n > len || memcmp(group + len - n, rel, n) != 0 || (rel[n] && rel[n] != '/')))
+				n--;
+			cs_autofree char *dir = cs_xasprintf("%s%s", group, n > 1 ? rel + n : "");
+			fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			fd = fd < 0 ? -errno : fd;
+		}
 	}
 	cs_str_done(&s);
 	return fd;
@@ -261,6 +267,7 @@ int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int i
 	struct cs_child_args a = {.plan = exec, .start = start, .self_exe = -EBADF, .init_pidfd = init_pidfd};
 	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	cs_autofd int cgroup = cs_cgroup_v2_fd(start);
+	struct cs_step g;
 
 	memcpy(a.stdio, stdio, sizeof(a.stdio));
 	if (cgroup < 0 && cgroup != -ENOENT)
@@ -272,7 +279,7 @@ int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int i
 			       r == -ESRCH ? "container is not running" : "join the container's process namespace");
 	r = clone_child(&a, 0, cgroup, &ch);
 	if (r == -EBUSY && cgroup >= 0) {
-		cs_autofd int other = init_cgroup_fd(init_pid);
+		cs_autofd int other = cs_cgroup_v2_dir(start, &g) ? init_cgroup_fd(g.arg[1].s, init_pid) : -ENOENT;
 		if (other >= 0)
 			r = clone_child(&a, 0, other, &ch);
 	}
