@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Client sockets on their way to a worker: JSON settings to packets, also for clients that came before the start. Any thread. */
+#include <openssl/evp.h>
+#include <sys/socket.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "compute/internal.h"
+
+static int put_base64(const char *text, const char *path, struct cs_str *out, struct cs_err **err)
+{
+	size_t n = strlen(text);
+	char *p = n % 4 == 0 ? cs_str_reserve(out, n / 4 * 3) : NULL;
+	int got = p && n < INT32_MAX ? EVP_DecodeBlock((unsigned char *)p, (const unsigned char *)text, (int)n) : -1;
+
+	if (n == 0)
+		return 0;
+	if (out->failed)
+		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "%s.InitialInput: is too long", path);
+	if (got < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s.InitialInput: is not base64", path);
+	/* EVP_DecodeBlock counts the padding */
+	got -= (n >= 1 && text[n - 1] == '=') + (n >= 2 && text[n - 2] == '=');
+	out->len += (size_t)got;
+	out->buf[out->len] = 0;
+	return 0;
+}
+
+int cs_attach_pack(json_t *o, const char *path, const char *id, struct cs_w_attach *ret, struct cs_str *tail, struct cs_err **err)
+{
+	static const char *const known[] = {"StdIn", "StdOut", "StdErr", "Framed", "DetachKeys", "InitialInput", NULL};
+	bool in = false, out = false, error = false, framed = false;
+	const char *input = "";
+	unsigned char keys[16];
+	size_t n_keys = 0;
+
+	if (cs_field_is_obj(o, path, err) < 0 || cs_field_only(o, path, known, err) < 0 || cs_field_bool(o, path, "StdIn", &in, err) < 0 ||
+	    cs_field_bool(o, path, "StdOut", &out, err) < 0 || cs_field_bool(o, path, "StdErr", &error, err) < 0 ||
+	    cs_field_bool(o, path, "Framed", &framed, err) < 0 || cs_field_str(o, path, "InitialInput", 0, &input, err) < 0 ||
+	    cs_detach_keys(json_object_get(o, "DetachKeys"), path, keys, &n_keys, err) < 0)
+		return -1;
+	*ret = (struct cs_w_attach){.want_stdin = in, .want_stdout = out, .want_stderr = error, .framed = framed, .detach_len = (uint32_t)n_keys};
+	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+	cs_str_put(tail, keys, n_keys);
+	size_t before = tail->len;
+	if (put_base64(input, path, tail, err) < 0)
+		return -1;
+	ret->input_len = (uint32_t)(tail->len - before);
+	if (tail->len + sizeof(*ret) + sizeof(struct cs_w_header) > CS_W_MAX_PACKET)
+		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "%s.InitialInput: is too long", path);
+	return 0;
+}
+
+int cs_watch_pack(json_t *o, const char *path, const char *id, struct cs_w_watch *ret, struct cs_str *tail, struct cs_err **err)
+{
+	static const char *const known[] = {"Prefix", "Suffix", NULL};
+	const char *prefix = "", *suffix = "";
+
+	if (cs_field_is_obj(o, path, err) < 0 || cs_field_only(o, path, known, err) < 0 || cs_field_str(o, path, "Prefix", 0, &prefix, err) < 0 ||
+	    cs_field_str(o, path, "Suffix", 0, &suffix, err) < 0)
+		return -1;
+	*ret = (struct cs_w_watch){.prefix_len = (uint32_t)strlen(prefix), .suffix_len = (uint32_t)strlen(suffix)};
+	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
+	cs_str_puts(tail, prefix);
+	cs_str_puts(tail, suffix);
+	if (tail->failed || tail->len > 4096)
+		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "%s: Prefix and Suffix are too long", path);
+	return 0;
+}
+
+static int early(int sock, uint32_t seq, uint32_t type, const void *a, size_t a_len, const struct cs_str *tail, int fd, struct cs_err **err)
+{
+	cs_autostr struct cs_str packet = CS_STR_INIT(CS_W_MAX_PACKET);
+	struct cs_w_header h = {.magic = CS_W_MAGIC, .type = type, .seq = seq};
+
+	cs_str_put(&packet, &h, sizeof(h));
+	cs_str_put(&packet, a, a_len);
+	cs_str_put(&packet, tail->buf, tail->len);
+	if (packet.failed)
+		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "the request is too long");
+	ssize_t n = cs_send_fds(sock, packet.buf, packet.len, &fd, 1, MSG_DONTWAIT);
+	return n < 0 ? cs_fail(err, CS_ERR_INTERNAL, (int)-n, "hand over a client's socket") : 0;
+}
+
+static int send_resource(int sock, uint32_t seq, const struct cs_resource *r, struct cs_err **err)
+{
+	cs_autostr struct cs_str tail = CS_STR_INIT(CS_W_MAX_PACKET);
+	const char *stdio = cs_prefix(r->uri, "hcs:/Process/Stdio?"), *watch = cs_prefix(r->uri, "hcs:/Process/ExitWatch?");
+	const char *text = stdio ? stdio : watch;
+	struct cs_w_attach at;
+	struct cs_w_watch wa;
+
+	if (!text)
+		return cs_fail(err, CS_ERR_INVALID, 0, "resource %s is not known here", r->uri);
+	cs_autojson json_t *o = cs_json_parse(text, strlen(text), err);
+	if (!o)
+		return -1;
+	if (stdio) {
+		if (cs_attach_pack(o, "Stdio", "", &at, &tail, err) < 0)
+			return -1;
+		return early(sock, seq, CS_W_ATTACH, &at, sizeof(at), &tail, r->fd, err);
+	}
+	if (cs_watch_pack(o, "ExitWatch", "", &wa, &tail, err) < 0)
+		return -1;
+	return early(sock, seq, CS_W_WATCH_EXIT, &wa, sizeof(wa), &tail, r->fd, err);
+}
+
+void cs_start_send_resource(int sock, uint32_t seq, const struct cs_resource *r, char ***warnings)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (send_resource(sock, seq, r, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_warnf(warnings, "a client could not be attached: %s", text);
+	}
+}

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What changes a system's state: requests on one side (any thread), the worker's events on the other (monitor thread). */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/spawn.h"
+#include "base/strv.h"
+#include "base/sys.h"
+#include "base/time.h"
+#include "compute/internal.h"
+
+static bool valid(const struct HcsSystem *h) { return h && h->magic == CS_MAGIC_SYSTEM; }
+
+/* ---- start ---- */
+
+int cs_system_runtime_open(const char *id, struct cs_err **err)
+{
+	int fd = openat(cs_service.systems_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the runtime directory of %s", id);
+	return fd;
+}
+
+/* A new directory, locked: the lock lives as long as the worker holds the descriptor, which is how a later engine tells a living
+ * worker from a dead one. */
+static int runtime_make(struct cs_system *s, int *ret, struct cs_err **err)
+{
+	if (mkdirat(cs_service.systems_fd, s->id, 0700) < 0) {
+		int r = errno == EEXIST ? cs_remove_tree_at(cs_service.systems_fd, s->id) : -errno;
+		if (r < 0 || mkdirat(cs_service.systems_fd, s->id, 0700) < 0)
+			return cs_fail(err, errno == ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, errno, "make the runtime directory of %s", s->id);
+	}
+	cs_autofd int fd = cs_system_runtime_open(s->id, err);
+	if (fd < 0)
+		return -1;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "lock the runtime directory of %s", s->id);
+	cs_autofd int doc = openat(fd, "document", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = doc < 0 ? -errno : cs_write_full(doc, s->text, strlen(s->text));
+	if (r < 0)
+		return cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "write the document of %s", s->id);
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int spawn_worker(struct cs_system *s, int control, int dir, struct cs_err **err)
+{
+	cs_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cs_autofd int pidfd = -EBADF;
+	char *const argv[] = {(char *)(uintptr_t)"caisson-worker", s->id, NULL};
+	char *const envp[] = {NULL};
+	pid_t pid;
+
+	if (null < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open /dev/null");
+	const int fds[] = {null, null, null, control, s->plan_fd, dir};
+	struct cs_spawn sp = {.exe_fd = cs_service.worker_fd, .argv = argv, .envp = envp, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds), .new_session = true};
+	return cs_spawn(&sp, &pid, &pidfd, err);
+}
+
+static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **err)
+{
+	struct cs_resource *res;
+	size_t n;
+	int sv[2];
+
+	cs_departing_wait(s->id, 12000);
+	cs_autofd int dir = -EBADF;
+	if (runtime_make(s, &dir, err) < 0)
+		return -1;
+	s->has_directory = true;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "create the worker's connection");
+	cs_autofd int ours = sv[0], theirs = sv[1];
+	cs_op_take_resources(op, &res, &n);
+	char **warnings = NULL;
+	for (size_t i = 0; i < n; i++)
+		cs_start_send_resource(ours, (uint32_t)i + 1, &res[i], &warnings);
+	cs_resources_free(res, n);
+	pthread_mutex_lock(&s->lock);
+	s->start_op = cs_op_ref(op);
+	for (char **w = s->document.warnings; w && *w; w++)
+		cs_strv_push(&s->warnings, *w);
+	for (char **w = warnings; w && *w; w++)
+		cs_strv_push(&s->warnings, *w);
+	pthread_mutex_unlock(&s->lock);
+	cs_strv_free(warnings);
+	if (spawn_worker(s, theirs, dir, err) < 0) {
+		pthread_mutex_lock(&s->lock);
+		struct HcsOperation *mine = TAKE_PTR(s->start_op);
+		pthread_mutex_unlock(&s->lock);
+		cs_op_unref(mine);
+		return -1;
+	}
+	cs_close(TAKE_FD(s->plan_fd));
+	free(TAKE_PTR(s->text));
+	cs_link_attach(s, TAKE_FD(ours));
+	return 0;
+}
+
+HRESULT HcsStartComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	struct cs_err *err = NULL;
+
+	(void)options;
+	if (!valid(h))
+		return HCS_E_INVALIDARG;
+	HRESULT hr = cs_op_begin(op, HcsOperationTypeStart, h, NULL);
+	if (hr != HCS_S_OK)
+		return hr;
+	struct cs_system *s = h->system;
+	pthread_mutex_lock(&s->lock);
+	hr = cs_system_may(s, CS_REQ_START, &err);
+	if (hr == HCS_S_OK)
+		s->starting = true;
+	pthread_mutex_unlock(&s->lock);
+	if (hr != HCS_S_OK) {
+		cs_op_fail(op, hr, err);
+		return HCS_S_OK;
+	}
+	if (start(s, op, &err) < 0) {
+		pthread_mutex_lock(&s->lock);
+		s->starting = false;
+		s->state = CS_STATE_STOPPED;
+		s->exit = (struct cs_exit){.valid = true, .type = CS_EXIT_UNEXPECTED, .code = 128, .exited_at = cs_now_ns()};
+		pthread_cond_broadcast(&s->changed);
+		pthread_mutex_unlock(&s->lock);
+		cs_op_fail(op, 0, err);
+	}
+	return HCS_S_OK;
+}
+
+static void finish_start(struct cs_system *s, struct HcsOperation *op)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT(1 << 20);
+
+	pthread_mutex_lock(&s->lock);
+	cs_str_putc(&out, '{');
+	cs_json_put_ki64(&out, "ProcessId", s->init->pid);
+	cs_json_put_ki64(&out, "StartedAt", s->init->started_at);
+	cs_json_put_key(&out, "Warnings");
+	char *none[] = {NULL};
+	cs_json_put_strv(&out, s->warnings ? s->warnings : none);
+	cs_str_putc(&out, '}');
+	op->info.ProcessId = (uint32_t)s->init->pid;
+	pthread_mutex_unlock(&s->lock);
+	cs_op_complete(op, HCS_S_OK, cs_str_steal(&out));
+	cs_op_unref(op);
+}
+
+void cs_system_started(struct cs_system *s, const struct cs_w_started *st)
+{
+	/* a system that an earlier engine has paused */
+	bool frozen = s->state == CS_STATE_UNKNOWN && cs_freezer_is_frozen(s);
+
+	pthread_mutex_lock(&s->lock);
+	s->starting = false;
+	if (s->state == CS_STATE_CREATED || s->state == CS_STATE_UNKNOWN)
+		s->state = frozen ? CS_STATE_PAUSED : CS_STATE_RUNNING;
+	s->init->pid = st->pid;
+	s->init->started_at = st->started_at;
+	struct HcsOperation *op = TAKE_PTR(s->start_op);
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	if (op)
+		finish_start(s, op);
+}
+
+void cs_system_warn(struct cs_system *s, const char *text)
+{
+	pthread_mutex_lock(&s->lock);
+	if (cs_strv_len(s->warnings) < 64)
+		cs_strv_push(&s->warnings, text);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void cs_system_start_failed(struct cs_system *s, enum cs_code code, int sys, const char *text)
+{
+	pthread_mutex_lock(&s->lock);
+	s->starting = false;
+	s->state = CS_STATE_STOPPED;
+	if (!s->exit.valid)
+		s->exit = (struct cs_exit){.valid = true, .type = CS_EXIT_UNEXPECTED, .code = cs_code_exit(code), .exited_at = cs_now_ns()};
+	struct HcsOperation *op = TAKE_PTR(s->start_op);
+	bool forget = s->n_handles == 0;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	HRESULT hr = code == CS_ERR_INVALID ? HCS_E_INVALIDARG : code == CS_ERR_NO_SPACE ? HCS_E_DISK_FULL : HCS_E_TERMINATED_DURING_START;
+	cs_op_complete(op, hr, cs_result_error(hr, code, sys, text));
+	cs_op_unref(op);
+	if (forget)
+		cs_system_forget(s);
+}
+
+/* ---- exit ---- */
+
+void cs_system_exited(struct cs_system *s, const struct cs_exit *e)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->exit.valid) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
+	s->exit = *e;
+	if (s->terminated && s->exit.type != CS_EXIT_UNKNOWN)
+		s->exit.type = CS_EXIT_FORCED;
+	if (!s->exit.started_at)
+		s->exit.started_at = s->init->started_at;
+	s->exit_announced = true;
+	s->state = CS_STATE_STOPPED;
+	s->starting = false;
+	s->init->exited = true;
+	s->init->exit_code = e->code;
+	s->init->exited_at = e->exited_at;
+	struct HcsOperation *op = TAKE_PTR(s->start_op);
+	if (s->link && cs_link_request(s, CS_W_QUIT, NULL, 0, NULL, 0, NULL, 0, CS_REPLY_PLAIN, NULL, NULL, 0, NULL) < 0)
+		cs_debug("compute", "the worker of %s went before it was told to", s->id);
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	if (op) {
+		cs_op_failf(op, HCS_E_TERMINATED_DURING_START, CS_ERR_INTERNAL, "system %s ended while it was starting", s->id);
+		cs_op_unref(op);
+	}
+	cs_system_deliver_exit(s);
+	cs_process_deliver_exits(s->init);
+	pthread_mutex_lock(&s->lock);
+	bool forget = s->remove_when_stopped && s->n_handles == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (forget)
+		cs_system_forget(s);
+}
+
+/* Execs die with init's pid namespace; a worker that ended has said so for all but the luckless. */
+static void end_processes(struct cs_system *s)
+{
+	for (;;) {
+		struct cs_process *p, *found = NULL;
+		pthread_mutex_lock(&s->lock);
+		DL_FOREACH(s->processes, p)
+		{
+			if (p->exited || !p->pid)
+				continue;
+			p->exited = true;
+			p->exit_code = 128 + SIGKILL;
+			p->exited_at = s->exit.exited_at ? s->exit.exited_at : cs_now_ns();
+			found = cs_process_ref(p);
+			pthread_cond_broadcast(&s->changed);
+			break;
+		}
+		pthread_mutex_unlock(&s->lock);
+		if (!found)
+			return;
+		cs_process_deliver_exits(found);
+		cs_process_unref(found);
+	}
+}
+
+static void vanished_done(void *arg)
+{
+	struct cs_system *s = arg;
+	struct cs_exit x = {.valid = true, .type = CS_EXIT_UNKNOWN, .code = 255, .exited_at = cs_now_ns()};
+
+	end_processes(s);
+	pthread_mutex_lock(&s->lock);
+	s->cleaning = false;
+	pthread_mutex_unlock(&s->lock);
+	cs_system_exited(s, &x);
+	cs_departing_remove(s->id);
+	cs_system_unref(s);
+}
+
+static void vanished_sweep(void *arg)
+{
+	struct cs_system *s = arg;
+	cs_system_sweep(s);
+	cs_monitor_post(vanished_done, s);
+}
+
+void cs_system_worker_gone(struct cs_system *s)
+{
+	struct cs_exit x = {0};
+
+	pthread_mutex_lock(&s->lock);
+	bool known = s->exit.valid;
+	pthread_mutex_unlock(&s->lock);
+	if (!known) {
+		cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
+		if (dir >= 0 && cs_exit_load(dir, &x) == 0) {
+			cs_system_exited(s, &x);
+			known = true;
+		}
+	}
+	if (known) {
+		end_processes(s);
+		cs_departing_remove(s->id);
+		return;
+	}
+	cs_debug("compute", "the worker of %s has vanished", s->id);
+	pthread_mutex_lock(&s->lock);
+	s->cleaning = true;
+	pthread_mutex_unlock(&s->lock);
+	cs_background(vanished_sweep, cs_system_ref(s));
+}
+
+/* ---- terminate, shut down ---- */
+
+struct terminated {
+	struct cs_system *system;
+	struct cs_exit exit;
+};
+
+static void terminated_task(void *arg)
+{
+	struct terminated *t = arg;
+	cs_system_exited(t->system, &t->exit);
+	cs_system_unref(t->system);
+	free(t);
+}
+
+static void sweep_and_complete(void *arg)
+{
+	struct HcsOperation *op = arg;
+	struct cs_system *s = op->context_system;
+
+	cs_system_sweep(s);
+	cs_op_complete(op, HCS_S_OK, NULL);
+	cs_op_unref(op);
+	cs_system_unref(s);
+}
+
+HRESULT HcsTerminateComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	struct cs_err *err = NULL;
+	bool never_ran = false, direct = false;
+
+	(void)options;
+	if (!valid(h))
+		return HCS_E_INVALIDARG;
+	HRESULT hr = cs_op_begin(op, HcsOperationTypeTerminate, h, NULL);
+	if (hr != HCS_S_OK)
+		return hr;
+	struct cs_system *s = h->system;
+	pthread_mutex_lock(&s->lock);
+	hr = cs_system_may(s, CS_REQ_TERMINATE, &err);
+	bool paused = s->state == CS_STATE_PAUSED;
+	if (hr == HCS_S_OK) {
+		s->terminated = true;
+		never_ran = s->state == CS_STATE_CREATED && !s->starting;
+		if (!never_ran)
+			direct = cs_link_request(s, CS_W_KILL, NULL, 0, NULL, 0, NULL, 0, CS_REPLY_KILL, op, NULL, 1000, NULL) < 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (hr != HCS_S_OK) {
+		cs_op_fail(op, hr, err);
+		return HCS_S_OK;
+	}
+	if (never_ran) {
+		struct terminated *t = cs_xcalloc(1, sizeof(*t));
+		t->system = cs_system_ref(s);
+		t->exit = (struct cs_exit){.valid = true, .type = CS_EXIT_FORCED, .code = 128 + SIGKILL, .signal = SIGKILL, .exited_at = cs_now_ns()};
+		cs_monitor_post(terminated_task, t);
+		cs_op_complete(op, HCS_S_OK, NULL);
+	} else if (direct) {
+		op->context_system = cs_system_ref(s);
+		cs_background(sweep_and_complete, cs_op_ref(op));
+	}
+	/* on v1 a frozen process takes its SIGKILL when it thaws */
+	if (paused && cs_freezer_set(s, false, 0, NULL) < 0)
+		cs_debug("compute", "thaw %s to terminate it", s->id);
+	return HCS_S_OK;
+}
+
+HRESULT HcsShutDownComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	struct cs_w_signal sig = {.sig = SIGTERM};
+	struct cs_err *err = NULL;
+
+	(void)options;
+	if (!valid(h))
+		return HCS_E_INVALIDARG;
+	HRESULT hr = cs_op_begin(op, HcsOperationTypeShutdown, h, NULL);
+	if (hr != HCS_S_OK)
+		return hr;
+	struct cs_system *s = h->system;
+	pthread_mutex_lock(&s->lock);
+	hr = cs_system_may(s, CS_REQ_SHUTDOWN, &err);
+	bool sent = hr == HCS_S_OK && cs_link_request(s, CS_W_SIGNAL, &sig, sizeof(sig), NULL, 0, NULL, 0, CS_REPLY_PLAIN, op, NULL, 10000, &err) == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (!sent)
+		cs_op_fail(op, hr, err);
+	return HCS_S_OK;
+}
+
+/* ---- pause, resume ---- */
+
+static HRESULT freeze(HCS_SYSTEM h, HCS_OPERATION op, HCS_OPERATION_TYPE type, bool frozen)
+{
+	struct cs_err *err = NULL;
+
+	if (!valid(h))
+		return HCS_E_INVALIDARG;
+	HRESULT hr = cs_op_begin(op, type, h, NULL);
+	if (hr != HCS_S_OK)
+		return hr;
+	struct cs_system *s = h->system;
+	pthread_mutex_lock(&s->lock);
+	hr = cs_system_may(s, frozen ? CS_REQ_PAUSE : CS_REQ_RESUME, &err);
+	pthread_mutex_unlock(&s->lock);
+	if (hr != HCS_S_OK || cs_freezer_set(s, frozen, 10000, &err) < 0) {
+		cs_op_fail(op, hr, err);
+		return HCS_S_OK;
+	}
+	pthread_mutex_lock(&s->lock);
+	bool still = s->state == CS_STATE_RUNNING || s->state == CS_STATE_PAUSED;
+	if (still)
+		s->state = frozen ? CS_STATE_PAUSED : CS_STATE_RUNNING;
+	/* a terminate that came while we froze thawed too early */
+	bool thaw = frozen && s->terminated;
+	pthread_mutex_unlock(&s->lock);
+	if (thaw && cs_freezer_set(s, false, 0, NULL) < 0)
+		cs_debug("compute", "thaw %s to terminate it", s->id);
+	if (still)
+		cs_op_complete(op, HCS_S_OK, NULL);
+	else
+		cs_op_failf(op, HCS_E_SYSTEM_ALREADY_STOPPED, CS_ERR_CONFLICT, "system %s has stopped meanwhile", s->id);
+	return HCS_S_OK;
+}
+
+HRESULT HcsPauseComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	(void)options;
+	return freeze(h, op, HcsOperationTypePause, true);
+}
+
+HRESULT HcsResumeComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	(void)options;
+	return freeze(h, op, HcsOperationTypeResume, false);
+}
+
+/* ---- modify ---- */
+
+static int modify(struct cs_system *s, HCS_OPERATION op, const char *text, bool *ret_pending, struct cs_err **err)
+{
+	static const char *const known[] = {"ResourcePath", "RequestType", "Settings", "GuestRequest", NULL};
+	cs_autojson json_t *doc = cs_json_parse(text, strlen(text), err);
+	const char *path = NULL, *type = "Update";
+	json_t *settings = NULL;
+
+	if (!doc || cs_field_is_obj(doc, "request", err) < 0 || cs_field_only(doc, "", known, err) < 0 ||
+	    cs_field_str(doc, "", "ResourcePath", CS_F_REQUIRED, &path, err) < 0 || cs_field_str(doc, "", "RequestType", 0, &type, err) < 0 ||
+	    cs_field_obj(doc, "", "Settings", CS_F_REQUIRED, &settings, err) < 0)
+		return -1;
+	if (json_object_get(doc, "GuestRequest"))
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "GuestRequest: a container has no guest");
+	if (strcmp(type, "Update") != 0)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "RequestType: only Update is possible for %s", path);
+	if (strcmp(path, "Container/Resources") == 0)
+		return cs_resources_update(s, settings, err);
+	if (strcmp(path, "Container/Logging") == 0) {
+		static const char *const log_known[] = {"Reopen", NULL};
+		bool reopen = false;
+		if (cs_field_only(settings, "Settings", log_known, err) < 0 || cs_field_bool(settings, "Settings", "Reopen", &reopen, err) < 0)
+			return -1;
+		if (!reopen)
+			return 0;
+		pthread_mutex_lock(&s->lock);
+		int r = cs_link_request(s, CS_W_REOPEN_LOG, NULL, 0, NULL, 0, NULL, 0, CS_REPLY_PLAIN, op, NULL, 10000, err);
+		pthread_mutex_unlock(&s->lock);
+		*ret_pending = r == 0;
+		return r;
+	}
+	return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "ResourcePath: %s cannot be modified", path);
+}
+
+HRESULT HcsModifyComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *configuration, void *identity)
+{
+	struct cs_err *err = NULL;
+	bool pending = false;
+
+	(void)identity;
+	if (!valid(h) || !configuration)
+		return HCS_E_INVALIDARG;
+	HRESULT hr = cs_op_begin(op, HcsOperationTypeModify, h, NULL);
+	if (hr != HCS_S_OK)
+		return hr;
+	struct cs_system *s = h->system;
+	pthread_mutex_lock(&s->lock);
+	hr = cs_system_may(s, CS_REQ_MODIFY, &err);
+	pthread_mutex_unlock(&s->lock);
+	if (hr != HCS_S_OK || modify(s, op, configuration, &pending, &err) < 0)
+		cs_op_fail(op, hr, err);
+	else if (!pending)
+		cs_op_complete(op, HCS_S_OK, NULL);
+	return HCS_S_OK;
+}
+
+/* ---- what a container cannot do ---- */
+
+static HRESULT refuse(HCS_SYSTEM h, HCS_OPERATION op, HCS_OPERATION_TYPE type, const char *what)
+{
+	if (!valid(h))
+		return HCS_E_INVALIDARG;
+	HRESULT hr = cs_op_begin(op, type, h, NULL);
+	if (hr == HCS_S_OK)
+		cs_op_failf(op, HCS_E_NOT_SUPPORTED, CS_ERR_UNSUPPORTED, "%s is not possible with process isolation", what);
+	return hr;
+}
+
+HRESULT HcsCrashComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	(void)options;
+	return refuse(h, op, HcsOperationTypeCrash, "a guest crash");
+}
+
+HRESULT HcsSaveComputeSystem(HCS_SYSTEM h, HCS_OPERATION op, const char *options)
+{
+	(void)options;
+	return refuse(h, op, HcsOperationTypeSave, "saving");
+}

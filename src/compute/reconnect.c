@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Systems that an earlier engine has left: living workers are connected to, ended systems are read from their `status`, and what a
+ * vanished worker left is swept. Nothing in a runtime directory may stop the start: whoever does not answer in time stays "Unknown"
+ * and is tried again in the background. Runs in the thread that opens the service, retries on the monitor. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <utlist.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/strv.h"
+#include "base/time.h"
+#include "compute/internal.h"
+
+#define ANSWER_MS 2000
+#define RETRY_MS 5000
+
+bool cs_kv_i64(const char *text, const char *key, int64_t *ret)
+{
+	size_t n = strlen(key);
+
+	for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		if (strncmp(line, key, n) != 0 || line[n] != '=')
+			continue;
+		cs_autofree char *value = cs_xstrndup(line + n + 1, strcspn(line + n + 1, "\n"));
+		return cs_parse_i64(value, INT64_MIN, INT64_MAX, ret);
+	}
+	return false;
+}
+
+static int read_kv(int dir, const char *name, struct cs_str *out)
+{
+	return cs_read_file_at(dir, name, out);
+}
+
+int cs_exit_load(int dir, struct cs_exit *ret)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(65536);
+	int64_t code = 255, sig = 0, oom = 0, forced = 0;
+	int r = read_kv(dir, "status", &text);
+
+	if (r < 0)
+		return r;
+	if (!text.buf || !cs_kv_i64(text.buf, "exit_code", &code) || code < 0 || code > 255)
+		return -EBADMSG;
+	*ret = (struct cs_exit){.valid = true};
+	(void)cs_kv_i64(text.buf, "signal", &sig);
+	(void)cs_kv_i64(text.buf, "oom", &oom);
+	(void)cs_kv_i64(text.buf, "forced", &forced);
+	(void)cs_kv_i64(text.buf, "exited_at", &ret->exited_at);
+	(void)cs_kv_i64(text.buf, "started_at", &ret->started_at);
+	ret->code = (int)code;
+	ret->signal = (int)sig;
+	ret->oom_killed = oom != 0;
+	ret->type = forced ? CS_EXIT_FORCED : sig || oom ? CS_EXIT_UNEXPECTED : CS_EXIT_GRACEFUL;
+	return 0;
+}
+
+/* Held by the worker as long as it lives; see runtime_make in lifecycle.c. */
+static bool worker_lives(int dir) { return flock(dir, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK; }
+
+static int connect_worker(int dir)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	cs_autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	/* system ids are longer than a socket address allows */
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/worker.sock", dir);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* Execs that ended while no engine was there. */
+static void load_execs(struct cs_system *s, int dir)
+{
+	cs_autofd int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = again >= 0 ? fdopendir(again) : NULL;
+	struct dirent *e;
+
+	if (!d)
+		return;
+	(void)TAKE_FD(again);
+	while ((e = readdir(d))) {
+		const char *id = cs_prefix(e->d_name, "exec-");
+		cs_autostr struct cs_str text = CS_STR_INIT(65536);
+		int64_t pid = 0, code = 255, at = 0;
+		if (!id || strlen(id) >= CS_W_ID_MAX || !*id || read_kv(dir, e->d_name, &text) < 0 || !text.buf)
+			continue;
+		if (!cs_kv_i64(text.buf, "exit_code", &code) || !cs_kv_i64(text.buf, "pid", &pid))
+			continue;
+		(void)cs_kv_i64(text.buf, "exited_at", &at);
+		pthread_mutex_lock(&s->lock);
+		struct cs_process *p = cs_process_find(s, id);
+		if (!p) {
+			p = cs_process_new(s, id);
+			DL_APPEND(s->processes, p);
+		}
+		p->pid = (int32_t)pid;
+		p->exited = true;
+		p->exit_code = (int32_t)code;
+		p->exited_at = at;
+		pthread_mutex_unlock(&s->lock);
+	}
+	(void)closedir(d);
+}
+
+static void load_started(struct cs_system *s, int dir)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(65536);
+	int64_t pid = 0, at = 0;
+
+	if (read_kv(dir, "started", &text) < 0 || !text.buf)
+		return;
+	(void)cs_kv_i64(text.buf, "pid", &pid);
+	(void)cs_kv_i64(text.buf, "started_at", &at);
+	s->init->pid = (int32_t)pid;
+	s->init->started_at = at;
+}
+
+static void retry(void *arg)
+{
+	struct cs_system *s = arg;
+	pthread_mutex_lock(&s->lock);
+	bool needed = s->state == CS_STATE_UNKNOWN && !s->link && !s->cleaning;
+	pthread_mutex_unlock(&s->lock);
+	if (needed)
+		cs_reconnect(s);
+	cs_system_unref(s);
+}
+
+static void retry_later(struct cs_system *s, int64_t ms)
+{
+	s->retries++;
+	cs_monitor_post_at(cs_monotonic_ns() + ms * CS_NS_PER_MS, retry, cs_system_ref(s));
+}
+
+static void exited_task(void *arg)
+{
+	struct cs_system *s = arg;
+	cs_system_worker_gone(s); /* reads status, or sweeps */
+	cs_system_unref(s);
+}
+
+void cs_reconnect(struct cs_system *s)
+{
+	cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
+	struct cs_w_hello hello = {.protocol = 1};
+
+	if (dir < 0)
+		return;
+	load_started(s, dir);
+	cs_autofd int fd = connect_worker(dir);
+	if (fd >= 0) {
+		cs_link_attach(s, TAKE_FD(fd));
+		pthread_mutex_lock(&s->lock);
+		int r = cs_link_request(s, CS_W_HELLO, &hello, sizeof(hello), NULL, 0, NULL, 0, CS_REPLY_HELLO, NULL, NULL, 0, NULL);
+		pthread_mutex_unlock(&s->lock);
+		if (r < 0)
+			cs_debug("compute", "say hello to the worker of %s: failed", s->id);
+		return;
+	}
+	if (worker_lives(dir)) { /* about to listen, about to end, or busy */
+		retry_later(s, s->retries < 20 ? 50 : RETRY_MS);
+		return;
+	}
+	load_execs(s, dir);
+	cs_monitor_post(exited_task, cs_system_ref(s));
+}
+
+static int load_document(struct cs_system *s, struct cs_err **err)
+{
+	cs_autofd int dir = cs_system_runtime_open(s->id, err);
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_DOCUMENT_MAX), plan = CS_STR_INIT(CS_DOCUMENT_MAX);
+
+	if (dir < 0)
+		return -1;
+	int r = cs_read_file_at(dir, "document", &text);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "read the document of %s", s->id);
+	cs_autojson json_t *doc = cs_json_parse(text.buf ? text.buf : "", text.len, err);
+	if (!doc)
+		return -1;
+	struct cs_compile_env env = {.host = &cs_service.host, .id = s->id};
+	return cs_document_compile(doc, &env, &s->document, &plan, err);
+}
+
+/* A directory whose document cannot be read (the engine died while writing it, or somebody played with it): the groups that the
+ * service would have given it. */
+static void default_document(struct cs_system *s)
+{
+	const struct cs_host *h = &cs_service.host;
+
+	cs_document_done(&s->document);
+	s->document = (struct cs_document){.cgroups_path = cs_xasprintf("%s/%s", cs_service.cgroup_parent, s->id)};
+	s->document.cgroups = cs_xcalloc(h->n_hierarchies + 1, sizeof(struct cs_cgroup_dir));
+	for (size_t i = 0; i < h->n_hierarchies; i++)
+		s->document.cgroups[s->document.n_cgroups++] =
+			(struct cs_cgroup_dir){.controllers = cs_xstrdup(h->hierarchy[i].names),
+					       .path = cs_xasprintf("%s%s", h->hierarchy[i].mount, s->document.cgroups_path),
+					       .version = h->cgroup_version};
+}
+
+static struct cs_system *load(const char *id)
+{
+	struct cs_system *s = cs_system_new(id), *other;
+	cs_autoerr struct cs_err *err = NULL;
+
+	s->state = CS_STATE_UNKNOWN;
+	s->has_directory = true;
+	if (load_document(s, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_debug("compute", "system %s: %s", id, text);
+		default_document(s);
+	}
+	s->init->tty = s->document.tty;
+	pthread_mutex_lock(&cs_service.lock);
+	HASH_FIND_STR(cs_service.systems, id, other);
+	if (!other) {
+		HASH_ADD_KEYPTR(hh, cs_service.systems, s->id, strlen(s->id), s);
+		s->in_table = true;
+	}
+	pthread_mutex_unlock(&cs_service.lock);
+	if (other) {
+		cs_system_unref(s);
+		return NULL;
+	}
+	return s;
+}
+
+static bool answered(struct cs_system *s) { return s->exit.valid || (s->state != CS_STATE_UNKNOWN && s->listed); }
+
+static void wait_for(struct cs_system *s, const struct timespec *until)
+{
+	pthread_mutex_lock(&s->lock);
+	while (!answered(s))
+		if (pthread_cond_timedwait(&s->changed, &s->lock, until) == ETIMEDOUT)
+			break;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void cs_reconnect_all(void)
+{
+	cs_autofd int fd = openat(cs_service.systems_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct cs_system **list = NULL;
+	struct dirent *e;
+	size_t n = 0;
+
+	if (!d)
+		return;
+	(void)TAKE_FD(fd);
+	while ((e = readdir(d))) {
+		size_t len = strlen(e->d_name);
+		struct cs_system *s;
+		if (e->d_name[0] == '.' || len > 128 || (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN) || !(s = load(e->d_name)))
+			continue;
+		list = cs_xreallocarray(list, n + 1, sizeof(struct cs_system *));
+		list[n++] = cs_system_ref(s);
+	}
+	(void)closedir(d);
+	for (size_t i = 0; i < n; i++)
+		cs_reconnect(list[i]);
+	int64_t t = cs_monotonic_ns() + ANSWER_MS * CS_NS_PER_MS;
+	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	for (size_t i = 0; i < n; i++) {
+		wait_for(list[i], &until);
+		cs_system_unref(list[i]);
+	}
+	free(list);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * OCI linux.seccomp to BPF, compiled once per distinct profile and kept for the next starts (a few, least recently used goes).
+ * Any thread; twenty starts with a new profile compile it once. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+struct cs_filter { /* immutable */
+	_Atomic int refs;
+	void *bpf; /* struct sock_filter[] */
+	size_t len;
+	unsigned flags; /* SECCOMP_FILTER_FLAG_* */
+};
+/* *ret gets a reference. */
+CS_MUST_CHECK int cs_seccomp_get(json_t *profile, const char *path, struct cs_filter **ret, struct cs_err **err);
+struct cs_filter *cs_filter_ref(struct cs_filter *f);
+void cs_filter_unref(struct cs_filter *f);
+/* For tests: how many profiles have been compiled so far. */
+unsigned cs_seccomp_compiled(void);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The service: opened once per process; knows the host, the worker's binary and all systems. */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/strv.h"
+#include "base/sys.h"
+#include "base/time.h"
+#include "compute/internal.h"
+
+struct cs_service cs_service = {.lock = PTHREAD_MUTEX_INITIALIZER, .systems_fd = -EBADF, .worker_fd = -EBADF};
+
+bool cs_service_ready(void) { return cs_service.open; }
+
+/* ---- workers that are on their way out: a new system of the same name waits for their cgroups to be gone ---- */
+
+void cs_departing_add(const char *id)
+{
+	pthread_mutex_lock(&cs_service.lock);
+	cs_service.departing.ids = cs_xreallocarray(cs_service.departing.ids, cs_service.departing.n + 1, sizeof(char *));
+	cs_service.departing.ids[cs_service.departing.n++] = cs_xstrdup(id);
+	pthread_mutex_unlock(&cs_service.lock);
+}
+
+void cs_departing_remove(const char *id)
+{
+	pthread_mutex_lock(&cs_service.lock);
+	for (size_t i = 0; i < cs_service.departing.n; i++) {
+		if (strcmp(cs_service.departing.ids[i], id) != 0)
+			continue;
+		free(cs_service.departing.ids[i]);
+		cs_service.departing.ids[i] = cs_service.departing.ids[--cs_service.departing.n];
+		pthread_cond_broadcast(&cs_service.departed);
+		break;
+	}
+	pthread_mutex_unlock(&cs_service.lock);
+}
+
+static bool is_departing(const char *id)
+{
+	for (size_t i = 0; i < cs_service.departing.n; i++)
+		if (strcmp(cs_service.departing.ids[i], id) == 0)
+			return true;
+	return false;
+}
+
+void cs_departing_wait(const char *id, int timeout_ms)
+{
+	int64_t t = cs_monotonic_ns() + timeout_ms * CS_NS_PER_MS;
+	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+
+	pthread_mutex_lock(&cs_service.lock);
+	while (is_departing(id))
+		if (pthread_cond_timedwait(&cs_service.departed, &cs_service.lock, &until) == ETIMEDOUT)
+			break;
+	pthread_mutex_unlock(&cs_service.lock);
+}
+
+/* ---- the worker's binary ---- */
+
+/* A sealed copy in memory: a container that reaches /proc/<pid>/exe of its worker can neither change it nor find it on disk, and an
+ * upgrade of the package does not mix versions while this engine runs. */
+int cs_worker_load(const char *path, int *ret_fd, struct cs_err **err)
+{
+	cs_autostr struct cs_str bin = CS_STR_INIT(64 << 20);
+	int r = cs_read_file_at(AT_FDCWD, path, &bin);
+
+	if (r < 0)
+		return cs_fail(err, CS_ERR_NOT_FOUND, -r, "read the worker %s", path);
+	if (bin.len < 4 || memcmp(bin.buf, "\177ELF", 4) != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the worker %s is not a program", path);
+	cs_autofd int fd = sys_memfd_create("caisson-worker", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	if (fd == -EINVAL) /* before 6.3 every memfd is executable */
+		fd = sys_memfd_create("caisson-worker", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -fd, "create memory for the worker");
+	r = cs_write_full(fd, bin.buf, bin.len);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "copy the worker");
+	if (fchmod(fd, 0500) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "seal the worker");
+	/* a descriptor that is open for writing cannot be executed (ETXTBSY) on older kernels */
+	cs_autofree char *self = cs_xasprintf("/proc/self/fd/%d", fd);
+	int ro = open(self, O_RDONLY | O_CLOEXEC);
+	*ret_fd = ro >= 0 ? ro : TAKE_FD(fd);
+	return 0;
+}
+
+/* ---- open and close ---- */
+
+static int read_settings(const char *text, struct cs_err **err)
+{
+	static const char *const known[] = {"RuntimeDirectory", "Worker", "CgroupParent", NULL};
+	cs_autojson json_t *o = cs_json_parse(text, strlen(text), err);
+	const char *runtime = NULL, *worker = NULL, *parent = "/caisson";
+
+	if (!o || cs_field_is_obj(o, "settings", err) < 0 || cs_field_only(o, "", known, err) < 0 ||
+	    cs_field_str(o, "", "RuntimeDirectory", CS_F_REQUIRED, &runtime, err) < 0 || cs_field_str(o, "", "Worker", CS_F_REQUIRED, &worker, err) < 0 ||
+	    cs_field_str(o, "", "CgroupParent", 0, &parent, err) < 0)
+		return -1;
+	if (*runtime != '/' || *parent != '/')
+		return cs_fail(err, CS_ERR_INVALID, 0, "RuntimeDirectory and CgroupParent must be absolute paths");
+	cs_service.runtime = cs_xstrdup(runtime);
+	cs_service.worker = cs_xstrdup(worker);
+	cs_service.cgroup_parent = cs_xstrdup(parent);
+	return 0;
+}
+
+static int open_runtime(struct cs_err **err)
+{
+	cs_autofree char *dir = cs_xasprintf("%s/systems", cs_service.runtime);
+	int r = cs_mkdir_p(AT_FDCWD, dir, 0711);
+
+	if (r == 0)
+		cs_service.systems_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r < 0 || cs_service.systems_fd < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, r < 0 ? -r : errno, "open the runtime directory %s", dir);
+	if (fchmod(cs_service.systems_fd, 0700) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "protect the runtime directory %s", dir);
+	return 0;
+}
+
+static void close_service(void)
+{
+	cs_close(TAKE_FD(cs_service.systems_fd));
+	cs_close(TAKE_FD(cs_service.worker_fd));
+	free(TAKE_PTR(cs_service.runtime));
+	free(TAKE_PTR(cs_service.worker));
+	free(TAKE_PTR(cs_service.cgroup_parent));
+	cs_host_done(&cs_service.host);
+}
+
+static int open_service(const char *settings, struct cs_err **err)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&cs_service.departed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	if (read_settings(settings, err) < 0 || cs_host_probe(&cs_service.host, err) < 0 || open_runtime(err) < 0 ||
+	    cs_worker_load(cs_service.worker, &cs_service.worker_fd, err) < 0)
+		return -1;
+	return cs_monitor_start(err);
+}
+
+HRESULT HcsInitializeService(const char *settings, char **result)
+{
+	struct cs_err *err = NULL;
+
+	if (result)
+		*result = NULL;
+	if (!settings || cs_service.open)
+		return HCS_E_INVALIDARG;
+	if (open_service(settings, &err) < 0) {
+		HRESULT hr = cs_hresult(err->code);
+		cs_autofree char *text = cs_err_text(err);
+		if (result)
+			*result = cs_result_error(hr, err->code, err->sys, text);
+		cs_err_free(err);
+		close_service();
+		return hr;
+	}
+	cs_cpuset_prepare(cs_service.cgroup_parent);
+	cs_service.open = true;
+	cs_reconnect_all();
+	return HcsGetServiceProperties(NULL, result);
+}
+
+HRESULT HcsGetServiceProperties(const char *query, char **result)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT(1 << 20);
+
+	(void)query;
+	if (!cs_service.open)
+		return HCS_E_SERVICE_NOT_AVAILABLE;
+	cs_host_describe(&cs_service.host, &out);
+	if (result)
+		*result = cs_str_steal(&out);
+	return HCS_S_OK;
+}
+
+HRESULT HcsModifyServiceSettings(const char *settings, char **result)
+{
+	(void)settings;
+	if (result)
+		*result = NULL;
+	return HCS_E_NOTIMPL;
+}
+
+void HcsShutdownService(void)
+{
+	struct cs_system *s, *tmp;
+
+	if (!cs_service.open)
+		return;
+	cs_monitor_stop();
+	cs_service.open = false;
+	HASH_ITER(hh, cs_service.systems, s, tmp)
+	{
+		HASH_DEL(cs_service.systems, s);
+		s->in_table = false;
+		pthread_mutex_lock(&s->lock);
+		struct cs_link *l = TAKE_PTR(s->link);
+		pthread_mutex_unlock(&s->lock);
+		if (l)
+			cs_link_abandon(l);
+		cs_system_unref(s);
+	}
+	close_service();
+}
