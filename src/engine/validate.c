@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Create-time checks and defaults of Config and HostConfig (limits: validate_resources.c, networks: validate_network.c, mounts:
+ * mounts.c, what depends on the image: config_merge.c). Pure but for host facts. docs/api-fields.md has the table. */
+#include "engine/validate.h"
+
+#include <string.h>
+
+#include "base/path.h"
+#include "engine/hostfacts.h"
+#include "engine/spec-internal.h"
+
+#define SHM_DEFAULT ((int64_t)64 << 20)
+
+static void set(char **p, const char *v)
+{
+	free(*p);
+	*p = cs_xstrdup(v);
+}
+
+/* "container:name" -> "container:<id>", so that a rename does not matter. An unknown name stays, and the start says so (as dockerd). */
+static void resolve_mode(const struct cs_container_lookup *lookup, char **mode)
+{
+	const char *ref = cs_mode_container(*mode);
+	cs_autoerr struct cs_err *ignored = NULL;
+	char *id = NULL;
+
+	if (!ref || !*ref || !lookup || !lookup->resolve || lookup->resolve(lookup->ctx, ref, &id, &ignored) < 0)
+		return;
+	free(*mode);
+	*mode = cs_xasprintf("container:%s", id);
+	free(id);
+}
+
+static bool hostname_valid(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n > 64 || !n)
+		return n == 0;
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)s[i] <= ' ' || s[i] == '/' || s[i] == 0x7f)
+			return false;
+	return true;
+}
+
+static int check_config(const struct cs_config *c, struct cs_err **err)
+{
+	if (!hostname_valid(c->hostname ? c->hostname : ""))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid hostname: \"%.80s\": at most 64 characters without blanks or slashes", c->hostname);
+	if (!hostname_valid(c->domainname ? c->domainname : ""))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid domain name: \"%.80s\": at most 64 characters without blanks or slashes",
+			       c->domainname);
+	for (size_t i = 0; c->env && c->env[i]; i++)
+		if (!c->env[i][0] || c->env[i][0] == '=')
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid environment variable: %s", c->env[i]);
+	if (!cs_empty(c->working_dir) && c->working_dir[0] != '/')
+		return cs_fail(err, CS_ERR_INVALID, 0, "the working directory '%s' is invalid, it needs to be an absolute path", c->working_dir);
+	if (!cs_empty(c->stop_signal) && cs_signal_parse(c->stop_signal) == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid signal: %s", c->stop_signal);
+	for (size_t i = 0; c->labels && i < c->labels->n; i++)
+		if (!*c->labels->kv[i].key)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid label: the key is empty");
+	return cs_health_check(c->healthcheck, err);
+}
+
+/* ---- modes ---- */
+
+static int check_modes(const struct cs_host_config *h, struct cs_err **err)
+{
+	static const char *const ipc[] = {"", "none", "private", "shareable", "host"};
+	const char *m = h->ipc_mode ? h->ipc_mode : "";
+	bool ok = !cs_empty(cs_mode_container(m));
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(ipc); i++)
+		ok = ok || strcmp(m, ipc[i]) == 0;
+	if (!ok)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid IPC mode: %s", m);
+	if (!cs_empty(h->pid_mode) && strcmp(h->pid_mode, "host") != 0 && cs_empty(cs_mode_container(h->pid_mode)))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid PID mode: %s", h->pid_mode);
+	if (!cs_empty(h->uts_mode) && strcmp(h->uts_mode, "host") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid UTS mode: %s", h->uts_mode);
+	if (!cs_empty(h->userns_mode) && strcmp(h->userns_mode, "host") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid user namespace mode: %s", h->userns_mode);
+	m = h->cgroupns_mode ? h->cgroupns_mode : "";
+	if (*m && strcmp(m, "private") != 0 && strcmp(m, "host") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid cgroup namespace mode: %s", m);
+	if (strcmp(m, "private") == 0 && !cs_host_facts()->cgroupns)
+		return cs_fail(err, CS_ERR_INVALID, 0, "Your kernel does not support cgroup namespaces.  Cgroup namespace mode can not be set");
+	if (!cs_empty(h->cgroup))
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "HostConfig.Cgroup (%s) is not available in this build", h->cgroup);
+	if (!cs_empty(h->isolation) && strcasecmp(h->isolation, "hyperv") == 0)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "isolation hyperv is not available in this build");
+	if (!cs_empty(h->isolation) && strcasecmp(h->isolation, "default") != 0 && strcasecmp(h->isolation, "process") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid isolation '%s' on linux", h->isolation);
+	return 0;
+}
+
+/* A sysctl outside the container's own namespaces would change the host. */
+static int check_sysctl(const struct cs_host_config *h, const char *key, struct cs_err **err)
+{
+	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+					  "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+	bool own_ipc = !cs_streq(h->ipc_mode, "host"), own_net = !cs_streq(h->network_mode, "host"), own_uts = !cs_streq(h->uts_mode, "host");
+	cs_autofree char *k = cs_xstrdup(key);
+	bool ok = false;
+
+	for (char *p = k; *p; p++)
+		if (*p == '/')
+			*p = '.';
+	for (size_t i = 0; i < CS_ARRAY_SIZE(ipc); i++)
+		ok = ok || (own_ipc && strcmp(k, ipc[i]) == 0);
+	ok = ok || (own_ipc && cs_prefix(k, "fs.mqueue.")) || (own_net && cs_prefix(k, "net.")) ||
+	     (own_uts && strcmp(k, "kernel.domainname") == 0);
+	if (!ok || strstr(k, ".."))
+		return cs_fail(err, CS_ERR_INVALID, 0, "sysctl \"%s\" is not in a separate kernel namespace", key);
+	return 0;
+}
+
+static int check_paths(const char *field, char *const *v, struct cs_err **err)
+{
+	for (size_t i = 0; v && v[i]; i++)
+		if (v[i][0] != '/')
+			return cs_fail(err, CS_ERR_INVALID, 0, "%s: \"%s\" is not an absolute path", field, v[i]);
+	return 0;
+}
+
+static int check_misc(const struct cs_host_config *h, struct cs_err **err)
+{
+	static const char *const runtimes[] = {"caisson", "runc", "io.containerd.runc.v2"};
+	bool known = cs_empty(h->runtime);
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(runtimes); i++)
+		known = known || strcmp(h->runtime, runtimes[i]) == 0;
+	if (!known)
+		return cs_fail(err, CS_ERR_INVALID, 0, "unknown or invalid runtime name: %s", h->runtime);
+	if (h->shm_size < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "SHM size can not be less than 0");
+	if (h->oom_score_adj < -1000 || h->oom_score_adj > 1000)
+		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)h->oom_score_adj);
+	for (size_t i = 0; h->sysctls && i < h->sysctls->n; i++)
+		if (check_sysctl(h, h->sysctls->kv[i].key, err) < 0)
+			return -1;
+	if (h->storage_opt && h->storage_opt->n)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "--storage-opt %s is not available in this build", h->storage_opt->kv[0].key);
+	if (!cs_empty(h->volume_driver) && strcmp(h->volume_driver, "local") != 0)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "error looking up volume plugin %s: plugin \"%s\" not found", h->volume_driver, h->volume_driver);
+	if (!cs_empty(h->res.cgroup_parent)) {
+		cs_autostrv char **parts = cs_strv_split(h->res.cgroup_parent, '/');
+		if (cs_strv_has(parts, "..") || strpbrk(h->res.cgroup_parent, " \t\n"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid cgroup parent: %s", h->res.cgroup_parent);
+	}
+	for (size_t i = 0; h->group_add && h->group_add[i]; i++)
+		if (!*h->group_add[i] || strpbrk(h->group_add[i], ":\n"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "unable to find group %s", h->group_add[i]);
+	if (check_paths("HostConfig.MaskedPaths", h->masked_paths, err) < 0 || check_paths("HostConfig.ReadonlyPaths", h->readonly_paths, err) < 0)
+		return -1;
+	uint16_t rows, cols;
+	return cs_console_size_parse(h->console_size, "HostConfig.ConsoleSize", &rows, &cols, err);
+}
+
+static int check_security(const struct cs_host_config *h, char ***warnings, struct cs_err **err)
+{
+	struct cs_security_opts sec cs_auto(cs_security_opts_done) = {0};
+	const struct cs_host_facts *f = cs_host_facts();
+	uint64_t caps;
+
+	if (cs_caps_effective(h->cap_add, h->cap_drop, h->privileged, &caps, err) < 0 || cs_security_opts_parse(h->security_opt, &sec, err) < 0)
+		return -1;
+	for (size_t i = 0; h->cap_add && h->cap_add[i]; i++) {
+		int cap = cs_cap_by_name(h->cap_add[i]);
+		if (cap < 0 || (f->capabilities & (1ull << cap)))
+			continue;
+		cs_autofree char *text = cs_xasprintf("The engine itself lacks %s. Capability discarded.", cs_cap_name(cap));
+		cs_warn(warnings, text);
+	}
+	if (sec.label && strcmp(sec.label, "disable") != 0 && !f->selinux)
+		cs_warn(warnings, "SELinux is not enabled on this host. Security labels discarded.");
+	else if (sec.label && strcmp(sec.label, "disable") != 0)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "security option label: SELinux labels are not available in this build");
+	return 0;
+}
+
+static int check_tmpfs(const struct cs_host_config *h, struct cs_err **err)
+{
+	for (size_t i = 0; h->tmpfs && i < h->tmpfs->n; i++) {
+		cs_autofree char *opts = NULL;
+		if (cs_tmpfs_target_check(h->tmpfs->kv[i].key, err) < 0 || cs_tmpfs_options(h->tmpfs->kv[i].val, &opts, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Shape only; merging comes after the image is known. */
+static int check_mount_specs(const struct cs_create_request *req, struct cs_err **err)
+{
+	const struct cs_host_config *h = req->host_config;
+
+	for (size_t i = 0; h->binds && h->binds[i]; i++) {
+		struct cs_bind_spec b cs_auto(cs_bind_spec_done) = {0};
+		if (cs_bind_spec_parse(h->binds[i], &b, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < h->n_mounts; i++)
+		if (cs_mount_check(&h->mounts[i], err) < 0)
+			return -1;
+	for (size_t i = 0; h->volumes_from && h->volumes_from[i]; i++) {
+		cs_autofree char *ref = NULL;
+		const char *mode;
+		if (cs_volumes_from_parse(h->volumes_from[i], &ref, &mode, err) < 0)
+			return -1;
+	}
+	return check_tmpfs(h, err);
+}
+
+/* ---- defaults ---- */
+
+static void default_logging(const struct cs_engine_config *cfg, struct cs_log_config *log)
+{
+	bool engine_driver = cs_empty(log->type);
+
+	if (engine_driver)
+		set(&log->type, cs_empty(cfg->log_driver) ? "json-file" : cfg->log_driver);
+	if (!log->config)
+		log->config = cs_strmap_new();
+	/* the engine's options belong to the engine's driver */
+	if (engine_driver || cs_streq(log->type, cs_empty(cfg->log_driver) ? "json-file" : cfg->log_driver))
+		for (size_t i = 0; cfg->log_opts && i < cfg->log_opts->n; i++)
+			if (!cs_strmap_get(log->config, cfg->log_opts->kv[i].key))
+				cs_strmap_set(log->config, cfg->log_opts->kv[i].key, cfg->log_opts->kv[i].val);
+}
+
+static void default_modes(const struct cs_engine_config *cfg, struct cs_host_config *h)
+{
+	const struct cs_host_facts *f = cs_host_facts();
+
+	if (cs_empty(h->ipc_mode))
+		set(&h->ipc_mode, cs_empty(cfg->default_ipc_mode) ? "private" : cfg->default_ipc_mode);
+	if (cs_empty(h->cgroupns_mode)) {
+		/* dockerd: private on v2, host on v1 and for privileged containers there */
+		const char *m = cs_empty(cfg->default_cgroupns_mode) ? (f->cgroup_version == 2 ? "private" : "host") : cfg->default_cgroupns_mode;
+		set(&h->cgroupns_mode, f->cgroupns && !(h->privileged && f->cgroup_version == 1) ? m : "host");
+	}
+	if (cs_empty(h->runtime))
+		set(&h->runtime, "caisson");
+	if (cs_empty(h->restart_policy.name))
+		set(&h->restart_policy.name, "no");
+	if (!h->console_size || cs_streq(h->console_size, "null"))
+		set(&h->console_size, "[0,0]");
+	if (h->privileged) {
+		cs_strv_free(h->masked_paths);
+		cs_strv_free(h->readonly_paths);
+		h->masked_paths = h->readonly_paths = NULL;
+		return;
+	}
+	if (!h->masked_paths)
+		h->masked_paths = cs_strv_copy(cs_default_masked_paths());
+	if (!h->readonly_paths)
+		h->readonly_paths = cs_strv_copy(cs_default_readonly_paths());
+}
+
+static void default_resources(const struct cs_engine_config *cfg, struct cs_host_config *h)
+{
+	if (h->shm_size == 0)
+		h->shm_size = cfg->default_shm_size > 0 ? cfg->default_shm_size : SHM_DEFAULT;
+	if (h->res.memory > 0 && h->res.memory_swap == 0 && h->res.memory <= INT64_MAX / 2)
+		h->res.memory_swap = 2 * h->res.memory; /* as much swap as memory */
+	if (h->res.oom_kill_disable == CS_NULL && cs_host_facts()->oom_kill_disable)
+		h->res.oom_kill_disable = CS_FALSE;
+}
+
+static void default_hostname(const char *id, struct cs_create_request *req)
+{
+	struct cs_config *c = &req->config;
+	char name[256];
+
+	if (!cs_empty(c->hostname))
+		return;
+	/* a joined network brings its container's name at start; the host's network the host's */
+	if (cs_streq(req->host_config->network_mode, "host") || cs_streq(req->host_config->uts_mode, "host")) {
+		if (gethostname(name, sizeof(name) - 1) == 0) {
+			name[sizeof(name) - 1] = 0;
+			set(&c->hostname, name);
+		}
+		return;
+	}
+	free(c->hostname);
+	c->hostname = cs_xstrndup(id, strnlen(id, 12));
+}
+
+int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_container_lookup *lookup, const char *id,
+		       struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
+{
+	if (!req->host_config)
+		req->host_config = cs_xcalloc(1, sizeof(*req->host_config));
+	struct cs_host_config *h = req->host_config;
+
+	if (api && api < 142 && req->host_config->n_mounts)
+		for (size_t i = 0; i < h->n_mounts; i++)
+			if (h->mounts[i].bind_options)
+				h->mounts[i].bind_options->create_mountpoint = false; /* came with 1.42 */
+	if (check_config(&req->config, err) < 0)
+		return -1;
+	if (h->auto_remove && !cs_empty(h->restart_policy.name) && strcmp(h->restart_policy.name, "no") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "can't create 'AutoRemove' container with restart policy");
+	default_resources(cfg, h);
+	if (cs_restart_policy_check(&h->restart_policy, err) < 0 || check_modes(h, err) < 0 || cs_network_check(lookup, req, warnings, err) < 0 ||
+	    check_mount_specs(req, err) < 0 || cs_resources_check(&h->res, false, warnings, err) < 0 || check_misc(h, err) < 0 ||
+	    check_security(h, warnings, err) < 0)
+		return -1;
+	default_logging(cfg, &h->log_config);
+	if (cs_log_config_check(&h->log_config, err) < 0)
+		return -1;
+	default_modes(cfg, h);
+	resolve_mode(lookup, &h->network_mode);
+	resolve_mode(lookup, &h->pid_mode);
+	resolve_mode(lookup, &h->ipc_mode);
+	default_hostname(id, req);
+	return 0;
+}
+
+int cs_validate_exec(const struct cs_exec_config *exec, struct cs_err **err)
+{
+	uint8_t keys[CS_DETACH_KEYS_MAX];
+	uint16_t rows, cols;
+	size_t n;
+
+	if (!exec->cmd || !exec->cmd[0])
+		return cs_fail(err, CS_ERR_INVALID, 0, "No exec command specified");
+	for (size_t i = 0; exec->env && exec->env[i]; i++)
+		if (!exec->env[i][0] || exec->env[i][0] == '=')
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid environment variable: %s", exec->env[i]);
+	if (!cs_empty(exec->working_dir) && exec->working_dir[0] != '/')
+		return cs_fail(err, CS_ERR_INVALID, 0, "the working directory '%s' is invalid, it needs to be an absolute path", exec->working_dir);
+	if (cs_console_size_parse(exec->console_size, "ConsoleSize", &rows, &cols, err) < 0)
+		return -1;
+	return cs_detach_keys_parse(exec->detach_keys, keys, &n, err);
+}
