@@ -1,0 +1,314 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Side by side: caissond, Debian's dockerd and podman, each in a scratch root, in one run. Medians and ratios.
+
+Both daemons are spoken to in the same way: raw HTTP over persistent unix connections, no client library.
+Writes docs/benchmarks.md and docs/benchmarks.svg. Options: --quick, --only caisson,dockerd,podman, --idle 500
+"""
+import argparse
+import http.client
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+import caisson_fixture as fx  # noqa: E402
+import rootfs  # noqa: E402
+from unixhttp import UnixConnection  # noqa: E402
+
+DOCS = fx.REPO / "docs"
+IMAGE = "caisson-test/rootfs:latest"
+MIB = 1 << 20
+
+
+class Wire:
+    """One persistent connection; `call` is one request on it."""
+
+    def __init__(self, path):
+        self.conn = UnixConnection(path, 300)
+
+    def call(self, method, path, body=None, ok=(200, 201, 204, 304)):
+        data = None if body is None else json.dumps(body)
+        self.conn.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+        r = self.conn.getresponse()
+        out = r.read()
+        if r.status not in ok:
+            raise RuntimeError(f"{method} {path}: {r.status} {out[:300]!r}")
+        return out
+
+    def json(self, *args, **kw):
+        return json.loads(self.call(*args, **kw))
+
+    def create(self, cmd, network="none", log=None):
+        host = {"NetworkMode": network}
+        if log is not None:
+            host["LogConfig"] = log
+        return self.json("POST", "/containers/create", {"Image": IMAGE, "Cmd": cmd, "HostConfig": host})["Id"]
+
+    def life(self, network="none"):
+        ident = self.create(["true"], network)
+        self.call("POST", f"/containers/{ident}/start")
+        code = self.json("POST", f"/containers/{ident}/wait")["StatusCode"]
+        assert code == 0, code
+        self.call("DELETE", f"/containers/{ident}")
+
+
+def median_ms(action, count, warm=2):
+    for _ in range(warm):
+        action()
+    taken = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(taken)
+
+
+def pss_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return int(next(l for l in f if l.startswith("Pss:")).split()[1])
+
+
+def parallel(engine, count=20):
+    def one():
+        Wire(engine.sock).life()
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    begin = time.perf_counter()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return (time.perf_counter() - begin) * 1000
+
+
+def exec_once(wire, ident):
+    e = wire.json("POST", f"/containers/{ident}/exec", {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True})["Id"]
+    # without an upgrade header the stream ends with the connection: a fresh one, for both engines
+    other = UnixConnection(wire.conn._path, 60)
+    other.request("POST", f"/exec/{e}/start", '{"Detach":false}', {"Content-Type": "application/json"})
+    r = other.getresponse()
+    r.read()
+    other.close()
+    assert wire.json("GET", f"/exec/{e}/json")["ExitCode"] == 0
+
+
+def logs_64m(wire):
+    """Seconds to write 64 MiB in lines of 1 KiB to stdout and read them back through the API, and that all bytes came."""
+    want = 64 * MIB
+    begin = time.perf_counter()
+    ident = wire.create(["sh", "-c", f"yes {'x' * 1023} | head -c {want}"], log={"Type": "json-file", "Config": {}})
+    wire.call("POST", f"/containers/{ident}/start")
+    wire.call("POST", f"/containers/{ident}/wait")
+    conn = UnixConnection(wire.conn._path, 300)
+    conn.request("GET", f"/containers/{ident}/logs?stdout=1")
+    r = conn.getresponse()
+    data = bytearray()
+    while True:
+        piece = r.read(MIB)
+        if not piece:
+            break
+        data += piece
+    conn.close()
+    taken = time.perf_counter() - begin
+    got, pos = 0, 0
+    while pos < len(data):
+        size = int.from_bytes(data[pos + 4:pos + 8], "big")
+        got += size
+        pos += 8 + size
+    wire.call("DELETE", f"/containers/{ident}")
+    if got != want:
+        raise RuntimeError(f"logs: {got} of {want} bytes came back")
+    return taken * 1000
+
+
+def daemon_measures(kind, quick):
+    """All numbers of one daemon."""
+    engine = fx.Engine(kind=kind)
+    try:
+        engine.start().prepare()
+        wire = Wire(engine.sock)
+        n = 10 if quick else 40
+        result = {"version": wire.json("GET", "/version")["Version"]}
+        result["run, network none"] = median_ms(wire.life, n)
+        result["run, network host"] = median_ms(lambda: wire.life("host"), n)
+        result["20 in parallel"] = statistics.median(parallel(engine) for _ in range(2 if quick else 5))
+        up = wire.create(["sleep", "100000"])
+        wire.call("POST", f"/containers/{up}/start")
+        result["exec"] = median_ms(lambda: exec_once(wire, up), n)
+        result["64 MiB of logs"] = statistics.median(logs_64m(wire) for _ in range(1 if quick else 3))
+        time.sleep(3)       # idle means idle
+        result.update(memory(engine))
+        engine.remove_all()
+        return result
+    finally:
+        engine.close(check=False)
+
+
+def memory(engine):
+    """PSS of the daemon (with its containerd) and of what one running container needs besides itself."""
+    daemon, helper = pss_kib(engine.proc.pid), []
+    for pid, cmd in engine.helpers().items():
+        name = cmd.split(" ")[0].rsplit("/", 1)[-1]
+        try:
+            if "shim" in name or "worker" in name:
+                helper.append(pss_kib(pid))
+            elif name == "containerd":
+                daemon += pss_kib(pid)
+        except OSError:
+            continue
+    return {"daemon, idle": daemon, "per container": statistics.median(helper) if helper else None}
+
+
+def idle_containers(count):
+    """Start many, leave them idle, ask for the list."""
+    engine = fx.Engine(kind="caisson")
+    try:
+        engine.start().prepare()
+        wire = Wire(engine.sock)
+        begin = time.perf_counter()
+        for _ in range(count):
+            wire.call("POST", f"/containers/{wire.create(['sleep', '100000'])}/start")
+        started = time.perf_counter() - begin
+        latency = median_ms(lambda: wire.call("GET", "/containers/json"), 50)
+        assert len(wire.json("GET", "/containers/json")) == count
+        time.sleep(2)
+        return {"count": count, "started_s": started, "list_ms": latency, **memory(engine)}
+    finally:
+        engine.close(check=False)
+
+
+def podman_measures(quick):
+    """podman has no daemon: its command line, in a root of its own."""
+    root = Path("/tmp") / f"cst-podman-{os.getpid()}"
+    root.mkdir()
+    base = ["podman", "--root", str(root / "root"), "--runroot", str(root / "run"), "--cgroup-manager", "cgroupfs", "--events-backend", "none"]
+    tar = root / "rootfs.tar"
+    tar.write_bytes(rootfs.busybox().bytes())
+    try:
+        subprocess.run([*base, "import", "-c", "ENV PATH=/bin", str(tar), "localhost/bench"], check=True, capture_output=True)
+
+        def life(network="none"):
+            subprocess.run([*base, "run", "--rm", "--network", network, "localhost/bench", "true"], check=True, capture_output=True)
+        n = 5 if quick else 15
+        result = {"version": subprocess.check_output(["podman", "--version"], text=True).split()[-1]}
+        result["run, network none"] = median_ms(life, n, 1)
+        result["run, network host"] = median_ms(lambda: life("host"), n, 1)
+        subprocess.run([*base, "run", "-d", "--name", "up", "--network", "none", "localhost/bench", "sleep", "100000"], check=True, capture_output=True)
+        result["exec"] = median_ms(lambda: subprocess.run([*base, "exec", "up", "true"], check=True, capture_output=True), n, 1)
+        return result
+    finally:
+        subprocess.run([*base, "rm", "-f", "-t", "0", "-a"], capture_output=True, check=False)
+        subprocess.run([*base, "rmi", "-f", "-a"], capture_output=True, check=False)
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            where = line.split()[4]
+            if where.startswith(str(root)):
+                subprocess.run(["umount", "-l", where], capture_output=True, check=False)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+ROWS = [("run, network none", "ms"), ("run, network host", "ms"), ("20 in parallel", "ms"), ("exec", "ms"), ("64 MiB of logs", "ms"),
+        ("daemon, idle", "KiB"), ("per container", "KiB")]
+
+
+def show(value, unit):
+    if value is None:
+        return "–"
+    if unit == "KiB":
+        return f"{value / 1024:.1f} MiB" if value >= 1024 else f"{value:.0f} KiB"
+    return f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.2f} s"
+
+
+def table(results, idle):
+    names = [n for n in ("caisson", "dockerd", "podman") if n in results]
+    lines = ["| | " + " | ".join(f"{n} {results[n]['version']}" for n in names) + (" | dockerd / caisson |" if "dockerd" in names else " |"),
+             "|---|" + "---:|" * (len(names) + ("dockerd" in names))]
+    for row, unit in ROWS:
+        cells = [show(results[n].get(row), unit) for n in names]
+        if "dockerd" in names:
+            ours, theirs = results.get("caisson", {}).get(row), results["dockerd"].get(row)
+            cells.append(f"{theirs / ours:.1f}×" if ours and theirs else "–")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    if idle:
+        lines += ["", f"{idle['count']} idle containers: list in {idle['list_ms']:.1f} ms, daemon {show(idle['daemon, idle'], 'KiB')}, "
+                  f"worker {show(idle['per container'], 'KiB')}; started in {idle['started_s']:.1f} s one after the other."]
+    return "\n".join(lines)
+
+
+def plot(results):
+    """Bars of dockerd / caisson on a logarithmic axis: how many times faster or smaller."""
+    import math
+    rows = [(r, results["dockerd"][r] / results["caisson"][r]) for r, _ in ROWS if results["dockerd"].get(r) and results["caisson"].get(r)]
+    left, width, height, top = 170, 460, 26, 46
+    high = max(100, max(v for _, v in rows))
+    scale = width / math.log10(high)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 90}" height="{top + len(rows) * height + 30}" font-family="sans-serif" font-size="13">',
+           '<rect width="100%" height="100%" fill="#ffffff"/>',
+           f'<text x="10" y="22" font-size="15" font-weight="bold">dockerd {results["dockerd"]["version"]} divided by Caisson (more is better, log scale)</text>']
+    for tick in (1, 10, 100):
+        x = left + scale * math.log10(tick)
+        out.append(f'<line x1="{x:.0f}" y1="{top - 8}" x2="{x:.0f}" y2="{top + len(rows) * height}" stroke="#cccccc"/>')
+        out.append(f'<text x="{x:.0f}" y="{top + len(rows) * height + 16}" text-anchor="middle" fill="#666666">{tick}×</text>')
+    for n, (name, value) in enumerate(rows):
+        y = top + n * height
+        bar = max(1.0, scale * math.log10(max(value, 1)))
+        out.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{name}</text>')
+        out.append(f'<rect x="{left}" y="{y + 3}" width="{bar:.0f}" height="{height - 9}" fill="#2f6f9f"/>')
+        out.append(f'<text x="{left + bar + 6:.0f}" y="{y + 15}">{value:.1f}×</text>')
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
+INTRO = """# Benchmarks
+
+`make bench` measures Caisson, Debian's dockerd and podman in one run on one machine and writes this page. Every engine gets a scratch root
+of its own and the same busybox image. Daemons are spoken to over persistent unix connections by the same code (tests/bench/bench.py); podman has
+no daemon, so its command line is measured, process start included. *run* is create, start, wait and remove of `true`. Medians.
+Memory is PSS; dockerd's includes its containerd; *per container* is the worker or the shim.
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="caisson,dockerd,podman")
+    parser.add_argument("--idle", type=int, default=0)
+    parser.add_argument("--dry", action="store_true", help="print, write nothing")
+    args = parser.parse_args()
+    results = {}
+    for kind in args.only.split(","):
+        if kind == "podman":
+            if shutil.which("podman"):
+                try:
+                    results[kind] = podman_measures(args.quick)
+                except subprocess.CalledProcessError as err:
+                    print(f"podman does not run here: {err.stderr.decode(errors='replace')[:300]}", file=sys.stderr)
+        elif kind == "dockerd" and not shutil.which("dockerd"):
+            print("dockerd is not installed: left out", file=sys.stderr)
+        else:
+            results[kind] = daemon_measures(kind, args.quick)
+        print(kind, json.dumps(results.get(kind)), flush=True)
+    idle = idle_containers(args.idle) if args.idle else None
+    text = table(results, idle)
+    print(text)
+    if args.dry or "caisson" not in results:
+        return
+    machine = f"{time.strftime('%Y-%m-%d')}, Linux {platform.release()}, {os.cpu_count()} CPUs, {platform.machine()}."
+    picture = ""
+    if "dockerd" in results:
+        (DOCS / "benchmarks.svg").write_text(plot(results), encoding="utf-8")
+        picture = "\n![dockerd divided by Caisson](benchmarks.svg)\n"
+    (DOCS / "benchmarks.md").write_text(f"{INTRO}\n## Last run\n\n{machine}\n\n{text}\n{picture}", encoding="utf-8")
+
+
+try:
+    main()
+except http.client.HTTPException as err:
+    sys.exit(f"bench: the engine hung up: {err!r}")
