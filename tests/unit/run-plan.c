@@ -24,8 +24,8 @@
 
 static struct {
 	bool tty, init, nnp, seccomp, bpf, dump, readonly, keep_upper, cgroup_mount, all_caps;
-	const char *user, *cwd, *cgroups, *volume, *netns, *pidns, *prop;
-	char **exec_args, **masks, **env, **sysctls, **layers;
+	const char *user, *cwd, *cgroups, *netns, *pidns, *prop;
+	char **exec_args, **masks, **env, **sysctls, **layers, **volumes;
 	int count, delay; /* seconds between start and exec */
 	uint64_t clone;
 } opt = {.user = "", .cwd = "/", .count = 1, .clone = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | 0x02000000};
@@ -61,8 +61,8 @@ static void add_mounts(struct cs_str *p)
 	cs_plan_add(p, CS_PLAN_MOUNT, "tmpfs", "shm", "/dev/shm", nsn, "mode=1777,size=65536k", (uint64_t)0);
 	if (opt.cgroup_mount)
 		cs_plan_add(p, CS_PLAN_CGROUP_MOUNT, "/sys/fs/cgroup", (uint64_t)1);
-	if (opt.volume) {
-		char **v = cs_strv_split(opt.volume, ':');
+	for (char **o = opt.volumes; o && *o; o++) {
+		char **v = cs_strv_split(*o, ':');
 		bool readonly = v[2] && strstr(v[2], "ro"), shared = v[2] && strstr(v[2], "shared");
 		cs_plan_add(p, CS_PLAN_BIND, v[0], v[1], (uint64_t)1, (uint64_t)(readonly ? CS_MOUNT_ATTR_RDONLY : 0), (uint64_t)0,
 			    (uint64_t)((shared ? MS_SHARED : MS_PRIVATE) | MS_REC));
@@ -301,7 +301,7 @@ int main(int argc, char **argv)
 		case 'u': opt.user = optarg; break;
 		case 'w': opt.cwd = optarg; break;
 		case 'g': opt.cgroups = optarg; break;
-		case 'v': opt.volume = optarg; break;
+		case 'v': cs_strv_push(&opt.volumes, optarg); break;
 		case 'n': opt.netns = optarg; opt.clone &= ~(uint64_t)CLONE_NEWNET; break;
 		case 'P': opt.pidns = optarg; opt.clone &= ~(uint64_t)CLONE_NEWPID; break;
 		case 'e': cs_strv_push(&opt.exec_args, optarg); break;
