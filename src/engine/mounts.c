@@ -129,9 +129,13 @@ int cs_bind_spec_parse(const char *raw, struct cs_bind_spec *ret, struct cs_err 
 			b.propagation = cs_xstrdup(opts[i]);
 	}
 	if (b.is_volume && b.propagation)
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid volume specification: '%s'", raw);
+		return cs_fail(err, CS_ERR_INVALID, 0,
+			       "invalid volume specification: '%s': invalid mount config for type \"volume\": field BindOptions must not be specified",
+			       raw);
 	if (!b.is_volume && b.no_copy)
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid volume specification: '%s'", raw);
+		return cs_fail(err, CS_ERR_INVALID, 0,
+			       "invalid volume specification: '%s': invalid mount config for type \"bind\": field VolumeOptions must not be specified",
+			       raw);
 	if (b.is_volume && !cs_empty(b.source) && check_volume_name(b.source, err) < 0)
 		return -1;
 	if (b.is_volume && cs_empty(b.source) && b.read_only)
@@ -446,8 +450,10 @@ static int merge_volumes_from(struct merge *m, const struct cs_container_lookup 
 			return -1;
 		if (!lookup || !lookup->mounts)
 			continue;
-		if (lookup->mounts(lookup->ctx, ref, &from, &n, err) < 0)
-			return -1;
+		cs_autoerr struct cs_err *missing = NULL;
+		if (lookup->mounts(lookup->ctx, ref, &from, &n, &missing) < 0) /* dockerd: 400, the request is wrong */
+			return cs_fail(err, missing && missing->code != CS_ERR_NOT_FOUND ? missing->code : CS_ERR_INVALID, 0, "%s",
+				       missing ? missing->msg : ref);
 		cs_autostrv char **opts = cs_strv_split(mode, ',');
 		for (size_t k = 0; k < n; k++) {
 			if (cs_streq(from[k].type, "tmpfs"))

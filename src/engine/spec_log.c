@@ -180,7 +180,7 @@ int cs_log_config_check(const struct cs_log_config *log, struct cs_err **err)
 		if (cs_streq(log->type, later[i]))
 			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "log driver %s is not available in this build", log->type);
 	if (!cs_streq(log->type, "json-file") && !cs_streq(log->type, "local"))
-		return cs_fail(err, CS_ERR_INVALID, 0, "logger: no log driver named '%s' is registered", log->type);
+		return cs_fail(err, CS_ERR_INVALID, 0, "error looking up logging plugin %s: plugin \"%s\" not found", log->type, log->type);
 	if (mode && *mode && strcmp(mode, "blocking") != 0 && strcmp(mode, "non-blocking") != 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "logger: logging mode not supported: %s", mode);
 	if (buffer && !cs_streq(mode, "non-blocking"))

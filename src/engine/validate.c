@@ -144,7 +144,8 @@ static int check_misc(const struct cs_host_config *h, struct cs_err **err)
 	if (h->storage_opt && h->storage_opt->n)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "--storage-opt %s is not available in this build", h->storage_opt->kv[0].key);
 	if (!cs_empty(h->volume_driver) && strcmp(h->volume_driver, "local") != 0)
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "error looking up volume plugin %s: plugin \"%s\" not found", h->volume_driver, h->volume_driver);
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "error looking up volume plugin %s: plugin \"%s\" not found", h->volume_driver,
+			       h->volume_driver);
 	if (!cs_empty(h->res.cgroup_parent)) {
 		cs_autostrv char **parts = cs_strv_split(h->res.cgroup_parent, '/');
 		if (cs_strv_has(parts, "..") || strpbrk(h->res.cgroup_parent, " \t\n"))
@@ -247,6 +248,9 @@ static void default_modes(const struct cs_engine_config *cfg, struct cs_host_con
 		set(&h->restart_policy.name, "no");
 	if (!h->console_size || cs_streq(h->console_size, "null"))
 		set(&h->console_size, "[0,0]");
+	/* shown by dockerd for containers that labels could not hold anyway */
+	if (!h->security_opt && (h->privileged || cs_streq(h->pid_mode, "host") || cs_streq(h->ipc_mode, "host")))
+		cs_strv_push(&h->security_opt, "label=disable");
 	if (h->privileged) {
 		cs_strv_free(h->masked_paths);
 		cs_strv_free(h->readonly_paths);

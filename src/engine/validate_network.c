@@ -38,6 +38,15 @@ static bool port_valid(const char *text)
 	return !dash || a <= b;
 }
 
+/* dockerd quotes the number without its protocol */
+static int bad_port(const char *port, struct cs_err **err)
+{
+	const char *slash = strchr(port, '/');
+	cs_autofree char *num = cs_xstrndup(port, slash ? (size_t)(slash - port) : strlen(port));
+
+	return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", num);
+}
+
 static bool ip_valid(const char *ip)
 {
 	unsigned char buf[16];
@@ -49,7 +58,7 @@ static int check_bindings(const struct cs_port_map *m, struct cs_err **err)
 {
 	for (size_t i = 0; i < m->n; i++) {
 		if (!port_valid(m->e[i].port))
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", m->e[i].port);
+			return bad_port(m->e[i].port, err);
 		for (size_t k = 0; k < m->e[i].n; k++) {
 			const struct cs_port_binding *b = &m->e[i].bindings[k];
 			if (!cs_empty(b->host_port) && (strchr(b->host_port, '/') || !port_valid(b->host_port)))
@@ -93,7 +102,7 @@ static int check_ports(struct cs_create_request *req, char ***warnings, struct c
 
 	for (size_t i = 0; req->config.exposed_ports && req->config.exposed_ports[i]; i++)
 		if (!port_valid(req->config.exposed_ports[i]))
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", req->config.exposed_ports[i]);
+			return bad_port(req->config.exposed_ports[i], err);
 	if (cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &m, err) < 0 || check_bindings(&m, err) < 0)
 		return -1;
 	char *canonical = canonical_ports(&m);

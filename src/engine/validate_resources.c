@@ -160,7 +160,7 @@ static int check_set(const char *want, const char *have, const char *kind, const
 	if (cs_empty(want))
 		return 0;
 	if (!cs_cpuset_parse(want, w, CPUSET_WORDS))
-		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid value %s for cpuset %s", want, kind);
+		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid value %s for cpuset %s: invalid format: %s", want, kind, want);
 	if (!cs_cpuset_parse(have, h, CPUSET_WORDS))
 		return 0;
 	for (size_t i = 0; i < CPUSET_WORDS; i++)
