@@ -21,6 +21,7 @@ struct cs_http {
 	struct http_listener *listeners;
 	int stop_fd;         /* eventfd, readable once streams shall end */
 	unsigned busy;       /* atomic: requests in handlers */
+	unsigned closed;     /* atomic: connections that have ended */
 };
 
 #define CALL_MAGIC 0x43414c4cu

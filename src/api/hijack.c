@@ -2,8 +2,10 @@
  *
  * Connections that leave HTTP. With "Upgrade: tcp" on a plain socket the engine gets a duplicate of the client's socket and the daemon
  * is out of the way. With TLS, with websockets, and for clients that do not ask for an upgrade, the daemon stays in the path: a
- * socket pair stands in for the client, and a thread (or the connection's own) pumps. */
+ * socket pair stands in for the client, and a thread (or the connection's own) pumps. With TLS that is the connection's thread inside the
+ * upgrade callback, on the session itself: libmicrohttpd's own forwarder loses the client's half-close and spins after it. */
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -26,14 +28,53 @@ int http_thread(void *(*fn)(void *), void *arg)
 	return -r;
 }
 
-/* ---- pump: two sockets, both ways, half-close included ---- */
+/* ---- pump: a TLS client and a socket, both ways, half-close included ---- */
 
 struct flow {
+	gnutls_session_t from_tls, to_tls; /* one of them, instead of the descriptor */
 	int from, to;
 	size_t start, end;
 	bool eof;
 	char buf[PUMP_BUF];
 };
+
+/* As recv: bytes, 0 at the end, or -1 with errno. */
+static ssize_t flow_recv(struct flow *f)
+{
+	ssize_t n;
+
+	if (!f->from_tls)
+		return recv(f->from, f->buf, sizeof(f->buf), MSG_DONTWAIT);
+	n = gnutls_record_recv(f->from_tls, f->buf, sizeof(f->buf));
+	if (n < 0) {
+		errno = gnutls_error_is_fatal((int)n) ? EIO : EAGAIN;
+		return -1;
+	}
+	return n;
+}
+
+static ssize_t flow_send(struct flow *f)
+{
+	ssize_t n;
+
+	if (!f->to_tls)
+		return send(f->to, f->buf + f->start, f->end - f->start, MSG_NOSIGNAL | MSG_DONTWAIT);
+	n = gnutls_record_send(f->to_tls, f->buf + f->start, f->end - f->start);
+	if (n < 0) {
+		errno = gnutls_error_is_fatal((int)n) ? EIO : EAGAIN;
+		return -1;
+	}
+	return n;
+}
+
+static void flow_end(struct flow *f)
+{
+	f->eof = true;
+	if (f->to_tls)
+		(void)gnutls_bye(f->to_tls, GNUTLS_SHUT_WR);
+	else
+		(void)shutdown(f->to, SHUT_WR);
+}
 
 /* False when the flow is broken. */
 static bool flow_step(struct flow *f)
@@ -41,18 +82,17 @@ static bool flow_step(struct flow *f)
 	ssize_t n;
 
 	if (f->start < f->end) {
-		n = send(f->to, f->buf + f->start, f->end - f->start, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = flow_send(f);
 		if (n > 0)
 			f->start += (size_t)n;
 		return n > 0 || errno == EAGAIN || errno == EINTR;
 	}
-	n = recv(f->from, f->buf, sizeof(f->buf), MSG_DONTWAIT);
+	n = flow_recv(f);
 	if (n > 0) {
 		f->start = 0;
 		f->end = (size_t)n;
 	} else if (n == 0) {
-		f->eof = true;
-		(void)shutdown(f->to, SHUT_WR);
+		flow_end(f);
 	}
 	return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
@@ -67,28 +107,32 @@ static void flow_poll(const struct flow *f, struct pollfd *from, struct pollfd *
 
 static bool flow_ready(const struct flow *f, const struct pollfd *from, const struct pollfd *to)
 {
-	return f->start < f->end ? to->revents & (POLLOUT | POLLHUP | POLLERR) : !f->eof && from->revents & (POLLIN | POLLHUP | POLLERR);
+	if (f->start < f->end)
+		return to->revents & (POLLOUT | POLLHUP | POLLERR);
+	return !f->eof && (from->revents & (POLLIN | POLLHUP | POLLERR) || (f->from_tls && gnutls_record_check_pending(f->from_tls) > 0));
 }
 
 /* Ends when the stream's side has ended and all of it has been delivered, or when either breaks. */
-static void pump(int client, int stream)
+static void pump(gnutls_session_t tls, int client, int stream)
 {
 	struct flow *in = cs_xcalloc(1, sizeof(*in)), *out = cs_xcalloc(1, sizeof(*out));
 
+	in->from_tls = out->to_tls = tls;
 	in->from = out->to = client;
 	in->to = out->from = stream;
 	while (!out->eof) {
 		struct pollfd p[2] = { { .fd = client }, { .fd = stream } };
 		flow_poll(in, &p[0], &p[1]);
 		flow_poll(out, &p[1], &p[0]);
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		bool buffered = in->start == in->end && !in->eof && gnutls_record_check_pending(tls) > 0;
+		if (poll(p, 2, buffered ? 0 : -1) < 0 && errno != EINTR)
 			break;
 		if (flow_ready(out, &p[1], &p[0]) && !flow_step(out))
 			break;
 		if (flow_ready(in, &p[0], &p[1])) {
 			if (!flow_step(in))
 				break;
-		} else if (p[0].revents & (POLLHUP | POLLERR) && in->eof) {
+		} else if (p[0].revents & (POLLHUP | POLLERR)) {
 			break; /* the client is gone for good */
 		}
 	}
@@ -98,10 +142,9 @@ static void pump(int client, int stream)
 
 /* ---- with an upgrade ---- */
 
-struct detour { /* a client whose bytes the daemon carries */
-	struct MHD_UpgradeResponseHandle *urh; /* NULL: fd is ours */
+struct detour { /* a websocket client: a thread of its own translates */
 	int client, stream;
-	bool websocket, binary;
+	bool binary;
 	char *input;
 	size_t input_len;
 };
@@ -110,46 +153,65 @@ static void *detour_main(void *arg)
 {
 	struct detour *d = arg;
 
-	if (d->websocket)
-		cs_ws_bridge(d->client, d->stream, d->input, d->input_len, d->binary);
-	else
-		pump(d->client, d->stream);
+	cs_ws_bridge(d->client, d->stream, d->input, d->input_len, d->binary);
 	cs_close(d->stream);
 	(void)shutdown(d->client, SHUT_RDWR);
-	if (d->urh)
-		(void)MHD_upgrade_action(d->urh, MHD_UPGRADE_ACTION_CLOSE);
-	else
-		cs_close(d->client);
+	cs_close(d->client);
 	free(d->input);
 	free(d);
 	return NULL;
 }
 
-/* True if the detour's thread runs; the engine gets the other end. */
-static bool start_detour(struct call *c, struct MHD_UpgradeResponseHandle *urh, int client, const char *extra, size_t n, struct cs_hijack *h)
+/* The engine gets a plain stream, whose other end a thread bridges to the client. Takes fd in any case. */
+static void run_websocket(struct call *c, int fd, const char *extra, size_t n, struct cs_hijack *h)
 {
 	struct detour *d;
 	int sv[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-		return false;
-	d = cs_xcalloc(1, sizeof(*d));
-	*d = (struct detour){ .urh = urh, .client = client, .stream = sv[0], .websocket = c->rs.websocket, .binary = c->rs.ws_binary };
-	if (d->websocket && n > 0) {
-		d->input = cs_xmalloc(n);
-		memcpy(d->input, extra, n);
-		d->input_len = n;
-		n = 0; /* frames, not for the engine */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
+		cs_close(fd);
+		h->free(h->ctx);
+		return;
 	}
+	d = cs_xcalloc(1, sizeof(*d));
+	*d = (struct detour){ .client = fd, .stream = sv[0], .binary = c->rs.ws_binary, .input = cs_xmalloc(n + 1), .input_len = n };
+	memcpy(d->input, extra ? extra : "", n);
 	if (http_thread(detour_main, d) < 0) {
 		free(d->input);
 		free(d);
+		cs_close(fd);
 		cs_close(sv[0]);
 		cs_close(sv[1]);
-		return false;
+		h->free(h->ctx);
+		return;
 	}
-	h->run(h->ctx, sv[1], extra, n);
-	return true;
+	h->run(h->ctx, sv[1], NULL, 0);
+}
+
+static void run_hijack(struct call *c, int fd, const char *extra, size_t n, struct cs_hijack *h)
+{
+	if (fd < 0)
+		h->free(h->ctx);
+	else if (c->rs.websocket)
+		run_websocket(c, fd, extra, n, h);
+	else
+		h->run(h->ctx, fd, extra, n);
+}
+
+/* Stays until the session has ended: the thread is the connection's own. */
+static void run_tls(struct call *c, const char *extra, size_t n, struct cs_hijack *h)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c->conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	int sv[2] = { -EBADF, -EBADF };
+
+	if (!info || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
+		h->free(h->ctx);
+		return;
+	}
+	gnutls_session_t session = info->tls_session;
+	run_hijack(c, sv[1], extra, n, h);
+	pump(session, c->client_fd, sv[0]);
+	cs_close(sv[0]);
 }
 
 static void on_upgrade(void *cls, struct MHD_Connection *conn, void *con_cls, const char *extra, size_t n, MHD_socket sock,
@@ -157,26 +219,13 @@ static void on_upgrade(void *cls, struct MHD_Connection *conn, void *con_cls, co
 {
 	struct call *c = cls;
 	struct cs_hijack h = c->rs.hijack;
-	int fd = -EBADF;
 
 	c->rs.hijack.run = NULL;
-	if (c->listener->tls) {
-		if (!start_detour(c, urh, sock, extra, n, &h)) {
-			h.free(h.ctx);
-			(void)MHD_upgrade_action(urh, MHD_UPGRADE_ACTION_CLOSE);
-		}
-		return; /* the detour closes */
-	}
-	fd = fcntl(sock, F_DUPFD_CLOEXEC, 3);
-	if (fd < 0) {
-		h.free(h.ctx);
-	} else if (!c->rs.websocket) {
-		h.run(h.ctx, fd, extra, n);
-	} else if (!start_detour(c, NULL, fd, extra, n, &h)) {
-		cs_close(fd);
-		h.free(h.ctx);
-	}
-	(void)MHD_upgrade_action(urh, MHD_UPGRADE_ACTION_CLOSE); /* closes MHD's descriptor, not the connection */
+	if (c->listener->tls)
+		run_tls(c, extra, n, &h);
+	else
+		run_hijack(c, fcntl(sock, F_DUPFD_CLOEXEC, 3), extra, n, &h);
+	(void)MHD_upgrade_action(urh, MHD_UPGRADE_ACTION_CLOSE); /* closes MHD's descriptor, not a plain connection */
 }
 
 /* ---- without an upgrade: 200, and the connection's own thread carries both ways ---- */

@@ -2,9 +2,11 @@
  *
  * The server around libmicrohttpd: collects a request, finds its route, calls the handler, sends what it left in the response.
  * Every connection has a thread; a handler may block. Nothing here is shared but struct cs_http, which is constant but for counters. */
-#include <arpa/inet.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -17,6 +19,7 @@
 #define IDLE_TIMEOUT_S 60u         /* a client that sends nothing: slow headers, idle keep-alive */
 #define CONNECTION_LIMIT 4096u
 #define CONNECTION_MEMORY (64u << 10) /* headers must fit into half of it */
+#define TRIM_EVERY 512u             /* connections */
 #define DISCARD_MAX (4ull << 30)   /* of a body that nobody wants, before the connection is cut */
 
 /* ---- life of a call ---- */
@@ -298,17 +301,23 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	return dispatch(c);
 }
 
-/* ---- restore the idle timeout when a connection is used again, and drop TCP delays ---- */
+/* ---- connections ---- */
+
 static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_ctx, enum MHD_ConnectionNotificationCode code)
 {
 	const union MHD_ConnectionInfo *info;
+	struct http_listener *l = cls;
 	int one = 1;
 
-	if (code != MHD_CONNECTION_NOTIFY_STARTED)
+	if (code != MHD_CONNECTION_NOTIFY_STARTED) {
+		/* A burst leaves holes in the heap that free alone does not give back. */
+		if (__atomic_add_fetch(&l->http->closed, 1, __ATOMIC_RELAXED) % TRIM_EVERY == 0)
+			(void)malloc_trim(0);
 		return;
+	}
 	info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 	if (info) /* fails on a unix socket, which has no such delay */
-		(void)setsockopt(info->connect_fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof(one));
+		(void)setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
 /* Our paths are decoded by us, from the raw text. */

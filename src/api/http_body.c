@@ -24,7 +24,8 @@ static bool body_wait(struct body *b)
 	struct pollfd p[3] = {
 		{ .fd = b->stream->ops->poll_fd(b->stream), .events = POLLIN },
 		{ .fd = b->client_fd, .events = POLLRDHUP },
-		{ .fd = b->http->stop_fd, .events = POLLIN },
+		/* Ending the response would shut the socket down for the worker too: the process's end does not. */
+		{ .fd = b->handed_over ? -1 : b->http->stop_fd, .events = POLLIN },
 	};
 	int64_t deadline = b->stream->ops->deadline ? b->stream->ops->deadline(b->stream) : -1;
 	struct timespec ts, *tp = NULL;
@@ -38,7 +39,7 @@ static bool body_wait(struct body *b)
 	}
 	if (ppoll(p, 3, tp, NULL) < 0)
 		return errno == EINTR;
-	return !(p[1].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) && !p[2].revents;
+	return !(p[1].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) && p[2].revents == 0;
 }
 
 static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)

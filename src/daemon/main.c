@@ -30,6 +30,7 @@ struct daemon {
 	struct cs_engine_config view; /* what the engine sees of cfg */
 	struct cs_engine *engine;
 	struct cs_http *http;
+	bool has_pidfile;
 	struct cs_listener *listeners;
 	size_t n_listeners;
 	int argc;
@@ -108,6 +109,7 @@ static int start(struct daemon *d, struct cs_err **err)
 	d->cfg.worker = worker;
 	if (make_dir(d->cfg.data_root, 0710, err) < 0 || make_dir(d->cfg.exec_root, 0700, err) < 0 || cs_pidfile_take(d->cfg.pidfile, err) < 0)
 		return -1;
+	d->has_pidfile = true;
 	cs_daemon_config_engine(&d->cfg, &d->view);
 	d->view.version = CAISSON_VERSION;
 	d->view.git_commit = CAISSON_COMMIT;
@@ -249,6 +251,8 @@ int main(int argc, char **argv)
 		cs_autofree char *text = cs_err_text(err);
 		cs_error("daemon", "failed to start daemon: %s", text);
 		cs_listen_cleanup(d.listeners, d.n_listeners);
+		if (d.has_pidfile)
+			(void)unlink(d.cfg.pidfile);
 		_exit(1);
 	}
 	cs_notify("READY=1");
