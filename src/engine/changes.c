@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * GET /containers/x/changes: the writable layer against the image's layers, by descriptors, of a running or stopped container. Kind 0
+ * modified, 1 added, 2 deleted. Any thread. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "base/sys.h"
+#include "engine/image_internal.h"
+
+#define MAX_DEPTH 512
+
+struct change {
+	char *path;
+	int kind;
+};
+struct diff {
+	int *lowers; /* O_PATH-like directories, top first */
+	size_t n_lowers;
+	struct change *v;
+	size_t n;
+};
+
+static void add(struct diff *d, const char *path, int kind)
+{
+	d->v = cs_xreallocarray(d->v, d->n + 1, sizeof(*d->v));
+	d->v[d->n++] = (struct change){cs_xstrdup(path), kind};
+}
+
+static bool opaque_dir(int fd)
+{
+	char v;
+	return fgetxattr(fd, "trusted.overlay.opaque", &v, 1) == 1 && v == 'y';
+}
+
+static bool is_whiteout(const struct stat *st) { return S_ISCHR(st->st_mode) && st->st_rdev == 0; }
+
+/* What the image shows at a path: 1 and *ret, or 0. A layer's whiteout, opaque directory, or a non-directory above it hides what is below. */
+static int lower_stat(struct diff *d, const char *path, struct stat *ret)
+{
+	for (size_t i = 0; i < d->n_lowers; i++) {
+		int at = d->lowers[i];
+		cs_autofree char *work = cs_xstrdup(path + 1);
+		bool hidden = false;
+		/* each parent in this layer: it may be gone or opaque there */
+		for (char *slash = strchr(work, '/'); slash; slash = strchr(slash + 1, '/')) {
+			struct stat st;
+			*slash = 0;
+			cs_autofd int fd = sys_openat2(at, work, O_PATH | O_NOFOLLOW, 0, CS_RESOLVE_BENEATH_NOLINKS);
+			if (fd >= 0 && fstat(fd, &st) == 0) {
+				if (!S_ISDIR(st.st_mode))
+					hidden = true;
+				else {
+					cs_autofd int dir = sys_openat2(at, work, O_RDONLY | O_DIRECTORY, 0, CS_RESOLVE_BENEATH_NOLINKS);
+					if (dir >= 0 && opaque_dir(dir))
+						hidden = true;
+				}
+			}
+			*slash = '/';
+		}
+		cs_autofd int fd = sys_openat2(at, work, O_PATH | O_NOFOLLOW, 0, CS_RESOLVE_BENEATH_NOLINKS);
+		if (fd >= 0 && fstat(fd, ret) == 0)
+			return is_whiteout(ret) ? 0 : 1;
+		if (hidden)
+			return 0;
+	}
+	return 0;
+}
+
+/* A directory is copied up whole when something in it changes: that alone is no change of its own, but dockerd lists the parents of changes
+ * as modified, too. */
+static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsigned depth)
+{
+	int dup = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = dup < 0 ? NULL : fdopendir(dup);
+	const struct dirent *e;
+
+	if (!dir) {
+		cs_close(dup);
+		return 0; /* removed meanwhile by the running container */
+	}
+	while ((e = readdir(dir))) {
+		struct stat st, low;
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		cs_autofree char *sub = cs_xasprintf("%s/%s", path, e->d_name);
+		bool below = !fresh && lower_stat(d, sub, &low) == 1;
+		if (is_whiteout(&st)) {
+			if (below)
+				add(d, sub, 2);
+			continue;
+		}
+		cs_autofd int fd = S_ISDIR(st.st_mode) ? openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+		/* an opaque directory replaces the image's: it counts as modified, all that is in it as added */
+		bool hides = fd >= 0 && opaque_dir(fd);
+		add(d, sub, below ? 0 : 1);
+		if (fd >= 0 && depth < MAX_DEPTH)
+			(void)walk(d, fd, sub, !below || hides || !S_ISDIR(low.st_mode), depth + 1);
+	}
+	(void)closedir(dir);
+	return 0;
+}
+
+static int by_path(const void *a, const void *b) { return strcmp(((const struct change *)a)->path, ((const struct change *)b)->path); }
+
+static int open_lowers(struct cs_engine *e, const char *id, struct diff *d, struct cs_err **err)
+{
+	cs_autostrv char **ids = NULL;
+	struct cs_digest chain;
+
+	if (cs_snapshot_layers(e, id, NULL, &ids, err) < 0)
+		return -1;
+	d->lowers = cs_xcalloc(cs_strv_len(ids) + 1, sizeof(int));
+	for (char **i = ids; *i; i++) {
+		if (!cs_digest_from(*i, &chain) || cs_layer_open(e->images->storage, &chain, &d->lowers[d->n_lowers], err) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "layer %s", *i);
+		d->n_lowers++;
+	}
+	return 0;
+}
+
+int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+	cs_autofd int upper = -EBADF;
+	struct diff d = {0};
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	int r = cs_snap_open_upper(e->images->storage, c->id, &upper, err);
+	if (r == 0)
+		r = open_lowers(e, c->id, &d, err);
+	if (r == 0)
+		r = walk(&d, upper, "", false, 0);
+	if (r == 0) {
+		if (d.n)
+			qsort(d.v, d.n, sizeof(*d.v), by_path);
+		cs_str_puts(out, d.n ? "[" : "null");
+		for (size_t i = 0; i < d.n; i++) {
+			cs_str_puts(out, i ? ",{" : "{");
+			cs_json_put_kstr(out, "Path", d.v[i].path);
+			cs_json_put_ki64(out, "Kind", d.v[i].kind);
+			cs_str_puts(out, "}");
+		}
+		if (d.n)
+			cs_str_puts(out, "]");
+		if (out->failed)
+			r = cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "changes of container %s", c->id);
+	}
+	for (size_t i = 0; i < d.n; i++)
+		free(d.v[i].path);
+	free(d.v);
+	for (size_t i = 0; i < d.n_lowers; i++)
+		cs_close(d.lowers[i]);
+	free(d.lowers);
+	return r;
+}
