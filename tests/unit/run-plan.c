@@ -245,6 +245,8 @@ static int run_once(const struct cs_plan *plan, const char *base, int self, bool
 	int64_t t0 = cs_monotonic_ns();
 	if (cs_cgroup_create(plan, warn, NULL, &err) < 0)
 		die(err);
+	uint32_t events = 0;
+	struct pollfd oom = {.fd = cs_cgroup_oom_fd(plan, &events), .events = POLLIN};
 	int64_t t1 = cs_monotonic_ns();
 	if (cs_setup_start(plan, stdio, self, warn, NULL, &ch, &err) < 0) {
 		(void)cs_cgroup_kill_all(plan);
@@ -266,6 +268,9 @@ static int run_once(const struct cs_plan *plan, const char *base, int self, bool
 	int64_t t3 = cs_monotonic_ns();
 	uint64_t kills = 0;
 	int r = cs_cgroup_oom_kills(plan, &kills);
+	if (poll(&oom, 1, 0) == 1 && timing)
+		(void)fprintf(stderr, "oom descriptor is ready\n");
+	cs_close(oom.fd);
 	int left = cs_cgroup_kill_all(plan), rm = cs_cgroup_remove(plan);
 	int64_t t4 = cs_monotonic_ns();
 	if (timing)
