@@ -621,4 +621,12 @@ void cs_execs_adopt(struct cs_container *c, HCS_SYSTEM h)
 		pthread_mutex_unlock(&c->lock);
 		(void)HcsSetProcessCallback(p, HcsEventOptionNone, x, process_event);
 	}
+	/* what the worker does not know any more has ended, with a code that nobody saw */
+	CS_GUARD(&c->lock);
+	for (struct cs_exec *x = c->execs; x; x = x->next)
+		if (x->running && !x->process && !x->exited) {
+			x->running = false;
+			x->exited = true;
+			x->exit_code = 255;
+		}
 }

@@ -184,7 +184,7 @@ static void remove_job(void *ctx)
 	struct cs_container *c = ctx;
 	cs_autoerr struct cs_err *err = NULL;
 
-	if (cs_container_remove_obj(c, false, true, &err) < 0) {
+	if (cs_container_remove_obj(c, false, true, &err) < 0 && cs_err_code(err) != CS_ERR_CONFLICT) { /* its exit may have asked already */
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "automatic removal: %s", text);
 	}
