@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "compute/internal.h"
 
-static int put_base64(const char *text, const char *path, struct cs_str *out, struct cs_err **err)
+int cs_base64_put(const char *text, const char *path, struct cs_str *out, struct cs_err **err)
 {
 	size_t n = strlen(text);
 	char *p = n % 4 == 0 ? cs_str_reserve(out, n / 4 * 3) : NULL;
@@ -44,7 +44,7 @@ int cs_attach_pack(json_t *o, const char *path, const char *id, struct cs_w_atta
 	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
 	cs_str_put(tail, keys, n_keys);
 	size_t before = tail->len;
-	if (put_base64(input, path, tail, err) < 0)
+	if (cs_base64_put(input, path, tail, err) < 0)
 		return -1;
 	ret->input_len = (uint32_t)(tail->len - before);
 	if (tail->len + sizeof(*ret) + sizeof(struct cs_w_header) > CS_W_MAX_PACKET)

@@ -203,6 +203,8 @@ CS_MUST_CHECK int cs_system_runtime_open(const char *id, struct cs_err **err); /
 /* Kills what is left in the system's cgroups and removes them; slow. */
 void cs_system_sweep(struct cs_system *s);
 void cs_start_send_resource(int sock, uint32_t seq, const struct cs_resource *r, char ***warnings);
+/* Appends decoded base64; the error names path.InitialInput. */
+CS_MUST_CHECK int cs_base64_put(const char *text, const char *path, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_attach_pack(json_t *settings, const char *path, const char *id, struct cs_w_attach *ret, struct cs_str *tail, struct cs_err **err);
 CS_MUST_CHECK int cs_watch_pack(json_t *settings, const char *path, const char *id, struct cs_w_watch *ret, struct cs_str *tail, struct cs_err **err);
 CS_MUST_CHECK int cs_exit_load(int dirfd, struct cs_exit *ret); /* from `status`; 0 or -errno */

@@ -217,45 +217,32 @@ void HcsCloseProcess(HCS_PROCESS h)
 
 /* ---- create ---- */
 
-static int exec_plan(struct cs_system *s, const char *text, struct cs_exec_wish *wish, int *ret_fd, struct cs_err **err)
+static int exec_plan(struct cs_system *s, const char *text, struct cs_exec_wish *wish, struct cs_str *input, int *ret_fd, struct cs_err **err)
 {
 	cs_autojson json_t *params = cs_json_parse(text, strlen(text), err);
 	cs_autostr struct cs_str plan = CS_STR_INIT(CS_DOCUMENT_MAX);
 
-	if (!params)
-		return -1;
-	if (cs_document_compile_exec(params, &cs_service.host, s->document.seccomp, wish, &plan, err) < 0)
+	const char *initial = "";
+
+	if (!params || cs_document_compile_exec(params, &cs_service.host, s->document.seccomp, wish, &plan, err) < 0 ||
+	    cs_field_str(params, "", "InitialInput", 0, &initial, err) < 0 || cs_base64_put(initial, "ProcessParameters", input, err) < 0)
 		return -1;
 	return cs_plan_to_memfd(&plan, ret_fd, err);
 }
 
-static int exec_client(HCS_OPERATION op, struct cs_w_exec *x, struct cs_str *tail, int *ret_fd, struct cs_err **err)
+static int exec_client(HCS_OPERATION op, int *ret_fd, struct cs_err **err)
 {
-	struct cs_w_attach at = {0};
 	struct cs_resource *res;
 	size_t n;
 	int r = 0;
 
 	cs_op_take_resources(op, &res, &n);
-	if (n > 1) {
+	if (n > 1)
 		r = cs_fail(err, CS_ERR_INVALID, 0, "a process takes one client's socket");
-	} else if (n == 1) {
-		const char *query = cs_prefix(res[0].uri, "hcs:/Process/Stdio");
-		if (!query || (*query && *query != '?'))
-			r = cs_fail(err, CS_ERR_INVALID, 0, "resource %s is not known here", res[0].uri);
-		if (r == 0 && *query == '?') { /* only to carry bytes that were read ahead */
-			cs_autojson json_t *settings = cs_json_parse(query + 1, strlen(query + 1), err);
-			r = settings ? cs_attach_pack(settings, "AttachStdio", "", &at, tail, err) : -1;
-			if (r == 0) {
-				cs_str_consume(tail, at.detach_len);
-				x->input_len = at.input_len;
-			}
-		}
-		if (r == 0) {
-			x->has_client = 1;
-			*ret_fd = TAKE_FD(res[0].fd);
-		}
-	}
+	else if (n == 1 && strcmp(res[0].uri, "hcs:/Process/Stdio") != 0)
+		r = cs_fail(err, CS_ERR_INVALID, 0, "resource %s is not known here", res[0].uri);
+	else if (n == 1)
+		*ret_fd = TAKE_FD(res[0].fd);
 	cs_resources_free(res, n);
 	return r;
 }
@@ -267,14 +254,16 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 	cs_autofd int plan = -EBADF, client = -EBADF;
 	cs_autostr struct cs_str input = CS_STR_INIT(CS_W_MAX_PACKET), tail = CS_STR_INIT(CS_W_MAX_PACKET);
 
-	if (exec_plan(s, params, &wish, &plan, err) < 0 || exec_client(op, &x, &input, &client, err) < 0)
+	if (exec_plan(s, params, &wish, &input, &plan, err) < 0 || exec_client(op, &client, err) < 0)
 		return -1;
 	memcpy(x.id, wish.id, sizeof(x.id));
 	x.want_stdin = wish.want_stdin;
 	x.want_stdout = wish.want_stdout;
 	x.want_stderr = wish.want_stderr;
 	x.framed = !wish.tty;
+	x.has_client = client >= 0;
 	x.detach_len = (uint32_t)wish.detach_len;
+	x.input_len = (uint32_t)input.len;
 	cs_str_put(&tail, &x, sizeof(x));
 	cs_str_put(&tail, wish.detach, wish.detach_len);
 	cs_str_put(&tail, input.buf, input.len);
