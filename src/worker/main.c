@@ -156,6 +156,9 @@ int main(int argc, char **argv)
 	}
 	cs_loop_init();
 	own_the_process();
+	/* of an earlier run in the same directory: if we are killed, nobody may take them for ours */
+	(void)unlinkat(worker.dirfd, "started", 0);
+	(void)unlinkat(worker.dirfd, "status", 0);
 	worker.trim.fn = on_trim;
 	cs_control_init(FD_CONTROL);
 	if (start(&err) < 0) {
