@@ -400,7 +400,34 @@ static int put_container(const struct cs_spec_input *in, uint16_t rows, uint16_t
 	return 0;
 }
 
+/* Who joins another's network bears its host name, as its /etc/hostname already says. NULL = keep the own one. Caller frees. */
+static char *joined_hostname(const struct cs_spec_input *in)
+{
+	struct cs_str s cs_autostr = CS_STR_INIT(1024);
+	cs_autofree char *path = in->network_dir ? cs_path_join(in->network_dir, "hostname") : NULL;
+	cs_autofd int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -EBADF;
+
+	if (fd < 0 || cs_read_fd(fd, &s) < 0 || !s.buf)
+		return NULL;
+	s.buf[strcspn(s.buf, "\n")] = 0;
+	return *s.buf ? cs_xstrdup(s.buf) : NULL;
+}
+
+static int build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err);
+
 int cs_spec_build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err)
+{
+	cs_autofree char *hostname = joined_hostname(in);
+	struct cs_spec_input own = *in;
+	struct cs_config config = *in->config; /* borrowed but for the name */
+
+	if (hostname)
+		config.hostname = hostname;
+	own.config = &config;
+	return build(&own, out, err);
+}
+
+static int build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_security_opts sec cs_auto(cs_security_opts_done) = {0};
 	const struct cs_host_config *h = in->host;
