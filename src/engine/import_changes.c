@@ -222,17 +222,26 @@ static int pairs(struct cs_config *c, const char *name, const char *rest, void (
 		set(c, k, v);
 		return 0;
 	}
-	for (const char *p = rest; *p; p = skip(end)) {
+	/* variables have the value that they had before the instruction, in all of it: collect first */
+	struct cs_strmap *found = cs_strmap_new();
+	int r = 0;
+	for (const char *p = rest; *p && r == 0; p = skip(end)) {
 		end = word_end(p);
 		const char *eq = memchr(p, '=', (size_t)(end - p));
-		if (!eq)
-			return cs_fail(err, CS_ERR_INVALID, 0, "Syntax error - can't find = in \"%.*s\". Must be of the form: name=value", (int)CS_MIN(end - p, 200), p);
+		if (!eq) {
+			r = cs_fail(err, CS_ERR_INVALID, 0, "Syntax error - can't find = in \"%.*s\". Must be of the form: name=value", (int)CS_MIN(end - p, 200), p);
+			break;
+		}
 		cs_autofree char *k = word_text(c, p, eq), *v = word_text(c, eq + 1, end);
 		if (!*k)
-			return cs_fail(err, CS_ERR_INVALID, 0, "%s names can not be blank", name);
-		set(c, k, v);
+			r = cs_fail(err, CS_ERR_INVALID, 0, "%s names can not be blank", name);
+		else
+			cs_strmap_set(found, k, v);
 	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < found->n; i++)
+		set(c, found->kv[i].key, found->kv[i].val);
+	cs_strmap_free(found);
+	return r;
 }
 
 static int do_env(struct cs_config *c, const char *rest, struct cs_err **err) { return pairs(c, "ENV", rest, set_env, err); }
