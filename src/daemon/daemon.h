@@ -22,3 +22,6 @@ void cs_dump(struct cs_engine *e, const char *exec_root);
 
 /* Path of caisson-worker: as configured, beside this program, or in ../libexec. Caller frees. */
 CS_MUST_CHECK int cs_find_worker(const char *configured, char **ret, struct cs_err **err);
+
+/* The archive that is installed with this program, or NULL. Caller frees. */
+char *cs_find_base_image(void);

@@ -107,6 +107,8 @@ static int start(struct daemon *d, struct cs_err **err)
 		return -1;
 	free(d->cfg.worker);
 	d->cfg.worker = worker;
+	if (!d->cfg.base_image)
+		d->cfg.base_image = cs_find_base_image();
 	if (make_dir(d->cfg.data_root, 0710, err) < 0 || make_dir(d->cfg.exec_root, 0700, err) < 0 || cs_pidfile_take(d->cfg.pidfile, err) < 0)
 		return -1;
 	d->has_pidfile = true;

@@ -13,7 +13,7 @@
 
 /* clang-format off */
 const struct opt cs_daemon_options[] = {
-	{ "base-image",            0,   NULL,                  OPT_STR,    0,             C(base_image), NULL, "OCI archive that is loaded at the first start" },
+	{ "base-image",            0,   NULL,                  OPT_STR,    0,             C(base_image), NULL, "OCI archive that is loaded at the first start (default: caisson-base.tar beside caissond, then ../share/caisson)" },
 	{ "cgroup-parent",         0,   NULL,                  OPT_STR,    0,             C(cgroup_parent), "/caisson", "Parent cgroup of all containers" },
 	{ "config-file",           0,   NULL,                  OPT_STR,    OPT_FLAG_ONLY, C(config_file), "/etc/caisson/daemon.json", "Daemon configuration file" },
 	{ "data-root",             0,   NULL,                  OPT_STR,    0,             C(data_root), "/var/lib/caisson", "Directory of the persistent state" },

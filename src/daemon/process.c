@@ -146,11 +146,28 @@ void cs_dump(struct cs_engine *e, const char *exec_root)
 		cs_info("dump", "%.*s", (int)(nl - p), p);
 }
 
+/* First of the places relative to this program that can be accessed as `mode` says, or NULL. */
+static char *find_beside(const char *const *places, size_t n, int mode)
+{
+	char exe[4096];
+	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	if (len < 0)
+		return NULL;
+	exe[len] = '\0';
+	*strrchr(exe, '/') = '\0';
+	for (size_t i = 0; i < n; i++) {
+		cs_autofree char *path = cs_xasprintf("%s/%s", exe, places[i]);
+		if (access(path, mode) == 0)
+			return TAKE_PTR(path);
+	}
+	return NULL;
+}
+
 int cs_find_worker(const char *configured, char **ret, struct cs_err **err)
 {
-	static const char *const beside[] = { "caisson-worker", "../lib/caisson/caisson-worker", "../libexec/caisson/caisson-worker" };
-	char exe[4096];
-	ssize_t n;
+	static const char *const places[] = { "caisson-worker", "../lib/caisson/caisson-worker", "../libexec/caisson/caisson-worker" };
+	char *found;
 
 	if (!cs_empty(configured)) {
 		if (access(configured, X_OK) < 0)
@@ -158,17 +175,16 @@ int cs_find_worker(const char *configured, char **ret, struct cs_err **err)
 		*ret = cs_xstrdup(configured);
 		return 0;
 	}
-	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	if (n < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "read /proc/self/exe");
-	exe[n] = '\0';
-	*strrchr(exe, '/') = '\0';
-	for (size_t i = 0; i < CS_ARRAY_SIZE(beside); i++) {
-		cs_autofree char *path = cs_xasprintf("%s/%s", exe, beside[i]);
-		if (access(path, X_OK) == 0) {
-			*ret = TAKE_PTR(path);
-			return 0;
-		}
-	}
-	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "caisson-worker is neither beside %s/caissond nor in libexec; name it with --worker", exe);
+	found = find_beside(places, CS_ARRAY_SIZE(places), X_OK);
+	if (!found)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "caisson-worker is neither beside caissond nor in ../lib/caisson; name it with --worker");
+	*ret = found;
+	return 0;
+}
+
+char *cs_find_base_image(void)
+{
+	static const char *const places[] = { "caisson-base.tar", "../share/caisson/caisson-base.tar", "../lib/caisson/caisson-base.tar" };
+
+	return find_beside(places, CS_ARRAY_SIZE(places), R_OK);
 }
