@@ -56,6 +56,18 @@ def engine(tmp_path_factory):
         eng.close()
 
 
+@pytest.fixture(autouse=True)
+def _survived(request):
+    """A crash of the shared daemon belongs to the test that caused it; the next one gets a new daemon."""
+    yield
+    if "engine" in request.fixturenames:
+        eng = request.getfixturevalue("engine")
+        if not eng.alive():
+            code, tail = eng.proc.returncode, eng.tail(15)
+            eng.start()
+            pytest.fail(f"the daemon died with {code}:\n{tail}")
+
+
 @pytest.fixture
 def fresh():
     """Own daemon per test, for tests that kill it. Call it for more: fresh(args=[…])."""
