@@ -253,8 +253,29 @@ static void on_blob(void *ctx, const struct cs_digest *d)
 		cs_blob_remove(s->m->storage, d);
 }
 
+/* Two images may share a layer and yet name different blobs for it (the same tar, compressed differently): the manifests decide. */
+static bool keep_manifest(struct sweep *s, const struct cs_image_rec *r)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	size_t i;
+	json_t *l;
+
+	if (cs_blob_get(s->m->storage, &r->manifest, CS_MAX_IMAGE_JSON, &text, NULL) < 0)
+		return false;
+	cs_autojson json_t *j = cs_json_parse(text.buf, text.len, NULL);
+	json_array_foreach(json_object_get(j, "layers"), i, l)
+	{
+		const char *digest = json_string_value(json_object_get(l, "digest"));
+		struct cs_digest d;
+		if (digest && cs_digest_from(digest, &d))
+			mark(&s->blobs, &d);
+	}
+	return j != NULL;
+}
+
 void cs_images_sweep(struct cs_images *m)
 {
+	bool sure = true;
 	struct sweep s = {.m = m};
 	struct cs_image_rec *r, *rn;
 	struct mark *k, *kn;
@@ -273,6 +294,7 @@ void cs_images_sweep(struct cs_images *m)
 	{
 		mark(&s.blobs, &r->id);
 		mark(&s.blobs, &r->manifest);
+		sure = keep_manifest(&s, r) && sure;
 		if (r->n_layers)
 			keep_chain(&s, &r->layers[r->n_layers - 1].chain);
 	}
@@ -283,7 +305,8 @@ void cs_images_sweep(struct cs_images *m)
 			k->keep = true; /* the row stays, so must the files */
 	}
 	cs_layer_each(m->storage, on_layer_dir, &s);
-	cs_blob_each(m->storage, on_blob, &s);
+	if (sure)
+		cs_blob_each(m->storage, on_blob, &s);
 	marks_free(&s.layers);
 	marks_free(&s.blobs);
 }
