@@ -185,25 +185,6 @@ bool cs_host_has_controller(const struct cs_host *h, const char *controller) { r
 
 /* ---- capabilities ---- */
 
-static const char *const cap_names[CS_CAP_LAST + 1] = {
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-	"CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK",
-	"CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN",
-	"CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE",
-	"CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-};
-
-const char *cs_cap_name(unsigned cap) { return cap <= CS_CAP_LAST ? cap_names[cap] : NULL; }
-
-int cs_cap_number(const char *name)
-{
-	for (unsigned i = 0; i <= CS_CAP_LAST; i++)
-		if (strcasecmp(cap_names[i], name) == 0)
-			return (int)i;
-	return -1;
-}
-
 static void probe_caps(struct cs_host *h)
 {
 	static const struct {
@@ -229,7 +210,7 @@ static void probe_caps(struct cs_host *h)
 			h->caps &= ~(1ull << i);
 	for (size_t i = 0; i < CS_ARRAY_SIZE(wanted); i++)
 		if (!cs_host_has_cap(h, (unsigned)wanted[i].cap))
-			cs_warnf(&h->warnings, "%s is missing: %s", cap_names[wanted[i].cap], wanted[i].lost);
+			cs_warnf(&h->warnings, "%s is missing: %s", cs_cap_name((int)wanted[i].cap), wanted[i].lost);
 }
 
 /* ---- features ---- */
@@ -333,7 +314,7 @@ void cs_host_describe(const struct cs_host *h, struct cs_str *out)
 		if (!first)
 			cs_str_putc(out, ',');
 		first = false;
-		cs_json_put_string(out, cap_names[i]);
+		cs_json_put_string(out, cs_cap_name((int)i));
 	}
 	cs_str_puts(out, "]}");
 }

@@ -4,18 +4,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/caps.h"
 #include "engine/hostfacts.h"
 #include "engine/spec.h"
 
-static const char *const names[] = {
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-	"CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
-	"CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
-	"CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-	"CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-	"CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-};
-#define ALL_CAPS ((1ull << CS_ARRAY_SIZE(names)) - 1)
+#define ALL_CAPS ((1ull << (CS_CAP_LAST + 1)) - 1)
 
 uint64_t cs_caps_default(void)
 {
@@ -27,18 +20,6 @@ uint64_t cs_caps_default(void)
 		v |= 1ull << set[i];
 	return v;
 }
-
-int cs_cap_by_name(const char *name)
-{
-	size_t skip = strncasecmp(name, "CAP_", 4) == 0 ? 0 : 4;
-
-	for (size_t i = 0; i < CS_ARRAY_SIZE(names); i++)
-		if (strcasecmp(names[i] + skip, name) == 0)
-			return (int)i;
-	return -1;
-}
-
-const char *cs_cap_name(int cap) { return cap >= 0 && (size_t)cap < CS_ARRAY_SIZE(names) ? names[cap] : NULL; }
 
 static int parse_list(const char *field, char *const *list, uint64_t *set, bool *all, struct cs_err **err)
 {
@@ -86,11 +67,11 @@ void cs_caps_put(uint64_t set, struct cs_str *out)
 	bool first = true;
 
 	cs_str_putc(out, '[');
-	for (size_t i = 0; i < CS_ARRAY_SIZE(names); i++) {
+	for (size_t i = 0; i < (size_t)CS_CAP_LAST + 1; i++) {
 		if (!(set & (1ull << i)))
 			continue;
 		cs_str_puts(out, first ? "\"" : ",\"");
-		cs_str_puts(out, names[i]);
+		cs_str_puts(out, cs_cap_name((int)i));
 		cs_str_putc(out, '"');
 		first = false;
 	}

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/hostfacts.h"
+#include "base/caps.h"
 #include "engine/spec.h"
 
 extern const unsigned char cs_seccomp_builtin[];

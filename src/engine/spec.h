@@ -54,8 +54,6 @@ void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_ho
 /* ---- capabilities.c ---- */
 #define CS_CAP_DEFAULT_SET cs_caps_default()
 uint64_t cs_caps_default(void);
-int cs_cap_by_name(const char *name);  /* "CAP_CHOWN", "chown" -> number, -1 unknown */
-const char *cs_cap_name(int cap);      /* "CAP_CHOWN" */
 /* The set for CapAdd/CapDrop/Privileged, limited to what the engine has. INVALID names the unknown capability. */
 CS_MUST_CHECK int cs_caps_effective(char *const *add, char *const *drop, bool privileged, uint64_t *ret, struct cs_err **err);
 void cs_caps_put(uint64_t set, struct cs_str *out); /* JSON array of names */

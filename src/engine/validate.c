@@ -2,6 +2,7 @@
  *
  * Create-time checks and defaults of Config and HostConfig (limits: validate_resources.c, networks: validate_network.c, mounts:
  * mounts.c, what depends on the image: config_merge.c). Pure but for host facts. docs/api-fields.md has the table. */
+#include "base/caps.h"
 #include "engine/validate.h"
 
 #include <string.h>

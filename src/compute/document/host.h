@@ -4,6 +4,7 @@
  * testable without root) and by statistics and resources. Immutable after the probe; any thread. */
 #pragma once
 
+#include "base/caps.h"
 #include "base/error.h"
 #include "base/str.h"
 
@@ -31,7 +32,6 @@ struct cs_host {
 
 /* Host capability bits; numbers are the kernel's. */
 #define CS_CAP_SYS_RESOURCE 24
-#define CS_CAP_LAST 40
 static inline bool cs_host_has_cap(const struct cs_host *h, unsigned cap) { return h->caps >> cap & 1; }
 /* Directory below which the controller's groups live (v1: its hierarchy, v2: the one), NULL when the controller is missing. */
 const char *cs_host_controller_mount(const struct cs_host *h, const char *controller);
@@ -41,6 +41,3 @@ CS_MUST_CHECK int cs_host_probe(struct cs_host *ret, struct cs_err **err);
 /* {"CgroupVersion":…} of HcsInitializeService. */
 void cs_host_describe(const struct cs_host *h, struct cs_str *out);
 
-/* "CAP_CHOWN" for 0..40; NULL beyond. -1 for unknown names. */
-const char *cs_cap_name(unsigned cap);
-int cs_cap_number(const char *name);

@@ -134,7 +134,7 @@ static int cap_set(json_t *caps, const char *path, const char *key, const struct
 	if (cs_field_strv(caps, at, key, &names, err) < 0)
 		return -1;
 	for (char **n = names; n && *n; n++) {
-		int cap = cs_cap_number(*n);
+		int cap = cs_cap_by_name(*n);
 		if (cap < 0)
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s.%s: unknown capability %s", at, key, *n);
 		mask |= 1ull << cap;
@@ -158,7 +158,7 @@ static int cap_step(json_t *process, const char *path, const struct cs_host *hos
 		return -1;
 	for (unsigned c = 0; c <= CS_CAP_LAST; c++)
 		if (missing >> c & 1)
-			cs_warnf(warnings, "%s is missing on this host: the process runs without it", cs_cap_name(c));
+			cs_warnf(warnings, "%s is missing on this host: the process runs without it", cs_cap_name((int)c));
 	/* the kernel wants effective within permitted, ambient within both permitted and inheritable */
 	effective &= permitted;
 	ambient &= permitted & inheritable;
