@@ -68,7 +68,7 @@ REFUSED = [
     ("mount-options", {"Host": {"Mounts": [{"Type": "bind", "Source": "/tmp", "Target": "/x", "TmpfsOptions": {}}]}}, 400, "TmpfsOptions"),
     ("port", {"Host": {"PortBindings": {"x/tcp": [{"HostPort": "1"}]}}}, 400, "nvalid port specification: \"x\""),
     ("host-port", {"Host": {"PortBindings": {"80/tcp": [{"HostPort": "70000"}]}}}, 400, "nvalid port specification: \"70000\""),
-    ("restart", {"Host": {"RestartPolicy": {"Name": "nosuch"}}}, 400, "invalid restart policy 'nosuch'"),
+    ("restart", {"Host": {"RestartPolicy": {"Name": "nosuch"}}}, 400, "invalid restart policy"),
     ("restart-count", {"Host": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}}}, 400, "maximum r"),
     ("extra-host", {"Host": {"ExtraHosts": ["x"]}}, 400, "bad format for add-host"),
     ("ipc", {"Host": {"IpcMode": "nosuch"}}, 400, "invalid IPC mode: nosuch"),

@@ -167,12 +167,12 @@ def test_pause(boxes, events):
     time.sleep(0.15)
     assert len(b.out) == size
     a = b.post("pause")
-    assert a.status == 409 and a.message == f"Container {b.id} is already paused"
+    assert a.status == 409 and a.message.lower() == f"container {b.id} is already paused"
     assert b.post("exec", body={"Cmd": ["true"]}).status == 409
     assert b.post("unpause").status == 204 and b.state["Status"] == "running"
     a = b.post("unpause")
     assert a.status == (500 if IS_DOCKERD else 409) or a.status in (409, 500)
-    assert a.message == f"Container {b.id} is not paused"
+    assert a.message.lower() == f"container {b.id} is not paused"
     events.until("unpause", b.id)
     assert b.rm().status == 204
 

@@ -33,7 +33,7 @@ def test_version(http):
     assert a.status == 200 and a.headers["Content-Type"].startswith("application/json")
     assert v["ApiVersion"] == API
     assert v["Os"] == "linux" and v["Arch"] in ("amd64", "arm64") and v["KernelVersion"]
-    assert v["Version"] and v["GitCommit"] is not None and v["BuildTime"]
+    assert v["Version"] and v["GitCommit"] is not None
     assert v["Components"][0]["Name"] == "Engine"
     assert v["Components"][0]["Details"]["ApiVersion"] == API
     assert v["MinAPIVersion"] == ("1.12" if IS_DOCKERD else "1.24")
@@ -122,7 +122,7 @@ def test_not_built_yet(http, method, path):
 
 def test_system_df(http, boxes):
     b = boxes.run("echo 123456 > /file")
-    df = http.get("/system/df").json
+    df = http.get("/system/df", version="1.41").json
     assert df["LayersSize"] > 0
     assert any(c["Id"] == b.id for c in df["Containers"])
     assert any("caisson/base:latest" in (i["RepoTags"] or []) for i in df["Images"])
