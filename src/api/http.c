@@ -76,6 +76,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
 	if (c && c->magic == CALL_MAGIC)
 		call_free(c);
 	*con_cls = NULL;
+	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK) /* the next request of this connection may be awaited for so long again */
+		(void)MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, IDLE_TIMEOUT_S);
 }
 
 /* ---- before the body ---- */
