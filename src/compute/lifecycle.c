@@ -157,8 +157,10 @@ static void finish_start(struct cs_system *s, struct HcsOperation *op)
 
 void cs_system_started(struct cs_system *s, const struct cs_w_started *st)
 {
-	/* a system that an earlier engine has paused */
-	bool frozen = s->state == CS_STATE_UNKNOWN && cs_freezer_is_frozen(s);
+	pthread_mutex_lock(&s->lock);
+	bool reconnected = s->state == CS_STATE_UNKNOWN;
+	pthread_mutex_unlock(&s->lock);
+	bool frozen = reconnected && cs_freezer_is_frozen(s); /* an earlier engine has paused it */
 
 	pthread_mutex_lock(&s->lock);
 	s->starting = false;
