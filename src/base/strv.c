@@ -34,9 +34,8 @@ char **cs_strv_copy(char *const *v)
 void cs_strv_take(char ***v, char *s)
 {
 	size_t n = cs_strv_len(*v);
-	/* grow by powers of two: a vector of n entries has room for the next power of two above n */
-	if (!*v || (n & (n + 1)) == 0)
-		*v = cs_xreallocarray(*v, 2 * n + 2, sizeof(**v));
+	/* a vector may come from anywhere with room for its entries only; realloc is cheap when there is room */
+	*v = cs_xreallocarray(*v, n + 2, sizeof(**v));
 	(*v)[n] = s;
 	(*v)[n + 1] = NULL;
 }
@@ -118,8 +117,7 @@ void cs_strmap_set(struct cs_strmap *m, const char *key, const char *val)
 		kv->val = copy;
 		return;
 	}
-	if ((m->n & (m->n + 1)) == 0 || !m->kv)
-		m->kv = cs_xreallocarray(m->kv, 2 * m->n + 2, sizeof(*m->kv));
+	m->kv = cs_xreallocarray(m->kv, m->n + 1, sizeof(*m->kv));
 	m->kv[m->n++] = (struct cs_kv){cs_xstrdup(key), copy};
 }
 

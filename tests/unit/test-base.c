@@ -173,6 +173,14 @@ static void test_strv(void **state)
 		(void)snprintf(key, sizeof(key), "k%d", k);
 		cs_strmap_set(m, key, key);
 	}
+	cs_autostrv char **c = cs_strv_copy(v); /* copies have no spare room, pushing must make it */
+	cs_strv_push(&c, "y");
+	cs_strv_push(&c, "y");
+	assert_int_equal(cs_strv_len(c), 105);
+	struct cs_strmap *mc = cs_strmap_copy(m);
+	cs_strmap_set(mc, "fresh", "1");
+	assert_int_equal(mc->n, 21);
+	cs_strmap_free(mc);
 	cs_strmap_set(m, "k3", "new");
 	cs_strmap_del(m, "k4");
 	assert_int_equal(m->n, 19);
