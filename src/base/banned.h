@@ -10,4 +10,8 @@
 #include <strings.h>
 #include <time.h>
 
+/* glibc makes a macro of this one for clang under _FORTIFY_SOURCE; only a plain name can be poisoned */
+#undef sprintf
+#undef vsprintf
+
 #pragma GCC poison strcpy strcat strncat sprintf vsprintf strtok atoi atol atoll popen mktemp tmpnam gets
