@@ -3,8 +3,7 @@
  * /networks: the three that exist until the host network service does. "bridge" is a private namespace with a loopback for now. */
 #include "api/routes.h"
 
-#include <gnutls/crypto.h>
-
+#include "base/sha256.h"
 #include "base/time.h"
 #include "engine/filters.h"
 
@@ -17,15 +16,8 @@ static const struct network networks[] = { { "bridge", "bridge" }, { "host", "ho
 static void network_id(const struct network *n, char id[65])
 {
 	cs_autofree char *text = cs_xasprintf("caisson network %s", n->name);
-	uint8_t hash[32];
 
-	if (gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), hash) < 0)
-		abort();
-	for (size_t i = 0; i < sizeof(hash); i++) {
-		id[2 * i] = "0123456789abcdef"[hash[i] >> 4];
-		id[2 * i + 1] = "0123456789abcdef"[hash[i] & 15];
-	}
-	id[64] = '\0';
+	cs_sha256_hex_of(text, strlen(text), id);
 }
 
 static void put(struct cs_str *out, const struct network *n, int api)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Client sockets on their way to a worker: JSON settings to packets, also for clients that came before the start. Any thread. */
-#include <openssl/evp.h>
+#include <nettle/base64.h>
 #include <sys/socket.h>
 
 #include "base/io.h"
@@ -10,19 +10,18 @@
 
 int cs_base64_put(const char *text, const char *path, struct cs_str *out, struct cs_err **err)
 {
-	size_t n = strlen(text);
-	char *p = n % 4 == 0 ? cs_str_reserve(out, n / 4 * 3) : NULL;
-	int got = p && n < INT32_MAX ? EVP_DecodeBlock((unsigned char *)p, (const unsigned char *)text, (int)n) : -1;
+	struct base64_decode_ctx c;
+	size_t n = strlen(text), got = 0;
 
 	if (n == 0)
 		return 0;
+	uint8_t *p = (uint8_t *)cs_str_reserve(out, BASE64_DECODE_LENGTH(n));
 	if (out->failed)
 		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "%s.InitialInput: is too long", path);
-	if (got < 0)
+	base64_decode_init(&c);
+	if (n % 4 != 0 || !base64_decode_update(&c, &got, p, n, text) || !base64_decode_final(&c))
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.InitialInput: is not base64", path);
-	/* EVP_DecodeBlock counts the padding */
-	got -= (n >= 1 && text[n - 1] == '=') + (n >= 2 && text[n - 2] == '=');
-	out->len += (size_t)got;
+	out->len += got;
 	out->buf[out->len] = 0;
 	return 0;
 }

@@ -2,14 +2,13 @@
  *
  * Reads an OCI archive (a tar of an image layout) into the store. Nothing in it is trusted: blobs are stored under the digest that they have,
  * layers must hash to the diff ids of the configuration. Called under m->write. */
-#include <archive.h>
-#include <archive_entry.h>
 
 #include "engine/image_internal.h"
 
 #include "base/log.h"
+#include "storage/archive_lib.h"
 
-static void archive_done(struct archive **a) { (void)archive_read_free(*a); }
+static void archive_done(struct archive **a) { (void)cs_ar(read_free)(*a); }
 
 static int copy_blob(struct cs_images *m, struct archive *a, const struct cs_digest *want, struct cs_err **err)
 {
@@ -21,7 +20,7 @@ static int copy_blob(struct cs_images *m, struct archive *a, const struct cs_dig
 
 	if (cs_blob_begin(m->storage, &w, err) < 0)
 		return -1;
-	while ((r = archive_read_data_block(a, &data, &len, &off)) == ARCHIVE_OK) {
+	while ((r = cs_ar(read_data_block)(a, &data, &len, &off)) == ARCHIVE_OK) {
 		if (cs_blob_write(w, data, len, err) < 0) {
 			cs_blob_abort(w);
 			return -1;
@@ -29,7 +28,7 @@ static int copy_blob(struct cs_images *m, struct archive *a, const struct cs_dig
 	}
 	if (r != ARCHIVE_EOF) {
 		cs_blob_abort(w);
-		return cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", archive_error_string(a));
+		return cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", cs_ar(error_string)(a));
 	}
 	return cs_blob_commit(w, want, NULL, NULL, err);
 }
@@ -41,7 +40,7 @@ static int read_text(struct archive *a, struct cs_str *out, struct cs_err **err)
 	int64_t off;
 	int r;
 
-	while ((r = archive_read_data_block(a, &data, &len, &off)) == ARCHIVE_OK)
+	while ((r = cs_ar(read_data_block)(a, &data, &len, &off)) == ARCHIVE_OK)
 		cs_str_put(out, data, len);
 	if (r != ARCHIVE_EOF || out->failed)
 		return cs_fail(err, CS_ERR_INVALID, 0, "index.json of the archive cannot be read");
@@ -50,17 +49,17 @@ static int read_text(struct archive *a, struct cs_str *out, struct cs_err **err)
 
 static int read_archive(struct cs_images *m, const char *path, struct cs_str *index, struct cs_err **err)
 {
-	cs_auto(archive_done) struct archive *a = archive_read_new();
+	cs_auto(archive_done) struct archive *a = cs_ar(read_new)();
 	struct archive_entry *e;
 	int r;
 
 	if (!a)
 		abort();
-	archive_read_support_format_tar(a);
-	if (archive_read_open_filename(a, path, 128 << 10) != ARCHIVE_OK)
-		return cs_fail(err, archive_errno(a) == ENOENT ? CS_ERR_NOT_FOUND : CS_ERR_INVALID, 0, "open %s: %s", path, archive_error_string(a));
-	while ((r = archive_read_next_header(a, &e)) == ARCHIVE_OK) {
-		const char *name = archive_entry_pathname(e);
+	cs_ar(read_support_format_tar)(a);
+	if (cs_ar(read_open_filename)(a, path, 128 << 10) != ARCHIVE_OK)
+		return cs_fail(err, cs_ar(errno)(a) == ENOENT ? CS_ERR_NOT_FOUND : CS_ERR_INVALID, 0, "open %s: %s", path, cs_ar(error_string)(a));
+	while ((r = cs_ar(read_next_header)(a, &e)) == ARCHIVE_OK) {
+		const char *name = cs_ar(entry_pathname)(e);
 		const char *hex = name ? cs_prefix(name, "blobs/sha256/") : NULL;
 		struct cs_digest d;
 		cs_autofree char *text = cs_xasprintf("sha256:%s", hex ? hex : "");
@@ -73,7 +72,7 @@ static int read_archive(struct cs_images *m, const char *path, struct cs_str *in
 				return -1;
 		}
 	}
-	return r == ARCHIVE_EOF ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "read %s: %s", path, archive_error_string(a));
+	return r == ARCHIVE_EOF ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "read %s: %s", path, cs_ar(error_string)(a));
 }
 
 static int blob_json(struct cs_images *m, const char *digest, json_t **ret, struct cs_digest *d, struct cs_err **err)
@@ -190,6 +189,8 @@ int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err *
 {
 	cs_autostr struct cs_str index = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 
+	if (cs_archive_get(err) < 0)
+		return -1;
 	cs_images_unpack_begin(m);
 	int r = read_archive(m, path, &index, err);
 	if (r == 0)
@@ -197,5 +198,6 @@ int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err *
 	if (r < 0)
 		m->sweep_wanted = true; /* what was unpacked belongs to nobody */
 	cs_images_unpack_end(m);
+	cs_archive_put();
 	return r;
 }

@@ -4,8 +4,6 @@
  * (base/path.h), the last component is never followed, and what is changed is changed through a descriptor or with AT_SYMLINK_NOFOLLOW.
  * OCI whiteouts become overlayfs' own: ".wh.x" a character device 0/0 named x, ".wh..wh..opq" the opaque mark. One thread per extraction;
  * the tree is private until it is published. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <locale.h>
@@ -17,6 +15,7 @@
 #include "base/io.h"
 #include "base/path.h"
 #include "base/sys.h"
+#include "storage/archive_lib.h"
 #include "storage/internal.h"
 
 #define WH_PREFIX ".wh."
@@ -48,7 +47,7 @@ static ssize_t on_read(struct archive *a, void *ctx, const void **buf)
 
 	if (n < 0) {
 		x->read_errno = (int)-n;
-		archive_set_error(a, (int)-n, "read");
+		cs_ar(set_error)(a, (int)-n, "read");
 		return ARCHIVE_FATAL;
 	}
 	*buf = x->buf;
@@ -155,15 +154,15 @@ static int write_file(struct extract *x, struct archive_entry *e, int fd, const 
 {
 	const void *data;
 	size_t len;
-	int64_t off, end = 0, size = archive_entry_size_is_set(e) ? archive_entry_size(e) : 0;
+	int64_t off, end = 0, size = cs_ar(entry_size_is_set)(e) ? cs_ar(entry_size)(e) : 0;
 
 	for (;;) {
-		int r = archive_read_data_block(x->a, &data, &len, &off);
+		int r = cs_ar(read_data_block)(x->a, &data, &len, &off);
 		if (r == ARCHIVE_EOF)
 			break;
 		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return x->read_errno ? cs_fail(err, CS_ERR_INTERNAL, x->read_errno, "read the archive") :
-					       cs_fail(err, CS_ERR_INVALID, 0, "archive entry \"%.200s\": %s", path, archive_error_string(x->a));
+					       cs_fail(err, CS_ERR_INVALID, 0, "archive entry \"%.200s\": %s", path, cs_ar(error_string)(x->a));
 		if (off < end)
 			return bad(err, path, "sparse map goes backwards");
 		while (len) {
@@ -198,11 +197,11 @@ static int set_xattrs(struct extract *x, struct archive_entry *e, const char *na
 	const void *value;
 	size_t len;
 
-	if (archive_entry_xattr_reset(e) == 0)
+	if (cs_ar(entry_xattr_reset)(e) == 0)
 		return 0;
 	/* There is no *at form before Linux 6.13; through our own descriptor nothing foreign is resolved, and the name is not followed. */
 	cs_autofree char *proc = cs_xasprintf("/proc/self/fd/%d/%s", x->parent_fd, name);
-	while (archive_entry_xattr_next(e, &key, &value, &len) == ARCHIVE_OK) {
+	while (cs_ar(entry_xattr_next)(e, &key, &value, &len) == ARCHIVE_OK) {
 		if (!key || !wanted_xattr(key))
 			continue;
 		if (lsetxattr(proc, key, value, len, 0) < 0 && !(errno == EOPNOTSUPP || (errno == EPERM && strncmp(key, "user.", 5) == 0)))
@@ -213,11 +212,11 @@ static int set_xattrs(struct extract *x, struct archive_entry *e, const char *na
 
 static void entry_times(struct archive_entry *e, struct timespec ts[2])
 {
-	struct timespec m = {.tv_sec = archive_entry_mtime(e), .tv_nsec = archive_entry_mtime_nsec(e)};
+	struct timespec m = {.tv_sec = cs_ar(entry_mtime)(e), .tv_nsec = cs_ar(entry_mtime_nsec)(e)};
 	struct timespec a = m;
 
-	if (archive_entry_atime_is_set(e) && archive_entry_atime(e) > m.tv_sec)
-		a = (struct timespec){.tv_sec = archive_entry_atime(e), .tv_nsec = archive_entry_atime_nsec(e)};
+	if (cs_ar(entry_atime_is_set)(e) && cs_ar(entry_atime)(e) > m.tv_sec)
+		a = (struct timespec){.tv_sec = cs_ar(entry_atime)(e), .tv_nsec = cs_ar(entry_atime_nsec)(e)};
 	ts[0] = a;
 	ts[1] = m;
 }
@@ -239,8 +238,8 @@ static void remember_dir(struct extract *x, const char *path, const struct times
 /* Owner, mode (after the owner: chown clears set-id bits), attributes, times. */
 static int set_meta(struct extract *x, struct archive_entry *e, const char *name, const char *path, struct cs_err **err)
 {
-	int64_t uid = archive_entry_uid(e), gid = archive_entry_gid(e);
-	mode_t type = archive_entry_filetype(e);
+	int64_t uid = cs_ar(entry_uid)(e), gid = cs_ar(entry_gid)(e);
+	mode_t type = cs_ar(entry_filetype)(e);
 	struct timespec ts[2];
 
 	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
@@ -248,7 +247,7 @@ static int set_meta(struct extract *x, struct archive_entry *e, const char *name
 	if (fchownat(x->parent_fd, name, (uid_t)uid, (gid_t)gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return sysfail(err, errno, "chown", path);
 	/* fchmodat follows links, so never for one; what is there now was made by us a moment ago in a private tree */
-	if (type != AE_IFLNK && fchmodat(x->parent_fd, name, archive_entry_perm(e) & 07777, 0) < 0)
+	if (type != AE_IFLNK && fchmodat(x->parent_fd, name, cs_ar(entry_perm)(e) & 07777, 0) < 0)
 		return sysfail(err, errno, "chmod", path);
 	if (set_xattrs(x, e, name, path, err) < 0)
 		return -1;
@@ -282,13 +281,13 @@ static int hard_link(struct extract *x, const char *name, const char *path, cons
 
 static int make_node(struct extract *x, struct archive_entry *e, const char *name, const char *path, struct cs_err **err)
 {
-	mode_t type = archive_entry_filetype(e);
+	mode_t type = cs_ar(entry_filetype)(e);
 	dev_t dev = 0;
 
 	if (type == AE_IFSOCK) /* as tar and Docker: a socket in an archive means nothing */
 		return 1;
 	if (type == AE_IFCHR || type == AE_IFBLK) {
-		dev = makedev((unsigned)archive_entry_rdevmajor(e), (unsigned)archive_entry_rdevminor(e));
+		dev = makedev((unsigned)cs_ar(entry_rdevmajor)(e), (unsigned)cs_ar(entry_rdevminor)(e));
 		if (type == AE_IFCHR && dev == 0)
 			return bad(err, path, "character device 0/0 is reserved for whiteouts");
 	}
@@ -330,14 +329,14 @@ static int whiteout(struct extract *x, struct archive_entry *e, const char *name
 
 static int extract_root(struct extract *x, struct archive_entry *e, struct cs_err **err)
 {
-	int64_t uid = archive_entry_uid(e), gid = archive_entry_gid(e);
+	int64_t uid = cs_ar(entry_uid)(e), gid = cs_ar(entry_gid)(e);
 	struct timespec ts[2];
 
-	if (archive_entry_filetype(e) != AE_IFDIR)
+	if (cs_ar(entry_filetype)(e) != AE_IFDIR)
 		return bad(err, "/", "the root must be a directory");
 	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
 		return bad(err, "/", "owner out of range");
-	if (fchown(x->root_fd, (uid_t)uid, (gid_t)gid) < 0 || fchmod(x->root_fd, archive_entry_perm(e) & 07777) < 0)
+	if (fchown(x->root_fd, (uid_t)uid, (gid_t)gid) < 0 || fchmod(x->root_fd, cs_ar(entry_perm)(e) & 07777) < 0)
 		return sysfail(err, errno, "set owner and mode of", "/");
 	entry_times(e, ts);
 	remember_dir(x, ".", ts);
@@ -346,13 +345,13 @@ static int extract_root(struct extract *x, struct archive_entry *e, struct cs_er
 
 static int extract_entry(struct extract *x, struct archive_entry *e, struct cs_err **err)
 {
-	const char *raw = archive_entry_pathname(e), *link = archive_entry_hardlink(e), *name;
-	mode_t type = archive_entry_filetype(e);
+	const char *raw = cs_ar(entry_pathname)(e), *link = cs_ar(entry_hardlink)(e), *name;
+	mode_t type = cs_ar(entry_filetype)(e);
 	bool is_dir;
 	int r = 0;
 
 	if (!raw)
-		raw = archive_entry_pathname_utf8(e);
+		raw = cs_ar(entry_pathname_utf8)(e);
 	cs_autofree char *path = entry_path(raw, err);
 	if (!path)
 		return -1;
@@ -375,9 +374,9 @@ static int extract_entry(struct extract *x, struct archive_entry *e, struct cs_e
 		r = make_file(x, e, name, path, err);
 		break;
 	case AE_IFLNK: {
-		const char *to = archive_entry_symlink(e);
+		const char *to = cs_ar(entry_symlink)(e);
 		if (!to)
-			to = archive_entry_symlink_utf8(e);
+			to = cs_ar(entry_symlink_utf8)(e);
 		if (cs_empty(to) || strlen(to) >= PATH_MAX)
 			r = bad(err, path, "bad symbolic link");
 		else if (symlinkat(to, x->parent_fd, name) < 0)
@@ -420,18 +419,18 @@ static int extract_all(struct extract *x, struct cs_err **err)
 {
 	struct archive_entry *e;
 
-	archive_read_support_format_tar(x->a);
-	archive_read_support_format_empty(x->a);
-	if (archive_read_open(x->a, x, NULL, on_read, NULL) != ARCHIVE_OK)
+	cs_ar(read_support_format_tar)(x->a);
+	cs_ar(read_support_format_empty)(x->a);
+	if (cs_ar(read_open)(x->a, x, NULL, on_read, NULL) != ARCHIVE_OK)
 		return x->read_errno ? cs_fail(err, CS_ERR_INTERNAL, x->read_errno, "read the archive") :
-				       cs_fail(err, CS_ERR_INVALID, 0, "not a tar archive: %s", archive_error_string(x->a));
+				       cs_fail(err, CS_ERR_INVALID, 0, "not a tar archive: %s", cs_ar(error_string)(x->a));
 	for (;;) {
-		int r = archive_read_next_header(x->a, &e);
+		int r = cs_ar(read_next_header)(x->a, &e);
 		if (r == ARCHIVE_EOF)
 			return 0;
 		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return x->read_errno ? cs_fail(err, CS_ERR_INTERNAL, x->read_errno, "read the archive") :
-					       cs_fail(err, CS_ERR_INVALID, 0, "bad tar archive: %s", archive_error_string(x->a));
+					       cs_fail(err, CS_ERR_INVALID, 0, "bad tar archive: %s", cs_ar(error_string)(x->a));
 		if (extract_entry(x, e, err) < 0)
 			return -1;
 	}
@@ -439,6 +438,8 @@ static int extract_all(struct extract *x, struct cs_err **err)
 
 int cs_extract_tar(cs_read_fn read, void *ctx, int root_fd, int64_t *ret_size, struct cs_err **err)
 {
+	if (cs_archive_get(err) < 0)
+		return -1;
 	struct extract *x = cs_xcalloc(1, sizeof(*x));
 	/* libarchive converts names of pax headers to the thread's character set: with C.UTF-8 every name passes unchanged. */
 	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), old = (locale_t)0;
@@ -450,11 +451,11 @@ int cs_extract_tar(cs_read_fn read, void *ctx, int root_fd, int64_t *ret_size, s
 	x->ctx = ctx;
 	x->root_fd = root_fd;
 	x->parent_fd = -EBADF;
-	x->a = archive_read_new();
+	x->a = cs_ar(read_new)();
 	if (!x->a)
 		abort();
 	r = extract_all(x, err);
-	(void)archive_read_free(x->a);
+	(void)cs_ar(read_free)(x->a);
 	forget_parent(x);
 	struct cs_err *late = NULL;
 	if (set_dir_times(x, &late) < 0)
@@ -466,5 +467,6 @@ int cs_extract_tar(cs_read_fn read, void *ctx, int root_fd, int64_t *ret_size, s
 	if (r == 0)
 		*ret_size = x->size;
 	free(x);
+	cs_archive_put();
 	return r;
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <stdatomic.h>
 
+#include "base/sha256.h"
 #include "storage/storage.h"
 
 struct cs_storage {

@@ -2,14 +2,13 @@
  *
  * One pass from a compressed stream to a published layer: the bytes as received go to the content store, the uncompressed tar is
  * hashed (diff id) while its entries are written to a private directory. One thread per layer. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
 #include "base/io.h"
 #include "base/sys.h"
+#include "storage/archive_lib.h"
 #include "storage/internal.h"
 
 struct pipeline {
@@ -88,7 +87,7 @@ static ssize_t on_source(struct archive *a, void *ctx, const void **buf)
 
 	if (n < 0) {
 		p->read_errno = (int)-n;
-		archive_set_error(a, (int)-n, "read");
+		cs_ar(set_error)(a, (int)-n, "read");
 		return ARCHIVE_FATAL;
 	}
 	if (n > 0 && !p->decided) {
@@ -102,7 +101,7 @@ static ssize_t on_source(struct archive *a, void *ctx, const void **buf)
 		decide(p, (const unsigned char *)p->buf, (size_t)n);
 	}
 	if (n > 0 && p->blob && !p->foreign && cs_blob_write(p->blob, p->buf, (size_t)n, &p->err) < 0) {
-		archive_set_error(a, EIO, "write");
+		cs_ar(set_error)(a, EIO, "write");
 		return ARCHIVE_FATAL;
 	}
 	*buf = p->buf;
@@ -119,7 +118,7 @@ static ssize_t on_tar(void *ctx, void *buf, size_t max)
 		if (p->block_len == 0) {
 			const void *data;
 			int64_t off;
-			int r = archive_read_data_block(p->raw, &data, &p->block_len, &off);
+			int r = cs_ar(read_data_block)(p->raw, &data, &p->block_len, &off);
 			if (r == ARCHIVE_EOF) {
 				p->block_len = 0;
 				break;
@@ -128,7 +127,7 @@ static ssize_t on_tar(void *ctx, void *buf, size_t max)
 				p->block_len = 0;
 				if (!p->err && p->read_errno)
 					cs_fail(&p->err, CS_ERR_INTERNAL, p->read_errno, "read the archive");
-				cs_fail(&p->err, CS_ERR_INVALID, 0, "decompress the archive: %s", archive_error_string(p->raw));
+				cs_fail(&p->err, CS_ERR_INVALID, 0, "decompress the archive: %s", cs_ar(error_string)(p->raw));
 				return -EIO;
 			}
 			p->block = data;
@@ -154,23 +153,23 @@ static int open_filters(struct pipeline *p, struct cs_err **err)
 	struct archive *a = p->raw;
 	struct archive_entry *e;
 
-	if (archive_read_support_filter_gzip(a) != ARCHIVE_OK || archive_read_support_filter_bzip2(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_xz(a) != ARCHIVE_OK || archive_read_support_filter_zstd(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_lzma(a) != ARCHIVE_OK || archive_read_support_filter_lzip(a) != ARCHIVE_OK ||
-	    archive_read_support_filter_lz4(a) != ARCHIVE_OK || archive_read_support_filter_compress(a) != ARCHIVE_OK)
+	if (cs_ar(read_support_filter_gzip)(a) != ARCHIVE_OK || cs_ar(read_support_filter_bzip2)(a) != ARCHIVE_OK ||
+	    cs_ar(read_support_filter_xz)(a) != ARCHIVE_OK || cs_ar(read_support_filter_zstd)(a) != ARCHIVE_OK ||
+	    cs_ar(read_support_filter_lzma)(a) != ARCHIVE_OK || cs_ar(read_support_filter_lzip)(a) != ARCHIVE_OK ||
+	    cs_ar(read_support_filter_lz4)(a) != ARCHIVE_OK || cs_ar(read_support_filter_compress)(a) != ARCHIVE_OK)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "libarchive was built without a decompressor that is needed");
-	archive_read_support_format_raw(a);
-	archive_read_support_format_empty(a);
-	int r = archive_read_open(a, p, NULL, on_source, NULL);
+	cs_ar(read_support_format_raw)(a);
+	cs_ar(read_support_format_empty)(a);
+	int r = cs_ar(read_open)(a, p, NULL, on_source, NULL);
 	if (r == ARCHIVE_OK)
-		r = archive_read_next_header(a, &e);
+		r = cs_ar(read_next_header)(a, &e);
 	if (r == ARCHIVE_OK || r == ARCHIVE_EOF)
 		return 0;
 	if (p->err)
 		return cs_err_move(err, TAKE_PTR(p->err));
 	if (p->read_errno)
 		return cs_fail(err, CS_ERR_INTERNAL, p->read_errno, "read the archive");
-	return cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", archive_error_string(a));
+	return cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", cs_ar(error_string)(a));
 }
 
 static int extract(struct pipeline *p, int dir_fd, int64_t *size, struct cs_err **err)
@@ -243,18 +242,21 @@ static int run(struct pipeline *p, const char *tmp, struct cs_layer_result *res,
 int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_result *ret, struct cs_err **err)
 {
 	struct cs_layer_result res = {0};
+
+	if (cs_archive_get(err) < 0)
+		return -1;
 	struct pipeline *p = cs_xcalloc(1, sizeof(*p));
 	char tmp[64];
 
 	p->src = src;
 	p->s = s;
 	p->diff = cs_hash_new();
-	p->raw = archive_read_new();
+	p->raw = cs_ar(read_new)();
 	if (!p->raw)
 		abort();
 	cs_storage_tmp_name(s, "layer", tmp);
 	int r = run(p, tmp, &res, err);
-	(void)archive_read_free(p->raw);
+	(void)cs_ar(read_free)(p->raw);
 	cs_hash_done(p->diff, NULL);
 	cs_blob_abort(p->blob);
 	if (p->gz) {
@@ -263,6 +265,7 @@ int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, str
 	}
 	cs_err_free(p->err);
 	free(p);
+	cs_archive_put();
 	(void)cs_remove_tree_at(s->tmp_fd, tmp); /* gone already when published */
 	if (r == 0)
 		*ret = res;

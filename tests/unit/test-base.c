@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "base/num.h"
 #include "base/path.h"
+#include "base/sha256.h"
 #include "base/str.h"
 #include "base/strv.h"
 #include "base/time.h"
@@ -215,12 +216,29 @@ static void test_id(void **state)
 	assert_string_not_equal(a, b);
 }
 
+static void test_sha256(void **state)
+{
+	struct cs_sha256 h;
+	char hex[65];
+
+	cs_sha256_hex_of("", 0, hex);
+	assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	cs_sha256_init(&h);
+	cs_sha256_update(&h, "a", 1);
+	cs_sha256_update(&h, NULL, 0);
+	cs_sha256_update(&h, "bc", 2);
+	cs_sha256_hex(&h, hex);
+	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	cs_sha256_hex(&h, hex); /* ready again */
+	assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_bytes), cmocka_unit_test(test_times), cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_str), cmocka_unit_test(test_clean), cmocka_unit_test(test_in_root), cmocka_unit_test(test_strv),
-		cmocka_unit_test(test_error), cmocka_unit_test(test_id),
+		cmocka_unit_test(test_error), cmocka_unit_test(test_id), cmocka_unit_test(test_sha256),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
