@@ -50,7 +50,8 @@ static inline void cs_autofile_done(FILE **f)
 	}
 }
 
-#define cs_auto(fn) __attribute__((cleanup(fn)))
+/* unused: to clang, a variable that is there for its cleanup only is one that nobody needs */
+#define cs_auto(fn) __attribute__((cleanup(fn), unused))
 #define cs_autofd cs_auto(cs_autofd_done)     /* int, initialise to -EBADF */
 #define cs_autofree cs_auto(cs_autofree_done) /* any pointer from malloc, initialise to NULL */
 #define cs_autofile cs_auto(cs_autofile_done) /* FILE * */
