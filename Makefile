@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 BUILD ?= build
 
-.PHONY: all check quickstart install bench fuzz format lint clean
+.PHONY: all check quickstart install uninstall bench fuzz format check-format lint clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -19,8 +19,14 @@ check:
 quickstart:
 	scripts/quickstart
 
-install: all
+install: $(BUILD)/build.ninja
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	ninja -C $(BUILD)
 	meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+uninstall: $(BUILD)/build.ninja
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	scripts/uninstall $(BUILD) $(abspath $(DESTDIR))
 
 bench: all
 	scripts/deps build check bench
@@ -33,9 +39,14 @@ fuzz:
 	ninja -C build-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz build-fuzz
 
+C_FILES = $$(git ls-files 'src/*.c' 'src/*.h' 'include/*.h' 'tests/*.c' 'tests/*.h')
 format:
 	scripts/deps lint
-	clang-format -i $$(git ls-files 'src/*.c' 'src/*.h' 'include/*.h' 'tests/*.c' 'tests/*.h')
+	clang-format -i $(C_FILES)
+
+check-format:
+	scripts/deps lint
+	clang-format --dry-run --Werror $(C_FILES)
 
 lint: all
 	scripts/deps lint
@@ -44,4 +55,4 @@ lint: all
 	clang-tidy --quiet -p $(BUILD) $$(git ls-files 'src/*.c')
 
 clean:
-	rm -rf $(BUILD) build-asan build-fuzz
+	rm -rf $(BUILD) build-asan build-clang build-fuzz build-tsan
