@@ -5,7 +5,7 @@ import threading
 import json
 
 from caisson_fixture import ROOTFS, KIND
-from unixhttp import demux
+from unixhttp import TIME_FACTOR, demux
 
 
 def argv(cmd):
@@ -195,7 +195,7 @@ class Events:
             return [e for e in self.seen
                     if e["Action"].split(":")[0] == action and (ident is None or e["Actor"]["ID"] == ident)]
         with self.cond:
-            if not self.cond.wait_for(match, timeout):
+            if not self.cond.wait_for(match, timeout * TIME_FACTOR):
                 raise AssertionError(f"no event {action} in {[(e['Action'], e['Actor']['ID'][:8]) for e in self.seen]}")
             return match()[0]
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import rootfs
-from unixhttp import Http, record
+from unixhttp import TIME_FACTOR, Http, record
 
 REPO = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("CAISSON_BUILD", REPO / "build"))
@@ -27,7 +27,7 @@ STREAMS = ("/events", "/stats", "/logs", "/attach", "/exec/", "/images/create", 
 
 def wait_for(check, timeout=10, what="condition", step=0.02):
     """Poll for a state that nobody announces. Events are better where they exist."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * TIME_FACTOR
     while True:
         value = check()
         if value:
@@ -131,7 +131,7 @@ class Engine:
     def stop(self, timeout=20):
         self.proc.terminate()
         try:
-            return self.proc.wait(timeout)
+            return self.proc.wait(timeout * TIME_FACTOR)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.kind} ignored SIGTERM for {timeout} s:\n{self.tail()}") from None
@@ -152,7 +152,7 @@ class Engine:
     # -- clients ------------------------------------------------------------------------------------------------------
     def api(self, version="auto", timeout=60):
         import docker
-        client = docker.APIClient(base_url="unix://" + self.sock, version=version, timeout=timeout)
+        client = docker.APIClient(base_url="unix://" + self.sock, version=version, timeout=timeout * TIME_FACTOR)
 
         def keep(response, **_kw):
             path = response.request.path_url.split("?")[0]
@@ -171,7 +171,7 @@ class Engine:
 
     def client(self, timeout=60):
         import docker
-        client = docker.DockerClient(base_url="unix://" + self.sock, timeout=timeout)
+        client = docker.DockerClient(base_url="unix://" + self.sock, timeout=timeout * TIME_FACTOR)
         client.api.close()
         client.api = self.api(timeout=timeout)
         return client
@@ -182,7 +182,7 @@ class Engine:
 
     def cli(self, *args, stdin=None, timeout=60, check=False, env=None):
         """The real docker command. Returns CompletedProcess with text output."""
-        out = subprocess.run(["docker", *args], input=stdin, capture_output=True, text=True, timeout=timeout,
+        out = subprocess.run(["docker", *args], input=stdin, capture_output=True, text=True, timeout=timeout * TIME_FACTOR,
                              env=self.cli_env(**(env or {})), stdin=subprocess.DEVNULL if stdin is None else None)
         if check and out.returncode:
             raise AssertionError(f"docker {' '.join(args)} -> {out.returncode}\n{out.stdout}{out.stderr}")
@@ -266,7 +266,7 @@ class Engine:
 
     def check_leaks(self, timeout=5):
         """Removal of namespaces and cgroups is not waited for, so give it a moment."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * TIME_FACTOR
         while True:
             left = self.leaks()
             if not left:

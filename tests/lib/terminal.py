@@ -10,6 +10,8 @@ import subprocess
 import termios
 import time
 
+from unixhttp import TIME_FACTOR
+
 
 class Terminal:
     """A docker command on a terminal of its own."""
@@ -23,7 +25,7 @@ class Terminal:
         os.write(self.master, data)
 
     def until(self, needle, timeout=20):
-        end, seen = time.monotonic() + timeout, b""
+        end, seen = time.monotonic() + timeout * TIME_FACTOR, b""
         while needle not in seen:
             left = end - time.monotonic()
             assert left > 0, f"no {needle!r} in {seen!r}"
@@ -39,7 +41,7 @@ class Terminal:
         os.kill(self.proc.pid, signal.SIGWINCH)
 
     def wait(self, timeout=20):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * TIME_FACTOR
         while self.proc.poll() is None:      # keep draining: a full terminal would block it
             assert time.monotonic() < end, "the command hangs"
             if select.select([self.master], [], [], 0.05)[0]:
@@ -47,7 +49,7 @@ class Terminal:
                     os.read(self.master, 65536)
                 except OSError:
                     break
-        return self.proc.wait(5)
+        return self.proc.wait(5 * TIME_FACTOR)
 
     def close(self):
         if self.proc.poll() is None:

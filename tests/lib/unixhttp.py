@@ -13,6 +13,7 @@ import time
 from urllib.parse import urlencode
 
 _record_lock = threading.Lock()
+TIME_FACTOR = float(os.environ.get("CAISSON_TIME_FACTOR", "1"))     # emulated machines are slow
 
 
 def record(method, path, status, body, version=None):
@@ -84,7 +85,7 @@ class Http:
             headers.setdefault("Content-Type", "application/json")
         if isinstance(body, str):
             body = body.encode()
-        conn = UnixConnection(self.socket_path, timeout or self.timeout)
+        conn = UnixConnection(self.socket_path, (timeout or self.timeout) * TIME_FACTOR)
         try:
             try:
                 conn.request(method, self._url(path, query, version), body=body, headers=headers)
@@ -121,7 +122,7 @@ class Http:
 
     def stream(self, method, path, query=None, body=None, timeout=None, version=None, headers=None):
         """An open streaming response: the caller closes `.connection`."""
-        conn = UnixConnection(self.socket_path, timeout or self.timeout)
+        conn = UnixConnection(self.socket_path, (timeout or self.timeout) * TIME_FACTOR)
         headers = dict(headers or {})
         if body is not None and not isinstance(body, (bytes, str)):
             body = json.dumps(body)
@@ -134,7 +135,7 @@ class Http:
     def hijack(self, method, path, query=None, body=None, upgrade=True, timeout=None, version=None):
         """Send a request that turns the connection into a raw stream. Returns Hijacked."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(timeout or self.timeout)
+        sock.settimeout((timeout or self.timeout) * TIME_FACTOR)
         sock.connect(self.socket_path)
         data = b"" if body is None else json.dumps(body).encode()
         head = [f"{method} {self._url(path, query, version)} HTTP/1.1", "Host: docker"]
@@ -190,7 +191,7 @@ class Hijacked:
 
     def read_until(self, needle, timeout=15):
         """Raw (terminal) stream: read until `needle` was seen."""
-        end, seen = time.monotonic() + timeout, b""
+        end, seen = time.monotonic() + timeout * TIME_FACTOR, b""
         while needle not in seen:
             self.sock.settimeout(max(0.05, end - time.monotonic()))
             try:
@@ -211,7 +212,7 @@ class Hijacked:
         return kind, self._exact(size)
 
     def frames_until(self, needle, timeout=15):
-        end, seen = time.monotonic() + timeout, b""
+        end, seen = time.monotonic() + timeout * TIME_FACTOR, b""
         while needle not in seen:
             self.sock.settimeout(max(0.05, end - time.monotonic()))
             try:
