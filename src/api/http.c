@@ -15,6 +15,7 @@
 #include "api/router.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "engine/trim.h"
 
 #define IDLE_TIMEOUT_S 60u         /* a client that sends nothing: slow headers, idle keep-alive */
 #define CONNECTION_LIMIT 4096u
@@ -312,6 +313,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
 	int one = 1;
 
 	if (code != MHD_CONNECTION_NOTIFY_STARTED) {
+		cs_trim_touch();
 		/* A burst leaves holes in the heap that free alone does not give back. */
 		if (__atomic_add_fetch(&l->http->closed, 1, __ATOMIC_RELAXED) % TRIM_EVERY == 0)
 			(void)malloc_trim(0);

@@ -17,6 +17,7 @@
 #include "engine/loop.h"
 #include "engine/reconcile.h"
 #include "engine/store.h"
+#include "engine/trim.h"
 
 const struct cs_engine_config *cs_engine_config(struct cs_engine *e) { return atomic_load(&e->cfg); }
 
@@ -103,6 +104,7 @@ int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, s
 	e->started_at = cs_now_ns();
 	if (open_parts(e, cfg, err) < 0)
 		return -1; /* the daemon ends now; nothing half-built is worth taking apart */
+	cs_trim_start(e->loop);
 	*ret = e;
 	return 0;
 }
@@ -158,6 +160,7 @@ void cs_engine_close(struct cs_engine *e)
 		stop_all(e, cfg->shutdown_timeout ? cfg->shutdown_timeout : 15);
 	atomic_store(&e->closing, true);
 	cs_bus_free(e->bus); /* ends the event streams; the struct stays for stragglers */
+	cs_trim_stop();
 	cs_loop_free(e->loop, 3000);
 	HcsShutdownService();
 	cs_images_close(e);

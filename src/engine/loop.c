@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "engine/trim.h"
 
 #define MAX_THREADS 96
 #define IDLE_SECONDS 3
@@ -260,6 +261,7 @@ static void *worker_main(void *arg)
 		pthread_mutex_unlock(&l->lock);
 		j->fn(j->ctx);
 		free(j);
+		cs_trim_touch();
 		pthread_mutex_lock(&l->lock);
 	}
 	l->threads--;
