@@ -117,6 +117,11 @@ int cs_replace_file_at(int dirfd, const char *path, const void *data, size_t len
 
 int cs_mkdir_p(int dirfd, const char *path, unsigned mode)
 {
+	/* mostly only the last part is missing */
+	if (mkdirat(dirfd, path, mode) == 0)
+		return 0;
+	if (errno != ENOENT && errno != EEXIST)
+		return -errno;
 	cs_autofree char *p = cs_xstrdup(path);
 
 	for (char *s = p + (*p == '/');; s++) {

@@ -106,10 +106,11 @@ void cs_process_unref(struct cs_process *p);
 struct cs_process *cs_process_find(struct cs_system *s, const char *id); /* under system.lock; borrowed */
 void cs_process_exited(struct cs_system *s, const struct cs_w_exited *e); /* monitor thread, no locks held */
 void cs_process_status(const struct cs_process *p, const struct cs_exit *init_exit, struct cs_str *out);
+char *cs_process_status_text(struct cs_process *p); /* takes system.lock; caller frees */
 void cs_process_deliver_exits(struct cs_process *p); /* monitor thread, no locks held */
 
 /* ---- workers' connections (link.c) ---- */
-enum cs_reply_kind { CS_REPLY_PLAIN = 0x40, CS_REPLY_EXEC, CS_REPLY_KILL, CS_REPLY_HELLO, CS_REPLY_LIST, CS_REPLY_RELEASE };
+enum cs_reply_kind { CS_REPLY_PLAIN = 0x40, CS_REPLY_EXEC, CS_REPLY_KILL, CS_REPLY_HELLO, CS_REPLY_LIST, CS_REPLY_RELEASE, CS_REPLY_STATUS };
 struct cs_request {
 	struct cs_request *next;
 	uint32_t seq;
@@ -197,6 +198,8 @@ void cs_system_worker_gone(struct cs_system *s);
 void cs_system_event(struct cs_system *s, HCS_EVENT_TYPE type, const char *data);
 void cs_system_warn(struct cs_system *s, const char *text);
 void cs_system_deliver_exit(struct cs_system *s);
+/* Its exit has been collected: the worker may end. Under system.lock. */
+void cs_system_quit_worker(struct cs_system *s);
 /* Removes an ended system without handles from the table and from the disk. No locks held. */
 void cs_system_forget(struct cs_system *s);
 CS_MUST_CHECK int cs_system_runtime_open(const char *id, struct cs_err **err); /* directory descriptor or -1 */
@@ -223,6 +226,8 @@ int cs_cgroup_tree_remove(const char *dir);
 char *cs_system_cgroup(const struct cs_system *s, const char *controller);
 
 /* ---- the service (service.c, reconnect.c) ---- */
+/* Runtime directories on their way out; no system can have such a name. */
+#define CS_GONE_PREFIX ".gone-"
 struct cs_service {
 	bool open;
 	pthread_mutex_t lock;

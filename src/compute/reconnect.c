@@ -262,6 +262,8 @@ void cs_reconnect_all(void)
 	while ((e = readdir(d))) {
 		size_t len = strlen(e->d_name);
 		struct cs_system *s;
+		if (cs_prefix(e->d_name, CS_GONE_PREFIX))
+			(void)cs_remove_tree_at(cs_service.systems_fd, e->d_name);
 		if (e->d_name[0] == '.' || len > 128 || (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN) || !(s = load(e->d_name)))
 			continue;
 		list = cs_xreallocarray(list, n + 1, sizeof(struct cs_system *));

@@ -257,27 +257,42 @@ HRESULT HcsOpenComputeSystem(const char *id, uint32_t access, HCS_SYSTEM *ret)
 	return s ? HCS_S_OK : HCS_E_SYSTEM_NOT_FOUND;
 }
 
+void cs_system_quit_worker(struct cs_system *s)
+{
+	if (s->link && cs_link_request(s, CS_W_QUIT, NULL, 0, NULL, 0, NULL, 0, CS_REPLY_PLAIN, NULL, NULL, 0, NULL) < 0)
+		cs_debug("compute", "the worker of %s went before it was told to", s->id);
+}
+
 void cs_system_forget(struct cs_system *s)
 {
+	char gone_name[64] = "";
 	bool was = false;
 
 	pthread_mutex_lock(&cs_service.lock);
 	pthread_mutex_lock(&s->lock);
 	bool gone = s->n_handles == 0 && !s->starting && (s->state == CS_STATE_STOPPED || s->state == CS_STATE_CREATED);
 	bool lingers = s->link || s->cleaning, directory = s->has_directory;
+	if (gone && s->in_table)
+		cs_system_quit_worker(s);
 	pthread_mutex_unlock(&s->lock);
 	if (gone && s->in_table) {
 		/* the directory goes before the name is free, or a new system of this name could lose its own */
 		if (directory) {
-			int r = cs_remove_tree_at(cs_service.systems_fd, s->id);
-			if (r < 0)
-				cs_debug("compute", "remove the runtime directory of %s: %s", s->id, cs_errno_text(-r));
+			/* only renamed under the lock: deleting may wait for a disk */
+			(void)snprintf(gone_name, sizeof(gone_name), CS_GONE_PREFIX "%llx", (unsigned long long)cs_monotonic_ns());
+			if (renameat(cs_service.systems_fd, s->id, cs_service.systems_fd, gone_name) < 0)
+				gone_name[0] = 0;
 		}
 		HASH_DEL(cs_service.systems, s);
 		s->in_table = false;
 		was = true;
 	}
 	pthread_mutex_unlock(&cs_service.lock);
+	if (gone_name[0]) {
+		int r = cs_remove_tree_at(cs_service.systems_fd, gone_name);
+		if (r < 0)
+			cs_debug("compute", "remove the runtime directory of %s: %s", s->id, cs_errno_text(-r));
+	}
 	if (was && lingers) {
 		cs_departing_add(s->id);
 		/* it may have ended between the two locks */

@@ -481,9 +481,8 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 	cs_health_stop(c);
 	if (cs_snapshot_remove(e, c->id, err) < 0)
 		return cs_wrap(err, "remove the file system of container %s", c->id);
-	int r = cs_remove_tree_at(AT_FDCWD, c->dir);
-	if (r < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -r, "remove %s", c->dir);
+	if (cs_discard_dir(e, c->dir, err) < 0)
+		return -1;
 	if (volumes)
 		cs_volumes_release(e, c->mounts, c->n_mounts, c->id);
 	if (cs_store_container_delete(e->store, c->id, err) < 0)

@@ -45,6 +45,8 @@ void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
 /* Snapshots: a container's own writable layer (upper/ work/ merged/ below the returned directory). */
 CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir);
+/* Takes a directory of the data root (absolute path) away at once, deletes it later. Absent is fine. */
+CS_MUST_CHECK int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_id, int64_t *rw_bytes, int64_t *root_bytes, struct cs_err **err);
 /* The layers below a snapshot, top-most first, also when the image has been removed by force since: absolute paths and chain ids (either may be

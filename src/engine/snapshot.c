@@ -2,6 +2,8 @@
  *
  * Containers' writable layers on top of images: the engine's side of storage's snapshots. Any thread; the caller serialises work on
  * one container. */
+#include <fcntl.h>
+
 #include "base/log.h"
 #include "engine/image_internal.h"
 
@@ -57,6 +59,11 @@ int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_
 		pthread_mutex_unlock(&m->write);
 	}
 	return 0;
+}
+
+int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err)
+{
+	return cs_storage_discard(e->images->storage, AT_FDCWD, path, err);
 }
 
 /* The chain of a snapshot: from memory as long as an image has it, else from the database. Caller frees media types and vector. */

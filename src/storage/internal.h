@@ -4,6 +4,7 @@
 #pragma once
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/sha256.h"
@@ -13,10 +14,18 @@ struct cs_storage {
 	char *root;                              /* absolute */
 	int root_fd, blobs_fd, layers_fd, snaps_fd, tmp_fd; /* directories */
 	atomic_ullong serial;                    /* for names in tmp/ */
+	/* discard.c */
+	pthread_mutex_t discard_lock;
+	pthread_cond_t discard_idle;
+	struct cs_discarded *discarded;
+	bool discarding, closing;
 };
 
 /* A name below tmp/ that nobody else uses. buf needs 64 bytes. */
 const char *cs_storage_tmp_name(struct cs_storage *s, const char *kind, char buf[64]);
+
+/* Stops deleting; what is left goes at the next open. */
+void cs_storage_discard_done(struct cs_storage *s);
 
 /* Writes the entries of a tar into the directory root_fd. Nothing is ever written outside; read delivers the uncompressed tar. */
 CS_MUST_CHECK int cs_extract_tar(cs_read_fn read, void *ctx, int root_fd, int64_t *ret_size, struct cs_err **err);

@@ -80,19 +80,9 @@ int cs_snap_parent(struct cs_storage *s, const char *id, struct cs_digest *ret, 
 
 int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err)
 {
-	char tmp[64];
-
 	if (!cs_is_plain_name(id))
 		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
-	/* Out of sight first: whatever happens next, the start-up clears tmp/. */
-	cs_storage_tmp_name(s, "gone", tmp);
-	if (renameat(s->snaps_fd, id, s->tmp_fd, tmp) < 0) {
-		if (errno == ENOENT)
-			return 0;
-		return cs_fail(err, cs_storage_code(errno), errno, "remove snapshot %s", id);
-	}
-	int r = cs_remove_tree_at(s->tmp_fd, tmp);
-	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "remove files of snapshot %s", id) : 0;
+	return cs_storage_discard(s, s->snaps_fd, id, err);
 }
 
 struct inode {

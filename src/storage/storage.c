@@ -38,6 +38,8 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	int r = 0;
 
 	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = -EBADF;
+	(void)pthread_mutex_init(&s->discard_lock, NULL);
+	(void)pthread_cond_init(&s->discard_idle, NULL);
 	s->root = cs_xstrdup(data_root);
 	s->root_fd = open(data_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root_fd < 0) {
@@ -67,6 +69,9 @@ void cs_storage_close(struct cs_storage *s)
 {
 	if (!s)
 		return;
+	cs_storage_discard_done(s);
+	(void)pthread_mutex_destroy(&s->discard_lock);
+	(void)pthread_cond_destroy(&s->discard_idle);
 	cs_close(s->root_fd);
 	cs_close(s->blobs_fd);
 	cs_close(s->layers_fd);

@@ -84,6 +84,8 @@ CS_MUST_CHECK int cs_snap_create(struct cs_storage *s, const char *id, const str
 char *cs_snap_path(struct cs_storage *s, const char *id); /* caller frees */
 CS_MUST_CHECK int cs_snap_parent(struct cs_storage *s, const char *id, struct cs_digest *ret, struct cs_err **err); /* s[0] = 0: none */
 CS_MUST_CHECK int cs_snap_open_upper(struct cs_storage *s, const char *id, int *ret_fd, struct cs_err **err);
+/* Takes a tree away at once and deletes it later: `name` below dirfd, on the data root's file system. Absent is fine. */
+CS_MUST_CHECK int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err); /* absent is fine */
 CS_MUST_CHECK int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err);
 void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx);

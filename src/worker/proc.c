@@ -3,7 +3,7 @@
  * Processes under the worker's care, and how the system ends:
  *   1. init dies           RUNNING -> DYING; execs and everything else in the cgroup are killed, with a growing pause between tries
  *   2. output at its end   or nobody writes any more, or ten seconds have passed
- *   3. cgroups removed, log flushed, `status` written, EXITED sent: DYING -> DEAD
+ *   3. log flushed, `status` written, EXITED sent, cgroups removed: DYING -> DEAD
  *   4. clients flushed and (QUIT or no engine): the worker ends
  * An exec is told as exited when it is reaped; its clients are let go once its output has ended or was silent for a second. */
 #include <fcntl.h>
@@ -71,7 +71,7 @@ static void free_proc(struct cs_proc *p)
 		}
 	}
 	cs_client_end_all(p);
-	cs_watch_fire(p, false);
+	cs_watch_drop(p);
 	cs_timer_stop(&p->grace);
 	for (int i = 0; i < 2; i++)
 		cs_source_close(&p->out[i].src);
@@ -340,7 +340,7 @@ static void exec_exited(struct cs_proc *p)
 	if (!engine)
 		cs_state_exec(p);
 	cs_control_event(CS_W_EXEC_EXITED, &x, sizeof(x));
-	cs_watch_fire(p, !engine);
+	cs_watch_fire(p);
 	if (!engine)
 		p->released = true; /* the file tells it */
 	cs_timer_arm(&p->grace, cs_monotonic_ns() + GRACE_NS);
@@ -441,15 +441,16 @@ static void end_system(void)
 	cs_source_close(&worker.oom);
 	cs_timer_stop(&worker.oom_timer);
 	(void)oom_grew();
-	worker.cgroups_left = cs_cgroup_remove(&worker.plan) < 0;
 	cs_log_trim(&worker.log);
 	init->reported = true;
 	cs_proc_fill_exited(init, &x);
 	cs_state_status(&x);
 	cs_control_event(CS_W_EXITED, &x, sizeof(x));
-	cs_watch_fire(init, !cs_control_has_engine());
+	cs_watch_fire(init);
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
 		cs_client_end_all(p);
+	/* last: whoever waits for the exit should not wait for the kernel's bookkeeping. A new start of this id waits for this worker. */
+	worker.cgroups_left = cs_cgroup_remove(&worker.plan) < 0;
 }
 
 bool cs_worker_may_end(void)

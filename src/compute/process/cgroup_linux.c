@@ -92,6 +92,9 @@ static int make_group(const struct cs_step *g, struct cs_err **err)
 
 	if (*dir != '/' || strstr(dir, "/../"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "cgroup directory %s", dir);
+	/* mostly only the group itself is missing; on v2 the levels above are still looked at */
+	if (!v2 && !cpuset && mkdir(path, 0755) == 0)
+		return 0;
 	for (char *p = path + 1;; p++) {
 		if (*p && *p != '/')
 			continue;

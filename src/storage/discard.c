@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Deletion behind the caller's back: a tree is renamed into tmp/, which is where it ends to exist for everybody, and one thread
+ * deletes it from there. On a disk with discards or a busy journal the deletion takes tens of milliseconds that no client should wait for.
+ * What a crash leaves in tmp/ goes at the next open. The thread exists only while there is work. */
+#include "base/io.h"
+#include "base/log.h"
+#include "storage/internal.h"
+
+struct cs_discarded {
+	struct cs_discarded *next;
+	char name[64];
+};
+
+static void *discard_main(void *arg)
+{
+	struct cs_storage *s = arg;
+
+	pthread_mutex_lock(&s->discard_lock);
+	while (s->discarded && !s->closing) {
+		struct cs_discarded *d = s->discarded;
+		s->discarded = d->next;
+		pthread_mutex_unlock(&s->discard_lock);
+		int r = cs_remove_tree_at(s->tmp_fd, d->name);
+		if (r < 0)
+			cs_warn("storage", "delete tmp/%s: %s; tried again at the next start", d->name, cs_errno_text(-r));
+		free(d);
+		pthread_mutex_lock(&s->discard_lock);
+	}
+	s->discarding = false;
+	pthread_cond_broadcast(&s->discard_idle);
+	pthread_mutex_unlock(&s->discard_lock);
+	return NULL;
+}
+
+int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err)
+{
+	struct cs_discarded *d = cs_xcalloc(1, sizeof(*d));
+	pthread_attr_t attr;
+	pthread_t t;
+
+	cs_storage_tmp_name(s, "gone", d->name);
+	if (renameat(dirfd, name, s->tmp_fd, d->name) < 0) {
+		int e = errno;
+		free(d);
+		return e == ENOENT ? 0 : cs_fail(err, cs_storage_code(e), e, "remove %s", name);
+	}
+	pthread_mutex_lock(&s->discard_lock);
+	d->next = s->discarded;
+	s->discarded = d;
+	if (!s->discarding) {
+		s->discarding = true;
+		(void)pthread_attr_init(&attr);
+		(void)pthread_attr_setstacksize(&attr, 256 * 1024);
+		(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+		if (pthread_create(&t, &attr, discard_main, s) != 0)
+			s->discarding = false; /* the next removal or the next start tries again */
+		(void)pthread_attr_destroy(&attr);
+	}
+	pthread_mutex_unlock(&s->discard_lock);
+	return 0;
+}
+
+void cs_storage_discard_done(struct cs_storage *s)
+{
+	pthread_mutex_lock(&s->discard_lock);
+	s->closing = true;
+	while (s->discarding)
+		pthread_cond_wait(&s->discard_idle, &s->discard_lock);
+	for (struct cs_discarded *d = s->discarded, *next; d; d = next) {
+		next = d->next;
+		free(d);
+	}
+	s->discarded = NULL;
+	pthread_mutex_unlock(&s->discard_lock);
+}
