@@ -51,7 +51,7 @@ char *const *cs_default_readonly_paths(void)
 
 /* ---- mounts ---- */
 
-static void put_mount(struct cs_str *out, const char *dest, const char *type, const char *source, const char *options)
+static void put_mount_open(struct cs_str *out, const char *dest, const char *type, const char *source, const char *options)
 {
 	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
 	cs_json_put_kstr(out, "destination", dest);
@@ -66,7 +66,24 @@ static void put_mount(struct cs_str *out, const char *dest, const char *type, co
 		cs_json_put_stringn(out, p, n);
 		p += n + (p[n] == ',');
 	}
-	cs_str_puts(out, "]}");
+	cs_str_putc(out, ']');
+}
+
+static void put_mount(struct cs_str *out, const char *dest, const char *type, const char *source, const char *options)
+{
+	put_mount_open(out, dest, type, source, options);
+	cs_str_putc(out, '}');
+}
+
+/* A bind of what lies at `subpath` below `source`, which no link on the way may leave; `ns` names another mount namespace or is NULL. */
+static void put_bind_beneath(struct cs_str *out, const char *dest, const char *source, const char *options, const char *subpath,
+			     const char *ns)
+{
+	put_mount_open(out, dest, "bind", source, options);
+	cs_json_put_kstr(out, "subpath", subpath);
+	if (ns)
+		cs_json_put_kstr(out, "mountNamespace", ns);
+	cs_str_putc(out, '}');
 }
 
 struct user_mount { /* one mount that the configuration asks for, in mounting order */
@@ -105,15 +122,20 @@ static bool overridden(const struct user_mount *v, size_t n, const char *dest)
 	return has_dest(v, n, dest) || (cs_prefix(dest, "/dev/") && has_dest(v, n, "/dev"));
 }
 
-static const char *shm_source(const struct cs_spec_input *in, char *buf, size_t size)
+/* Who shares System V and POSIX IPC shares the shared memory, which is files: the host's, or the other container's. */
+static void put_shm(const struct cs_spec_input *in, struct cs_str *out)
 {
-	if (cs_streq(in->host->ipc_mode, "host"))
-		return "/dev/shm";
-	if (in->ipc_pid > 0) {
-		(void)snprintf(buf, size, "/proc/%d/root/dev/shm", in->ipc_pid);
-		return buf;
+	char text[96];
+
+	if (cs_streq(in->host->ipc_mode, "host")) {
+		put_mount(out, "/dev/shm", "bind", "/dev/shm", "rbind,rprivate");
+	} else if (in->ipc_pid > 0) {
+		(void)snprintf(text, sizeof(text), "/proc/%d/ns/mnt", in->ipc_pid);
+		put_bind_beneath(out, "/dev/shm", "/", "rbind,rprivate", "dev/shm", text);
+	} else {
+		(void)snprintf(text, sizeof(text), "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)in->host->shm_size);
+		put_mount(out, "/dev/shm", "tmpfs", "shm", text);
 	}
-	return NULL;
 }
 
 static void put_default_mounts(const struct cs_spec_input *in, const struct cs_security_opts *sec, const struct user_mount *v, size_t n,
@@ -123,8 +145,6 @@ static void put_default_mounts(const struct cs_spec_input *in, const struct cs_s
 	bool rw = h->privileged;
 	const char *sys = rw ? "nosuid,noexec,nodev,rw" : "nosuid,noexec,nodev,ro";
 	const char *cgroup = rw || sec->writable_cgroups ? "nosuid,noexec,nodev,rw" : "ro,nosuid,noexec,nodev";
-	char shm[96], source[64];
-	bool host_ipc = cs_streq(h->ipc_mode, "host");
 
 	if (!overridden(v, n, "/proc"))
 		put_mount(out, "/proc", "proc", "proc", "nosuid,noexec,nodev");
@@ -137,29 +157,23 @@ static void put_default_mounts(const struct cs_spec_input *in, const struct cs_s
 	if (!overridden(v, n, "/sys/fs/cgroup"))
 		put_mount(out, "/sys/fs/cgroup", "cgroup", "cgroup", cgroup);
 	if (!overridden(v, n, "/dev/mqueue"))
-		put_mount(out, "/dev/mqueue", host_ipc ? "bind" : "mqueue", host_ipc ? "/dev/mqueue" : "mqueue",
-			  host_ipc ? "rbind,nosuid,noexec,nodev" : "nosuid,noexec,nodev");
-	if (overridden(v, n, "/dev/shm") || cs_streq(h->ipc_mode, "none"))
-		return;
-	const char *shared = shm_source(in, source, sizeof(source));
-	if (shared) {
-		put_mount(out, "/dev/shm", "bind", shared, "rbind,rprivate");
-		return;
-	}
-	(void)snprintf(shm, sizeof(shm), "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)h->shm_size);
-	put_mount(out, "/dev/shm", "tmpfs", "shm", shm);
+		put_mount(out, "/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"); /* shows the queues of whatever namespace we are in */
+	if (!overridden(v, n, "/dev/shm") && !cs_streq(h->ipc_mode, "none"))
+		put_shm(in, out);
 }
 
 static void put_bind(struct cs_str *out, const struct cs_mount_point *p)
 {
 	const char *propagation = cs_empty(p->propagation) ? "rprivate" : p->propagation;
 	bool bind = cs_streq(p->type, "bind");
-	cs_autofree char *source = p->subpath ? cs_path_join(p->source, p->subpath) : cs_xstrdup(p->source);
 	cs_autofree char *options =
 		cs_xasprintf("%s,%s%s", p->non_recursive ? "bind" : "rbind",
 			     p->rw ? "" : bind && !p->ro_non_recursive && !p->non_recursive ? "rro," : "ro,", propagation);
 
-	put_mount(out, p->destination, "bind", source, options);
+	if (cs_empty(p->subpath))
+		put_mount(out, p->destination, "bind", p->source, options);
+	else
+		put_bind_beneath(out, p->destination, p->source, options, p->subpath, NULL);
 }
 
 static int put_user_mount(struct cs_str *out, const struct user_mount *m, struct cs_err **err)

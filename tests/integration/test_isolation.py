@@ -128,6 +128,30 @@ def test_shared_with_host(boxes, key, ns):
     assert b.out.strip() == os.readlink(f"/proc/self/ns/{ns}")
 
 
+def test_ipc_of_container_shares_memory(boxes):
+    one = boxes.sleeper(Host={"IpcMode": "shareable"})
+    assert one.exec("echo from-one > /dev/shm/a")[0] == 0
+    two = boxes.run("cat /dev/shm/a; echo from-two > /dev/shm/b; grep ' /dev/shm ' /proc/mounts", Host={"IpcMode": "container:" + one.id})
+    assert two.out.startswith("from-one\n") and "nosuid" in two.out and "nodev" in two.out, (two.out, two.err)
+    assert one.exec("cat /dev/shm/b")[1] == "from-two\n"
+    three = boxes.run("cat /dev/shm/b; ls /", Host={"IpcMode": "container:" + one.id}, WorkingDir="/tmp")
+    assert three.out.startswith("from-two\nbin\n")     # back in its own root
+
+
+def test_ipc_modes(boxes, tmp_path):
+    name = f"caisson-test-{os.getpid()}"
+    path = os.path.join("/dev/shm", name)
+    with open(path, "w") as f:
+        f.write("host\n")
+    try:
+        assert boxes.run(f"cat /dev/shm/{name}", Host={"IpcMode": "host"}).out == "host\n"
+        for mode in ("private", "shareable"):
+            assert boxes.run("ls /dev/shm; readlink /proc/self/ns/ipc", Host={"IpcMode": mode}).out.strip() != os.readlink("/proc/self/ns/ipc")
+        assert boxes.run("grep ' /dev/shm ' /proc/mounts", Host={"IpcMode": "none"}).out == ""
+    finally:
+        os.unlink(path)
+
+
 def test_shared_with_unknown(boxes, engine):
     from box import Box
     a = create(engine, "true", network="container:nosuch")
@@ -227,6 +251,21 @@ def test_propagation(boxes, tmp_path, mode, seen):
     try:
         line = boxes.run("grep ' /b ' /proc/self/mountinfo", Host={"Binds": [f"{src}:/b:{mode}"]}).out
         assert (seen in line) if seen else ("shared:" not in line and "master:" not in line), line
+    finally:
+        subprocess.run(["umount", str(src)], check=True)
+
+
+@pytest.mark.parametrize("mode,words", [("rshared", "shared"), ("shared", "shared"), ("rslave", "shared or slave"), ("slave", "shared or slave")])
+def test_propagation_needs_a_shared_source(boxes, tmp_path, mode, words):
+    import subprocess
+    src = tmp_path / "with space"
+    src.mkdir()
+    (src / "sub").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "x", str(src)], check=True)
+    subprocess.run(["mount", "--make-private", str(src)], check=True)
+    try:
+        a = boxes.create("true", Host={"Binds": [f"{src}/sub:/b:{mode}"]}).post("start")
+        assert a.status == 500 and a.message.endswith(f"path {src}/sub is mounted on {src} but it is not a {words} mount"), a
     finally:
         subprocess.run(["umount", str(src)], check=True)
 

@@ -64,6 +64,7 @@ static const struct {
 
 struct parsed {
 	const char *dest, *type, *source;
+	const char *subpath, *ns; /* what OCI lacks: a path that must stay below the source, the mount namespace of the source */
 	uint64_t attr, propagation;
 	bool bind, recursive, attr_recursive;
 	struct cs_str data; /* for the file system */
@@ -112,7 +113,8 @@ static int one_mount(json_t *v, const char *at, struct parsed *m, bool *dev_is_b
 
 	if (cs_field_is_obj(v, at, err) < 0 || cs_field_str(v, at, "destination", CS_F_REQUIRED, &m->dest, err) < 0 ||
 	    cs_field_str(v, at, "type", 0, &m->type, err) < 0 || cs_field_str(v, at, "source", 0, &m->source, err) < 0 ||
-	    cs_field_strv(v, at, "options", &list, err) < 0)
+	    cs_field_strv(v, at, "options", &list, err) < 0 || cs_field_str(v, at, "subpath", 0, &m->subpath, err) < 0 ||
+	    cs_field_str(v, at, "mountNamespace", 0, &m->ns, err) < 0)
 		return -1;
 	if (*m->dest != '/')
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.destination: must be an absolute path", at);
@@ -125,6 +127,10 @@ static int one_mount(json_t *v, const char *at, struct parsed *m, bool *dev_is_b
 	for (char **o = list; o && *o; o++)
 		if (one_option(m, *o, at, err) < 0)
 			return -1;
+	if ((*m->subpath || *m->ns) && (!m->bind || (m->propagation & MS_SHARED)))
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s: subpath and mountNamespace belong to bind mounts that are not shared", at);
+	if (*m->ns && !*m->subpath)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s.subpath: is required with mountNamespace", at);
 	cs_autofree char *clean = cs_path_clean(m->dest);
 	if (strcmp(clean, "/") == 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.destination: the root cannot be mounted over", at);
@@ -135,7 +141,12 @@ static int one_mount(json_t *v, const char *at, struct parsed *m, bool *dev_is_b
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s.options: \"%s\" is not an option of a bind mount", at, m->data.buf);
 		if (strcmp(clean, "/dev") == 0)
 			*dev_is_bind = true;
-		cs_plan_add(plan, CS_PLAN_BIND, m->source, clean, (uint64_t)m->recursive, m->attr, (uint64_t)m->attr_recursive, m->propagation);
+		if (*m->subpath)
+			cs_plan_add(plan, CS_PLAN_BIND_BENEATH, m->ns, m->source, m->subpath, clean, (uint64_t)m->recursive, m->attr,
+				    (uint64_t)m->attr_recursive, m->propagation);
+		else
+			cs_plan_add(plan, CS_PLAN_BIND, m->source, clean, (uint64_t)m->recursive, m->attr, (uint64_t)m->attr_recursive,
+				    m->propagation);
 		return 0;
 	}
 	if (!*m->type)
@@ -159,7 +170,7 @@ int cs_mounts_compile(json_t *spec, const char *path, struct cs_document *d, boo
 	json_array_foreach(list, i, v)
 	{
 		cs_autofree char *at = cs_xasprintf("%s.mounts[%zu]", path, i);
-		struct parsed m = {.type = "", .source = "", .data = CS_STR_INIT(65536)};
+		struct parsed m = {.type = "", .source = "", .subpath = "", .ns = "", .data = CS_STR_INIT(65536)};
 		int r = one_mount(v, at, &m, ret_dev_is_bind, plan, err);
 		cs_str_done(&m.data);
 		if (r < 0)

@@ -15,6 +15,7 @@ struct cs_child_args {
 	int stdio[3];
 	int self_exe;
 	int init_pidfd; /* exec: whose namespaces to join */
+	int mntns;      /* another container's mount namespace, to bind from, or -EBADF */
 	bool unshare_cgroup;
 	int ns[8], ns_type[8];
 	size_t n_ns;

@@ -120,7 +120,7 @@ static int lift(int fd, int low)
 /* Leaves 0,1,2 = stdio, 3 = socket, 4.. = what is still needed (self_exe, namespaces, init's pidfd), nothing else. */
 static int shed_descriptors(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
 {
-	int *list[3 + 3 + CS_ARRAY_SIZE(a->ns)];
+	int *list[3 + 4 + CS_ARRAY_SIZE(a->ns)];
 	size_t n = 0;
 
 	for (int i = 0; i < 3; i++)
@@ -128,6 +128,7 @@ static int shed_descriptors(struct cs_child *c, struct cs_child_args *a, struct 
 	list[n++] = &a->sock;
 	list[n++] = &a->self_exe;
 	list[n++] = &a->init_pidfd;
+	list[n++] = &a->mntns;
 	for (size_t i = 0; i < a->n_ns; i++)
 		list[n++] = &a->ns[i];
 	for (size_t i = 0; i < n; i++)
@@ -152,6 +153,7 @@ static int shed_descriptors(struct cs_child *c, struct cs_child_args *a, struct 
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "close inherited descriptors");
 	c->sock = a->sock;
 	c->self_exe = a->self_exe;
+	c->mntns = a->mntns;
 	return 0;
 }
 
@@ -247,6 +249,8 @@ static int apply(struct cs_child *c, const struct cs_step *s, struct cs_err **er
 		return cs_step_mount(c, s, err);
 	case CS_PLAN_BIND:
 		return cs_step_bind(c, s, err);
+	case CS_PLAN_BIND_BENEATH:
+		return cs_step_bind_beneath(c, s, err);
 	case CS_PLAN_CGROUP_MOUNT:
 		return cs_step_cgroup_mount(c, s, err);
 	case CS_PLAN_DEVICE:
@@ -352,7 +356,7 @@ static int walk(struct cs_child *c, struct cs_err **err)
 _Noreturn void cs_child_main(const struct cs_child_args *args)
 {
 	struct cs_child_args a = *args;
-	struct cs_child c = {.plan = a.plan, .sock = a.sock, .is_exec = a.start != NULL, .self_exe = a.self_exe, .host_proc = -EBADF, .root = -EBADF,
+	struct cs_child c = {.plan = a.plan, .sock = a.sock, .is_exec = a.start != NULL, .self_exe = a.self_exe, .host_proc = -EBADF, .mntns = -EBADF, .root = -EBADF,
 			     .null = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .umask = 0022};
 	struct cs_err *err = NULL;
 

@@ -2,11 +2,14 @@
  *
  * Who the program runs as: Docker's `user[:group]` text against the container's own /etc/passwd and /etc/group. Both files are foreign:
  * opened inside the root without blocking, only regular files, at most 1 MiB. Pure parsing, no privileges change here. */
+#include <sys/statfs.h>
+
 #include "base/io.h"
 #include "base/path.h"
 #include "base/sys.h"
 #include "compute/process/internal.h"
 
+#define PROC_SUPER_MAGIC_ 0x9fa0
 #define DB_MAX (1u << 20)
 #define ID_MAX 0x7fffffffll
 #define GROUPS_MAX 1024
@@ -35,26 +38,19 @@ static bool go_atoi(const char *s, int64_t *ret)
 /* Reads a database; an absent or strange file is an empty one, as with Docker, except that too large is an error. */
 static int read_db(int root, const char *path, struct cs_str *s, struct cs_err **err)
 {
+	struct statfs fs;
 	struct stat st;
 	cs_autofd int fd = cs_open_in_root(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0;
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatfs(fd, &fs) < 0 || (unsigned long)fs.f_type == PROC_SUPER_MAGIC_)
+		return 0; /* a link to /proc would be read with rights that the container lacks */
 	int r = st.st_size > (off_t)DB_MAX ? -EFBIG : cs_read_fd(fd, s);
 	return r < 0 ? cs_fail(err, CS_ERR_INVALID, -r, "read %s of the container", path) : 0;
 }
 
-/* Splits one line in place into at most n fields; missing ones are "". Returns the next line or NULL. */
-static char *next_line(char *line, char **field, size_t n)
+/* Splits in place into at most n fields; missing ones are "". */
+static void split_fields(char *line, char **field, size_t n)
 {
-	char *end = line + strcspn(line, "\n");
-	char *next = *end ? end + 1 : NULL;
-
-	*end = 0;
-	if (end > line && end[-1] == '\r')
-		end[-1] = 0;
-	while (*line == ' ' || *line == '\t')
-		line++;
 	for (size_t i = 0; i < n; i++) {
 		field[i] = line;
 		size_t len = strcspn(line, ":");
@@ -62,6 +58,20 @@ static char *next_line(char *line, char **field, size_t n)
 		if (*line)
 			*line++ = 0;
 	}
+}
+
+/* Splits one line of a file, without the blanks around it. Returns the next line or NULL. */
+static char *next_line(char *line, char **field, size_t n)
+{
+	static const char blanks[] = " \t\r\v\f";
+	char *end = line + strcspn(line, "\n");
+	char *next = *end ? end + 1 : NULL;
+
+	line += strspn(line, blanks);
+	while (end > line && strchr(blanks, end[-1]))
+		end--;
+	*end = 0;
+	split_fields(line, field, n);
 	return next;
 }
 
@@ -171,7 +181,7 @@ static int resolve_user(char *passwd, const char *groups, const char *spec, stru
 	char *f[2];
 	int64_t uid = 0, gid = 0;
 
-	(void)next_line(text, f, 2);
+	split_fields(text, f, 2); /* as written: blanks are part of the name */
 	const char *user = f[0], *group = f[1];
 	bool number = go_atoi(user, &uid);
 	bool known = find_user(passwd, *user && !number ? user : NULL, uid, &row);

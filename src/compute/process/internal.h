@@ -30,6 +30,7 @@ struct cs_child {
 	bool is_exec;
 	int self_exe;  /* for the built-in init, or -EBADF */
 	int host_proc; /* start only: the host's procfs, never reachable by the image */
+	int mntns;     /* start only: another container's mount namespace, or -EBADF */
 	int root;      /* O_PATH: the container's root */
 	int null;      /* O_PATH: the host's null device, verified */
 	int mask_tree; /* O_PATH: an attached empty read-only tmpfs, cloned for further masks */
@@ -76,6 +77,7 @@ CS_MUST_CHECK int cs_step_pivot(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_step_root_readonly(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_bind(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
+CS_MUST_CHECK int cs_step_bind_beneath(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_mask(struct cs_child *c, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_step_readonly(struct cs_child *c, const char *path, struct cs_err **err);

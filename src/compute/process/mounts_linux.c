@@ -2,6 +2,7 @@
  *
  * Mounts inside the container's root, by descriptors only: a detached mount is made, given its attributes, and moved onto a target that
  * was resolved inside the root. No path of the image is ever resolved by a system call that could leave it. Runs in the child. */
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
@@ -190,27 +191,49 @@ static int set_propagation(int tree, uint64_t propagation)
 
 /* Only a real procfs may stand at /proc, and only a few files may be covered below it: what we and the container's tools
  * write to /proc must arrive in the kernel (CVE-2019-16884, CVE-2025-52881). */
-static int check_proc_target(const char *target, int tree, struct cs_err **err)
+static bool may_cover(const char *clean)
 {
 	static const char *const allowed[] = {"/proc/cpuinfo",	"/proc/diskstats", "/proc/meminfo", "/proc/stat",
 					      "/proc/swaps",	"/proc/uptime",	   "/proc/loadavg", "/proc/slabinfo",
 					      "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(allowed); i++)
+		if (strcmp(clean, allowed[i]) == 0)
+			return true;
+	return false;
+}
+
+static int check_proc_target(const char *target, int tree, struct cs_err **err)
+{
 	cs_autofree char *abs = cs_path_join("/", target);
 	cs_autofree char *clean = cs_path_clean(abs);
 	struct statfs fs;
 	struct stat st;
 
-	if (!below(clean, "/proc"))
+	if (!below(clean, "/proc") || may_cover(clean))
 		return 0;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(allowed); i++)
-		if (strcmp(clean, allowed[i]) == 0)
-			return 0;
 	if (strcmp(clean, "/proc") != 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" cannot be mounted because it is inside /proc", clean);
 	if (fstatfs(tree, &fs) < 0 || fstat(tree, &st) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "look at the mount for /proc");
 	if ((unsigned long)fs.f_type != PROC_SUPER_MAGIC_ || st.st_ino != PROC_ROOT_INO_)
 		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" cannot be mounted because it is not of type proc", clean);
+	return 0;
+}
+
+/* The same for where the target really is: a link of the image leads into /proc under another name. */
+static int check_landing(const char *target, int at, struct cs_err **err)
+{
+	cs_autofree char *abs = cs_path_join("/", target);
+	cs_autofree char *clean = cs_path_clean(abs);
+	struct statfs fs;
+
+	if (strcmp(clean, "/proc") == 0 || may_cover(clean))
+		return 0;
+	if (fstatfs(at, &fs) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "look at mount target %s", target);
+	if ((unsigned long)fs.f_type == PROC_SUPER_MAGIC_)
+		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" cannot be mounted because it leads into /proc", clean);
 	return 0;
 }
 
@@ -233,6 +256,8 @@ int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **e
 	cs_autofd int at = cs_child_target(c, target, CS_TARGET_DIR);
 	if (at < 0)
 		return fail_target(at, target, err);
+	if (check_landing(target, at, err) < 0)
+		return -1;
 	int r = attach(tree, at);
 	if (r >= 0)
 		r = set_propagation(tree, s->arg[5].u);
@@ -249,48 +274,108 @@ static int bind_tree(struct cs_child *c, const struct cs_step *s)
 	return sys_open_tree(AT_FDCWD, s->arg[0].s, OPEN_TREE_CLONE | (s->arg[2].u ? AT_RECURSIVE : 0));
 }
 
-int cs_step_bind(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
-{
-	const char *source = s->arg[0].s, *target = s->arg[1].s;
-	cs_autofd int tree = bind_tree(c, s);
-	struct stat st;
+struct bind {
+	const char *source, *target;
+	uint64_t set, set_recursive, propagation;
+};
 
-	if (fail_old_kernel(tree, "open_tree", err) < 0)
-		return -1;
-	if (tree < 0)
-		return cs_fail(err, CS_ERR_INVALID, -tree, "bind source %s", source);
+/* Puts a detached tree where it belongs. `tree` is borrowed. */
+static int place_bind(struct cs_child *c, int tree, const struct bind *b, struct cs_err **err)
+{
+	struct stat st, to;
+
 	if (fstat(tree, &st) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "bind source %s", source);
-	if (check_proc_target(target, tree, err) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "bind source %s", b->source);
+	if (check_proc_target(b->target, tree, err) < 0)
 		return -1;
-	cs_autofd int at = cs_child_target(c, target, S_ISDIR(st.st_mode) ? CS_TARGET_DIR : CS_TARGET_FILE);
+	cs_autofd int at = cs_child_target(c, b->target, S_ISDIR(st.st_mode) ? CS_TARGET_DIR : CS_TARGET_FILE);
 	int r = at;
-	if (r >= 0) {
-		struct stat to;
-		if (fstat(at, &to) == 0 && S_ISDIR(to.st_mode) != S_ISDIR(st.st_mode))
-			r = -ENOTDIR;
-	}
+	if (r >= 0 && fstat(at, &to) == 0 && S_ISDIR(to.st_mode) != S_ISDIR(st.st_mode))
+		r = -ENOTDIR;
 	if (r == -ENOTDIR) /* docker's client turns the words "not a directory" into 127 */
 		return cs_fail(err, CS_ERR_EXEC_NOT_FOUND, 0,
 			       "error mounting \"%s\" to rootfs at \"%s\": not a directory: Are you trying to mount a directory onto a file (or "
 			       "vice-versa)? Check if the specified host path exists and is the expected type",
-			       source, target);
+			       b->source, b->target);
 	if (r < 0)
-		return fail_target(r, target, err);
-	uint64_t set = s->arg[3].u;
-	if (set) {
-		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | (s->arg[4].u ? AT_RECURSIVE : 0), set,
-				      set & CS_MOUNT_ATTR__ATIME ? CS_MOUNT_ATTR__ATIME : 0, 0);
+		return fail_target(r, b->target, err);
+	if (check_landing(b->target, at, err) < 0)
+		return -1;
+	if (b->set) {
+		r = sys_mount_setattr(tree, "", AT_EMPTY_PATH | (b->set_recursive ? AT_RECURSIVE : 0), b->set,
+				      b->set & CS_MOUNT_ATTR__ATIME ? CS_MOUNT_ATTR__ATIME : 0, 0);
 		if (fail_old_kernel(r, "mount_setattr", err) < 0)
 			return -1;
 	}
 	if (r >= 0)
-		r = set_propagation(tree, s->arg[5].u);
+		r = set_propagation(tree, b->propagation);
 	if (r >= 0)
 		r = attach(tree, at);
 	if (r < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -r, "bind %s on %s", source, target);
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "bind %s on %s", b->source, b->target);
 	return 0;
+}
+
+int cs_step_bind(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	const struct bind b = {s->arg[0].s, s->arg[1].s, s->arg[3].u, s->arg[4].u, s->arg[5].u};
+	cs_autofd int tree = bind_tree(c, s);
+
+	if (fail_old_kernel(tree, "open_tree", err) < 0)
+		return -1;
+	if (tree < 0)
+		return cs_fail(err, CS_ERR_INVALID, -tree, "bind source %s", b.source);
+	return place_bind(c, tree, &b, err);
+}
+
+/* A copy of the mounts at base/sub; nothing on the way to `sub` may lead out of base, which is somebody's volume. */
+static int tree_beneath(const char *base, const char *sub, bool recursive)
+{
+	cs_autofd int dir = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cs_autofd int fd = dir < 0 ? -errno : sys_openat2(dir, sub, O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+
+	return fd < 0 ? fd : sys_open_tree(fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
+}
+
+/* Copies of mounts can be made only from inside their namespace. Going there resets root and working directory, coming back sets
+ * them to the root of ours, which has to be where we have been. */
+static int tree_of_other(struct cs_child *c, const char *base, const char *sub, bool recursive, struct cs_err **err)
+{
+	cs_autofd int home = openat(c->host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct stat before, after;
+
+	if (home < 0 || stat("/", &before) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the own mount namespace");
+	int r = sys_setns(c->mntns, CLONE_NEWNS);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "visit the other container's mounts");
+	cs_autofd int tree = tree_beneath(base, sub, recursive);
+	r = sys_setns(home, CLONE_NEWNS);
+	if (r < 0 || stat("/", &after) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, r < 0 ? -r : errno, "return to the own mount namespace");
+	if (before.st_dev != after.st_dev || before.st_ino != after.st_ino)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "mounts of another container cannot be shared by an engine in a chroot");
+	if (tree < 0)
+		return cs_fail(err, CS_ERR_INVALID, -tree, "bind source %s%s of the other container", base, sub);
+	return TAKE_FD(tree);
+}
+
+int cs_step_bind_beneath(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	const char *base = s->arg[1].s, *sub = s->arg[2].s;
+	cs_autofree char *source = cs_path_join(base, sub);
+	const struct bind b = {source, s->arg[3].s, s->arg[5].u, s->arg[6].u, s->arg[7].u};
+
+	if (c->root < 0 || (*s->arg[0].s && (c->mntns < 0 || c->host_proc < 0)))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "misplaced BIND_BENEATH step");
+	cs_autofd int tree = *s->arg[0].s ? tree_of_other(c, base, sub, s->arg[4].u, err) : tree_beneath(base, sub, s->arg[4].u);
+	if (*s->arg[0].s && tree < 0)
+		return -1;
+	if (tree == -EXDEV || tree == -ELOOP)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot access path %s: it leads out of the volume", source);
+	if (tree < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot access path %s: %s", source, cs_go_errno(-tree));
+	return place_bind(c, tree, &b, err);
 }
 
 /* One empty tmpfs serves all masked directories. */

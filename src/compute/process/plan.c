@@ -286,7 +286,8 @@ static void dump_string(struct cs_str *out, const char *s)
 static void dump_number(struct cs_str *out, enum cs_plan_op op, size_t i, uint64_t u)
 {
 	bool hex = op == CS_PLAN_CLONE || op == CS_PLAN_ROOT_PROPAGATION || op == CS_PLAN_CAPS || op == CS_PLAN_SECCOMP ||
-		   (op == CS_PLAN_SETNS && i == 0) || (op == CS_PLAN_MOUNT && (i == 3 || i == 5)) || (op == CS_PLAN_BIND && (i == 3 || i == 5));
+		   (op == CS_PLAN_SETNS && i == 0) || (op == CS_PLAN_MOUNT && (i == 3 || i == 5)) || (op == CS_PLAN_BIND && (i == 3 || i == 5)) ||
+		   (op == CS_PLAN_BIND_BENEATH && (i == 5 || i == 7));
 	bool octal = op == CS_PLAN_UMASK || (op == CS_PLAN_DEVICE && (i == 1 || i == 4));
 
 	if (u && hex)

@@ -54,7 +54,9 @@
 	X(ENV,            "v")      /* (x) */                                                                           \
 	X(ARGS,           "v")      /* (x) argv; argv[0] is looked up in ENV's PATH */                                  \
 	/* --- appended: a step's number must not change, an engine sends exec plans to workers of its predecessor --- */ \
-	X(CGROUP_DEVICE_BPF, "sb")  /* v2 group, struct bpf_insn[]: device access program, attached by the worker (follows CGROUP_SET) */
+	X(CGROUP_DEVICE_BPF, "sb")  /* v2 group, struct bpf_insn[]: device access program, attached by the worker (follows CGROUP_SET) */ \
+	X(BIND_BENEATH, "ssssuuuu") /* mount namespace ("" = the host's), directory in it, path that must stay below that directory, then as BIND \
+	                               from its target on; not shared */
 /* clang-format on */
 
 enum cs_plan_op {
@@ -65,7 +67,7 @@ enum cs_plan_op {
 	CS_PLAN_MAX
 };
 
-#define CS_PLAN_MAX_ARGS 7
+#define CS_PLAN_MAX_ARGS 8
 #define CS_PLAN_MAX_SIZE (16u << 20)
 
 union cs_plan_arg {

@@ -53,6 +53,13 @@ static int open_namespaces(const struct cs_plan *plan, struct cs_child_args *a, 
 	int r;
 
 	while ((r = cs_plan_next(&c, &s)) == 1) {
+		if (s.op == CS_PLAN_BIND_BENEATH && *s.arg[0].s) {
+			if (a->mntns >= 0)
+				return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "binds from several other mount namespaces");
+			a->mntns = open_namespace(s.arg[0].s, CLONE_NEWNS, err);
+			if (a->mntns < 0)
+				return -1;
+		}
 		if (s.op != CS_PLAN_SETNS)
 			continue;
 		if (s.arg[0].u == CLONE_NEWUSER)
@@ -199,7 +206,7 @@ static int clone_flags(const struct cs_plan *plan, uint64_t *ret, bool *ret_cgro
 int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, void (*warn)(void *ctx, const char *text), void *ctx,
 		   struct cs_setup_child *ret, struct cs_err **err)
 {
-	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF};
+	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF, .mntns = -EBADF};
 	cs_autofd int pidns = -EBADF, own_pidns = -EBADF, cgroup = -EBADF;
 	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	uint64_t flags = 0;
@@ -226,6 +233,7 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 	}
 	for (size_t i = 0; i < a.n_ns; i++)
 		cs_close(a.ns[i]);
+	cs_close(a.mntns);
 	if (r < 0)
 		return -1;
 	if (follow(&ch, warn, ctx, err) < 0)
@@ -264,7 +272,7 @@ static int init_cgroup_fd(const char *group, pid_t init)
 int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int init_pidfd, pid_t init_pid, const int stdio[3],
 		  struct cs_setup_child *ret, struct cs_err **err)
 {
-	struct cs_child_args a = {.plan = exec, .start = start, .self_exe = -EBADF, .init_pidfd = init_pidfd};
+	struct cs_child_args a = {.plan = exec, .start = start, .self_exe = -EBADF, .init_pidfd = init_pidfd, .mntns = -EBADF};
 	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	cs_autofd int cgroup = cs_cgroup_v2_fd(start);
 	struct cs_step g;
