@@ -2,6 +2,7 @@
  *
  * caisson-worker: supervisor of one container. Reads a plan, starts init, and then serves its loop until the container and its
  * clients are gone. Single-threaded. */
+#include <elf.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -39,6 +40,32 @@ static void on_child(struct cs_source *s, uint32_t events)
 	cs_proc_reap();
 }
 
+#ifndef __GLIBC__ /* a static program at fixed addresses */
+/* A fault on a page of code brings in all 64 KiB around it, but nothing of another mapping. With a hint on every other strip, each strip is a
+ * mapping of its own, and only what is really used counts as ours. */
+#define STRIP ((uintptr_t)8 << 10)
+
+static void drop_code(void)
+{
+	extern const Elf64_Ehdr __ehdr_start;
+	const char *base = (const char *)&__ehdr_start;
+	static bool in_strips;
+
+	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+		const Elf64_Phdr *p = (const Elf64_Phdr *)(const void *)(base + __ehdr_start.e_phoff) + i;
+		if (p->p_type != PT_LOAD || (p->p_flags & PF_W))
+			continue;
+		uintptr_t start = p->p_vaddr & ~(uintptr_t)4095, end = (p->p_vaddr + p->p_memsz) & ~(uintptr_t)4095;
+		for (uintptr_t at = start; !in_strips && at < end; at += 2 * STRIP)
+			(void)madvise((void *)at, CS_MIN(STRIP, end - at), MADV_RANDOM);
+		(void)madvise((void *)start, end - start, MADV_DONTNEED);
+	}
+	in_strips = true;
+}
+#else
+static void drop_code(void) {}
+#endif
+
 /* Idle for a second: what the start or a burst has touched goes back. Code pages are clean and come again at the next fault. */
 static void on_trim(struct cs_timer *t)
 {
@@ -49,11 +76,7 @@ static void on_trim(struct cs_timer *t)
 	/* what deeper calls have left below us on the stack; there are no signal handlers that could be using it */
 	uintptr_t here = ((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095) - 4096;
 	(void)madvise((void *)(here - (96u << 10)), 96u << 10, MADV_DONTNEED);
-#ifndef __GLIBC__ /* a static program at fixed addresses */
-	extern char __executable_start[], etext[];
-	uintptr_t end = (uintptr_t)etext & ~(uintptr_t)4095;
-	(void)madvise(__executable_start, end - (uintptr_t)__executable_start, MADV_DONTNEED);
-#endif
+	drop_code();
 }
 
 static void own_the_process(void)
