@@ -217,6 +217,10 @@ static void hello_reply(struct cs_system *s, const void *data, size_t len)
 /* Returns whether the request is finished. */
 static bool handle_reply(struct cs_system *s, struct cs_request *r, const struct cs_w_header *h, const void *data, size_t len)
 {
+	if (r->kind == CS_REPLY_STATUS) { /* whatever it says: all events from before it have been handled */
+		cs_op_complete(r->op, HCS_S_OK, cs_process_status_text(r->process));
+		return true;
+	}
 	if (h->type == CS_W_ERROR) {
 		reply_error(r, 0, data, len);
 		if (r->kind == CS_REPLY_EXEC)
@@ -237,6 +241,7 @@ static bool handle_reply(struct cs_system *s, struct cs_request *r, const struct
 	case CS_REPLY_PLAIN:
 	case CS_REPLY_KILL:
 	case CS_REPLY_RELEASE:
+	case CS_REPLY_STATUS:
 		cs_op_complete(r->op, HCS_S_OK, NULL);
 		return true;
 	}

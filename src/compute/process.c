@@ -387,34 +387,33 @@ HRESULT HcsTerminateProcess(HCS_PROCESS h, HCS_OPERATION op, const char *options
 	return hr == HCS_S_OK ? send_signal(h, op, SIGKILL) : hr;
 }
 
-static int status_document(struct cs_process *p, char **ret)
+char *cs_process_status_text(struct cs_process *p)
 {
 	cs_autostr struct cs_str out = CS_STR_INIT(4096);
 
 	pthread_mutex_lock(&p->system->lock);
 	cs_process_status(p, &p->system->exit, &out);
 	pthread_mutex_unlock(&p->system->lock);
-	*ret = cs_str_steal(&out);
-	return p->pid;
+	return cs_str_steal(&out);
 }
 
 HRESULT HcsGetProcessInfo(HCS_PROCESS h, HCS_OPERATION op)
 {
-	char *doc;
-
 	if (!valid(h))
 		return HCS_E_INVALIDARG;
 	HRESULT hr = cs_op_begin(op, HcsOperationTypeGetProcessInfo, NULL, h);
 	if (hr != HCS_S_OK)
 		return hr;
-	op->info.ProcessId = (uint32_t)status_document(h->process, &doc);
-	cs_op_complete(op, HCS_S_OK, doc);
+	op->info.ProcessId = (uint32_t)h->process->pid;
+	cs_op_complete(op, HCS_S_OK, cs_process_status_text(h->process));
 	return HCS_S_OK;
 }
 
+/* A process that looks alive is asked about: with the worker's answer, an exit that it has told before has been noted. So a client
+ * that has seen the end of its stream never learns that the process runs. */
 HRESULT HcsGetProcessProperties(HCS_PROCESS h, HCS_OPERATION op, const char *query)
 {
-	char *doc;
+	struct cs_w_signal w = {0}; /* signal 0 does nothing */
 
 	(void)query;
 	if (!valid(h))
@@ -422,8 +421,14 @@ HRESULT HcsGetProcessProperties(HCS_PROCESS h, HCS_OPERATION op, const char *que
 	HRESULT hr = cs_op_begin(op, HcsOperationTypeGetProcessProperties, NULL, h);
 	if (hr != HCS_S_OK)
 		return hr;
-	(void)status_document(h->process, &doc);
-	cs_op_complete(op, HCS_S_OK, doc);
+	struct cs_process *p = h->process;
+	memcpy(w.id, p->id, sizeof(w.id));
+	pthread_mutex_lock(&p->system->lock);
+	bool asked = !p->exited && !p->failed &&
+		     cs_link_request(p->system, CS_W_SIGNAL, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_STATUS, op, p, 2000, NULL) == 0;
+	pthread_mutex_unlock(&p->system->lock);
+	if (!asked)
+		cs_op_complete(op, HCS_S_OK, cs_process_status_text(p));
 	return HCS_S_OK;
 }
 

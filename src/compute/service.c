@@ -81,7 +81,8 @@ int cs_worker_load(const char *path, int *ret_fd, struct cs_err **err)
 	r = cs_write_full(fd, bin.buf, bin.len);
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "copy the worker");
-	if (fchmod(fd, 0500) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+	/* also for the built-in init, which the container's user executes */
+	if (fchmod(fd, 0555) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "seal the worker");
 	/* a descriptor that is open for writing cannot be executed (ETXTBSY) on older kernels */
 	cs_autofree char *self = cs_xasprintf("/proc/self/fd/%d", fd);

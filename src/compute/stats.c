@@ -203,7 +203,7 @@ static void put_pids(struct cs_system *s, struct cs_str *out)
 	cs_json_put_key(out, "pids");
 	cs_str_putc(out, '{');
 	put_u64(out, "current", number_or(dir, "pids.current", 0));
-	put_u64(out, "limit", limit);
+	put_u64(out, "limit", limit == UINT64_MAX ? 0 : limit); /* not every reader of JSON has 64 bits without a sign */
 	cs_str_putc(out, '}');
 }
 

@@ -21,6 +21,7 @@ struct diff {
 	size_t n_lowers;
 	struct change *v;
 	size_t n;
+	size_t hidden; /* mount points of our own, met so far */
 };
 
 static void add(struct diff *d, const char *path, int kind)
@@ -69,6 +70,20 @@ static int lower_stat(struct diff *d, const char *path, struct stat *ret)
 	return 0;
 }
 
+/* Places that only exist because the engine mounts something there are no changes of the container's. */
+static bool own_mount_point(const char *path, const struct stat *st)
+{
+	static const char *const files[] = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", NULL}, *const dirs[] = {"/dev", "/proc", "/sys", NULL};
+	const char *const *list = S_ISREG(st->st_mode) && st->st_size == 0 ? files : S_ISDIR(st->st_mode) ? dirs : NULL;
+
+	for (; list && *list; list++)
+		if (strcmp(path, *list) == 0)
+			return true;
+	return false;
+}
+
+static bool same_owner(const struct stat *a, const struct stat *b) { return a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid; }
+
 /* A directory is copied up whole when something in it changes: that alone is no change of its own, but dockerd lists the parents of changes
  * as modified, too. */
 static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsigned depth)
@@ -92,12 +107,19 @@ static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsign
 				add(d, sub, 2);
 			continue;
 		}
+		if (!below && own_mount_point(sub, &st)) {
+			d->hidden++;
+			continue;
+		}
 		cs_autofd int fd = S_ISDIR(st.st_mode) ? openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
 		/* an opaque directory replaces the image's: it counts as modified, all that is in it as added */
 		bool hides = fd >= 0 && opaque_dir(fd);
 		add(d, sub, below ? 0 : 1);
+		size_t seen = d->n, hidden = d->hidden;
 		if (fd >= 0 && depth < MAX_DEPTH)
 			(void)walk(d, fd, sub, !below || hides || !S_ISDIR(low.st_mode), depth + 1);
+		if (below && !hides && d->n == seen && d->hidden > hidden && same_owner(&st, &low))
+			free(d->v[--d->n].path); /* it was touched only for a mount point */
 	}
 	(void)closedir(dir);
 	return 0;

@@ -66,6 +66,7 @@ struct cs_container {
 	struct cs_system *system; /* NULL unless running; readers use cs_container_system() */
 	unsigned run; /* counts starts: late events of an earlier run are dropped */
 	struct cs_waiter *waiters;
+	unsigned answering; /* waiters whose answer is being written, and whom the worker would tell in our place */
 	struct cs_pending *pending; /* sockets that came before the start */
 	struct cs_exec *execs;
 	struct cs_health *health; /* NULL without a check */
@@ -141,6 +142,7 @@ CS_MUST_CHECK int cs_hcs_pause(HCS_SYSTEM s, bool pause, struct cs_err **err);
 CS_MUST_CHECK int cs_hcs_modify(HCS_SYSTEM s, const char *doc, struct cs_err **err);
 /* HcsModifyProcess of init; fd (taken, -1 = none) goes along under uri. */
 CS_MUST_CHECK int cs_hcs_modify_init(HCS_SYSTEM s, const char *doc, const char *uri, int fd, struct cs_err **err);
+CS_MUST_CHECK int cs_hcs_process_properties(HCS_PROCESS p, char **ret, struct cs_err **err); /* asks the worker; HcsFree */
 CS_MUST_CHECK int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const char *uri, int fd, struct cs_err **err);
 
 /* ---- container.c: between the engine's own files ---- */
@@ -171,6 +173,7 @@ void cs_restart_schedule(struct cs_container *c, int64_t delay_ns);
 /* ---- wait.c; lock held ---- */
 void cs_waiters_exit(struct cs_container *c, int code);
 void cs_waiters_removed(struct cs_container *c);
+void cs_waiters_settle(struct cs_container *c, int ms); /* until the answers are out; lock not held */
 void cs_waiters_watch_pending(struct cs_container *c, HCS_OPERATION start); /* adds ExitWatch resources */
 
 /* ---- attach.c ---- */

@@ -21,6 +21,7 @@
 
 #define KEEP_EXITED_NS (300 * CS_NS_PER_SEC)
 #define MAX_EXITED 64 /* per container */
+#define START_WAIT_S 2
 
 struct cs_exec {
 	char id[CS_ID_LEN + 1];
@@ -223,6 +224,7 @@ void cs_exec_start_free(struct cs_exec_start *s)
 		return;
 	pthread_mutex_lock(&s->x->c->lock);
 	s->x->starting = false;
+	pthread_cond_broadcast(&s->x->c->changed);
 	pthread_mutex_unlock(&s->x->c->lock);
 	exec_unref(s->x);
 	free(s);
@@ -296,6 +298,7 @@ static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, struct
 	x->exited = true;
 	x->exit_code = code == CS_ERR_EXEC_NOT_FOUND ? 127 : 126;
 	x->exited_at = cs_now_ns();
+	pthread_cond_broadcast(&x->c->changed);
 	pthread_mutex_unlock(&x->c->lock);
 	save(x);
 	atomic_fetch_add(&x->refs, 1);
@@ -348,6 +351,7 @@ int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t
 	x->running = true;
 	x->pid = (int)info.ProcessId;
 	x->process = p;
+	pthread_cond_broadcast(&x->c->changed);
 	pthread_mutex_unlock(&x->c->lock);
 	save(x);
 	(void)HcsSetProcessCallback(p, HcsEventOptionNone, x, process_event); /* delivers an exit that came already */
@@ -459,6 +463,34 @@ void cs_execs_container_stopped(struct cs_container *c)
 
 /* ---- inspect, resize ---- */
 
+/* Clients ask for the exit code the moment their stream has ended: whether a process that looks alive still is, only its worker knows. */
+static void refresh(struct cs_exec *x)
+{
+	cs_autosystem struct cs_system *s = cs_container_system(x->c);
+	HCS_PROCESS p = NULL;
+	char *doc = NULL;
+
+	pthread_mutex_lock(&x->c->lock);
+	/* a short program has ended before its start has been noted */
+	struct timespec until;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += START_WAIT_S;
+	while (x->starting && pthread_cond_timedwait(&x->c->changed, &x->c->lock, &until) == 0) {
+	}
+	int pid = s && x->running && !x->exited ? x->pid : 0;
+	pthread_mutex_unlock(&x->c->lock);
+	if (!pid || HcsOpenProcess(s->h, (uint32_t)pid, 0, &p) != HCS_S_OK)
+		return;
+	int r = cs_hcs_process_properties(p, &doc, NULL);
+	HcsCloseProcess(p);
+	if (r < 0)
+		return;
+	cs_autojson json_t *status = cs_json_parse(doc, strlen(doc), NULL);
+	HcsFree(doc);
+	if (cs_streq(json_string_value(json_object_get(status, "Id")), x->id))
+		exited(x->c, status); /* nothing, unless it has */
+}
+
 int cs_exec_inspect(struct cs_engine *e, const char *id, int api, struct cs_str *out, struct cs_err **err)
 {
 	cs_autoexec struct cs_exec *x = NULL;
@@ -466,6 +498,7 @@ int cs_exec_inspect(struct cs_engine *e, const char *id, int api, struct cs_str 
 	(void)api;
 	if (get(e, id, &x, err) < 0)
 		return -1;
+	refresh(x);
 	CS_GUARD(&x->c->lock);
 	cs_str_putc(out, '{');
 	cs_json_put_kstr(out, "ID", x->id);

@@ -115,6 +115,12 @@ int cs_hcs_signal(HCS_SYSTEM s, int sig, struct cs_err **err)
 	return r;
 }
 
+int cs_hcs_process_properties(HCS_PROCESS p, char **ret, struct cs_err **err)
+{
+	HCS_OPERATION op = new_op();
+	return cs_hcs_finish(op, op ? HcsGetProcessProperties(p, op, NULL) : HCS_E_OUTOFMEMORY, 10000, ret, err);
+}
+
 int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const char *uri, int fd, struct cs_err **err)
 {
 	HCS_OPERATION op = new_op();

@@ -7,6 +7,8 @@
 #include "base/path.h"
 #include "base/time.h"
 #include "engine/image.h"
+#include "engine/validate.h"
+#include "storage/storage.h"
 
 static void put_state(struct cs_container *c, struct cs_str *out)
 {
@@ -62,6 +64,22 @@ static void put_ports(struct cs_container *c, struct cs_str *out)
 	cs_str_putc(out, '}');
 }
 
+/* The sandbox is the network namespace of this run: its id is derived from container and run, its key is what one can enter. */
+static void put_sandbox(struct cs_container *c, struct cs_str *out)
+{
+	char key[64] = "";
+	struct cs_digest id = {0};
+	bool joined = cs_mode_container(c->host->network_mode) != NULL, host = cs_streq(c->host->network_mode, "host");
+
+	if (c->status == CS_ST_RUNNING && !joined) {
+		cs_autofree char *text = cs_xasprintf("%s/%lld", c->id, (long long)c->started_at);
+		cs_hash_data(text, strlen(text), &id);
+		(void)snprintf(key, sizeof(key), host ? "/proc/1/ns/net" : "/proc/%d/ns/net", c->pid);
+	}
+	cs_json_put_kstr(out, "SandboxID", *key ? cs_digest_hex(&id) : "");
+	cs_json_put_kstr(out, "SandboxKey", key);
+}
+
 static void put_network_settings(struct cs_container *c, int api, struct cs_str *out)
 {
 	bool old = api && api < 152;
@@ -70,8 +88,7 @@ static void put_network_settings(struct cs_container *c, int api, struct cs_str 
 	cs_str_putc(out, '{');
 	if (old)
 		cs_json_put_kstr(out, "Bridge", "");
-	cs_json_put_kstr(out, "SandboxID", "");
-	cs_json_put_kstr(out, "SandboxKey", "");
+	put_sandbox(c, out);
 	put_ports(c, out);
 	if (old)
 		cs_str_puts(out, ",\"HairpinMode\":false,\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"SecondaryIPAddresses\":null,"

@@ -263,7 +263,7 @@ int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, 
 	if (!cs_empty(signal) && parse_signal(signal, &sig, err) < 0)
 		return -1;
 	if (cs_container_get(e, ref, &c, err) < 0)
-		return -1;
+		return cs_wrap(err, "cannot kill container: %s", ref);
 	pthread_mutex_lock(&c->lock);
 	bool restarting = c->status == CS_ST_RESTARTING;
 	pthread_mutex_unlock(&c->lock);

@@ -153,12 +153,28 @@ bool cs_cpuset_parse(const char *text, uint64_t *bits, size_t words)
 	return true;
 }
 
+/* Numbers beyond what any host has are well-formed, too: no CPU of that number is a better answer than "invalid". */
+static bool well_formed(const char *text)
+{
+	cs_autostrv char **parts = cs_strv_split(text, ',');
+	uint64_t a, b;
+
+	for (size_t i = 0; parts[i]; i++) {
+		size_t len = strlen(parts[i]), n = strcspn(parts[i], "-");
+		if (!cs_parse_u64n(parts[i], n, 0, INT32_MAX, &a) || (n < len && !cs_parse_u64(parts[i] + n + 1, a, INT32_MAX, &b)))
+			return false;
+	}
+	return true;
+}
+
 static int check_set(const char *want, const char *have, const char *kind, const char *what, struct cs_err **err)
 {
 	uint64_t w[CPUSET_WORDS], h[CPUSET_WORDS];
 
 	if (cs_empty(want))
 		return 0;
+	if (!cs_cpuset_parse(want, w, CPUSET_WORDS) && well_formed(want))
+		return cs_fail(err, CS_ERR_INVALID, 0, "Requested %s are not available - requested %s, available: %s", what, want, have);
 	if (!cs_cpuset_parse(want, w, CPUSET_WORDS))
 		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid value %s for cpuset %s: invalid format: %s", want, kind, want);
 	if (!cs_cpuset_parse(have, h, CPUSET_WORDS))

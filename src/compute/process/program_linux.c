@@ -84,7 +84,7 @@ static int fail_cwd(const char *cwd, int e, struct cs_err **err)
 
 int cs_make_cwd(struct cs_child *c, struct cs_err **err)
 {
-	if (!c->have_cwd || !c->cwd.arg[1].u)
+	if (!c->have_cwd || !c->cwd.arg[1].u || c->is_exec) /* only a start makes it */
 		return 0;
 	cs_autofd int fd = cs_mkdir_in_root(c->root, c->cwd.arg[0].s, 0755, 0, 0);
 	if (fd < 0)
