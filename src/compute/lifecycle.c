@@ -50,14 +50,28 @@ static int runtime_make(struct cs_system *s, int *ret, struct cs_err **err)
 	return 0;
 }
 
+/* Empty; only a build with sanitizers tells its workers where reports go. */
+static void worker_environment(char **envp, size_t room)
+{
+	size_t n = 0;
+#ifdef __SANITIZE_ADDRESS__
+	for (char **e = environ; *e && n + 1 < room; e++)
+		if (cs_prefix(*e, "ASAN_OPTIONS=") || cs_prefix(*e, "UBSAN_OPTIONS="))
+			envp[n++] = *e;
+#endif
+	if (n < room)
+		envp[n] = NULL;
+}
+
 static int spawn_worker(struct cs_system *s, int control, int dir, struct cs_err **err)
 {
 	cs_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	cs_autofd int pidfd = -EBADF;
 	char *const argv[] = {(char *)(uintptr_t)"caisson-worker", s->id, NULL};
-	char *const envp[] = {NULL};
+	char *envp[3];
 	pid_t pid;
 
+	worker_environment(envp, CS_ARRAY_SIZE(envp));
 	if (null < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open /dev/null");
 	const int fds[] = {null, null, null, control, s->plan_fd, dir};
@@ -222,8 +236,9 @@ void cs_system_exited(struct cs_system *s, const struct cs_exit *e)
 	s->init->exit_code = e->code;
 	s->init->exited_at = e->exited_at;
 	struct HcsOperation *op = TAKE_PTR(s->start_op);
-	if (s->link && cs_link_request(s, CS_W_QUIT, NULL, 0, NULL, 0, NULL, 0, CS_REPLY_PLAIN, NULL, NULL, 0, NULL) < 0)
-		cs_debug("compute", "the worker of %s went before it was told to", s->id);
+	/* the worker is let go with the last handle: until then the exit may be told to an engine that dies before it does anything with it */
+	if (s->n_handles == 0)
+		cs_system_quit_worker(s);
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 	if (op) {

@@ -34,12 +34,14 @@ enum cs_w_type {
 	CS_W_RESIZE,      /* struct cs_w_resize */
 	CS_W_CLOSE_STDIN, /* struct cs_w_id */
 	CS_W_WATCH_EXIT,  /* struct cs_w_watch + prefix + suffix; fd: socket. The code is written as "%3d": three characters, so that the
-	                     prefix can announce an HTTP chunk of known size */
+	                     prefix can announce an HTTP chunk of known size. The watch belongs to the connection that registered it: as
+	                     long as that is open, its engine answers; once it is closed the worker does, at the exit or at once if
+	                     the process has exited already, also when other engines are connected. QUIT and RELEASE drop it */
 	CS_W_SIGNAL,      /* struct cs_w_signal */
 	CS_W_LIST,        /* -> LIST_REPLY */
 	CS_W_RELEASE,     /* struct cs_w_id: forget an exited exec */
 	CS_W_REOPEN_LOG,
-	CS_W_QUIT, /* the engine has recorded the exit: end as soon as clients are flushed. Before init's exit: ERROR EBUSY */
+	CS_W_QUIT, /* the engine has recorded the exit and answered who waited: end as soon as clients are flushed. Before init's exit: ERROR EBUSY */
 	CS_W_KILL, /* SIGKILL to every process of the system (cgroup.kill or pid namespace's init, until empty); marks the exit as forced */
 	/* replies */
 	CS_W_OK = 0x80,

@@ -99,12 +99,13 @@ static int load_row(const struct cs_store_container *row, void *ctx)
 
 /* ---- systems ---- */
 
+/* Everything in the runtime directory is ours, also what died before it had a readable document, and so has no owner. */
 static json_t *enumerate(struct cs_err **err)
 {
 	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
 	char *doc = NULL;
 
-	if (cs_hcs_finish(op, op ? HcsEnumerateComputeSystems("{\"Owners\":[\"caisson\"]}", op) : HCS_E_OUTOFMEMORY, CS_HCS_TIMEOUT_MS, &doc, err) < 0)
+	if (cs_hcs_finish(op, op ? HcsEnumerateComputeSystems(NULL, op) : HCS_E_OUTOFMEMORY, CS_HCS_TIMEOUT_MS, &doc, err) < 0)
 		return NULL;
 	json_t *j = doc ? cs_json_parse(doc, strlen(doc), err) : json_array();
 	HcsFree(doc);
@@ -129,9 +130,10 @@ static void kill_system(const char *id, const char *why)
 	if (HcsOpenComputeSystem(id, 0, &h) != HCS_S_OK)
 		return;
 	cs_logk(CS_LOG_WARN, "engine", "container", id, "compute system terminated: %s", why);
-	if (cs_hcs_terminate(h, NULL) == 0)
-		(void)HcsWaitForComputeSystemExit(h, 10000, NULL);
-	HcsCloseComputeSystem(h);
+	if (cs_hcs_terminate(h, NULL) < 0)
+		cs_logk(CS_LOG_DEBUG, "engine", "container", id, "nothing to terminate: it has ended");
+	(void)HcsWaitForComputeSystemExit(h, 10000, NULL);
+	HcsCloseComputeSystem(h); /* removes its directory */
 }
 
 static void adopt_running(struct cs_container *c, json_t *sys, HCS_SYSTEM h)
@@ -240,7 +242,10 @@ static void settle(struct cs_container *c, json_t *systems)
 		return adopt_running(c, sys, h);
 	bool ended = sys && cs_streq(state, "Stopped") && json_is_object(json_object_get(sys, "Exit"));
 	int64_t at = ended ? json_integer_value(json_object_get(json_object_get(sys, "Exit"), "ExitedAt")) : 0;
-	if (ended && (c->status == CS_ST_RUNNING || at > c->finished_at))
+	/* its directory was made, or its worker born, but it was not started when the engine died */
+	bool never = ended && c->status != CS_ST_RUNNING && json_integer_value(json_object_get(sys, "ProcessId")) <= 0 &&
+		     cs_streq(json_string_value(json_object_get(json_object_get(sys, "Exit"), "ExitType")), "Unknown");
+	if (ended && !never && (c->status == CS_ST_RUNNING || at > c->finished_at))
 		return exited_while_away(c, sys, h);
 	if (sys && !ended) {
 		HcsCloseComputeSystem(h);

@@ -17,6 +17,7 @@
 #include "engine/validate.h"
 
 #define START_TIMEOUT_MS 120000u
+#define ANSWER_MS 100 /* for a client to take the code it waits for */
 
 /* ---- the handle ---- */
 
@@ -132,16 +133,34 @@ void cs_exit_parse(const char *doc, struct cs_exit *ret)
 
 /* ---- exit ---- */
 
+struct autoremove {
+	struct cs_container *c;
+	struct cs_system *system; /* its worker tells those who wait for the removal, if we die before it is done */
+};
+
 static void autoremove_job(void *ctx)
 {
-	struct cs_container *c = ctx;
+	cs_autofree struct autoremove *a = ctx;
+	struct cs_container *c = a->c;
 	cs_autoerr struct cs_err *err = NULL;
 
 	if (cs_container_remove_obj(c, false, true, &err) < 0 && cs_err_code(err) != CS_ERR_CONFLICT) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "automatic removal: %s", text);
 	}
+	cs_waiters_settle(c, ANSWER_MS);
+	cs_system_put(a->system);
 	cs_container_unref(c);
+}
+
+/* Takes system. */
+static void autoremove(struct cs_container *c, struct cs_system *system)
+{
+	struct autoremove *a = cs_xcalloc(1, sizeof(*a));
+
+	a->c = cs_container_ref(c);
+	a->system = system;
+	cs_job(c->e->loop, autoremove_job, a);
 }
 
 static void restart_job(void *ctx)
@@ -235,7 +254,6 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	cs_health_stop(c);
 	cs_execs_container_stopped(c);
 	cs_container_save(c);
-	cs_system_put(system); /* recorded: lets the worker end */
 	(void)snprintf(code, sizeof(code), "%d", x->code);
 	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
@@ -243,7 +261,10 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
 	else if (auto_remove && !atomic_load(&c->e->closing))
-		cs_job(c->e->loop, autoremove_job, cs_container_ref(c));
+		autoremove(c, TAKE_PTR(system));
+	/* recorded and told: lets the worker end, which would have told it in our place */
+	cs_waiters_settle(c, ANSWER_MS);
+	cs_system_put(system);
 }
 
 /* ---- start ---- */
@@ -275,6 +296,9 @@ static int joined_pid(struct cs_container *c, const char *mode, int *ret, char *
 	if (other->status != CS_ST_RUNNING)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, other->status == CS_ST_RESTARTING ? "container %s is restarting, wait until the container is running" :
 				"cannot join network of a non running container: %s", other->id);
+	if (mode == c->host->ipc_mode && (cs_streq(other->host->ipc_mode, "private") || cs_streq(other->host->ipc_mode, "none")))
+		return cs_fail(err, CS_ERR_CONFLICT, 0,
+			       "can't join IPC of container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", other->id);
 	*ret = other->pid;
 	if (ret_dir)
 		*ret_dir = cs_xstrdup(other->dir);
@@ -368,7 +392,7 @@ static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *w
 	cs_pending_close(left);
 	cs_container_save(c);
 	if (auto_remove)
-		cs_job(c->e->loop, autoremove_job, cs_container_ref(c));
+		autoremove(c, NULL);
 	return cs_err_move(err, why);
 }
 

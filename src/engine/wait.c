@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/time.h"
 
 enum condition { NOT_RUNNING, NEXT_EXIT, REMOVED };
 
@@ -17,7 +18,7 @@ struct cs_waiter {
 	struct cs_container *c; /* reference */
 	struct cs_waiter *next;
 	enum condition condition;
-	bool done, linked;
+	bool done, linked, counted;
 	int code, fd;
 	char text[64];
 	size_t off;
@@ -32,6 +33,10 @@ static void finish(struct cs_waiter *w, int code)
 
 	w->done = true;
 	w->code = code;
+	if (w->watch_fd >= 0) {
+		w->counted = true;
+		w->c->answering++;
+	}
 	(void)snprintf(w->text, sizeof(w->text), "{\"StatusCode\":%d}\n", code);
 	(void)!write(w->fd, &one, sizeof(one));
 }
@@ -62,6 +67,18 @@ void cs_waiters_removed(struct cs_container *c)
 	unlink_done(c);
 }
 
+void cs_waiters_settle(struct cs_container *c, int ms)
+{
+	struct timespec until;
+	int r = 0;
+
+	int64_t t = cs_monotonic_ns() + ms * CS_NS_PER_MS;
+	until = (struct timespec){.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	CS_GUARD(&c->lock);
+	while (c->answering && r == 0)
+		r = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+}
+
 static ssize_t wait_read(struct cs_stream *s, void *buf, size_t max)
 {
 	struct cs_waiter *w = (struct cs_waiter *)s;
@@ -87,6 +104,8 @@ static void wait_free(struct cs_stream *s)
 			*p = w->next;
 			break;
 		}
+	if (w->counted && --w->c->answering == 0)
+		pthread_cond_broadcast(&w->c->changed);
 	pthread_mutex_unlock(&w->c->lock);
 	cs_container_unref(w->c);
 	cs_close(w->fd);

@@ -52,6 +52,8 @@ static void close_conn(struct conn *c)
 		free(k);
 	}
 	cs_source_close(&c->src);
+	if (!worker.quit) /* at the end the engine that asked for it has answered */
+		cs_watch_owner_gone(c);
 	cs_loop_free(c);
 }
 
@@ -234,7 +236,7 @@ static int do_attach(struct cs_proc *p, const struct cs_w_request *r, int *fd, s
 static int do_signal(struct cs_proc *p, int sig, struct cs_err **err);
 
 /* Requests that name a process. Takes fds[0] where it needs it. */
-static int do_process(struct cs_proc *p, const struct cs_w_request *r, int *fds, struct cs_err **err)
+static int do_process(struct conn *c, struct cs_proc *p, const struct cs_w_request *r, int *fds, struct cs_err **err)
 {
 	switch (r->h.type) {
 	case CS_W_ATTACH:
@@ -242,7 +244,7 @@ static int do_process(struct cs_proc *p, const struct cs_w_request *r, int *fds,
 	case CS_W_WATCH_EXIT:
 		if (check_socket(fds[0], err) < 0)
 			return -1;
-		return cs_watch_add(p, TAKE_FD(fds[0]), r, err);
+		return cs_watch_add(p, TAKE_FD(fds[0]), c, r, err);
 	case CS_W_RESIZE:
 		if (!p->tty)
 			return cs_fail(err, CS_ERR_INVALID, 0, "the process has no terminal");
@@ -299,7 +301,7 @@ static int do_request(struct conn *c, const struct cs_w_request *r, int *fds, st
 		p = cs_proc_find(r->id);
 		if (!p)
 			return cs_fail(err, CS_ERR_NOT_FOUND, ESRCH, "no such process: %s", r->id);
-		return do_process(p, r, fds, err);
+		return do_process(c, p, r, fds, err);
 	}
 }
 

@@ -62,7 +62,7 @@ void cs_state_exec(const struct cs_proc *p)
 	save(name, &s);
 }
 
-int cs_watch_add(struct cs_proc *p, int fd, const struct cs_w_request *r, struct cs_err **err)
+int cs_watch_add(struct cs_proc *p, int fd, const void *owner, const struct cs_w_request *r, struct cs_err **err)
 {
 	cs_autofd int sock = fd;
 	size_t n = 0;
@@ -75,6 +75,7 @@ int cs_watch_add(struct cs_proc *p, int fd, const struct cs_w_request *r, struct
 		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "more than %d clients wait for one process", MAX_WATCHES);
 	struct cs_watch *x = cs_xcalloc(1, sizeof(*x) + r->prefix_len + r->suffix_len);
 	x->fd = TAKE_FD(sock);
+	x->owner = owner;
 	x->prefix_len = r->prefix_len;
 	x->suffix_len = r->suffix_len;
 	memcpy(x->text, r->prefix, r->prefix_len);
@@ -84,22 +85,52 @@ int cs_watch_add(struct cs_proc *p, int fd, const struct cs_w_request *r, struct
 	return 0;
 }
 
-void cs_watch_fire(struct cs_proc *p, bool answer)
+static void answer(const struct cs_proc *p, const struct cs_watch *x)
 {
-	while (p->watches) {
-		struct cs_watch *x = p->watches;
-		struct cs_str s = CS_STR_INIT(CS_W_MAX_PACKET + 16);
-		if (answer) {
-			cs_str_put(&s, x->text, x->prefix_len);
-			cs_str_putf(&s, "%3d", p->exit_code);
-			cs_str_put(&s, x->text + x->prefix_len, x->suffix_len);
-			/* a client that does not take a hundred bytes is not worth waiting for */
-			(void)!send(x->fd, s.buf, s.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-			(void)shutdown(x->fd, SHUT_RDWR);
+	struct cs_str s = CS_STR_INIT(CS_W_MAX_PACKET + 16);
+
+	cs_str_put(&s, x->text, x->prefix_len);
+	cs_str_putf(&s, "%3d", p->exit_code);
+	cs_str_put(&s, x->text + x->prefix_len, x->suffix_len);
+	/* a client that does not take a hundred bytes is not worth waiting for */
+	(void)!send(x->fd, s.buf, s.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)shutdown(x->fd, SHUT_RDWR);
+	cs_str_done(&s);
+}
+
+static void fire(struct cs_proc *p, bool all)
+{
+	for (struct cs_watch **i = &p->watches; *i;) {
+		struct cs_watch *x = *i;
+		if (x->owner && !all) {
+			i = &x->next;
+			continue;
 		}
-		p->watches = x->next;
-		cs_str_done(&s);
+		*i = x->next;
+		if (!x->owner)
+			answer(p, x);
 		cs_close(x->fd);
 		free(x);
+	}
+}
+
+void cs_watch_fire(struct cs_proc *p) { fire(p, false); }
+
+void cs_watch_drop(struct cs_proc *p)
+{
+	for (struct cs_watch *x = p->watches; x; x = x->next)
+		x->owner = x;
+	fire(p, true);
+}
+
+void cs_watch_owner_gone(const void *owner)
+{
+	for (struct cs_proc *p = worker.procs; p; p = p->next) {
+		for (struct cs_watch *x = p->watches; x; x = x->next)
+			if (x->owner == owner)
+				x->owner = NULL;
+		/* told, and it died before it could answer */
+		if (p->id[0] ? p->exited : worker.phase == CS_PHASE_DEAD)
+			cs_watch_fire(p);
 	}
 }

@@ -34,8 +34,9 @@ struct cs_client {
 	struct cs_timer linger;    /* ending: no progress for too long */
 };
 
-struct cs_watch { /* answers a waiting HTTP client if the engine is gone */
+struct cs_watch { /* answers a waiting HTTP client if the engine that asked for it is gone */
 	struct cs_watch *next;
+	const void *owner; /* the connection that registered it; NULL: closed, the answer is ours */
 	int fd;
 	uint32_t prefix_len, suffix_len;
 	char text[];
@@ -151,5 +152,8 @@ void cs_client_resume_input(struct cs_proc *p); /* the process takes input again
 void cs_state_started(const struct cs_proc *p);
 void cs_state_status(const struct cs_w_exited *x);
 void cs_state_exec(const struct cs_proc *p);
-CS_MUST_CHECK int cs_watch_add(struct cs_proc *p, int fd, const struct cs_w_request *r, struct cs_err **err); /* takes fd */
-void cs_watch_fire(struct cs_proc *p, bool answer);
+/* Takes fd. */
+CS_MUST_CHECK int cs_watch_add(struct cs_proc *p, int fd, const void *owner, const struct cs_w_request *r, struct cs_err **err);
+void cs_watch_fire(struct cs_proc *p);              /* it has exited: answers those without an owner */
+void cs_watch_owner_gone(const void *owner);        /* what it had registered is ours, and due if the process has exited */
+void cs_watch_drop(struct cs_proc *p);              /* silently */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon dies at any moment; containers, terminals, logs and exit codes do not notice."""
+import json
 import os
 import random
 import shutil
@@ -23,6 +24,12 @@ needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="no docker 
 def parse(stamp):
     return datetime.fromisoformat(stamp[:26].rstrip("Z") + "+00:00").timestamp() if "." in stamp else \
         datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def answered(engine, name):
+    """The prompt may be there before `start` has been answered, and an unanswered start is rightly an error for the command."""
+    wait_for(lambda: engine.http.get(f"/containers/{name}/json").json["State"]["Running"], what="running")
+    time.sleep(0.1)
 
 
 class Load:
@@ -227,6 +234,7 @@ def test_run_terminal_goes_on(fresh, graceful):
     t = Terminal(engine, "run", "-it", "--name", "term", "--network", "none", IMAGE, "sh")
     try:
         t.until(b"# ")
+        answered(engine, "term")
         engine.stop() if graceful else engine.kill()
         t.send(b"echo de''ad\n")
         t.until(b"dead\r\n")
@@ -285,17 +293,51 @@ def test_attach_terminal_goes_on(fresh):
 
 
 @needs_docker
-def test_run_reports_the_exit_code_after_a_kill(fresh):
-    """`docker run` waits on a request of its own; that one must survive too."""
+@pytest.mark.parametrize("rm", [False, True])
+@pytest.mark.parametrize("how", ["kill", "graceful", "twice", "dead"])
+def test_run_reports_the_exit_code_after_a_kill(fresh, how, rm):
+    """`docker run` waits on a request of its own; that one must survive too, also if a newer daemon is there at the exit."""
     engine = fresh()
-    t = Terminal(engine, "run", "-it", "--name", "code", "--network", "none", IMAGE, "sh")
+    t = Terminal(engine, "run", "-it", *(["--rm"] if rm else []), "--name", "code", "--network", "none", IMAGE, "sh")
     try:
         t.until(b"# ")
-        engine.restart()
+        answered(engine, "code")
+        if how == "dead":
+            engine.kill()
+        else:
+            engine.restart(graceful=how == "graceful")
+        if how == "twice":
+            engine.restart()
         t.send(b"exit 6\n")
         assert t.wait() == 6
+        if how == "dead":
+            engine.start()
+        if rm:
+            wait_for(lambda: engine.http.get("/containers/code/json").status == 404, what="removal")
+        else:
+            wait_for(lambda: engine.http.get("/containers/code/json").json["State"]["ExitCode"] == 6, what="exit recorded")
     finally:
         t.close()
+
+
+def test_wait_survives_a_kill_at_the_exit(fresh):
+    """SIGKILL between the exit and its answer: either the daemon has answered, or the worker does."""
+    engine = fresh()
+    boxes = Boxes(engine)
+    for n in range(25):
+        b = boxes.start("read x; exit 5", OpenStdin=True)
+        attached = b.attach(stdout=0, stderr=0)
+        r = engine.http.stream("POST", b.url + "/wait", {"condition": "not-running"}, timeout=15)
+        time.sleep(0.02)    # handed over
+        attached.send(b"\n")
+        time.sleep(0.0005 * n)
+        engine.kill()
+        assert json.loads(r.read())["StatusCode"] == 5
+        r.connection.close()
+        attached.close()
+        engine.start()
+        assert b.wait() == 5
+        b.rm()
 
 
 def test_kill_during_start_up(fresh):
