@@ -7,6 +7,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "api/http.h"
 #include "base/io.h"
@@ -165,6 +168,9 @@ static void *shut_down(void *arg)
 	cs_engine_close(d->engine);
 	(void)unlink(d->cfg.pidfile);
 	cs_info("daemon", "Daemon shutdown complete");
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_do_leak_check(); /* _exit would skip it; ends the process with the sanitizer's code when there is a leak */
+#endif
 	_exit(0);
 }
 
