@@ -100,7 +100,7 @@ static char *settings_of(const struct cs_attach *a, const void *input, size_t in
 	cs_json_put_kbool(&o, "StdIn", a->o.want_stdin && a->c->config->open_stdin);
 	cs_json_put_kbool(&o, "StdOut", a->o.want_stdout);
 	cs_json_put_kbool(&o, "StdErr", a->o.want_stderr);
-	cs_json_put_kbool(&o, "Framed", !a->c->tty);
+	cs_json_put_kbool(&o, "Framed", !a->c->tty && !a->o.raw);
 	cs_json_put_key(&o, "DetachKeys");
 	cs_str_puts(&o, keys);
 	if (b64)

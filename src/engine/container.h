@@ -175,6 +175,7 @@ void cs_waiters_exit(struct cs_container *c, int code);
 void cs_waiters_removed(struct cs_container *c);
 void cs_waiters_settle(struct cs_container *c, int ms); /* until the answers are out; lock not held */
 void cs_waiters_watch_pending(struct cs_container *c, HCS_OPERATION start); /* adds ExitWatch resources */
+void cs_waiters_deliver(struct cs_container *c, struct cs_system *s);       /* no lock held */
 
 /* ---- attach.c ---- */
 struct cs_pending *cs_pending_take(struct cs_container *c); /* lock held */

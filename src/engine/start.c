@@ -417,6 +417,7 @@ static void started(struct cs_container *c, struct cs_system *s, int pid, int64_
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
 	cs_pending_deliver(late, c, s);
+	cs_waiters_deliver(c, s);
 	cs_container_save(c);
 	cs_health_start(c, false);
 	cs_container_event(c, "start", NULL);

@@ -24,6 +24,7 @@ struct cs_waiter {
 	size_t off;
 	/* handed over before the start */
 	int watch_fd;
+	unsigned sent; /* the run whose worker has it, plus one */
 	char *prefix, *suffix;
 };
 
@@ -185,10 +186,38 @@ void cs_waiters_watch_pending(struct cs_container *c, HCS_OPERATION start)
 		/* the container may run again: what the worker gets is a copy */
 		int fd = fcntl(w->watch_fd, F_DUPFD_CLOEXEC, 3);
 		cs_autofree char *doc = watch_document(w, false), *uri = doc ? cs_xasprintf("hcs:/Process/ExitWatch?%s", doc) : NULL;
+		w->sent = c->run + 1;
 		if (fd >= 0 && uri)
 			(void)HcsAddResourceToOperation(start, HcsResourceTypeSocket, uri, fd);
 		else
 			cs_close(fd);
+	}
+}
+
+/* Those that the worker of this run does not have yet: handed over while it was starting, or just now. */
+void cs_waiters_deliver(struct cs_container *c, struct cs_system *s)
+{
+	for (;;) {
+		cs_autofree char *doc = NULL;
+		cs_autoerr struct cs_err *err = NULL;
+		int fd = -EBADF;
+
+		pthread_mutex_lock(&c->lock);
+		struct cs_waiter *w = c->waiters;
+		while (w && (w->done || w->watch_fd < 0 || w->sent == s->run + 1))
+			w = w->next;
+		if (w) {
+			w->sent = s->run + 1;
+			doc = watch_document(w, true);
+			fd = fcntl(w->watch_fd, F_DUPFD_CLOEXEC, 3); /* the container may run again: what the worker gets is a copy */
+		}
+		pthread_mutex_unlock(&c->lock);
+		if (!w)
+			return;
+		if (!doc || fd < 0)
+			cs_close(fd);
+		else if (cs_hcs_modify_init(s->h, doc, "hcs:/Process/ExitWatch", fd, &err) < 0)
+			cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "the worker took no waiting client: %s", err ? err->msg : "?");
 	}
 }
 
@@ -200,19 +229,13 @@ void cs_container_wait_handover(struct cs_stream *wait, int fd, const char *pref
 	if (wait->ops != &wait_ops)
 		return;
 	pthread_mutex_lock(&w->c->lock);
-	bool useful = !w->done && w->watch_fd < 0;
-	if (useful) {
+	if (!w->done && w->watch_fd < 0) {
 		w->prefix = cs_xstrdup(prefix ? prefix : "");
 		w->suffix = cs_xstrdup(suffix ? suffix : "");
 		w->watch_fd = TAKE_FD(mine);
 	}
 	pthread_mutex_unlock(&w->c->lock);
-	cs_autosystem struct cs_system *s = useful ? cs_container_system(w->c) : NULL;
-	if (!s)
-		return; /* goes along with the start */
-	cs_autofree char *doc = watch_document(w, true);
-	int dup_fd = fcntl(w->watch_fd, F_DUPFD_CLOEXEC, 3);
-	cs_autoerr struct cs_err *err = NULL;
-	if (doc && dup_fd >= 0 && cs_hcs_modify_init(s->h, doc, "hcs:/Process/ExitWatch", dup_fd, &err) < 0)
-		cs_logk(CS_LOG_DEBUG, "engine", "container", w->c->id, "the worker took no waiting client: %s", err ? err->msg : "?");
+	cs_autosystem struct cs_system *s = cs_container_system(w->c);
+	if (s) /* else it goes along with the start, or follows it */
+		cs_waiters_deliver(w->c, s);
 }
