@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/strv.h"
 #include "base/sys.h"
 #include "compute/document/fields.h"
@@ -365,7 +366,8 @@ int cs_seccomp_get(json_t *profile, const char *path, struct cs_filter **ret, st
 
 	struct cs_filter *f = cs_xcalloc(1, sizeof(*f));
 	f->refs = 1;
-	int r = compile(profile, path, f, err);
+	cs_autojson json_t *parsed = json_is_string(profile) ? cs_json_parse(json_string_value(profile), json_string_length(profile), err) : json_incref(profile);
+	int r = !parsed ? -1 : json_is_object(parsed) ? compile(parsed, path, f, err) : cs_fail(err, CS_ERR_INVALID, 0, "%s: must be an object", path);
 
 	pthread_mutex_lock(&cache.lock);
 	if (e) {

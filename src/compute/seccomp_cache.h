@@ -14,7 +14,7 @@ struct cs_filter { /* immutable */
 	size_t len;
 	unsigned flags; /* SECCOMP_FILTER_FLAG_* */
 };
-/* *ret gets a reference. */
+/* profile: the object, or a string with its JSON text (cheaper for the caller: looked up without parsing). *ret gets a reference. */
 CS_MUST_CHECK int cs_seccomp_get(json_t *profile, const char *path, struct cs_filter **ret, struct cs_err **err);
 struct cs_filter *cs_filter_ref(struct cs_filter *f);
 void cs_filter_unref(struct cs_filter *f);

@@ -40,6 +40,10 @@ static json_t *build(const char *request, int pid)
 	json_t *j = cs_json_parse(out.buf, out.len, &err);
 	if (!j)
 		fail_msg("%s in %s", err->msg, out.buf);
+	/* the profile travels as text */
+	json_t *lnx = json_object_get(json_object_get(j, "OciSpecification"), "linux"), *sec = json_object_get(lnx, "seccomp");
+	if (json_is_string(sec))
+		(void)json_object_set_new(lnx, "seccomp", cs_json_parse(json_string_value(sec), json_string_length(sec), &err));
 	cs_str_done(&out);
 	cs_mount_points_free(m, n);
 	cs_json_release(&cs_create_request_type, &r);

@@ -548,7 +548,7 @@ int cs_document_compile(json_t *doc, const struct cs_compile_env *env, struct cs
 	if (r == 0)
 		r = cs_field_bool(b.container, "Container", "Init", &init, err);
 	if (r == 0)
-		r = cs_field_obj(b.linux_, "OciSpecification.linux", "seccomp", 0, &seccomp, err);
+		r = cs_field_obj_or_text(b.linux_, "OciSpecification.linux", "seccomp", &seccomp, err);
 	if (r == 0 && seccomp && !env->host->seccomp)
 		cs_warnf(&d.warnings, "seccomp is missing in this kernel: the container's system calls are not filtered");
 	else if (r == 0 && seccomp)

@@ -105,6 +105,19 @@ int cs_field_obj(json_t *o, const char *path, const char *key, unsigned flags, j
 	return 0;
 }
 
+int cs_field_obj_or_text(json_t *o, const char *path, const char *key, json_t **ret, struct cs_err **err)
+{
+	json_t *v = NULL;
+	int r = lookup(o, path, key, 0, &v, err);
+
+	if (r <= 0)
+		return r;
+	if (!json_is_object(v) && !json_is_string(v))
+		return wrong(path, key, "object", v, err);
+	*ret = v;
+	return 0;
+}
+
 int cs_field_arr(json_t *o, const char *path, const char *key, unsigned flags, json_t **ret, struct cs_err **err)
 {
 	json_t *v = NULL;

@@ -18,6 +18,8 @@ CS_MUST_CHECK int cs_field_i64(json_t *o, const char *path, const char *key, int
 /* As above, and tells whether the member was there (has may be NULL). */
 CS_MUST_CHECK int cs_field_opt_i64(json_t *o, const char *path, const char *key, int64_t min, int64_t max, int64_t *ret, bool *has, struct cs_err **err);
 CS_MUST_CHECK int cs_field_obj(json_t *o, const char *path, const char *key, unsigned flags, json_t **ret, struct cs_err **err);
+/* An object, or a string that holds the JSON text of one (parsed by whoever needs to look inside). */
+CS_MUST_CHECK int cs_field_obj_or_text(json_t *o, const char *path, const char *key, json_t **ret, struct cs_err **err);
 CS_MUST_CHECK int cs_field_arr(json_t *o, const char *path, const char *key, unsigned flags, json_t **ret, struct cs_err **err);
 /* Vector of strings; borrowed strings, caller frees the vector only. Absent: NULL. */
 CS_MUST_CHECK int cs_field_strv(json_t *o, const char *path, const char *key, char ***ret, struct cs_err **err);
