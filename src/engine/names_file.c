@@ -139,7 +139,10 @@ static char *host_resolv_conf(bool private)
 
 static int replace(int dirfd, const char *dir, const char *name, const struct cs_str *s, struct cs_err **err)
 {
-	int r = s->failed ? -EFBIG : cs_replace_file_at(dirfd, name, s->buf ? s->buf : "", s->len, 0644, false);
+	const char *text = s->buf ? s->buf : "";
+	/* The first start makes the file in place: nobody can see it half-written, a later start replaces it anyway. */
+	cs_autofd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	int r = s->failed ? -EFBIG : fd >= 0 ? cs_write_full(fd, text, s->len) : cs_replace_file_at(dirfd, name, text, s->len, 0644, false);
 
 	return r < 0 ? cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "write %s/%s", dir, name) : 0;
 }
