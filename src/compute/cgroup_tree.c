@@ -28,13 +28,19 @@ static bool names_have(const char *names, const char *want)
 	return false;
 }
 
+/* The system's group in a hierarchy. Made when needed: a dozen paths per system would be most of what an idle one holds. */
+static char *group(const struct cs_system *s, size_t hierarchy)
+{
+	return cs_xasprintf("%s%s", cs_service.host.hierarchy[hierarchy].mount, s->document.cgroups_path);
+}
+
+static size_t n_groups(const struct cs_system *s) { return s->document.cgroups_path ? cs_service.host.n_hierarchies : 0; }
+
 char *cs_system_cgroup(const struct cs_system *s, const char *controller)
 {
-	for (size_t i = 0; i < s->document.n_cgroups; i++) {
-		const struct cs_cgroup_dir *c = &s->document.cgroups[i];
-		if (c->version == 2 || names_have(c->controllers, controller))
-			return cs_xstrdup(c->path);
-	}
+	for (size_t i = 0; i < n_groups(s); i++)
+		if (cs_service.host.cgroup_version == 2 || names_have(cs_service.host.hierarchy[i].names, controller))
+			return group(s, i);
 	return NULL;
 }
 
@@ -158,9 +164,9 @@ static int kill_round(struct cs_system *s)
 {
 	int left = 0;
 
-	for (size_t i = 0; i < s->document.n_cgroups; i++) {
-		const struct cs_cgroup_dir *c = &s->document.cgroups[i];
-		int n = cs_cgroup_tree_kill(c->path, c->version == 2);
+	for (size_t i = 0; i < n_groups(s); i++) {
+		cs_autofree char *dir = group(s, i);
+		int n = cs_cgroup_tree_kill(dir, cs_service.host.cgroup_version == 2);
 		left = CS_MAX(left, n);
 	}
 	return left;
@@ -174,12 +180,13 @@ void cs_system_sweep(struct cs_system *s)
 	(void)!cs_freezer_set(s, false, 0, NULL); /* a frozen process does not die (v1) */
 	while (kill_round(s) > 0 && cs_monotonic_ns() < until)
 		(void)nanosleep(&pause, NULL);
-	for (size_t i = 0; i < s->document.n_cgroups; i++) {
+	for (size_t i = 0; i < n_groups(s); i++) {
+		cs_autofree char *dir = group(s, i);
 		int r = -EBUSY;
-		while ((r = cs_cgroup_tree_remove(s->document.cgroups[i].path)) == -EBUSY && cs_monotonic_ns() < until)
+		while ((r = cs_cgroup_tree_remove(dir)) == -EBUSY && cs_monotonic_ns() < until)
 			(void)nanosleep(&pause, NULL);
 		if (r < 0)
-			cs_debug("compute", "remove %s: %s", s->document.cgroups[i].path, cs_errno_text(-r));
+			cs_debug("compute", "remove %s: %s", dir, cs_errno_text(-r));
 	}
 }
 

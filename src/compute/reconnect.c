@@ -198,16 +198,8 @@ static int load_document(struct cs_system *s, struct cs_err **err)
  * service would have given it. */
 static void default_document(struct cs_system *s)
 {
-	const struct cs_host *h = &cs_service.host;
-
 	cs_document_done(&s->document);
 	s->document = (struct cs_document){.cgroups_path = cs_xasprintf("%s/%s", cs_service.cgroup_parent, s->id)};
-	s->document.cgroups = cs_xcalloc(h->n_hierarchies + 1, sizeof(struct cs_cgroup_dir));
-	for (size_t i = 0; i < h->n_hierarchies; i++)
-		s->document.cgroups[s->document.n_cgroups++] =
-			(struct cs_cgroup_dir){.controllers = cs_xstrdup(h->hierarchy[i].names),
-					       .path = cs_xasprintf("%s%s", h->hierarchy[i].mount, s->document.cgroups_path),
-					       .version = h->cgroup_version};
 }
 
 static struct cs_system *load(const char *id)

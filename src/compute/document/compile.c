@@ -32,11 +32,6 @@ void cs_document_done(struct cs_document *d)
 {
 	free(d->owner);
 	free(d->cgroups_path);
-	for (size_t i = 0; i < d->n_cgroups; i++) {
-		free(d->cgroups[i].controllers);
-		free(d->cgroups[i].path);
-	}
-	free(d->cgroups);
 	cs_filter_unref(d->seccomp);
 	cs_strv_free(d->warnings);
 	*d = (struct cs_document){0};
@@ -267,19 +262,17 @@ static int cgroup_steps(struct build *b, struct cs_err **err)
 	b->d->cgroups_path = path && *path ? cs_xstrdup(path) : cs_xasprintf("/caisson/%s", b->env->id);
 	if (!good_cgroups_path(b->d->cgroups_path))
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.cgroupsPath: %s is not a clean absolute path", at, b->d->cgroups_path);
-	b->d->cgroups = cs_xcalloc(h->n_hierarchies + 1, sizeof(*b->d->cgroups));
 	for (size_t i = 0; i < h->n_hierarchies; i++) {
-		struct cs_cgroup_dir *c = &b->d->cgroups[b->d->n_cgroups++];
-		*c = (struct cs_cgroup_dir){.controllers = cs_xstrdup(h->hierarchy[i].names),
-					    .path = cs_xasprintf("%s%s", h->hierarchy[i].mount, b->d->cgroups_path),
-					    .version = h->cgroup_version};
-		cs_plan_add(b->plan, CS_PLAN_CGROUP, c->controllers, c->path, (uint64_t)c->version);
+		cs_autofree char *dir = cs_xasprintf("%s%s", h->hierarchy[i].mount, b->d->cgroups_path);
+		cs_plan_add(b->plan, CS_PLAN_CGROUP, h->hierarchy[i].names, dir, (uint64_t)h->cgroup_version);
 	}
 	int r = cs_resources_compile(resources, "OciSpecification.linux.resources", h, b->d->cgroups_path, false, &set, err);
 	for (size_t i = 0; r == 0 && i < set.n; i++)
 		cs_plan_add(b->plan, CS_PLAN_CGROUP_SET, set.v[i].file, set.v[i].value, (uint64_t)set.v[i].required);
-	if (r == 0 && set.device_bpf_len && b->d->n_cgroups)
-		cs_plan_add(b->plan, CS_PLAN_CGROUP_DEVICE_BPF, b->d->cgroups[0].path, set.device_bpf, set.device_bpf_len);
+	if (r == 0 && set.device_bpf_len && h->n_hierarchies) {
+		cs_autofree char *dir = cs_xasprintf("%s%s", h->hierarchy[0].mount, b->d->cgroups_path);
+		cs_plan_add(b->plan, CS_PLAN_CGROUP_DEVICE_BPF, dir, set.device_bpf, set.device_bpf_len);
+	}
 	for (char **w = set.warnings; r == 0 && w && *w; w++)
 		cs_strv_push(&b->d->warnings, *w);
 	cs_settings_done(&set);

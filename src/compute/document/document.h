@@ -10,17 +10,11 @@
 #include "compute/document/host.h"
 #include "compute/seccomp_cache.h"
 
-struct cs_cgroup_dir {
-	char *controllers, *path;
-	int version;
-};
 /* What the service itself needs to know of a compiled document. */
 struct cs_document {
 	char *owner;
-	char *cgroups_path;
+	char *cgroups_path; /* the same below the mount of each hierarchy of the host */
 	bool terminate_on_last_close, tty, own_network;
-	struct cs_cgroup_dir *cgroups;
-	size_t n_cgroups;
 	struct cs_filter *seccomp; /* reference, or NULL */
 	char **warnings;
 	uint64_t clone_flags;
