@@ -308,6 +308,14 @@ static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, struct
 	return cs_err_move(err, why);
 }
 
+/* Makes the worker forget an exited process, and closes the handle. */
+static void release_process(HCS_PROCESS p, const char *id)
+{
+	if (cs_hcs_modify_process(p, "{\"Operation\":\"Release\"}", NULL, -1, NULL) < 0)
+		cs_logk(CS_LOG_DEBUG, "engine", "exec", id, "not released");
+	HcsCloseProcess(p);
+}
+
 int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t input_len, struct cs_err **err)
 {
 	cs_autostr struct cs_str doc = CS_STR_INIT(CS_SPEC_MAX);
@@ -350,11 +358,18 @@ int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t
 	x->starting = false;
 	x->running = true;
 	x->pid = (int)info.ProcessId;
-	x->process = p;
 	pthread_cond_broadcast(&x->c->changed);
 	pthread_mutex_unlock(&x->c->lock);
 	save(x);
 	(void)HcsSetProcessCallback(p, HcsEventOptionNone, x, process_event); /* delivers an exit that came already */
+	/* Shared only now: whoever handles the exit closes the handle it finds, which may be sooner than we are done with it. */
+	pthread_mutex_lock(&x->c->lock);
+	bool gone = x->exited;
+	if (!gone)
+		x->process = p;
+	pthread_mutex_unlock(&x->c->lock);
+	if (gone)
+		release_process(p, x->id);
 	return 0;
 }
 
@@ -405,11 +420,8 @@ static void exited(struct cs_container *c, json_t *j)
 	HCS_PROCESS p = x->process;
 	x->process = NULL;
 	pthread_mutex_unlock(&c->lock);
-	if (p) {
-		if (cs_hcs_modify_process(p, "{\"Operation\":\"Release\"}", NULL, -1, NULL) < 0)
-			cs_logk(CS_LOG_DEBUG, "engine", "exec", id, "not released");
-		HcsCloseProcess(p);
-	}
+	if (p)
+		release_process(p, id);
 	if (!first)
 		return;
 	save(x);
