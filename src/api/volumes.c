@@ -1,39 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * /volumes. The engine makes anonymous volumes as plain directories that belong to their container; named ones come with the storage
- * work, so the list is empty and making one is refused. */
+ * /volumes: the local driver without options. Cluster volumes need a swarm. */
 #include "api/routes.h"
 
-#include "engine/filters.h"
+#include "engine/engine.h"
 
 static int list(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	static const char *const allowed[] = { "dangling", "driver", "label", "name", NULL };
-	cs_autofilters struct cs_filters f = { 0 };
-
-	if (cs_filters_parse(cs_query_str(&rq->query, "filters"), allowed, &f, err) < 0)
-		return -1;
-	cs_str_puts(&rs->body, "{\"Volumes\":[],\"Warnings\":null}\n");
-	return 0;
+	return cs_volume_list(rq->engine, cs_query_str(&rq->query, "filters"), &rs->body, err);
 }
 
-static int missing(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+static int create(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "get %s: no such volume", rq->param[0]);
+	struct cs_volume_create req = {0};
+	int r = cs_request_json(rq, &cs_volume_create_type, &req, true, err);
+
+	if (r == 0)
+		r = cs_volume_create(rq->engine, &req, &rs->body, err);
+	cs_json_release(&cs_volume_create_type, &req);
+	rs->status = 201;
+	return r;
+}
+
+static int inspect(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_volume_inspect(rq->engine, rq->param[0], &rs->body, err);
+}
+
+static int remove_(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	rs->status = 204;
+	return cs_volume_remove(rq->engine, rq->param[0], cs_query_bool(&rq->query, "force"), err);
 }
 
 static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	cs_str_puts(&rs->body, "{\"VolumesDeleted\":null,\"SpaceReclaimed\":0}\n");
-	return 0;
+	return cs_volume_prune(rq->engine, cs_query_str(&rq->query, "filters"), rq->api, &rs->body, err);
 }
 
 const struct cs_route cs_routes_volumes[] = {
 	{ "GET", "/volumes", 0, 0, list },
-	{ "POST", "/volumes/create", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "creating volumes" },
+	{ "POST", "/volumes/create", 0, 0, create },
 	{ "POST", "/volumes/prune", 125, 0, prune, CS_ROUTE_DISCARD },
-	{ "GET", "/volumes/{name}", 0, 0, missing },
+	{ "GET", "/volumes/{name}", 0, 0, inspect },
 	{ "PUT", "/volumes/{name}", 142, 0, cs_unavailable, CS_ROUTE_DISCARD, "updating cluster volumes" },
-	{ "DELETE", "/volumes/{name}", 0, 0, missing, CS_ROUTE_DISCARD },
+	{ "DELETE", "/volumes/{name}", 0, 0, remove_, CS_ROUTE_DISCARD },
 	{ NULL },
 };

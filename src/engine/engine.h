@@ -124,6 +124,13 @@ void cs_exec_start_free(struct cs_exec_start *s); /* instead of run */
 /* Stream of JSON objects, each followed by a newline. filters: the API's JSON or NULL; since/until ns, 0 = none. */
 CS_MUST_CHECK int cs_events_stream(struct cs_engine *e, int64_t since, int64_t until, const char *filters, int api, struct cs_stream **ret, struct cs_err **err);
 
+/* ---- volumes (volumes.c): the local driver without options ---- */
+CS_MUST_CHECK int cs_volume_list(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_volume_inspect(struct cs_engine *e, const char *name, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_volume_create(struct cs_engine *e, const struct cs_volume_create *req, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_volume_remove(struct cs_engine *e, const char *name, bool force, struct cs_err **err);
+CS_MUST_CHECK int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err);
+
 /* ---- system (system.c) ---- */
 CS_MUST_CHECK int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);

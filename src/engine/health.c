@@ -4,12 +4,16 @@
  * guarded by the container's lock; a probe that outlives its container's run is recognised by c->run. */
 #include "engine/container.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include "base/id.h"
+#include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/num.h"
+#include "base/path.h"
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/loop.h"
@@ -166,17 +170,19 @@ static void unframe(struct cs_str *raw, struct cs_str *out)
 	}
 }
 
-/* Reads until the end of output or the deadline; false when time is up. */
-static bool drain(int fd, struct cs_str *raw, int64_t deadline)
+#define LOOK_MS 100 /* how often a probe that runs looks whether the engine is closing */
+
+/* Reads until the end of output or the deadline; false when time is up, or the engine closes. */
+static bool drain(struct cs_engine *e, int fd, struct cs_str *raw, int64_t deadline)
 {
 	char buf[4096];
 
 	for (;;) {
 		int64_t left = deadline - cs_monotonic_ns();
 		struct pollfd p = {.fd = fd, .events = POLLIN};
-		if (left <= 0)
+		if (left <= 0 || atomic_load(&e->closing))
 			return false;
-		if (poll(&p, 1, (int)CS_MIN(left / CS_NS_PER_MS + 1, 1000000)) <= 0)
+		if (poll(&p, 1, (int)CS_MIN(left / CS_NS_PER_MS + 1, LOOK_MS)) <= 0)
 			continue;
 		ssize_t n = read(fd, buf, sizeof(buf));
 		if (n <= 0)
@@ -184,6 +190,15 @@ static bool drain(int fd, struct cs_str *raw, int64_t deadline)
 		if (raw->len < 4 * OUTPUT_MAX) /* the rest is read and dropped, so that the probe does not block */
 			cs_str_put(raw, buf, (size_t)n);
 	}
+}
+
+/* A probe is an exec like any other to those who watch. */
+static void probe_event(struct cs_container *c, const struct cs_health_config *cfg, const char *verb, const char *id)
+{
+	cs_autostrv char **cmd = command(c, cfg);
+	cs_autofree char *line = cs_strv_join(cmd, " "), *action = cs_xasprintf("%s: %s", verb, line);
+
+	cs_container_event(c, action, "execID", id, NULL);
 }
 
 static int run_probe(struct cs_container *c, struct cs_system *s, const struct cs_health_config *cfg, struct result *res, struct cs_err **err)
@@ -198,9 +213,11 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 	cs_id_new(id);
 	if (document(c, cfg, id, &doc, err) < 0)
 		return -1;
+	probe_event(c, cfg, "exec_create", id);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "socketpair");
 	cs_autofd int mine = sv[0];
+	probe_event(c, cfg, "exec_start", id);
 	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
 	HRESULT hr = op ? HcsAddResourceToOperation(op, HcsResourceTypeSocket, "hcs:/Process/Stdio", sv[1]) : HCS_E_OUTOFMEMORY;
 	if (hr == HCS_S_OK)
@@ -210,7 +227,11 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 			HcsCloseProcess(p);
 		return -1;
 	}
-	bool ended = drain(mine, &raw, deadline);
+	bool ended = drain(c->e, mine, &raw, deadline);
+	if (!ended && atomic_load(&c->e->closing)) { /* its worker sees to its end */
+		HcsCloseProcess(p);
+		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the engine is closing");
+	}
 	int64_t left = CS_MAX((deadline - cs_monotonic_ns()) / CS_NS_PER_MS, 0);
 	ended = ended && HcsWaitForProcessExit(p, (uint32_t)left, &status) == HCS_S_OK;
 	if (ended) {
@@ -228,6 +249,9 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 			cs_str_putf(&text, "Health check exceeded timeout (%lldms)", timeout / CS_NS_PER_MS);
 	}
 	HcsFree(status);
+	char code[16];
+	(void)snprintf(code, sizeof(code), "%d", ended ? res->exit_code : 137);
+	cs_container_event(c, "exec_die", "execID", id, "exitCode", code, NULL);
 	if (cs_hcs_modify_process(p, "{\"Operation\":\"Release\"}", NULL, -1, NULL) < 0)
 		cs_debug("engine", "probe %s not released", id);
 	HcsCloseProcess(p);
@@ -255,6 +279,45 @@ static bool record(struct cs_container *c, const struct cs_health_config *cfg, c
 	}
 	h->log[h->n++] = *res;
 	return !cs_streq(before, h->status);
+}
+
+/* ---- across a restart of the engine ---- */
+
+static const char *const statuses[] = {"starting", "healthy", "unhealthy"};
+
+/* A line in the container's directory: which run, its status, its streak. It is a cache: losing it costs a repeated transition. */
+static void remember(struct cs_container *c)
+{
+	cs_autofree char *path = cs_path_join(c->dir, "health");
+	char line[96];
+
+	pthread_mutex_lock(&c->lock);
+	int n = snprintf(line, sizeof(line), "%lld %s %lld\n", (long long)c->started_at, c->health->status, (long long)c->health->streak);
+	pthread_mutex_unlock(&c->lock);
+	cs_autofd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || cs_write_full(fd, line, (size_t)n) < 0)
+		cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "the health status is not kept for a restart of the engine");
+}
+
+/* lock held */
+static void recall(struct cs_container *c)
+{
+	cs_autofree char *path = cs_path_join(c->dir, "health");
+	cs_autostr struct cs_str s = CS_STR_INIT(256);
+	int64_t run, streak;
+
+	if (cs_read_file_at(AT_FDCWD, path, &s) < 0 || !s.buf)
+		return;
+	s.buf[strcspn(s.buf, "\n")] = 0;
+	cs_autostrv char **word = cs_strv_split(s.buf, ' ');
+	if (cs_strv_len(word) != 3 || !cs_parse_i64(word[0], INT64_MIN, INT64_MAX, &run) || run != c->started_at ||
+	    !cs_parse_i64(word[2], 0, INT64_MAX, &streak))
+		return;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(statuses); i++)
+		if (strcmp(word[1], statuses[i]) == 0) {
+			c->health->status = statuses[i];
+			c->health->streak = streak;
+		}
 }
 
 static void restart_unhealthy(struct cs_container *c)
@@ -301,7 +364,7 @@ static void probe_job(void *ctx)
 	atomic_fetch_sub(&probes_running, 1);
 	res.end = cs_now_ns();
 	pthread_mutex_lock(&c->lock);
-	if (s && c->health->active && c->run == p->run && c->status == CS_ST_RUNNING) {
+	if (s && c->health->active && c->run == p->run && c->status == CS_ST_RUNNING && !atomic_load(&c->e->closing)) {
 		changed = record(c, cfg, &res);
 		res.output = NULL;
 		unhealthy = changed && cs_streq(c->health->status, "unhealthy");
@@ -311,6 +374,7 @@ static void probe_job(void *ctx)
 	pthread_mutex_unlock(&c->lock);
 	free(res.output);
 	if (changed) {
+		remember(c);
 		cs_autofree char *action = cs_xasprintf("health_status: %s", status);
 		cs_container_event(c, action, NULL);
 	}
@@ -325,7 +389,6 @@ void cs_health_start(struct cs_container *c, bool adopted)
 {
 	const struct cs_health_config *cfg = config_of(c);
 
-	(void)adopted; /* results are not kept across engines: an adopted container starts over */
 	if (!cfg)
 		return;
 	CS_GUARD(&c->lock);
@@ -334,6 +397,8 @@ void cs_health_start(struct cs_container *c, bool adopted)
 	c->health->status = "starting";
 	c->health->streak = 0;
 	c->health->active = true;
+	if (adopted)
+		recall(c); /* what it was is no news: only a change is */
 	schedule(c, next_delay(c, cfg));
 }
 

@@ -62,7 +62,7 @@ bool cs_volume_name_valid(const char *n)
 	return len >= 2 && len <= 255 && strchr(alnum, n[0]) && strspn(n, rest) == len;
 }
 
-static int check_volume_name(const char *n, struct cs_err **err)
+int cs_volume_name_check(const char *n, struct cs_err **err)
 {
 	if (strlen(n) == 1)
 		return cs_fail(err, CS_ERR_INVALID, 0,
@@ -136,7 +136,7 @@ int cs_bind_spec_parse(const char *raw, struct cs_bind_spec *ret, struct cs_err 
 		return cs_fail(err, CS_ERR_INVALID, 0,
 			       "invalid volume specification: '%s': invalid mount config for type \"bind\": field VolumeOptions must not be specified",
 			       raw);
-	if (b.is_volume && !cs_empty(b.source) && check_volume_name(b.source, err) < 0)
+	if (b.is_volume && !cs_empty(b.source) && cs_volume_name_check(b.source, err) < 0)
 		return -1;
 	if (b.is_volume && cs_empty(b.source) && b.read_only)
 		return cs_fail(err, CS_ERR_INVALID, 0,
@@ -233,7 +233,7 @@ static int check_volume_mount(const struct cs_mount *m, struct cs_err **err)
 			       o->driver_config->name);
 	if (o && o->driver_config && o->driver_config->options && o->driver_config->options->n)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "options of volume driver local are not available in this build");
-	return cs_empty(m->source) ? 0 : check_volume_name(m->source, err);
+	return cs_empty(m->source) ? 0 : cs_volume_name_check(m->source, err);
 }
 
 static int check_tmpfs_mount(const struct cs_mount *m, struct cs_err **err)

@@ -3,7 +3,9 @@
  * What the engine says about itself and its host: info and version. Reads only; any thread. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -14,6 +16,9 @@
 
 #define API_MAX "1.55" /* src/api/request.h */
 #define API_MIN "1.24"
+/* not in every linux/magic.h */
+#define ZFS_MAGIC 0x2fc12fc1u
+#define BCACHEFS_MAGIC 0xca451a4eu
 
 /* ---- host ---- */
 /* A value of /etc/os-release without its quotes; "" when missing. Caller frees. */
@@ -82,11 +87,30 @@ static void put_containers(struct cs_engine *e, struct cs_str *out)
 	cs_json_put_ki64(out, "ContainersStopped", (int64_t)n - running - paused);
 }
 
+/* dockerd's names. */
+static const char *backing_fs(const char *path)
+{
+	static const struct {
+		unsigned long magic;
+		const char *name;
+	} known[] = {{EXT4_SUPER_MAGIC, "extfs"}, {XFS_SUPER_MAGIC, "xfs"},	  {BTRFS_SUPER_MAGIC, "btrfs"}, {TMPFS_MAGIC, "tmpfs"},
+		     {ZFS_MAGIC, "zfs"},	  {F2FS_SUPER_MAGIC, "f2fs"},	  {OVERLAYFS_SUPER_MAGIC, "overlayfs"}, {NFS_SUPER_MAGIC, "nfs"},
+		     {FUSE_SUPER_MAGIC, "fuse"}, {BCACHEFS_MAGIC, "bcachefs"}};
+	struct statfs s;
+
+	for (size_t i = 0; statfs(path, &s) == 0 && i < CS_ARRAY_SIZE(known); i++)
+		if (((unsigned long)s.f_type & 0xffffffffu) == known[i].magic)
+			return known[i].name;
+	return "<unknown>";
+}
+
 static void put_driver(struct cs_engine *e, struct cs_str *out)
 {
 	cs_json_put_kstr(out, "Driver", "overlay2");
 	cs_json_put_key(out, "DriverStatus");
-	cs_str_puts(out, "[[\"Backing Filesystem\",\"native\"],[\"Supports d_type\",\"true\"],[\"Image layout\",\"OCI\"]]");
+	cs_str_puts(out, "[[\"Backing Filesystem\",");
+	cs_json_put_string(out, backing_fs(cs_engine_config(e)->data_root));
+	cs_str_puts(out, "],[\"Supports d_type\",\"true\"],[\"Image layout\",\"OCI\"]]");
 	cs_json_put_kstr(out, "DockerRootDir", cs_engine_config(e)->data_root);
 	cs_json_put_key(out, "Plugins");
 	cs_str_puts(out, "{\"Volume\":[\"local\"],\"Network\":[\"host\",\"null\"],\"Authorization\":null,\"Log\":[\"json-file\",\"local\",\"none\"]}");
@@ -211,9 +235,16 @@ static void put_runtime(struct cs_engine *e, struct cs_str *out, int api)
 	cs_json_put_kbool(out, "ExperimentalBuild", false);
 	cs_json_put_kstr(out, "ServerVersion", cfg->version);
 	cs_json_put_key(out, "Runtimes");
-	cs_str_puts(out, "{\"caisson\":{");
-	cs_json_put_kstr(out, "path", worker);
-	cs_str_puts(out, "}}");
+	/* the names that create accepts; all mean the same */
+	static const char *const runtimes[] = {"caisson", "io.containerd.runc.v2", "runc"};
+	cs_str_putc(out, '{');
+	for (size_t i = 0; i < CS_ARRAY_SIZE(runtimes); i++) {
+		cs_json_put_key(out, runtimes[i]);
+		cs_str_putc(out, '{');
+		cs_json_put_kstr(out, "path", worker);
+		cs_str_putc(out, '}');
+	}
+	cs_str_putc(out, '}');
 	cs_json_put_kstr(out, "DefaultRuntime", "caisson");
 	cs_json_put_key(out, "Swarm");
 	cs_str_puts(out, "{\"NodeID\":\"\",\"NodeAddr\":\"\",\"LocalNodeState\":\"inactive\",\"ControlAvailable\":false,\"Error\":\"\",\"RemoteManagers\":null}");

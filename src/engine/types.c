@@ -15,6 +15,18 @@ static const struct cs_jfield ulimit_fields[] = {
 TYPE(ulimit);
 #undef T
 
+#define T struct cs_volume_create
+static const struct cs_jfield volume_create_fields[] = {
+	JF(T, "Name", name, 0),
+	JF(T, "Driver", driver, 0),
+	JF(T, "DriverOpts", driver_opts, 0),
+	JF(T, "Labels", labels, 0),
+	JF_AS(T, "ClusterVolumeSpec", cluster_spec, JF_OMIT, JK_RAW),
+	JF_END,
+};
+TYPE(volume_create);
+#undef T
+
 #define T struct cs_health_config
 static const struct cs_jfield health_config_fields[] = {
 	JF(T, "Test", test, JF_OMIT),

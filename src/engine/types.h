@@ -226,12 +226,17 @@ struct cs_mount_point {
 	struct cs_strmap *volume_labels, *volume_opts;
 };
 
+struct cs_volume_create {
+	char *name, *driver, *cluster_spec; /* cluster_spec: JSON */
+	struct cs_strmap *driver_opts, *labels;
+};
+
 #define CS_TYPES(X)                                                                                                    \
 	X(ulimit) X(health_config) X(log_config) X(restart_policy) X(weight_device) X(throttle_device)                 \
 	X(device_mapping) X(device_request) X(port_binding) X(bind_options) X(volume_driver) X(volume_options)         \
 	X(image_options) X(tmpfs_options) X(mount) X(config) X(host_config) X(endpoint_ipam) X(endpoint_settings)      \
 	X(networking_config) X(create_request) X(update_request) X(exec_config) X(exec_start_request) X(mount_point)   \
-	X(resources)
+	X(resources) X(volume_create)
 /* cs_config_type, cs_host_config_type, … */
 #define X(name) extern const struct cs_jtype cs_##name##_type;
 CS_TYPES(X)

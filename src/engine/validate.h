@@ -39,6 +39,7 @@ CS_MUST_CHECK int cs_mounts_resolve(const struct cs_engine_config *cfg, const st
 CS_MUST_CHECK int cs_validate_update(const struct cs_update_request *req, struct cs_host_config *host, bool running, char ***warnings,
 				     struct cs_err **err);
 
+CS_MUST_CHECK int cs_volume_name_check(const char *name, struct cs_err **err);
 /* Fields of an exec: a command, working directory, env, detach keys are checked. */
 CS_MUST_CHECK int cs_validate_exec(const struct cs_exec_config *exec, struct cs_err **err);
 

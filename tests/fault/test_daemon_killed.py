@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from box import Box, Boxes, create
+from box import Box, Boxes, Events, create
 from caisson_fixture import wait_for
 from terminal import Terminal
 
@@ -152,6 +152,28 @@ def test_running_containers_stay(fresh, graceful):
     assert b.exec("echo in; exit 3") == (3, "in\n", "")
     wait_for(lambda: b.state["Health"]["Status"] == "healthy", what="health checks go on")
     assert b.post("stop").status == 204 and b.state["ExitCode"] == 0
+
+
+@pytest.mark.parametrize("graceful", [False, True])
+def test_health_status_is_no_news_after_a_restart(fresh, graceful):
+    """What was healthy is healthy: no second transition. And a stop does not wait for the probe that runs."""
+    engine = fresh()
+    b = Boxes(engine).sleeper(Healthcheck={"Test": ["CMD", "sleep", "0.3"], "Interval": 100_000_000})
+    with Events(engine) as events:
+        events.until("health_status", b.id)
+    wait_for(lambda: (engine.data / "containers" / b.id / "health").exists(), what="status on disk")
+    began = time.monotonic()
+    engine.restart(graceful)
+    assert time.monotonic() - began < 3
+    assert b.state["Health"]["Status"] == "healthy"
+    with Events(engine) as events:
+        events.until("exec_die", b.id)
+        wait_for(lambda: b.state["Health"]["Log"], what="a result")
+        assert not [a for a in events.actions(b.id) if a.startswith("health_status")]
+    b.kill()
+    b.wait()
+    b.start()       # a new run begins anew
+    assert b.state["Health"]["Status"] == "starting"
 
 
 def test_paused_stays_paused(fresh):

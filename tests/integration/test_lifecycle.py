@@ -302,6 +302,13 @@ def test_health_becomes_healthy(boxes, events):
     assert h["Log"][0]["ExitCode"] == 0 and h["Log"][0]["Output"] == "fine\n" and h["Log"][0]["Start"] <= h["Log"][0]["End"]
 
 
+def test_health_probe_events(boxes, events):
+    b = boxes.sleeper(Healthcheck={"Test": ["CMD-SHELL", "exit 0"], "Interval": 100_000_000})
+    die = events.until("exec_die", b.id)["Actor"]["Attributes"]
+    assert die["exitCode"] == "0" and len(die["execID"]) == 64
+    assert [a for a in events.actions(b.id) if a.startswith("exec_")][:3] == ["exec_create: /bin/sh -c exit 0", "exec_start: /bin/sh -c exit 0", "exec_die"]
+
+
 def test_health_becomes_unhealthy(boxes, events, http):
     b = boxes.sleeper(Healthcheck={"Test": ["CMD", "sh", "-c", "echo no; exit 1"], "Interval": 100_000_000, "Retries": 2})
     assert events.until("health_status", b.id)["Action"] == "health_status: unhealthy"
