@@ -473,6 +473,37 @@ static int mount_v1_group(int tmpfs, const struct cs_step *g, bool readonly, str
 	return 0;
 }
 
+static bool has_cgroupns(const struct cs_plan *plan)
+{
+	struct cs_plan_cursor cur = {.plan = plan};
+	struct cs_step s;
+
+	while (cs_plan_next(&cur, &s) == 1)
+		if ((s.op == CS_PLAN_CLONE || s.op == CS_PLAN_SETNS) && (s.arg[0].u & CLONE_NEWCGROUP))
+			return true;
+	return false;
+}
+
+/* Without a namespace /proc/self/cgroup names a path from the hierarchy's root, so on v2 the root is what programs look for. */
+static char *hierarchy_of(const char *dir)
+{
+	char *top = cs_xstrdup(dir), *slash;
+	struct stat own, up;
+
+	if (stat(top, &own) < 0) {
+		free(top);
+		return NULL;
+	}
+	while ((slash = strrchr(top, '/')) && slash != top) {
+		*slash = 0;
+		if (stat(top, &up) < 0 || up.st_dev != own.st_dev) {
+			*slash = '/';
+			break;
+		}
+	}
+	return top;
+}
+
 int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
 {
 	bool readonly = s->arg[1].u != 0, v1 = false;
@@ -487,7 +518,8 @@ int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_
 	if (!v1) {
 		if (cs_plan_find(c->plan, CS_PLAN_CGROUP, &g) != 1)
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "CGROUP_MOUNT without a cgroup");
-		return bind_group(g.arg[1].s, at, readonly, err);
+		cs_autofree char *top = has_cgroupns(c->plan) ? NULL : hierarchy_of(g.arg[1].s);
+		return bind_group(top ? top : g.arg[1].s, at, readonly, err);
 	}
 	cs_autofd int tmpfs = -EBADF;
 	if (cs_new_mount("tmpfs", "cgroup", "mode=755", CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC, &tmpfs, err) < 0)
