@@ -79,7 +79,7 @@ static int decode_strv(const json_t *j, unsigned flags, const char *path, char *
 	} else if (json_is_array(j)) {
 		size_t i;
 		json_t *item;
-		v = cs_xcalloc(1, sizeof(*v));
+		v = cs_xcalloc(json_array_size(j) + 1, sizeof(*v)); /* no push: it counts, and the client decides how many there are */
 		json_array_foreach(j, i, item)
 		{
 			char *s = NULL;
@@ -88,7 +88,7 @@ static int decode_strv(const json_t *j, unsigned flags, const char *path, char *
 				s = cs_xstrdup("");
 			else if (take_string(item, p, &s, err) < 0)
 				return -1;
-			cs_strv_take(&v, s);
+			v[i] = s;
 		}
 	} else {
 		return mistyped(path, flags & JF_ONE ? "string or array of strings" : "array of strings", j, err);
@@ -106,9 +106,10 @@ static int decode_strmap(json_t *j, unsigned flags, const char *path, struct cs_
 	if (!json_is_object(j))
 		return mistyped(path, "object of strings", j, err);
 	struct cs_strmap *m = cs_strmap_new();
+	m->kv = cs_xcalloc(json_object_size(j) + 1, sizeof(*m->kv)); /* no look-up for each: keys of an object differ */
 	json_object_foreach(j, key, val)
 	{
-		cs_autofree char *s = NULL;
+		char *s = NULL;
 		cs_autofree char *p = sub_path(path, key);
 		if (json_is_null(val)) {
 			s = cs_xstrdup("");
@@ -116,7 +117,7 @@ static int decode_strmap(json_t *j, unsigned flags, const char *path, struct cs_
 			cs_strmap_free(m);
 			return -1;
 		}
-		cs_strmap_set(m, key, s);
+		m->kv[m->n++] = (struct cs_kv){cs_xstrdup(key), s};
 	}
 	cs_strmap_free(*ret);
 	*ret = m;
@@ -164,7 +165,8 @@ static int decode_set(json_t *j, const char *path, char ***ret, struct cs_err **
 
 	if (!json_is_object(j))
 		return mistyped(path, "object", j, err);
-	char **v = cs_xcalloc(1, sizeof(*v));
+	char **v = cs_xcalloc(json_object_size(j) + 1, sizeof(*v));
+	size_t n = 0;
 	json_object_foreach(j, key, val)
 	{
 		if (!json_is_object(val) && !json_is_null(val)) {
@@ -172,7 +174,7 @@ static int decode_set(json_t *j, const char *path, char ***ret, struct cs_err **
 			cs_strv_free(v);
 			return mistyped(p, "object", val, err);
 		}
-		cs_strv_push(&v, key);
+		v[n++] = cs_xstrdup(key);
 	}
 	cs_strv_free(*ret);
 	*ret = v;

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include <strings.h>
+
 #include "base/num.h"
 #include "base/path.h"
 #include "engine/spec-internal.h"
@@ -83,7 +85,8 @@ static void merge(struct cs_config *c, const struct cs_config *image)
 	if (image->labels && !c->labels)
 		c->labels = cs_strmap_new();
 	for (size_t i = 0; image->labels && i < image->labels->n; i++)
-		if (!cs_strmap_get(c->labels, image->labels->kv[i].key))
+		/* labels that steer the engine are for its user to give, not for an image (CVE-2026-53488) */
+		if (!cs_strmap_get(c->labels, image->labels->kv[i].key) && strncasecmp(image->labels->kv[i].key, "io.caisson.", 11) != 0)
 			cs_strmap_set(c->labels, image->labels->kv[i].key, image->labels->kv[i].val);
 	merge_command(c, image);
 	merge_health(c, image->healthcheck);

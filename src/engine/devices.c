@@ -156,13 +156,14 @@ static int put_mapping(const struct cs_device_mapping *m, bool privileged, struc
 	return 0;
 }
 
-/* Docker's list: no access, then mknod of anything, then the harmless devices and the terminals; no /dev/fuse. */
+/* Docker's list: no access, then mknod of anything, then the harmless devices and the terminals; no /dev/fuse. And unlike Docker's not the
+ * host's console (5:1): what a container with a terminal has as /dev/console is its own pty. */
 static void put_default_rules(struct cs_str *rules)
 {
 	static const struct cs_device_rule deny = {0, -1, -1, "rwm"};
 	static const struct cs_device_rule allow[] = {
 		{'c', -1, -1, "m"}, {'b', -1, -1, "m"}, {'c', 1, 3, "rwm"}, {'c', 1, 5, "rwm"}, {'c', 1, 7, "rwm"},   {'c', 1, 8, "rwm"},
-		{'c', 1, 9, "rwm"}, {'c', 5, 0, "rwm"}, {'c', 5, 1, "rwm"}, {'c', 5, 2, "rwm"}, {'c', 136, -1, "rwm"},
+		{'c', 1, 9, "rwm"}, {'c', 5, 0, "rwm"}, {'c', 5, 2, "rwm"}, {'c', 136, -1, "rwm"},
 	};
 
 	put_rule(rules, false, &deny);

@@ -34,6 +34,61 @@ static int verb_ptrace(const char *pid)
 	return show("ptrace", ptrace(PTRACE_SEIZE, (pid_t)strtol(pid, NULL, 10), NULL, NULL));
 }
 
+/* System calls that no container has a use for: each with arguments that fail harmlessly if it is let through. */
+static int verb_blocked(void)
+{
+	static const struct {
+		const char *name;
+		long nr;
+		long arg[4];
+	} calls[] = {
+		{"mount", SYS_mount, {(long)"none", (long)"/tmp", (long)"tmpfs", 0}},
+		{"umount2", SYS_umount2, {(long)"/proc", 0}},
+		{"pivot_root", SYS_pivot_root, {(long)"/", (long)"/"}},
+		{"unshare-user", SYS_unshare, {0x10000000}},
+		{"unshare-mnt", SYS_unshare, {0x00020000}},
+		{"setns", SYS_setns, {0, 0}},
+		{"bpf", SYS_bpf, {0, 0, 0}},
+		{"perf_event_open", SYS_perf_event_open, {0, 0, -1, -1}},
+		{"init_module", SYS_init_module, {0, 0, 0}},
+		{"finit_module", SYS_finit_module, {-1, 0, 0}},
+		{"delete_module", SYS_delete_module, {(long)"x", 0}},
+		{"kexec_load", SYS_kexec_load, {0, 0, 0, 0}},
+		{"reboot", SYS_reboot, {0, 0, 0, 0}},
+		{"swapon", SYS_swapon, {(long)"/x", 0}},
+		{"settimeofday", SYS_settimeofday, {0, 0}},
+		{"acct", SYS_acct, {0}},
+		{"iopl", SYS_iopl, {0}},
+		{"userfaultfd", SYS_userfaultfd, {0}},
+		{"add_key", SYS_add_key, {(long)"user", (long)"x", (long)"y", 1}},
+		{"request_key", SYS_request_key, {(long)"user", (long)"x", 0, 0}},
+		{"keyctl", SYS_keyctl, {0, -3, 0, 0}},
+		{"open_by_handle_at", SYS_open_by_handle_at, {-1, 0, 0}},
+		{"fsopen", SYS_fsopen, {(long)"tmpfs", 0}},
+		{"open_tree", SYS_open_tree, {-100, (long)"/", 1}},
+		{"move_mount", SYS_move_mount, {-1, (long)"", -1, (long)""}},
+		{"mount_setattr", SYS_mount_setattr, {-1, (long)"", 0, 0}},
+		{"syslog", SYS_syslog, {2, 0, 0}},
+		{"lookup_dcookie", SYS_lookup_dcookie, {0, 0, 0}},
+		{"quotactl", SYS_quotactl, {0, 0, 0, 0}},
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		long r = syscall(calls[i].nr, calls[i].arg[0], calls[i].arg[1], calls[i].arg[2], calls[i].arg[3]);
+		if (r >= 0 || (errno != EPERM && errno != ENOSYS))
+			(void)show(calls[i].name, r);
+	}
+	return 0;
+}
+
+/* Writes to a file that is being executed. */
+static int verb_write(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	return show("write", fd < 0 ? fd : write(fd, "x", 1));
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
@@ -48,6 +103,10 @@ int main(int argc, char **argv)
 		return show("keyctl", syscall(SYS_keyctl, 0, -3, 0, 0, 0));
 	if (!strcmp(verb, "handle"))
 		return show("handle", syscall(SYS_open_by_handle_at, -1, NULL, 0));
+	if (!strcmp(verb, "blocked"))
+		return verb_blocked();
+	if (!strcmp(verb, "write") && argc > 2)
+		return verb_write(argv[2]);
 	if (!strcmp(verb, "ptrace") && argc > 2)
 		return verb_ptrace(argv[2]);
 	fprintf(stderr, "probe: no such verb\n");
