@@ -171,6 +171,7 @@ struct cs_system {
 	struct HcsSystem *handles;
 	size_t n_handles;
 	unsigned retries;  /* reconnecting */
+	pid_t worker_pid;  /* 0: not known */
 };
 struct HcsSystem {
 	uint32_t magic;
@@ -205,6 +206,8 @@ void cs_system_forget(struct cs_system *s);
 CS_MUST_CHECK int cs_system_runtime_open(const char *id, struct cs_err **err); /* directory descriptor or -1 */
 /* Kills what is left in the system's cgroups and removes them; slow. */
 void cs_system_sweep(struct cs_system *s);
+/* The same for a worker that does not answer, and ends the worker if it does not notice within seconds; slow. */
+void cs_system_sweep_stuck(struct cs_system *s);
 void cs_start_send_resource(int sock, uint32_t seq, const struct cs_resource *r, char ***warnings);
 /* Appends decoded base64; the error names path.InitialInput. */
 CS_MUST_CHECK int cs_base64_put(const char *text, const char *path, struct cs_str *out, struct cs_err **err);
@@ -224,6 +227,19 @@ int cs_cgroup_tree_kill(const char *dir, bool v2); /* one round of SIGKILL; proc
 int cs_cgroup_tree_remove(const char *dir);
 /* Directory of the system's group for the controller (v1) or of its only group (v2); NULL when there is none. Caller frees. */
 char *cs_system_cgroup(const struct cs_system *s, const char *controller);
+
+/* ---- starting workers (spawn_worker.c) ---- */
+struct cs_new_worker {
+	int control;       /* our end of its first control connection */
+	int theirs, begin; /* private */
+};
+/* A connection to a worker to be: requests sent now wait there until it begins. */
+CS_MUST_CHECK int cs_worker_prepare(struct cs_new_worker *w, struct cs_err **err);
+/* plan and dir stay the caller's. */
+CS_MUST_CHECK int cs_worker_begin(struct cs_new_worker *w, char *id, int plan, int dir, struct cs_err **err);
+void cs_new_worker_done(struct cs_new_worker *w); /* closes what is left in it */
+void cs_spare_open(void);
+void cs_spare_close(void);
 
 /* ---- the service (service.c, reconnect.c) ---- */
 /* Runtime directories on their way out; no system can have such a name. */

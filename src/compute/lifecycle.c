@@ -2,6 +2,7 @@
  *
  * What changes a system's state: requests on one side (any thread), the worker's events on the other (monitor thread). */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -15,6 +16,8 @@
 #include "base/sys.h"
 #include "base/time.h"
 #include "compute/internal.h"
+
+#define STUCK_MS 3000 /* from SIGKILL for everything in the system to the one for its worker */
 
 static bool valid(const struct HcsSystem *h) { return h && h->magic == CS_MAGIC_SYSTEM; }
 
@@ -50,63 +53,33 @@ static int runtime_make(struct cs_system *s, int *ret, struct cs_err **err)
 	return 0;
 }
 
-/* Empty; only a build with sanitizers tells its workers where reports go. */
-static void worker_environment(char **envp, size_t room)
-{
-	size_t n = 0;
-#ifdef __SANITIZE_ADDRESS__
-	for (char **e = environ; *e && n + 1 < room; e++)
-		if (cs_prefix(*e, "ASAN_OPTIONS=") || cs_prefix(*e, "UBSAN_OPTIONS="))
-			envp[n++] = *e;
-#endif
-	if (n < room)
-		envp[n] = NULL;
-}
-
-static int spawn_worker(struct cs_system *s, int control, int dir, struct cs_err **err)
-{
-	cs_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	cs_autofd int pidfd = -EBADF;
-	char *const argv[] = {(char *)(uintptr_t)"caisson-worker", s->id, NULL};
-	char *envp[3];
-	pid_t pid;
-
-	worker_environment(envp, CS_ARRAY_SIZE(envp));
-	if (null < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "open /dev/null");
-	const int fds[] = {null, null, null, control, s->plan_fd, dir};
-	struct cs_spawn sp = {.exe_fd = cs_service.worker_fd, .argv = argv, .envp = envp, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds), .new_session = true};
-	return cs_spawn(&sp, &pid, &pidfd, err);
-}
-
 static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **err)
 {
 	struct cs_resource *res;
 	size_t n;
-	int sv[2];
 
 	cs_departing_wait(s->id, 12000);
 	cs_autofd int dir = -EBADF;
 	if (runtime_make(s, &dir, err) < 0)
 		return -1;
 	s->has_directory = true;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "create the worker's connection");
-	cs_autofd int ours = sv[0], theirs = sv[1];
+	cs_auto(cs_new_worker_done) struct cs_new_worker w = {.control = -EBADF, .theirs = -EBADF, .begin = -EBADF};
+	if (cs_worker_prepare(&w, err) < 0)
+		return -1;
 	cs_op_take_resources(op, &res, &n);
 	char **warnings = NULL;
 	for (size_t i = 0; i < n; i++)
-		cs_start_send_resource(ours, (uint32_t)i + 1, &res[i], &warnings);
+		cs_start_send_resource(w.control, (uint32_t)i + 1, &res[i], &warnings);
 	cs_resources_free(res, n);
 	pthread_mutex_lock(&s->lock);
 	s->start_op = cs_op_ref(op);
-	for (char **w = s->document.warnings; w && *w; w++)
-		cs_strv_push(&s->warnings, *w);
-	for (char **w = warnings; w && *w; w++)
-		cs_strv_push(&s->warnings, *w);
+	for (char **t = s->document.warnings; t && *t; t++)
+		cs_strv_push(&s->warnings, *t);
+	for (char **t = warnings; t && *t; t++)
+		cs_strv_push(&s->warnings, *t);
 	pthread_mutex_unlock(&s->lock);
 	cs_strv_free(warnings);
-	if (spawn_worker(s, theirs, dir, err) < 0) {
+	if (cs_worker_begin(&w, s->id, s->plan_fd, dir, err) < 0) {
 		pthread_mutex_lock(&s->lock);
 		struct HcsOperation *mine = TAKE_PTR(s->start_op);
 		pthread_mutex_unlock(&s->lock);
@@ -115,7 +88,7 @@ static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **e
 	}
 	cs_close(TAKE_FD(s->plan_fd));
 	free(TAKE_PTR(s->text));
-	cs_link_attach(s, TAKE_FD(ours));
+	cs_link_attach(s, TAKE_FD(w.control));
 	return 0;
 }
 
@@ -287,6 +260,11 @@ static void vanished_done(void *arg)
 	end_processes(s);
 	pthread_mutex_lock(&s->lock);
 	s->cleaning = false;
+	if (s->terminated) { /* the sweep's SIGKILL is known to be the end */
+		x.type = CS_EXIT_FORCED;
+		x.code = 128 + SIGKILL;
+		x.signal = SIGKILL;
+	}
 	pthread_mutex_unlock(&s->lock);
 	cs_system_exited(s, &x);
 	cs_departing_remove(s->id);
@@ -339,6 +317,42 @@ static void terminated_task(void *arg)
 	cs_system_exited(t->system, &t->exit);
 	cs_system_unref(t->system);
 	free(t);
+}
+
+/* The other end of an open connection cannot have been reused: the pid is looked up first, the connection checked then. */
+static void kill_worker(struct cs_system *s)
+{
+	pthread_mutex_lock(&s->lock);
+	pid_t pid = s->worker_pid;
+	pthread_mutex_unlock(&s->lock);
+	cs_autofd int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -EBADF;
+
+	if (pidfd < 0)
+		return;
+	pthread_mutex_lock(&s->lock);
+	struct pollfd p = {.fd = s->link && !s->exit.valid ? s->link->fd : -1, .events = 0};
+	bool there = p.fd >= 0 && poll(&p, 1, 0) == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (!there)
+		return;
+	cs_warn("compute", "the worker of %s does not answer and is killed", s->id);
+	(void)sys_pidfd_send_signal(pidfd, SIGKILL);
+}
+
+void cs_system_sweep_stuck(struct cs_system *s)
+{
+	struct timespec until;
+
+	cs_system_sweep(s);
+	int64_t t = cs_monotonic_ns() + STUCK_MS * CS_NS_PER_MS;
+	until = (struct timespec){.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	pthread_mutex_lock(&s->lock);
+	for (int r = 0; !s->exit.valid && r == 0;)
+		r = pthread_cond_timedwait(&s->changed, &s->lock, &until);
+	bool stuck = !s->exit.valid;
+	pthread_mutex_unlock(&s->lock);
+	if (stuck)
+		kill_worker(s);
 }
 
 static void sweep_and_complete(void *arg)

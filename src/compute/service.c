@@ -169,6 +169,7 @@ HRESULT HcsInitializeService(const char *settings, char **result)
 	cs_cpuset_prepare(cs_service.cgroup_parent);
 	cs_service.open = true;
 	cs_reconnect_all();
+	cs_spare_open();
 	return HcsGetServiceProperties(NULL, result);
 }
 
@@ -199,6 +200,7 @@ void HcsShutdownService(void)
 
 	if (!cs_service.open)
 		return;
+	cs_spare_close();
 	cs_monitor_stop();
 	cs_service.open = false;
 	HASH_ITER(hh, cs_service.systems, s, tmp)

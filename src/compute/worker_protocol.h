@@ -12,6 +12,10 @@
  * also listens on "worker.sock" in its runtime directory (0600); a later engine connects there and sends HELLO. Any number of
  * connections may be open; events go to all that said HELLO (connection 3 counts as having said it).
  *
+ * An idle worker, started ahead of need, has argv = {"caisson-worker", CS_W_WAIT_ID_ROOM blanks, CS_W_WAIT_FLAG}, a SOCK_SEQPACKET socket as
+ * descriptor 4 and nothing of use as 5. It waits for one packet on 4, the system's id, with two descriptors: plan and runtime directory; then
+ * it is a worker as above. It ends when either connection is closed before that.
+ *
  * Files in the runtime directory, written by rename so that a reader never sees half of one:
  *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\n           after a successful start
  *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
@@ -23,6 +27,8 @@
 #include <stdint.h>
 
 #define CS_W_MAGIC 0x43570001u
+#define CS_W_WAIT_FLAG "--wait"
+#define CS_W_WAIT_ID_ROOM 128
 #define CS_W_MAX_PACKET 65536 /* header and payload */
 
 enum cs_w_type {

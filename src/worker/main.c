@@ -4,6 +4,7 @@
  * clients are gone. Single-threaded. */
 #include <elf.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -123,6 +124,28 @@ static bool check_descriptors(void)
 	return true;
 }
 
+/* The idle worker's wait. Returns false when the engine has gone or has no work for us. */
+static bool wait_for_work(char *id)
+{
+	struct pollfd p[2] = {{.fd = FD_CONTROL}, {.fd = FD_PLAN, .events = POLLIN}};
+	size_t room = strlen(id), n_fds = 2;
+	int fds[2];
+
+	for (;;) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return false;
+		if (p[0].revents & (POLLHUP | POLLERR))
+			return false;
+		if (p[1].revents)
+			break;
+	}
+	memset(id, 0, room);
+	ssize_t n = cs_recv_fds(FD_PLAN, id, room, fds, &n_fds, 0);
+	if (n <= 0 || n_fds != 2)
+		return false;
+	return dup3(fds[0], FD_PLAN, O_CLOEXEC) == FD_PLAN && dup3(fds[1], FD_DIR, O_CLOEXEC) == FD_DIR && close(fds[0]) == 0 && close(fds[1]) == 0;
+}
+
 static int start(struct cs_err **err)
 {
 	int r = cs_plan_map(FD_PLAN, &worker.plan);
@@ -179,6 +202,11 @@ int main(int argc, char **argv)
 	}
 	cs_loop_init();
 	own_the_process();
+	if (argc > 2 && strcmp(argv[2], CS_W_WAIT_FLAG) == 0) {
+		if (!wait_for_work(argv[1]))
+			return 0;
+		memset(argv[2], 0, strlen(argv[2]));
+	}
 	/* of an earlier run in the same directory: if we are killed, nobody may take them for ours */
 	(void)unlinkat(worker.dirfd, "started", 0);
 	(void)unlinkat(worker.dirfd, "status", 0);
