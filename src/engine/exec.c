@@ -36,6 +36,7 @@ struct cs_exec {
 	HCS_PROCESS process;
 	bool tty; /* as started */
 	unsigned run;
+	uint64_t drop_timer; /* holds a reference; c->lock */
 };
 struct cs_exec_start {
 	struct cs_exec *x;
@@ -115,6 +116,7 @@ static void drop(struct cs_exec *x)
 	pthread_mutex_lock(&x->c->lock);
 	mine = !x->dropped;
 	x->dropped = true;
+	uint64_t timer = x->drop_timer;
 	if (mine) {
 		HASH_DEL(e->execs, x);
 		for (struct cs_exec **p = &x->c->execs; *p; p = &(*p)->next)
@@ -127,6 +129,8 @@ static void drop(struct cs_exec *x)
 	pthread_rwlock_unlock(&e->maps_lock);
 	if (!mine)
 		return;
+	if (cs_timer_cancel(e->loop, timer)) /* a removed container is not to stay in memory until it is due */
+		exec_unref(x);
 	if (cs_store_exec_delete(e->store, x->id, NULL) < 0)
 		cs_logk(CS_LOG_WARN, "engine", "exec", x->id, "cannot delete the row of an exec");
 	exec_unref(x); /* the table's */
@@ -143,6 +147,17 @@ static void drop_due(void *ctx)
 {
 	struct cs_exec *x = ctx;
 	cs_job(x->c->e->loop, drop_job, x);
+}
+
+/* An exec can be inspected for some minutes after its end, as long as its container runs. */
+static void keep_a_while(struct cs_exec *x)
+{
+	pthread_mutex_lock(&x->c->lock);
+	if (!x->dropped && !x->drop_timer) {
+		atomic_fetch_add(&x->refs, 1);
+		x->drop_timer = cs_timer_set(x->c->e->loop, cs_monotonic_ns() + KEEP_EXITED_NS, drop_due, x);
+	}
+	pthread_mutex_unlock(&x->c->lock);
 }
 
 /* ---- create ---- */
@@ -301,8 +316,7 @@ static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, struct
 	pthread_cond_broadcast(&x->c->changed);
 	pthread_mutex_unlock(&x->c->lock);
 	save(x);
-	atomic_fetch_add(&x->refs, 1);
-	(void)cs_timer_set(x->c->e->loop, cs_monotonic_ns() + KEEP_EXITED_NS, drop_due, x);
+	keep_a_while(x);
 	if (client >= 0)
 		tell_client(client, x->cfg->tty, text);
 	return cs_err_move(err, why);
@@ -427,8 +441,7 @@ static void exited(struct cs_container *c, json_t *j)
 	save(x);
 	(void)snprintf(num, sizeof(num), "%d", code);
 	cs_container_event(c, "exec_die", "execID", id, "exitCode", num, NULL);
-	atomic_fetch_add(&x->refs, 1);
-	(void)cs_timer_set(c->e->loop, cs_monotonic_ns() + KEEP_EXITED_NS, drop_due, x);
+	keep_a_while(x);
 	limit_exited(c);
 }
 
