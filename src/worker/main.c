@@ -129,11 +129,17 @@ static bool wait_for_work(char *id)
 {
 	struct pollfd p[2] = {{.fd = FD_CONTROL}, {.fd = FD_PLAN, .events = POLLIN}};
 	size_t room = strlen(id), n_fds = 2;
+	bool trimmed = false;
 	int fds[2];
 
 	for (;;) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		int ready = poll(p, 2, trimmed ? -1 : 1000);
+		if (ready < 0 && errno != EINTR)
 			return false;
+		if (ready == 0) { /* nobody needs us soon */
+			drop_code();
+			trimmed = true;
+		}
 		if (p[0].revents & (POLLHUP | POLLERR))
 			return false;
 		if (p[1].revents)
