@@ -2,6 +2,7 @@
  *
  * Connections to workers: requests go out from any thread under the system's lock (they never block), answers and events come in
  * on the monitor thread. Nothing that a worker says can hurt the service: lengths and ids are checked here. */
+#include <signal.h>
 #include <sys/socket.h>
 #include <utlist.h>
 
@@ -384,12 +385,27 @@ void cs_link_readable(struct cs_link *l)
 static void sweep_task(void *arg)
 {
 	struct cs_system *s = arg;
-	cs_system_sweep(s);
+	cs_system_sweep_stuck(s);
 	cs_system_unref(s);
+}
+
+/* Nobody will hear of it: should the worker wake up and start it, the next packet ends it. */
+static void disown_exec(struct cs_link *l, struct cs_process *p)
+{
+	struct cs_w_signal w = {.sig = SIGKILL};
+
+	memcpy(w.id, p->id, sizeof(w.id));
+	pthread_mutex_lock(&l->system->lock);
+	if (l->system->link == l && cs_link_request(l->system, CS_W_SIGNAL, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_PLAIN, NULL, NULL, 0, NULL) < 0)
+		cs_debug("compute", "the worker of %s takes no requests", l->system->id);
+	pthread_mutex_unlock(&l->system->lock);
+	exec_failed(l->system, p);
 }
 
 static void time_out(struct cs_link *l, struct cs_request *r)
 {
+	if (r->kind == CS_REPLY_EXEC)
+		disown_exec(l, r->process);
 	if (r->kind == CS_REPLY_KILL) {
 		/* a stuck worker must not keep a container alive */
 		cs_background(sweep_task, cs_system_ref(l->system));

@@ -9,6 +9,8 @@
 #include "base/time.h"
 #include "compute/internal.h"
 
+#define EXEC_TIMEOUT_MS 20000
+
 static bool valid(const struct HcsProcess *h) { return h && h->magic == CS_MAGIC_PROCESS; }
 
 struct cs_process *cs_process_new(struct cs_system *s, const char *id)
@@ -283,7 +285,7 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 		pthread_mutex_lock(&op->lock);
 		op->process = h;
 		pthread_mutex_unlock(&op->lock);
-		r = cs_link_request(s, CS_W_EXEC, tail.buf, tail.len, NULL, 0, fds, client >= 0 ? 2 : 1, CS_REPLY_EXEC, op, p, 0, err);
+		r = cs_link_request(s, CS_W_EXEC, tail.buf, tail.len, NULL, 0, fds, client >= 0 ? 2 : 1, CS_REPLY_EXEC, op, p, EXEC_TIMEOUT_MS, err);
 		if (r == 0) {
 			DL_APPEND(s->processes, p);
 			*ret = h;

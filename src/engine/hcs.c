@@ -41,6 +41,8 @@ static int hcs_fail(HRESULT r, const char *doc, struct cs_err **err)
 		code = code_of_result(r);
 	if (msg)
 		return cs_fail(err, code, sys && !strstr(msg, cs_errno_text(sys)) && code == CS_ERR_INTERNAL ? sys : 0, "%s", msg);
+	if (code == CS_ERR_TIMEOUT)
+		return cs_fail(err, code, 0, "the container's worker does not answer");
 	return cs_fail(err, code, sys, "host compute service: 0x%08x", (unsigned)r);
 }
 

@@ -140,20 +140,23 @@ static void adopt_running(struct cs_container *c, json_t *sys, HCS_SYSTEM h)
 {
 	struct cs_system *s = cs_system_adopt(c, h);
 	int64_t at = json_integer_value(json_object_get(sys, "StartedAt"));
+	bool known = !cs_streq(json_string_value(json_object_get(sys, "State")), "Unknown");
 
 	pthread_mutex_lock(&c->lock);
 	c->system = s;
 	c->status = CS_ST_RUNNING;
-	c->paused = cs_streq(json_string_value(json_object_get(sys, "State")), "Paused");
+	if (known)
+		c->paused = cs_streq(json_string_value(json_object_get(sys, "State")), "Paused");
 	c->pid = (int)json_integer_value(json_object_get(sys, "ProcessId"));
 	if (at > 0)
 		c->started_at = at;
 	c->ever_started = true;
 	pthread_mutex_unlock(&c->lock);
 	cs_container_save(c);
-	cs_execs_adopt(c, h);
+	if (known)
+		cs_execs_adopt(c, h);
 	cs_health_start(c, true);
-	cs_logk(CS_LOG_INFO, "engine", "container", c->id, "found running, pid %d", c->pid);
+	cs_logk(known ? CS_LOG_INFO : CS_LOG_WARN, "engine", "container", c->id, known ? "found running, pid %d" : "found with a worker that does not answer, pid %d", c->pid);
 }
 
 static void exited_while_away(struct cs_container *c, json_t *sys, HCS_SYSTEM h)
@@ -238,7 +241,9 @@ static void settle(struct cs_container *c, json_t *systems)
 		return finish_removal(c, sys != NULL);
 	if (sys && HcsOpenComputeSystem(c->id, 0, &h) != HCS_S_OK)
 		h = NULL, sys = NULL;
-	if (sys && (cs_streq(state, "Running") || cs_streq(state, "Paused")))
+	/* a worker that is slow to answer, or stopped, is no reason to end its container */
+	bool slow = cs_streq(state, "Unknown") && c->status == CS_ST_RUNNING && json_integer_value(json_object_get(sys, "ProcessId")) > 0;
+	if (sys && (slow || cs_streq(state, "Running") || cs_streq(state, "Paused")))
 		return adopt_running(c, sys, h);
 	bool ended = sys && cs_streq(state, "Stopped") && json_is_object(json_object_get(sys, "Exit"));
 	int64_t at = ended ? json_integer_value(json_object_get(json_object_get(sys, "Exit"), "ExitedAt")) : 0;

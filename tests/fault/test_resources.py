@@ -160,7 +160,7 @@ def test_sighup_and_sigusr1(fresh):
     import signal
     engine = fresh(config={"labels": ["a=1"]})
     assert "a=1" in (engine.http.get("/info").json["Labels"] or [])
-    engine.config.write_text(json.dumps({"labels": ["a=2"], "debug": False}))
+    engine.config.write_text(json.dumps({"labels": ["a=2"]}))
     engine.proc.send_signal(signal.SIGHUP)
     wait_for(lambda: "a=2" in (engine.http.get("/info").json["Labels"] or []), what="reload")
     engine.config.write_text("{ broken")
@@ -169,3 +169,54 @@ def test_sighup_and_sigusr1(fresh):
     wait_for(lambda: any("dump" in f for f in os.listdir(engine.exec)) or "dump" in engine.log.read_text().lower()
              or "thread" in engine.log.read_text().lower(), what="dump")
     assert engine.http.get("/_ping").status == 200 and "a=2" in engine.http.get("/info").json["Labels"]
+
+
+def dead(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_a_stuck_worker_holds_up_nobody(fresh):
+    """Its worker is stopped: the others go on, what is asked of it ends in time, the daemon leaves and comes back, the container stays."""
+    import signal
+    import threading
+    engine = fresh()
+    boxes = Boxes(engine)
+    stuck, other = boxes.sleeper(), boxes.sleeper()
+    pid, worker = stuck.pid, worker_of(stuck)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        answers = {}
+
+        def ask(what, *args):
+            before = time.monotonic()
+            answers[what] = (engine.http.post(stuck.url + "/" + what, *args, timeout=40).status, time.monotonic() - before)
+        threads = [threading.Thread(target=ask, args=a) for a in (("kill", {"signal": "USR1"}), ("resize", {"h": 9, "w": 9}))]
+        for t in threads:
+            t.start()
+        before = time.monotonic()
+        starts = [threading.Thread(target=boxes.start, args=("sleep 100",)) for _ in range(20)]
+        for t in starts:
+            t.start()
+        assert len(engine.http.get("/containers/json").json) >= 2 and stuck.state["Running"] and other.exec("true")[0] == 0
+        for t in starts:
+            t.join()
+        assert time.monotonic() - before < 5, "twenty starts waited for the stuck one"
+        for t in threads:
+            t.join()
+        assert all(status >= 500 and took < 15 for status, took in answers.values()), answers
+        before = time.monotonic()
+        engine.restart(graceful=True)
+        assert time.monotonic() - before < 10
+        assert stuck.state["Running"] and stuck.pid == pid and os.path.exists(f"/proc/{pid}"), "killed because it was slow"
+        os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: engine.http.post(stuck.url + "/kill", {"signal": "URG"}).status == 204, what="the worker answers again")
+        os.kill(worker, signal.SIGSTOP)
+        before = time.monotonic()
+        assert stuck.rm().status == 204 and time.monotonic() - before < 15
+        wait_for(lambda: dead(pid) and dead(worker), what="end of container and worker")
+    finally:
+        if os.path.exists(f"/proc/{worker}"):
+            os.kill(worker, signal.SIGCONT)
