@@ -16,9 +16,9 @@ from unixhttp import TIME_FACTOR
 class Terminal:
     """A docker command on a terminal of its own."""
 
-    def __init__(self, engine, *args):
+    def __init__(self, engine, *args, program="docker"):
         self.master, slave = pty.openpty()
-        self.proc = subprocess.Popen(["docker", *args], stdin=slave, stdout=slave, stderr=slave, env=engine.cli_env(), start_new_session=True)
+        self.proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave, stderr=slave, env=engine.cli_env(), start_new_session=True)
         os.close(slave)
 
     def send(self, data):
