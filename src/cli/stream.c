@@ -57,7 +57,7 @@ static bool tty_is_raw;
 static void tty_restore(void)
 {
 	if (tty_is_raw)
-		(void)tcsetattr(0, TCSAFLUSH, &saved_tty);
+		(void)tcsetattr(0, TCSANOW, &saved_tty);
 	tty_is_raw = false;
 }
 
@@ -71,7 +71,7 @@ static void tty_raw(void)
 	cfmakeraw(&t);
 	t.c_cc[VMIN] = 1;
 	t.c_cc[VTIME] = 0;
-	if (tcsetattr(0, TCSAFLUSH, &t) < 0)
+	if (tcsetattr(0, TCSANOW, &t) < 0)
 		return;
 	tty_is_raw = true;
 	(void)atexit(tty_restore);

@@ -92,6 +92,7 @@ def test_terminal(engine, name):
     t = Terminal(engine, "-H", "unix://" + engine.sock, "run", "-it", "--name", name, "--network", "none", IMAGE, "sh", program=str(fx.BUILD / "caisson"))
     try:
         t.resize(31, 97)
+        t.until(b"/ # ")
         t.send(b"echo size $(stty size)\r")
         assert b"31 97" in t.until(b"size 31 97")
         t.send(b"\x10\x11")            # the detach keys leave the container running
