@@ -20,6 +20,9 @@ void cs_process_setup(void);
 /* Threads (names, where they wait in the kernel) and the engine's own view, to <exec_root>/dump-<time>.txt and the log. */
 void cs_dump(struct cs_engine *e, const char *exec_root);
 
+/* In a chroot, makes it the root of a mount namespace of our own; elsewhere does nothing. Before any thread. */
+CS_MUST_CHECK int cs_leave_chroot(struct cs_err **err);
+
 /* Path of caisson-worker: as configured, beside this program, or in ../libexec. Caller frees. */
 CS_MUST_CHECK int cs_find_worker(const char *configured, char **ret, struct cs_err **err);
 

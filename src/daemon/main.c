@@ -106,6 +106,8 @@ static int start(struct daemon *d, struct cs_err **err)
 		cs_warn("daemon", "%s", d->cfg.warnings[i]);
 	if (getuid() != 0)
 		return cs_fail(err, CS_ERR_DENIED, 0, "caissond needs to be started with root privileges");
+	if (cs_leave_chroot(err) < 0)
+		return -1;
 	if (cs_find_worker(d->cfg.worker, &worker, err) < 0)
 		return -1;
 	free(d->cfg.worker);
