@@ -18,10 +18,15 @@ TEST_TIMEOUT = int(os.environ.get("CAISSON_TEST_TIMEOUT", "60"))
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "caisson: beyond dockerd 20.10 (newer API or Caisson's own behaviour)")
+    config.addinivalue_line("markers", "unsanitized: measures memory, or needs the static worker that a build with sanitizers cannot have")
     config.addinivalue_line("markers", "timeout(seconds): a limit other than the default")
 
 
 def pytest_collection_modifyitems(config, items):
+    if fx.sanitized():
+        for item in items:
+            if item.get_closest_marker("unsanitized"):
+                item.add_marker(pytest.mark.skip(reason="not with sanitizers"))
     if fx.KIND == "dockerd":
         for item in items:
             if item.get_closest_marker("caisson"):

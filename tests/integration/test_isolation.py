@@ -426,12 +426,14 @@ def test_cannot_start(boxes, cmd, code, text):
     assert s["ExitCode"] == code and s["Status"] == "created" and text in s["Error"] and s["Pid"] == 0
 
 
+@pytest.mark.unsanitized
 def test_init(boxes):
     b = boxes.start("exec sleep 1000", Host={"Init": True})
     assert b.post("stop", {"t": 10}).status == 204
     assert b.state["ExitCode"] == 143
 
 
+@pytest.mark.unsanitized
 def test_init_reaps(boxes):
     b = boxes.run("(sh -c 'sleep 0.01 &'); sleep 0.2; ps | grep -c '\\[sleep\\]'", Host={"Init": True})
     assert b.out == "0\n"

@@ -9,7 +9,7 @@ import pytest
 from box import Box, create
 from caisson_fixture import BASE, processes, wait_for
 
-pytestmark = [pytest.mark.caisson, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.caisson, pytest.mark.unsanitized, pytest.mark.timeout(120)]
 QUIET = 2       # seconds until memory has gone back
 KIB_PER_CONTAINER = 6
 

@@ -79,6 +79,12 @@ def cgroup_dir(pid, controller):
     raise AssertionError(f"no cgroup of {controller} for {pid}")
 
 
+def sanitized():
+    """Is the build under test one with sanitizers?"""
+    program = BUILD / "caissond"
+    return KIND == "caisson" and program.exists() and b"__asan_init" in program.read_bytes()
+
+
 def cgroup_is_v2():
     return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 

@@ -238,14 +238,15 @@ static void put_primary_first(struct cs_identity *id)
 
 int cs_identity_resolve(int root, const struct cs_step *user, struct cs_identity *ret, struct cs_err **err)
 {
-	struct cs_str passwd = CS_STR_INIT(DB_MAX), group = CS_STR_INIT(DB_MAX);
+	cs_autostr struct cs_str passwd = CS_STR_INIT(DB_MAX), group = CS_STR_INIT(DB_MAX);
+	char empty[] = "";
 	const char *spec = user ? user->arg[0].s : "";
 
 	*ret = (struct cs_identity){.home = cs_xstrdup("/")};
 	if (read_db(root, "/etc/passwd", &passwd, err) < 0 || read_db(root, "/etc/group", &group, err) < 0)
 		return -1;
 	/* a NUL inside would end the C string early and hide entries from us only: treat such a file by what comes before */
-	char *pw = passwd.buf ? passwd.buf : cs_xstrdup("");
+	char *pw = passwd.buf ? passwd.buf : empty;
 	const char *gr = group.buf ? group.buf : "";
 	if (*spec || !user || (user->arg[1].u == 0 && user->arg[2].u == 0)) {
 		if (resolve_user(pw, gr, spec, ret, err) < 0)
