@@ -51,7 +51,7 @@ int cs_resources_update(struct cs_system *s, json_t *settings, struct cs_err **e
 		if (pair && (v == limit || v == swap))
 			continue;
 		int r = put(v);
-		if (r == 0 || !v->required)
+		if (r == 0 || v->required != 1)
 			continue;
 		if (r == -EBUSY && limit == v)
 			return cs_fail(err, CS_ERR_CONFLICT, EBUSY, "the memory limit %s is below what the container uses", v->value);

@@ -79,7 +79,8 @@ static void v2_plan(void **unused)
 	has(p, "CGROUP_SET /cg/caisson/x/memory.low 500 1\n");
 	has(p, "cpu.weight 39 1\n");
 	has(p, "cpu.max \"5000 100000\" 1\n");
-	has(p, "io.weight 4950 0\n");
+	has(p, "io.bfq.weight 500 2\n");
+	has(p, "io.weight 4950 2\n");
 	has(p, "io.max \"8:0 rbps=77\" 1\n");
 	has(p, "CGROUP_DEVICE_BPF /cg/caisson/x");
 	has(p, "RLIMIT 7 4096 4096\n");

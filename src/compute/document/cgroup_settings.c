@@ -7,6 +7,7 @@
 #include "base/strv.h"
 #include "compute/document/document.h"
 #include "compute/document/fields.h"
+#include "compute/process/plan.h"
 
 struct ctx {
 	const struct cs_host *host;
@@ -29,8 +30,8 @@ void cs_settings_done(struct cs_settings *s)
 	*s = (struct cs_settings){0};
 }
 
-static void put(struct ctx *c, const char *controller, const char *file, bool required, const char *fmt, ...) CS_PRINTF(5, 6);
-static void put(struct ctx *c, const char *controller, const char *file, bool required, const char *fmt, ...)
+static void put(struct ctx *c, const char *controller, const char *file, unsigned required, const char *fmt, ...) CS_PRINTF(5, 6);
+static void put(struct ctx *c, const char *controller, const char *file, unsigned required, const char *fmt, ...)
 {
 	const char *mount = cs_host_controller_mount(c->host, controller);
 	cs_autostr struct cs_str value = CS_STR_INIT(65536);
@@ -240,9 +241,11 @@ static int block_io(struct ctx *c, json_t *o, struct cs_err **err)
 		return -1;
 	if (weight && weight < 10)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.weight: 10 to 1000 is possible", at);
-	if (weight && c->v2)
-		put(c, "io", "io.weight", false, "%lld", io_weight(weight));
-	else if (weight) /* blkio.weight went with the CFQ scheduler in Linux 5.0 */
+	if (weight && c->v2) { /* whichever of the two policies the kernel has; BFQ is often a module */
+		put(c, "io", "io.bfq.weight", CS_CGROUP_SET_IF_THERE, "%lld", (long long)weight);
+		put(c, "io", "io.weight", CS_CGROUP_SET_IF_THERE, "%lld", io_weight(weight));
+	}
+	if (weight && !c->v2) /* blkio.weight went with the CFQ scheduler in Linux 5.0 */
 		put(c, "blkio", "blkio.bfq.weight", false, "%lld", (long long)weight);
 	if (weight_devices(c, o, err) < 0 || throttle(c, o, "throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps", err) < 0 ||
 	    throttle(c, o, "throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps", err) < 0 ||

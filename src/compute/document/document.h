@@ -42,7 +42,7 @@ CS_MUST_CHECK int cs_detach_keys(json_t *v, const char *path, unsigned char ret[
 struct cs_setting {
 	char *controller; /* for grouping and messages */
 	char *file, *value;
-	bool required;
+	unsigned required; /* as in the plan: 0, 1, or CS_CGROUP_SET_IF_THERE */
 };
 struct cs_settings {
 	struct cs_setting *v;

@@ -135,7 +135,9 @@ int cs_cgroup_create(const struct cs_plan *plan, void (*warn)(void *ctx, const c
 		r = write_file(AT_FDCWD, s.arg[0].s, s.arg[1].s);
 		if (r == 0)
 			continue;
-		if (s.arg[2].u)
+		if (s.arg[2].u == CS_CGROUP_SET_IF_THERE && r == -ENOENT)
+			continue;
+		if (s.arg[2].u == 1)
 			return cs_fail(err, r == -ENOENT ? CS_ERR_UNSUPPORTED : CS_ERR_INVALID, -r, "write \"%s\" to %s", s.arg[1].s, s.arg[0].s);
 		if (warn) {
 			cs_autofree char *text = cs_xasprintf("write \"%s\" to %s: %s", s.arg[1].s, s.arg[0].s, cs_errno_text(-r));

@@ -20,7 +20,7 @@
 	X(LOG,            "ssuuus") /* driver, path, max_size (0 = never rotate), max_file, compress, attrs JSON or "" */ \
 	X(CGROUP,         "ssu")    /* controllers ("memory", "cpu,cpuacct", "" for v2), absolute directory of the group, version 1|2; \
 	                               created with parents before the clone, removed after the last exit */            \
-	X(CGROUP_SET,     "ssu")    /* absolute file, value, required (0: failing is only a warning) */                 \
+	X(CGROUP_SET,     "ssu")    /* absolute file, value, required (0: failing is a warning; 2: if there is such a file) */ \
 	X(CLONE,          "u")      /* CLONE_NEW* flags for init */                                                     \
 	X(SETNS,          "us")     /* CLONE_NEW* type, path: joined by the child before anything else (pid: by the parent) */ \
 	X(INIT,           "")       /* the worker's own init becomes pid 1 and starts ARGS */                           \
@@ -67,6 +67,7 @@ enum cs_plan_op {
 	CS_PLAN_MAX
 };
 
+#define CS_CGROUP_SET_IF_THERE 2 /* CGROUP_SET: a file that this kernel does not have is passed over */
 #define CS_PLAN_MAX_ARGS 8
 #define CS_PLAN_MAX_SIZE (16u << 20)
 
