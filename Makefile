@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 BUILD ?= build
 
-.PHONY: all check quickstart install uninstall bench fuzz format check-format lint clean
+.PHONY: all check check-v2 quickstart install uninstall bench fuzz format check-format lint clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -15,6 +15,11 @@ $(BUILD)/build.ninja:
 check:
 	scripts/deps build check
 	scripts/check
+
+# pure cgroup v2 and Debian's kernel, in an emulated machine: minutes, so not part of check
+check-v2: all
+	scripts/deps build check vm
+	CAISSON_BUILD=$(BUILD) scripts/vm-test
 
 quickstart:
 	scripts/quickstart
