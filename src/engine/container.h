@@ -64,6 +64,8 @@ struct cs_container {
 	bool manually_stopped; /* by stop/kill: restart policies leave it alone */
 	bool ever_started;
 	struct cs_system *system; /* NULL unless running; readers use cs_container_system() */
+	atomic_bool save_failed;   /* the last time */
+	struct cs_system *unsaved; /* ended, but its exit could not be written: the runtime directory still tells it */
 	unsigned run; /* counts starts: late events of an earlier run are dropped */
 	struct cs_waiter *waiters;
 	unsigned answering; /* waiters whose answer is being written, and whom the worker would tell in our place */
@@ -149,6 +151,7 @@ CS_MUST_CHECK int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const ch
 struct cs_container *cs_container_new(struct cs_engine *e, const char *id);
 void cs_container_insert_row_loaded(struct cs_container *c); /* reconcile: into the tables */
 void cs_container_save(struct cs_container *c);              /* row's state columns; logs failures */
+void cs_container_release_unsaved(struct cs_container *c);   /* the exit is on disk, or does not matter any more */
 /* Final removal: directories, row, tables, waiters, event. op_lock held. Also finishes removals that a crash interrupted. */
 CS_MUST_CHECK int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **err);
 CS_MUST_CHECK int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, struct cs_err **err);
@@ -186,6 +189,7 @@ char *cs_base64(const void *p, size_t n);
 char *cs_detach_keys_json(const uint8_t *keys, size_t n);
 
 /* ---- exec.c ---- */
+void cs_execs_container_exited(struct cs_container *c);  /* op_lock held, no lock: those that ran have ended with it */
 void cs_execs_container_stopped(struct cs_container *c); /* op_lock held, no lock: forgets, closes */
 void cs_exec_event(struct cs_container *c, const char *process_status); /* HcsEventProcessExited */
 void cs_execs_ids(struct cs_container *c, char ***ret); /* lock held */

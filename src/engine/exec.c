@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "base/id.h"
@@ -162,7 +163,12 @@ static void keep_a_while(struct cs_exec *x)
 
 /* ---- create ---- */
 
-static char *command_line(const struct cs_exec_config *cfg) { return cs_strv_join(cfg->cmd, " "); }
+/* "entrypoint arguments": the blank between is there without arguments, too, as dockerd has it. */
+static char *command_line(const struct cs_exec_config *cfg)
+{
+	cs_autofree char *args = cs_strv_join(cfg->cmd + 1, " ");
+	return cs_xasprintf("%s %s", cfg->cmd[0], args);
+}
 
 static void exec_event(struct cs_exec *x, const char *what)
 {
@@ -483,6 +489,32 @@ void cs_execs_container_stopped(struct cs_container *c)
 			HcsCloseProcess(p);
 		drop(x);
 		exec_unref(x);
+	}
+}
+
+/* What ran has been killed with its container; its code can be asked for a while. What was never started goes. */
+void cs_execs_container_exited(struct cs_container *c)
+{
+	cs_autostrv char **running = NULL, **idle = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	for (struct cs_exec *x = c->execs; x; x = x->next)
+		if (!x->exited)
+			cs_strv_push(x->running ? &running : &idle, x->id);
+	pthread_mutex_unlock(&c->lock);
+	for (char **id = running; id && *id; id++) {
+		cs_autojson json_t *j = json_pack("{s:s,s:b,s:i,s:I}", "Id", *id, "Exited", 1, "ExitCode", 128 + SIGKILL, "ExitedAt", (json_int_t)cs_now_ns());
+		exited(c, j);
+	}
+	for (char **id = idle; id && *id; id++) {
+		cs_autoexec struct cs_exec *x = NULL;
+		if (get(c->e, *id, &x, NULL) < 0)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		bool starting = x->starting; /* its starter finds that the container has gone */
+		pthread_mutex_unlock(&c->lock);
+		if (!starting)
+			drop(x);
 	}
 }
 

@@ -196,7 +196,7 @@ static bool drain(struct cs_engine *e, int fd, struct cs_str *raw, int64_t deadl
 static void probe_event(struct cs_container *c, const struct cs_health_config *cfg, const char *verb, const char *id)
 {
 	cs_autostrv char **cmd = command(c, cfg);
-	cs_autofree char *line = cs_strv_join(cmd, " "), *action = cs_xasprintf("%s: %s", verb, line);
+	cs_autofree char *args = cs_strv_join(cmd + 1, " "), *action = cs_xasprintf("%s: %s %s", verb, cmd[0], args);
 
 	cs_container_event(c, action, "execID", id, NULL);
 }

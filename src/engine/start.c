@@ -17,6 +17,7 @@
 #include "engine/validate.h"
 
 #define START_TIMEOUT_MS 120000u
+#define SAVE_AGAIN_NS (2 * CS_NS_PER_SEC)
 #define ANSWER_MS 100 /* for a client to take the code it waits for */
 
 /* ---- the handle ---- */
@@ -236,6 +237,46 @@ static void announce_exit(struct cs_container *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* ---- an exit that the disk did not take ---- */
+
+void cs_container_release_unsaved(struct cs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	struct cs_system *s = TAKE_PTR(c->unsaved);
+	pthread_mutex_unlock(&c->lock);
+	cs_system_put(s);
+}
+
+static void save_again_due(void *ctx);
+
+static void save_again(void *ctx)
+{
+	struct cs_container *c = ctx;
+
+	pthread_mutex_lock(&c->lock);
+	bool needed = c->unsaved;
+	pthread_mutex_unlock(&c->lock);
+	if (needed)
+		cs_container_save(c);
+	if (needed && atomic_load(&c->save_failed)) {
+		(void)cs_timer_set(c->e->loop, cs_monotonic_ns() + SAVE_AGAIN_NS, save_again_due, c);
+		return;
+	}
+	cs_container_release_unsaved(c);
+	cs_container_unref(c);
+}
+
+static void save_again_due(void *ctx) { cs_job(((struct cs_container *)ctx)->e->loop, save_again, ctx); }
+
+/* With the handle open the runtime directory stays, and its status is what a next engine would read. */
+static void keep_unsaved(struct cs_container *c, struct cs_system *system)
+{
+	pthread_mutex_lock(&c->lock);
+	c->unsaved = system;
+	pthread_mutex_unlock(&c->lock);
+	(void)cs_timer_set(c->e->loop, cs_monotonic_ns() + SAVE_AGAIN_NS, save_again_due, cs_container_ref(c));
+}
+
 void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 {
 	struct cs_system *system = NULL;
@@ -252,7 +293,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	pthread_mutex_unlock(&c->lock);
 
 	cs_health_stop(c);
-	cs_execs_container_stopped(c);
+	cs_execs_container_exited(c);
 	cs_container_save(c);
 	(void)snprintf(code, sizeof(code), "%d", x->code);
 	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
@@ -264,6 +305,8 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 		autoremove(c, TAKE_PTR(system));
 	/* recorded and told: lets the worker end, which would have told it in our place */
 	cs_waiters_settle(c, ANSWER_MS);
+	if (system && atomic_load(&c->save_failed))
+		return keep_unsaved(c, system);
 	cs_system_put(system);
 }
 
@@ -442,6 +485,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	}
 	if (may_start(c, err) < 0)
 		return -1;
+	cs_container_release_unsaved(c);
 	if (build_document(c, &doc, &inner) < 0)
 		return start_failed(c, by_policy, inner, err);
 	if (doc.failed) {

@@ -13,6 +13,7 @@
 #include "base/num.h"
 #include "base/time.h"
 #include "engine/container.h"
+#include "engine/events.h"
 #include "engine/hostfacts.h"
 
 struct proc {
@@ -235,7 +236,8 @@ static int parse_args(const char *args, struct layout *l, struct cs_err **err)
 					      {"tname", NULL}, {"stat", NULL}, {"bsdstart", NULL}, {"bsdtime", NULL}, {"args", NULL}};
 	static const char *const plain[][2] = {{"pid", NULL}, {"tname", NULL}, {"time", NULL}, {"ucmd", NULL}};
 	cs_autostrv char **words = cs_strv_split(args, ' ');
-	bool want_full = false, want_user = false;
+	static const char *const bsd[][2] = {{"pid", NULL}, {"tname", NULL}, {"stat", NULL}, {"bsdtime", NULL}, {"args", NULL}};
+	bool want_full = false, want_user = false, want_bsd = false;
 
 	for (char **w = words; *w; w++) {
 		const char *p = *w + (**w == '-');
@@ -252,7 +254,9 @@ static int parse_args(const char *args, struct layout *l, struct cs_err **err)
 				want_full = true;
 			else if (*p == 'u' && **w != '-')
 				want_user = true;
-			else if (!strchr("eAaxw", *p))
+			else if (*p == 'x')
+				want_bsd = true;
+			else if (!strchr("eAaw", *p))
 				return cs_fail(err, CS_ERR_INVALID, 0, "ps argument \"%.100s\" is not supported; supported are -ef, aux and -o with a list of columns", *w);
 		}
 	}
@@ -260,6 +264,7 @@ static int parse_args(const char *args, struct layout *l, struct cs_err **err)
 		return 0;
 	return want_user ? add_preset(l, user, CS_ARRAY_SIZE(user), err) :
 	       want_full ? add_preset(l, full, CS_ARRAY_SIZE(full), err) :
+	       want_bsd	 ? add_preset(l, bsd, CS_ARRAY_SIZE(bsd), err) :
 			   add_preset(l, plain, CS_ARRAY_SIZE(plain), err);
 }
 
@@ -316,5 +321,6 @@ int cs_container_top(struct cs_engine *e, const char *ref, const char *ps_args, 
 	cs_str_puts(out, "],\"Processes\":[");
 	put_rows(&l, json_is_array(j) ? j : json_object_get(j, "ProcessList"), out);
 	cs_str_puts(out, "]}");
+	cs_container_event(c, "top", NULL);
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "processes of container %s", c->id) : 0;
 }

@@ -299,6 +299,10 @@ int cs_resources_check(struct cs_resources *r, bool update, char ***w, struct cs
 	if (check_memory(r, f, update, w, err) < 0)
 		return -1;
 	drop_unsupported_memory(r, f, w);
+	if (!update && r->pids_limit && *r->pids_limit <= 0) { /* at create, "unlimited" is the same as nothing */
+		free(r->pids_limit);
+		r->pids_limit = NULL;
+	}
 	if (check_cpu(r, f, w, err) < 0 || check_cpuset(r, f, w, err) < 0 || check_blkio(r, f, w, err) < 0 || check_devices(r, err) < 0)
 		return -1;
 	return check_ulimits(r, err);

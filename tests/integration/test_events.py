@@ -54,3 +54,14 @@ def test_bad_queries(http):
     assert http.get("/events", {"filters": "{", "until": "1"}).status in (400, 500)
     a = http.get("/events", {"since": "200", "until": "100"})
     assert a.status == 400 and "`since` time" in a.message
+
+
+def test_exec_and_top_events(boxes, events):
+    b = boxes.sleeper()
+    b.exec(["true"])
+    b.exec(["sh", "-c", "exit 0"])
+    b.http.get(b.url + "/top")
+    events.until("top", b.id)
+    got = events.actions(b.id)
+    for want in ("exec_create: true ", "exec_start: true ", "exec_create: sh -c exit 0", "exec_start: sh -c exit 0", "top"):
+        assert want in got, got

@@ -160,6 +160,21 @@ def test_ends_with_the_container(up):
         assert a.status == 404 or a.json["ExitCode"] == 137, a
 
 
+def test_code_of_an_exec_that_died_with_its_container(boxes, events):
+    b = boxes.sleeper()
+    ident = b.exec_create("sleep 1000")
+    with b.http.hijack("POST", f"/exec/{ident}/start", body={}) as h:
+        b.kill()
+        h.read_all()
+    b.wait()
+    if not IS_DOCKERD:      # 20.10 forgets the code
+        a = b.http.get(f"/exec/{ident}/json")
+        assert a.status == 200 and a.json["ExitCode"] == 137 and a.json["Running"] is False, a
+        assert events.until("exec_die", b.id)["Actor"]["Attributes"]["exitCode"] == "137"
+    b.start()       # a new run, and execs of its own
+    assert b.exec("exit 3")[0] == 3 and b.inspect()["ExecIDs"] is None
+
+
 def test_background_child_does_not_hold_the_stream(up):
     """The exec'ed process ended; a child that kept stdout must not keep the client waiting for the exit code."""
     ident = up.exec_create("sleep 1000 & exit 2")

@@ -130,3 +130,8 @@ def test_closes_its_stdio(boxes):
 def test_children_outlive_pid_1(boxes):
     """The kernel kills what is left in the PID namespace; the exit code is pid 1's."""
     assert boxes.run("sleep 1000 & sleep 1000 & exit 3").code == 3
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_unlimited_pids_is_no_limit(boxes, limit):
+    assert boxes.create("true", Host={"PidsLimit": limit}).inspect()["HostConfig"]["PidsLimit"] is None

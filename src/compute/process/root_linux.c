@@ -9,37 +9,6 @@
 
 #define OVERLAY_DATA_MAX 4095 /* mount(2) takes one page of options */
 
-/* "/proc/<pid>/root/<path>" of another container (its /dev/shm): a mount can be cloned only from inside the namespace that it is in. */
-static int open_foreign(const char *source, const char *path, bool recursive)
-{
-	cs_autofree char *ns = cs_xasprintf("%.*s/ns/mnt", (int)strcspn(source + strlen("/proc/"), "/") + (int)strlen("/proc/"), source);
-	cs_autofd int own = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), other = open(ns, O_RDONLY | O_CLOEXEC);
-
-	if (own < 0 || other < 0)
-		return -errno;
-	int r = sys_setns(other, CLONE_NEWNS);
-	if (r < 0)
-		return r;
-	cs_autofd int at = sys_openat2(AT_FDCWD, path, O_PATH, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
-	int tree = at < 0 ? at : sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
-	r = sys_setns(own, CLONE_NEWNS); /* root and directory are the host's again */
-	if (r < 0) {
-		cs_close(tree);
-		return r;
-	}
-	return tree;
-}
-
-/* The path below another process's root, or NULL. */
-static const char *foreign_path(const char *source)
-{
-	const char *p = cs_prefix(source, "/proc/");
-	size_t digits = p ? strspn(p, "0123456789") : 0;
-	const char *rest = digits ? cs_prefix(p + digits, "/root/") : NULL;
-
-	return rest ? rest - 1 : NULL;
-}
-
 /* Binds that share mounts with the host have to be cloned while the host's tree is still shared with ours: afterwards they would
  * be slaves. Everything else then happens in a tree from which nothing travels back. */
 static int open_shared_binds(struct cs_child *c, struct cs_err **err)
@@ -48,11 +17,9 @@ static int open_shared_binds(struct cs_child *c, struct cs_err **err)
 	struct cs_step s;
 
 	while (cs_plan_next(&cur, &s) == 1) {
-		const char *foreign = s.op == CS_PLAN_BIND ? foreign_path(s.arg[0].s) : NULL;
-		if (s.op != CS_PLAN_BIND || (!foreign && !(s.arg[5].u & MS_SHARED)))
+		if (s.op != CS_PLAN_BIND || !(s.arg[5].u & MS_SHARED))
 			continue;
-		int fd = foreign ? open_foreign(s.arg[0].s, foreign, s.arg[2].u)
-				 : sys_open_tree(AT_FDCWD, s.arg[0].s, OPEN_TREE_CLONE | (s.arg[2].u ? AT_RECURSIVE : 0));
+		int fd = sys_open_tree(AT_FDCWD, s.arg[0].s, OPEN_TREE_CLONE | (s.arg[2].u ? AT_RECURSIVE : 0));
 		if (fd < 0)
 			return cs_fail(err, CS_ERR_INVALID, -fd, "bind source %s", s.arg[0].s);
 		c->shared = cs_xreallocarray(c->shared, c->n_shared + 1, sizeof(*c->shared));
