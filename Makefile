@@ -56,6 +56,7 @@ check-format:
 lint: all
 	scripts/deps lint
 	scripts/check-layers
+	scripts/check-paths
 	scripts/check-style
 	clang-tidy --quiet -p $(BUILD) $$(git ls-files 'src/*.c')
 

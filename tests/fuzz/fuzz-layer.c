@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A tar of a layer: refused or unpacked, and nothing appears beside its directory. */
+#include <dirent.h>
+
+#include "base/io.h"
+#include "base/sys.h"
+#include "storage/internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct input {
+	const uint8_t *p;
+	size_t left;
+};
+
+static ssize_t on_read(void *ctx, void *buf, size_t len)
+{
+	struct input *in = ctx;
+	size_t n = CS_MIN(len, in->left);
+
+	memcpy(buf, in->p, n);
+	in->p += n;
+	in->left -= n;
+	return (ssize_t)n;
+}
+
+static void check_alone(int outer)
+{
+	DIR *d = fdopendir(fcntl(outer, F_DUPFD_CLOEXEC, 3));
+	size_t n = 0;
+
+	if (!d)
+		abort();
+	rewinddir(d);
+	while (readdir(d))
+		n++;
+	(void)closedir(d);
+	if (n != 3) /* ".", ".." and "root" */
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static char dir[] = "/tmp/fuzz-layer-XXXXXX";
+	static int outer = -EBADF;
+	struct input in = {data, size};
+	int64_t bytes;
+
+	if (outer < 0 && (!mkdtemp(dir) || (outer = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0))
+		abort();
+	if (mkdirat(outer, "root", 0755) < 0)
+		abort();
+	cs_autofd int root = openat(outer, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		abort();
+	(void)!cs_extract_tar(on_read, &in, root, &bytes, NULL);
+	check_alone(outer);
+	if (cs_remove_tree_at(outer, "root") < 0)
+		abort();
+	return 0;
+}
