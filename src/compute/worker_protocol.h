@@ -19,6 +19,7 @@
  * Files in the runtime directory, written by rename so that a reader never sees half of one:
  *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\n           after a successful start
  *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
+ *   reserve      room for `status`, renamed to it at the exit: a full file system must not lose the exit
  *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine is connected
  * After init's exit the worker kills what is left in the cgroup, writes `status`, sends EXITED, and ends when it got QUIT, or at once
  * (pending client output is flushed first, at most 10 s without progress) when no engine is connected. It removes its cgroups and worker.sock. */

@@ -221,6 +221,7 @@ void cs_container_save(struct cs_container *c)
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "cannot record the state: %s", text);
 	}
+	atomic_store(&c->save_failed, err != NULL);
 }
 
 static int insert_row(struct cs_container *c, struct cs_err **err)
@@ -550,6 +551,7 @@ int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, st
 		cs_container_unref(c);
 	c->restart_timer = 0;
 	cs_container_save(c); /* "removing" */
+	cs_container_release_unsaved(c);
 	if (cs_container_destroy(c, volumes, err) == 0)
 		return 0;
 	end_removal(c, true);

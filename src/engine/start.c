@@ -485,13 +485,13 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	}
 	if (may_start(c, err) < 0)
 		return -1;
-	cs_container_release_unsaved(c);
 	if (build_document(c, &doc, &inner) < 0)
 		return start_failed(c, by_policy, inner, err);
 	if (doc.failed) {
 		(void)cs_fail(&inner, CS_ERR_INTERNAL, 0, "the container's document is too large");
 		return start_failed(c, by_policy, inner, err);
 	}
+	cs_container_release_unsaved(c);
 	if (launch(c, doc.buf, &s, &pid, &started_at, &inner) < 0) {
 		(void)cs_wrap(&inner, "failed to create task for container");
 		return start_failed(c, by_policy, inner, err);

@@ -9,6 +9,7 @@
 #include "worker/worker.h"
 
 #define MAX_WATCHES 256
+#define RESERVED 512 /* for `status` */
 
 static void put(struct cs_str *s, const char *key, int64_t v)
 {
@@ -35,6 +36,23 @@ void cs_state_started(const struct cs_proc *p)
 	put(&s, "started_at", p->started_at);
 	put(&s, "worker", getpid());
 	save("started", &s);
+	/* the exit must find room even when the file system is full then */
+	char blank[RESERVED];
+	memset(blank, '\n', sizeof(blank));
+	if (cs_replace_file_at(worker.dirfd, "reserve", blank, sizeof(blank), 0600, false) < 0)
+		cs_control_warn(NULL, "reserving room for the exit status failed");
+}
+
+static bool save_in_reserve(const char *name, const struct cs_str *s)
+{
+	char text[RESERVED];
+	cs_autofd int fd = openat(worker.dirfd, "reserve", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || s->failed || s->len > sizeof(text))
+		return false;
+	memset(text, '\n', sizeof(text));
+	memcpy(text, s->buf, s->len);
+	return cs_write_full(fd, text, sizeof(text)) == 0 && renameat(worker.dirfd, "reserve", worker.dirfd, name) == 0;
 }
 
 void cs_state_status(const struct cs_w_exited *x)
@@ -47,7 +65,10 @@ void cs_state_status(const struct cs_w_exited *x)
 	put(&s, "exited_at", x->exited_at);
 	put(&s, "started_at", x->started_at);
 	put(&s, "forced", x->forced);
-	save("status", &s);
+	if (save_in_reserve("status", &s))
+		cs_str_done(&s);
+	else
+		save("status", &s);
 }
 
 void cs_state_exec(const struct cs_proc *p)

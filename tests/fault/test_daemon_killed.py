@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon dies at any moment; containers, terminals, logs and exit codes do not notice."""
+import http.client
 import json
 import os
 import random
@@ -110,6 +111,68 @@ def test_kill_under_load(fresh):
                 state = box.state
                 assert state["Status"] == "exited" and state["ExitCode"] == code
                 assert parse(state["StartedAt"]) <= parse(state["FinishedAt"]) <= time.time() + 1, state
+        engine.remove_all()
+        try:
+            engine.check_leaks()
+        except AssertionError as err:
+            raise AssertionError(f"{where}: {err}") from None
+
+
+@pytest.mark.timeout(60 + ROUNDS * 8)
+@pytest.mark.parametrize("what", ["create", "start", "exec", "pause", "unpause", "stop", "restart", "remove", "rename"])
+def test_kill_inside(fresh, what):
+    """The daemon dies inside one operation: afterwards it has happened or not, and everything can be used and removed."""
+    engine = fresh()
+    rng = random.Random(SEED)
+    for number in range(ROUNDS):
+        box = Box(engine, create(engine, "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done").json["Id"])
+        if what not in ("create", "start"):
+            assert box.post("start").status == 204
+            box.wait_log("up")
+        if what == "unpause":
+            box.post("pause")
+        answer = []
+
+        def act():
+            try:
+                if what == "create":
+                    answer.append(create(engine, "true").status)
+                elif what == "exec":
+                    answer.append(box.exec("sleep 0.01; exit 7")[0])
+                elif what == "remove":
+                    answer.append(engine.http.delete(box.url, {"force": 1}, timeout=15).status)
+                elif what == "rename":
+                    answer.append(box.post("rename", {"name": f"new{number}"}, timeout=15).status)
+                else:
+                    answer.append(box.post(what, timeout=15).status)
+            except (OSError, ConnectionError, ValueError, AssertionError, http.client.HTTPException):
+                pass
+        thread = threading.Thread(target=act)
+        delay = rng.uniform(0, 0.012 if what != "restart" else 0.06)
+        where = f"{what}, round {number}, seed {SEED}, after {delay:.5f} s"
+        thread.start()
+        time.sleep(delay)
+        engine.kill()
+        thread.join(20)
+        assert not thread.is_alive(), where
+        engine.start()
+        listed = {c["Id"] for c in engine.http.get("/containers/json", {"all": 1}).json}
+        if what == "remove":
+            assert not answer or box.id not in listed, where
+        else:
+            assert box.id in listed, f"{where}: lost"
+        if box.id in listed:
+            if what in ("stop", "restart"):
+                time.sleep(0.15)    # the signal may be on its way
+            state = box.state
+            if answer and answer[0] == 204 and what in ("start", "pause", "unpause", "stop"):
+                assert state["Status"] == {"start": "running", "pause": "paused", "unpause": "running", "stop": "exited"}[what], (where, state)
+            if state["Paused"]:
+                assert box.post("unpause").status == 204, where
+            if not box.state["Running"]:
+                assert box.post("start").status == 204, where
+            assert box.exec("exit 5")[0] == 5, where
+            assert box.post("stop").status == 204 and box.state["ExitCode"] in (3, 137), where
         engine.remove_all()
         try:
             engine.check_leaks()

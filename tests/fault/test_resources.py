@@ -171,6 +171,67 @@ def test_sighup_and_sigusr1(fresh):
     assert engine.http.get("/_ping").status == 200 and "a=2" in engine.http.get("/info").json["Labels"]
 
 
+def test_exit_on_a_full_disk_is_not_lost(small):
+    """Neither the row nor the memory of a killed daemon has it: the runtime directory keeps it until the row is written."""
+    boxes = Boxes(small)
+    b, c = boxes.start("sleep 0.5; exit 4"), boxes.start("sleep 0.5; exit 1", Host={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}})
+    ballast = fill(small)
+    assert b.wait() == 4 and b.state["ExitCode"] == 4
+    wait_for(lambda: not c.state["Running"], what="exit")
+    small.kill()
+    small.start()
+    assert b.state["Status"] == "exited" and b.state["ExitCode"] == 4 and not b.state["Error"]
+    ballast.unlink()
+    wait_for(lambda: not os.path.isdir(small.exec / "systems" / b.id), what="the row is written, the directory goes")
+    small.restart()
+    assert b.state["ExitCode"] == 4 and c.state["ExitCode"] == 1
+
+
+def test_exit_with_a_full_exec_root(tmp_path):
+    engine = fx.Engine()
+    engine.exec.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "caisson-test", str(engine.exec)], check=True)
+    engine.mounts = lambda: []
+    try:
+        engine.start().prepare()
+        boxes = Boxes(engine)
+        up = boxes.sleeper()
+        away = boxes.start("read x; exit 8", OpenStdin=True)
+        with away.attach(stdout=0, stderr=0) as h:
+            ballast = engine.exec / "ballast"
+            with open(ballast, "wb", buffering=0) as f:
+                try:
+                    while True:
+                        f.write(b"\0" * 4096)
+                except OSError:
+                    pass
+            a = create(engine, "true")
+            a = engine.http.post(f"/containers/{a.json['Id']}/start")
+            assert a.status >= 500 and "o space left on device" in a.message, a
+            assert up.exec("exit 3")[0] == 3
+            engine.kill()
+            h.send(b"\n")
+            time.sleep(0.3)
+        engine.start()
+        assert up.state["Running"] and away.state["ExitCode"] == 8 and not away.state["Error"]
+        ballast.unlink()
+        assert boxes.run("exit 5").code == 5
+    finally:
+        try:
+            engine.close()
+        finally:
+            subprocess.run(["umount", "-l", str(engine.exec)], check=True)
+
+
+def test_worker_killed_with_a_policy(fresh):
+    engine = fresh()
+    b = Boxes(engine).start("while :; do sleep 0.1; done", Host={"RestartPolicy": {"Name": "always"}})
+    pid = b.pid
+    os.kill(worker_of(b), 9)
+    wait_for(lambda: b.state["Running"] and b.pid != pid, 3, what="restart by policy")
+    wait_for(lambda: dead(pid), what="end of the first run")
+
+
 def dead(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
