@@ -106,14 +106,14 @@ static int start(struct daemon *d, struct cs_err **err)
 		cs_warn("daemon", "%s", d->cfg.warnings[i]);
 	if (getuid() != 0)
 		return cs_fail(err, CS_ERR_DENIED, 0, "caissond needs to be started with root privileges");
-	if (cs_leave_chroot(err) < 0)
-		return -1;
 	if (cs_find_worker(d->cfg.worker, &worker, err) < 0)
 		return -1;
 	free(d->cfg.worker);
 	d->cfg.worker = worker;
 	if (!d->cfg.base_image)
 		d->cfg.base_image = cs_find_base_image();
+	if (cs_leave_chroot(err) < 0) /* /proc/self/exe, by which those were found, is out of reach then */
+		return -1;
 	if (make_dir(d->cfg.data_root, 0710, err) < 0 || make_dir(d->cfg.exec_root, 0700, err) < 0 || cs_pidfile_take(d->cfg.pidfile, err) < 0)
 		return -1;
 	d->has_pidfile = true;
