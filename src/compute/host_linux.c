@@ -72,8 +72,14 @@ static void add_hierarchy(struct cs_host *h, char *names, const char *mount)
 static void probe_v2(struct cs_host *h, const char *mount)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(4096);
-	cs_autofree char *file = cs_xasprintf("%s/cgroup.controllers", mount);
+	cs_autofree char *type = cs_xasprintf("%s/cgroup.type", mount), *procs = cs_xasprintf("%s/cgroup.procs", mount);
+	/* in a container of our own "/" is an ordinary group: with processes in it, it gives its children only what it gives already */
+	bool stuck = access(type, F_OK) == 0 && cs_read_file_at(AT_FDCWD, procs, &text) == 0 && text.len > 0;
+	cs_autofree char *file = cs_xasprintf("%s/cgroup.%s", mount, stuck ? "subtree_control" : "controllers");
 
+	cs_str_clear(&text);
+	if (stuck)
+		cs_warnf(&h->warnings, "the cgroup at %s holds processes itself and cannot hand controllers down: move them to a group below", mount);
 	h->cgroup_version = 2;
 	h->hierarchy[h->n_hierarchies++] = (struct cs_hierarchy){.names = cs_xstrdup(""), .mount = cs_xstrdup(mount)};
 	if (cs_read_file_at(AT_FDCWD, file, &text) == 0 && text.buf) {

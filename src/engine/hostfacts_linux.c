@@ -69,7 +69,9 @@ static void probe_v1(struct cs_host_facts *f)
 
 static void probe_v2(struct cs_host_facts *f)
 {
-	cs_autofree char *list = first_line("/sys/fs/cgroup/cgroup.controllers");
+	/* an engine in a container of its own: see probe_v2 of the compute service */
+	cs_autofree char *inside = exists("/sys/fs/cgroup/cgroup.type") ? first_line("/sys/fs/cgroup/cgroup.procs") : NULL;
+	cs_autofree char *list = first_line(inside && *inside ? "/sys/fs/cgroup/cgroup.subtree_control" : "/sys/fs/cgroup/cgroup.controllers");
 	cs_autostrv char **v = cs_strv_split(list ? list : "", ' ');
 
 	f->cgroup_version = 2;

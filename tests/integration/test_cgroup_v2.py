@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from caisson_fixture import cgroup_dir, cgroup_is_v2, wait_for
+from caisson_fixture import Engine, cgroup_dir, cgroup_is_v2, wait_for
 
 pytestmark = pytest.mark.skipif(not cgroup_is_v2(), reason="needs cgroup v2")
 ROOT = Path("/sys/fs/cgroup")
@@ -333,3 +333,37 @@ def test_controllers_are_handed_down(fresh):
     parent = ROOT / engine.cgroup.lstrip("/")
     assert {"cpu", "memory", "pids", "io", "cpuset"} <= set((parent / "cgroup.subtree_control").read_text().split())
     assert value(b, "pids.max") == "5"
+
+
+def test_engine_inside_a_container():
+    """"/" is then an ordinary group that holds processes and cannot hand controllers down. Limits are dropped with a warning, the rest works."""
+    from box import Boxes
+    nest = ROOT / f"caisson-test-nest-{os.getpid()}"
+    nest.mkdir()
+    engine = Engine()
+    inner = "umount /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec \"$@\""
+    command = ["sh", "-c", f"echo $$ > {nest}/cgroup.procs; exec unshare -Cm sh -c '{inner}' sh \"$@\"", "sh", *engine._command()]
+    engine._command = lambda: command
+    try:
+        engine.start().prepare()
+        i = engine.http.get("/info").json
+        assert i["MemoryLimit"] is False and any("cannot hand controllers down" in w for w in i["Warnings"])
+        b = Boxes(engine).sleeper(Host={"Memory": 64 << 20, "PidsLimit": 5})
+        assert len(b.warnings) == 2 and "memory limit" in b.warnings[0]
+        assert b.exec("cat /proc/self/cgroup")[1] == "0::/\n"
+        assert b.post("pause").status == 204 and b.post("unpause").status == 204
+        assert b.http.get(b.url + "/stats", {"stream": 0, "one-shot": 1}).json["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+        assert len(b.http.get(b.url + "/top").json["Processes"]) >= 1
+        assert b.rm().status == 204
+    finally:
+        engine.close()
+        for group_dir in sorted([nest, *(p for p in nest.rglob("*") if p.is_dir())], reverse=True):
+            wait_for(lambda g=group_dir: not g.exists() or _rmdir(g), 5, f"{group_dir} is empty")
+
+
+def _rmdir(path):
+    try:
+        path.rmdir()
+        return True
+    except OSError:
+        return False

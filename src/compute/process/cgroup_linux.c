@@ -62,6 +62,18 @@ static int inherit_cpuset(const char *dir, const char *parent, struct cs_err **e
 	return 0;
 }
 
+/* The engine in a container of its own: "/" is an ordinary group there, with the engine in it. The kernel would hand cpu and pids down
+ * from such a group, but at the price that no process can be put into the groups below ("domain invalid"). */
+static bool holds_processes(const char *dir)
+{
+	cs_autofree char *type = cs_xasprintf("%s/cgroup.type", dir), *procs = cs_xasprintf("%s/cgroup.procs", dir);
+	struct cs_str text = CS_STR_INIT(FILE_MAX);
+	bool holds = access(type, F_OK) == 0 && cs_read_file_at(AT_FDCWD, procs, &text) == 0 && text.len > 0; /* the real root has no type */
+
+	cs_str_done(&text);
+	return holds;
+}
+
 /* v2: hands the controllers down to the children of `dir`. What cannot be enabled is not fatal: a limit that needs it fails later by
  * its own name (a group with processes of its own refuses, and so does a delegated tree without the controller). */
 static void enable_controllers(const char *dir)
@@ -75,6 +87,8 @@ static void enable_controllers(const char *dir)
 			char word[32];
 			if (!has_controller(avail.buf, wanted[i]) || (sub.buf && has_controller(sub.buf, wanted[i])))
 				continue;
+			if (holds_processes(dir))
+				break;
 			(void)snprintf(word, sizeof(word), "+%s", wanted[i]);
 			(void)write_file(AT_FDCWD, sub_path, word);
 		}
