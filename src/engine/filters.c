@@ -7,6 +7,35 @@
 
 #include "base/json.h"
 
+/* libc copies what "+" and "{n}" repeat, and copies the copies when they are nested ("x+++++…" fills the memory); a back-reference may take for
+ * ever. Go's expressions, which Docker takes, have neither trouble. A pattern beyond this budget finds only itself. */
+static bool regex_is_cheap(const char *p)
+{
+	unsigned long cost = 1;
+
+	if (strlen(p) > 1024)
+		return false;
+	for (; *p && cost <= 4096; p++) {
+		if (*p == '\\') {
+			p++;
+			if (!*p || (*p >= '0' && *p <= '9'))
+				return false;
+		} else if (*p == '+') {
+			cost *= 2;
+		} else if (*p == '{') {
+			unsigned long n = 0, most = 0;
+			for (; *p && *p != '}'; p++) {
+				n = *p >= '0' && *p <= '9' ? CS_MIN(n * 10 + (unsigned long)(*p - '0'), 100000ul) : 0;
+				most = CS_MAX(most, n);
+			}
+			if (!*p)
+				return false;
+			cost *= CS_MAX(most, 2ul);
+		}
+	}
+	return cost <= 4096;
+}
+
 static int bad_filter(struct cs_err **err, const char *key, const char *value)
 {
 	if (value)
@@ -143,7 +172,7 @@ bool cs_filter_match(const struct cs_filters *f, const char *key, const char *v)
 		regex_t re;
 		if (strstr(v, *p))
 			return true;
-		if (regcomp(&re, *p, REG_EXTENDED | REG_NOSUB) != 0)
+		if (!regex_is_cheap(*p) || regcomp(&re, *p, REG_EXTENDED | REG_NOSUB) != 0)
 			continue;
 		bool hit = regexec(&re, v, 0, NULL, 0) == 0;
 		regfree(&re);
