@@ -19,6 +19,7 @@ struct cs_attach {
 	struct cs_attach_opts o;
 	uint8_t keys[CS_DETACH_KEYS_MAX];
 	size_t n_keys;
+	bool early; /* counted in c->attaching */
 };
 struct cs_pending {
 	struct cs_pending *next;
@@ -66,6 +67,8 @@ int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_at
 		return -1;
 	pthread_mutex_lock(&c->lock);
 	bool paused = c->paused, restarting = c->status == CS_ST_RESTARTING;
+	bool early = o->stream && !paused && c->status != CS_ST_RUNNING && !restarting;
+	c->attaching += early;
 	pthread_mutex_unlock(&c->lock);
 	if (paused)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is paused, unpause the container before attach", ref);
@@ -77,6 +80,7 @@ int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_at
 	a->o.detach_keys = NULL;
 	memcpy(a->keys, keys, sizeof(keys));
 	a->n_keys = n;
+	a->early = early;
 	*ret = a;
 	return 0;
 }
@@ -87,6 +91,12 @@ void cs_attach_free(struct cs_attach *a)
 {
 	if (!a)
 		return;
+	if (a->early) {
+		pthread_mutex_lock(&a->c->lock);
+		if (--a->c->attaching == 0)
+			pthread_cond_broadcast(&a->c->changed);
+		pthread_mutex_unlock(&a->c->lock);
+	}
 	cs_container_unref(a->c);
 	free(a);
 }
@@ -110,6 +120,17 @@ static char *settings_of(const struct cs_attach *a, const void *input, size_t in
 }
 
 /* ---- sockets that wait for the start ---- */
+
+void cs_attaching_settle(struct cs_container *c, int ms)
+{
+	int64_t t = cs_monotonic_ns() + ms * CS_NS_PER_MS;
+	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	int r = 0;
+
+	CS_GUARD(&c->lock);
+	while (c->attaching && r == 0)
+		r = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+}
 
 struct cs_pending *cs_pending_take(struct cs_container *c)
 {

@@ -69,6 +69,7 @@ struct cs_container {
 	unsigned run; /* counts starts: late events of an earlier run are dropped */
 	struct cs_waiter *waiters;
 	unsigned answering; /* waiters whose answer is being written, and whom the worker would tell in our place */
+	unsigned attaching; /* clients that have, or are about to get, their 101 and are not in `pending` yet */
 	struct cs_pending *pending; /* sockets that came before the start */
 	struct cs_exec *execs;
 	struct cs_health *health; /* NULL without a check */
@@ -181,6 +182,7 @@ void cs_waiters_watch_pending(struct cs_container *c, HCS_OPERATION start); /* a
 void cs_waiters_deliver(struct cs_container *c, struct cs_system *s);       /* no lock held */
 
 /* ---- attach.c ---- */
+void cs_attaching_settle(struct cs_container *c, int ms); /* a client may start the container the moment it sees its 101; lock not held */
 struct cs_pending *cs_pending_take(struct cs_container *c); /* lock held */
 void cs_pending_add_to_start(struct cs_pending *list, struct cs_container *c, HCS_OPERATION start); /* frees the list */
 void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct cs_system *s); /* after the start */

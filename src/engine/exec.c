@@ -598,6 +598,15 @@ int cs_exec_resize(struct cs_engine *e, const char *id, uint16_t rows, uint16_t 
 	if (get(e, id, &x, err) < 0)
 		return -1;
 	cs_autosystem struct cs_system *s = cs_container_system(x->c);
+	/* its first output may reach the client before we know that it runs */
+	for (int i = 0; i < 200; i++) {
+		pthread_mutex_lock(&x->c->lock);
+		bool soon = x->starting && !x->running;
+		pthread_mutex_unlock(&x->c->lock);
+		if (!soon)
+			break;
+		(void)poll(NULL, 0, 5);
+	}
 	pthread_mutex_lock(&x->c->lock);
 	bool running = x->running && s;
 	int pid = x->pid;

@@ -17,6 +17,7 @@
 #include "engine/validate.h"
 
 #define START_TIMEOUT_MS 120000u
+#define ATTACH_MS 500
 #define SAVE_AGAIN_NS (2 * CS_NS_PER_SEC)
 #define ANSWER_MS 100 /* for a client to take the code it waits for */
 
@@ -492,6 +493,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 		return start_failed(c, by_policy, inner, err);
 	}
 	cs_container_release_unsaved(c);
+	cs_attaching_settle(c, ATTACH_MS);
 	if (launch(c, doc.buf, &s, &pid, &started_at, &inner) < 0) {
 		(void)cs_wrap(&inner, "failed to create task for container");
 		return start_failed(c, by_policy, inner, err);

@@ -281,3 +281,28 @@ def test_a_stuck_worker_holds_up_nobody(fresh):
     finally:
         if os.path.exists(f"/proc/{worker}"):
             os.kill(worker, signal.SIGCONT)
+
+
+def test_first_bytes_under_load(fresh):
+    """A client starts the container the moment it has its 101: nothing that the container says may be lost, also on a busy machine."""
+    import threading
+    engine = fresh()
+    boxes = Boxes(engine)
+    lost = []
+
+    def client():
+        for _ in range(15):
+            b = boxes.create("echo first; read x", Tty=True, OpenStdin=True)
+            with b.attach() as h:
+                b.start()
+                try:
+                    h.read_until(b"first\r\n", timeout=5)
+                except AssertionError as err:
+                    lost.append(str(err))
+            b.rm()
+    threads = [threading.Thread(target=client) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not lost
