@@ -6,11 +6,14 @@
  * upgrade callback, on the session itself: libmicrohttpd's own forwarder loses the client's half-close and spins after it. */
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "api/call.h"
 #include "base/log.h"
+#include "base/time.h"
 
 #define PUMP_BUF 16384
 
@@ -214,6 +217,22 @@ static void run_tls(struct call *c, const char *extra, size_t n, struct cs_hijac
 	cs_close(sv[0]);
 }
 
+#define HEADERS_READ_MS 50
+
+/* Clients with a buffered reader for the headers and the bare socket for the stream (docker-py) lose what comes in one read with the
+ * headers. So the stream begins when they have been taken; for a client that waits for them that is at once. */
+static void wait_headers_read(int sock)
+{
+	int64_t until = cs_monotonic_ns() + HEADERS_READ_MS * CS_NS_PER_MS;
+	int domain = 0, queued = 0;
+	socklen_t len = sizeof(domain);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain != AF_UNIX)
+		return; /* only there the kernel tells what the other side has read */
+	while (ioctl(sock, SIOCOUTQ, &queued) == 0 && queued > 0 && cs_monotonic_ns() < until)
+		(void)nanosleep(&(struct timespec){0, 50000}, NULL);
+}
+
 static void on_upgrade(void *cls, struct MHD_Connection *conn, void *con_cls, const char *extra, size_t n, MHD_socket sock,
 		       struct MHD_UpgradeResponseHandle *urh)
 {
@@ -221,6 +240,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *conn, void *con_cls, co
 	struct cs_hijack h = c->rs.hijack;
 
 	c->rs.hijack.run = NULL;
+	wait_headers_read(sock);
 	if (c->listener->tls)
 		run_tls(c, extra, n, &h);
 	else

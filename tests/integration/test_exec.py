@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """exec: into running containers, with every option, and what is refused."""
+import socket
+import time
+
 import pytest
 
 from box import IS_DOCKERD
@@ -164,6 +167,7 @@ def test_code_of_an_exec_that_died_with_its_container(boxes, events):
     b = boxes.sleeper()
     ident = b.exec_create("sleep 1000")
     with b.http.hijack("POST", f"/exec/{ident}/start", body={}) as h:
+        wait_for(lambda: b.http.get(f"/exec/{ident}/json").json["Running"], what="the exec runs")
         b.kill()
         h.read_all()
     b.wait()
@@ -186,6 +190,21 @@ def test_background_child_does_not_hold_the_stream(up):
 def test_fifty_execs(up):
     for n in range(50):
         assert up.exec(f"exit {n}")[0] == n
+
+
+def test_output_comes_after_the_headers_are_read(up):
+    """docker-py reads headers through a buffer and the stream from the bare socket: output in the same read would be lost."""
+    for _ in range(20):
+        ident = up.exec_create("echo out")
+        body = b'{"Detach": false, "Tty": false}'
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(up.engine.sock)
+            s.sendall(b"POST /exec/%s/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: Upgrade\r\n"
+                      b"Upgrade: tcp\r\nContent-Length: %d\r\n\r\n%s" % (ident.encode(), len(body), body))
+            time.sleep(0.02)        # a slow reader
+            head = s.recv(65536)
+            assert head.startswith(b"HTTP/1.1 101") and head.endswith(b"\r\n\r\n"), head
+            assert b"out\n" in s.recv(65536)
 
 
 def test_docker_py(client, up):

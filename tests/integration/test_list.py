@@ -115,7 +115,7 @@ def test_size(zoo):
 # top, stats, changes ---------------------------------------------------------------------------------------------------
 
 def test_top(boxes):
-    b = boxes.start("exec sleep 1234")
+    b = boxes.start(["sleep", "1234"])      # not by a shell, which need not have got there yet
     t = b.http.get(b.url + "/top").json
     assert t["Titles"] == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert len(t["Processes"]) == 1 and len(t["Processes"][0]) == 8
