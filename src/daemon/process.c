@@ -40,8 +40,9 @@ int cs_pidfile_take(const char *path, struct cs_err **err)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "failed to start daemon, ensure caissond is not running or delete %s: process with PID %.*s is still running",
 			       path, (int)strcspn(old.buf ? old.buf : "?", "\n"), old.buf ? old.buf : "?");
 	}
-	if (ftruncate(fd, 0) < 0 || (r = cs_write_full(fd, text, strlen(text))) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "write pidfile %s", path);
+	r = ftruncate(fd, 0) < 0 ? -errno : cs_write_full(fd, text, strlen(text));
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "write pidfile %s", path);
 	(void)TAKE_FD(fd); /* the lock lives as long as we do */
 	return 0;
 }
