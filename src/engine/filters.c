@@ -15,7 +15,9 @@ static bool regex_is_cheap(const char *p)
 
 	if (strlen(p) > 1024)
 		return false;
-	for (; *p && cost <= 4096; p++) {
+	for (; *p && cost <= 256; p++) {
+		if (strchr("+*?}", *p) && p[1] && strchr("+*{", p[1])) /* an error in Go, too */
+			return false;
 		if (*p == '\\') {
 			p++;
 			if (!*p || (*p >= '0' && *p <= '9'))
@@ -28,12 +30,12 @@ static bool regex_is_cheap(const char *p)
 				n = *p >= '0' && *p <= '9' ? CS_MIN(n * 10 + (unsigned long)(*p - '0'), 100000ul) : 0;
 				most = CS_MAX(most, n);
 			}
-			if (!*p)
+			if (!*p || (p[1] && strchr("+*{", p[1])))
 				return false;
 			cost *= CS_MAX(most, 2ul);
 		}
 	}
-	return cost <= 4096;
+	return cost <= 256;
 }
 
 static int bad_filter(struct cs_err **err, const char *key, const char *value)
