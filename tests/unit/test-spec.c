@@ -122,7 +122,7 @@ static void modes_and_limits(void **state)
 	expect(j, "OciSpecification.hostname", "(absent)");
 	expect(j, "OciSpecification.linux.resources.cpu", "{\"quota\":150000,\"period\":100000}");
 	expect(j, "OciSpecification.linux.resources.memory", "{\"limit\":8388608,\"swap\":16777216}");
-	expect(j, "OciSpecification.linux.resources.pids", "{\"limit\":-1}");
+	expect(j, "OciSpecification.linux.resources.pids", "(absent)"); /* -1 and 0 mean no limit */
 	expect(j, "OciSpecification.linux.sysctl", "(absent)");
 	expect(j, "OciSpecification.linux.seccomp", "(absent)");
 	expect(j, "OciSpecification.linux.maskedPaths", "[]");
