@@ -19,6 +19,7 @@ TEST_TIMEOUT = int(os.environ.get("CAISSON_TEST_TIMEOUT", "60"))
 def pytest_configure(config):
     config.addinivalue_line("markers", "caisson: beyond dockerd 20.10 (newer API or Caisson's own behaviour)")
     config.addinivalue_line("markers", "unsanitized: measures memory, or needs the static worker that a build with sanitizers cannot have")
+    config.addinivalue_line("markers", "host_mounts: the engine has to see mounts that the test makes")
     config.addinivalue_line("markers", "timeout(seconds): a limit other than the default")
 
 
@@ -27,6 +28,10 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("unsanitized"):
                 item.add_marker(pytest.mark.skip(reason="not with sanitizers"))
+    if fx.in_chroot():
+        for item in items:
+            if item.get_closest_marker("host_mounts"):
+                item.add_marker(pytest.mark.skip(reason="in a chroot the engine has mounts of its own"))
     if fx.KIND == "dockerd":
         for item in items:
             if item.get_closest_marker("caisson"):

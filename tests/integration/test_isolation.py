@@ -226,6 +226,7 @@ def test_mount_create_mountpoint(boxes, tmp_path):
     assert (tmp_path / "new").is_dir()
 
 
+@pytest.mark.host_mounts
 @pytest.mark.caisson
 def test_read_only_is_recursive(boxes, tmp_path):
     import subprocess
@@ -241,6 +242,7 @@ def test_read_only_is_recursive(boxes, tmp_path):
         subprocess.run(["umount", str(sub)], check=True)
 
 
+@pytest.mark.host_mounts
 @pytest.mark.parametrize("mode,seen", [("rshared", "shared:"), ("rslave", "master:"), ("rprivate", None)])
 def test_propagation(boxes, tmp_path, mode, seen):
     import subprocess
@@ -255,6 +257,7 @@ def test_propagation(boxes, tmp_path, mode, seen):
         subprocess.run(["umount", str(src)], check=True)
 
 
+@pytest.mark.host_mounts
 @pytest.mark.parametrize("mode,words", [("rshared", "shared"), ("shared", "shared"), ("rslave", "shared or slave"), ("slave", "shared or slave")])
 def test_propagation_needs_a_shared_source(boxes, tmp_path, mode, words):
     import subprocess

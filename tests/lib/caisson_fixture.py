@@ -85,6 +85,13 @@ def sanitized():
     return KIND == "caisson" and program.exists() and b"__asan_init" in program.read_bytes()
 
 
+def in_chroot():
+    """Joining the own mount namespace again leads to its true root."""
+    true_root = subprocess.run(["nsenter", "--mount=/proc/self/ns/mnt", "stat", "-c", "%d:%i", "/"], capture_output=True, text=True, check=False).stdout.strip()
+    own = os.stat("/")
+    return true_root not in ("", f"{own.st_dev}:{own.st_ino}")
+
+
 def cgroup_is_v2():
     return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
