@@ -157,7 +157,7 @@ int cs_field_strv(json_t *o, const char *path, const char *key, char ***ret, str
 
 int cs_field_is_obj(json_t *o, const char *path, struct cs_err **err)
 {
-	if (o && json_is_object(o))
+	if (json_is_object(o))
 		return 0;
 	return cs_fail(err, CS_ERR_INVALID, 0, "%s: expected object, got %s", path, o ? kind(o) : "nothing");
 }
