@@ -87,8 +87,5 @@ struct MHD_Response *http_stream_response(struct call *c)
 		body_free(b);
 		return NULL;
 	}
-	/* A worker may end the body: the connection cannot be used for another request then. */
-	if (b->is_wait)
-		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
 	return r;
 }

@@ -118,8 +118,14 @@ static void mountinfo_line(struct cs_host *h, char *line, char **v2_mount)
 	super++;
 	if (strcmp(type, "cgroup2") == 0 && !*v2_mount)
 		*v2_mount = cs_xstrdup(fields[4]);
-	else if (strcmp(type, "cgroup") == 0)
-		add_hierarchy(h, v1_names(super), fields[4]);
+	else if (strcmp(type, "cgroup") == 0) {
+		char *names = v1_names(super);
+		/* systemd's own hierarchy matters to systemd only */
+		if (cs_streq(names, "name=systemd") && access("/run/systemd/system", F_OK) < 0)
+			free(names);
+		else
+			add_hierarchy(h, names, fields[4]);
+	}
 }
 
 static void probe_cgroups(struct cs_host *h)

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
@@ -196,6 +198,17 @@ static int flags_of(json_t *profile, const char *path, unsigned *ret, struct cs_
 	return 0;
 }
 
+/* Most kernels answer x32's calls with ENOSYS. A filter that says the same by itself is a third shorter, and the kernel walks and compiles a filter
+ * anew at each load: 0.1 ms of every start. */
+static bool kernel_has_x32(void)
+{
+#ifdef __x86_64__
+	return syscall(0x40000000 | SYS_getpid) >= 0 || errno != ENOSYS;
+#else
+	return true;
+#endif
+}
+
 static int add_archs(scmp_filter_ctx ctx, json_t *profile, const char *path, struct cs_err **err)
 {
 	cs_autofree char **list = NULL;
@@ -209,6 +222,10 @@ static int add_archs(scmp_filter_ctx ctx, json_t *profile, const char *path, str
 				token = archs[i].token;
 		if (!token && strcmp(*a, "SCMP_ARCH_LOONGARCH64") != 0)
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s.architectures: %s is not known", path, *a);
+		if (token == SCMP_ARCH_X32 && !kernel_has_x32()) {
+			(void)seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+			continue;
+		}
 		int r = token ? seccomp_arch_add(ctx, token) : 0;
 		if (r < 0 && r != -EEXIST)
 			return cs_fail(err, CS_ERR_INVALID, -r, "%s.architectures: add %s", path, *a);

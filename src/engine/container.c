@@ -480,13 +480,17 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 
 	cs_execs_container_stopped(c);
 	cs_health_stop(c);
+	/* Without volumes only directories follow, and the next start sweeps those that have no row; with volumes the row stays to the end. */
+	bool row_first = c->n_mounts == 0;
+	if (row_first && cs_store_container_delete(e->store, c->id, err) < 0)
+		return -1;
 	if (cs_snapshot_remove(e, c->id, err) < 0)
 		return cs_wrap(err, "remove the file system of container %s", c->id);
 	if (cs_discard_dir(e, c->dir, err) < 0)
 		return -1;
 	if (volumes)
 		cs_volumes_release(e, c->mounts, c->n_mounts, c->id);
-	if (cs_store_container_delete(e->store, c->id, err) < 0)
+	if (!row_first && cs_store_container_delete(e->store, c->id, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&e->maps_lock);
 	HASH_DEL(e->by_id, c);
@@ -550,7 +554,8 @@ int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, st
 	if (c->restart_timer && cs_timer_cancel(c->e->loop, c->restart_timer))
 		cs_container_unref(c);
 	c->restart_timer = 0;
-	cs_container_save(c); /* "removing" */
+	if (c->n_mounts)
+		cs_container_save(c); /* "removing" */
 	cs_container_release_unsaved(c);
 	if (cs_container_destroy(c, volumes, err) == 0)
 		return 0;

@@ -187,8 +187,6 @@ int cs_proc_start_init(struct cs_err **err)
 	struct cs_setup_child ch = {0};
 
 	worker.cgroups_left = true;
-	if (cs_cgroup_create(&worker.plan, cs_control_warn, NULL, err) < 0)
-		return -1;
 	be_ordinary();
 	int r = cs_setup_start(&worker.plan, init_stdio.fd, worker.self_exe, cs_control_warn, NULL, &ch, err);
 	be_protected();

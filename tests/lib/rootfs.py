@@ -84,7 +84,7 @@ def busybox(skip=()):
     for applet in subprocess.check_output([BUSYBOX, "--list"], text=True).split():
         if applet != "busybox" and f"bin/{applet}" not in skip:
             tar.symlink(f"bin/{applet}", "busybox")
-    for name, text in (("etc/passwd", PASSWD), ("etc/group", GROUP)):
+    for name, text in (("etc/passwd", PASSWD), ("etc/group", GROUP), ("etc/hosts", ""), ("etc/hostname", ""), ("etc/resolv.conf", "")):
         if name not in skip:
             tar.file(name, text)
     return tar

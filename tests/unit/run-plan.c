@@ -243,7 +243,7 @@ static int run_once(const struct cs_plan *plan, const char *base, int self, bool
 
 	prepare(base);
 	int64_t t0 = cs_monotonic_ns();
-	if (cs_cgroup_create(plan, warn, NULL, &err) < 0)
+	if (cs_cgroup_create(plan, warn, NULL, &err) < 0) /* again by cs_setup_start, which finds them made: the OOM descriptor is wanted first */
 		die(err);
 	uint32_t events = 0;
 	struct pollfd oom = {.fd = cs_cgroup_oom_fd(plan, &events), .events = POLLIN};

@@ -216,6 +216,13 @@ bool cs_cgroup_v2_dir(const struct cs_plan *plan, struct cs_step *ret)
 	return false;
 }
 
+bool cs_cgroup_has_v2(const struct cs_plan *plan)
+{
+	struct cs_step s;
+
+	return cs_cgroup_v2_dir(plan, &s);
+}
+
 int cs_cgroup_v2_fd(const struct cs_plan *plan)
 {
 	struct cs_step s;

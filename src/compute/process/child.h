@@ -17,6 +17,7 @@ struct cs_child_args {
 	int init_pidfd; /* exec: whose namespaces to join */
 	int mntns;      /* another container's mount namespace, to bind from, or -EBADF */
 	bool unshare_cgroup;
+	bool late_groups; /* v1: the worker makes the groups while the child mounts, and says GO on the socket */
 	int ns[8], ns_type[8];
 	size_t n_ns;
 };

@@ -5,7 +5,8 @@
  * The order, and what breaks otherwise:
  *   1. not dumpable, before any namespace of a container is joined: nobody in there may look into a copy of the worker
  *   2. descriptors: only 0-2, the socket and what this set-up needs survive, before anything foreign is touched (CVE-2024-21626, CVE-2016-9962)
- *   3. OOM score and cgroups, while the host's /proc and /sys/fs/cgroup are the ones in sight; everything after is accounted to the container
+ *   3. OOM score, and cgroups on v2, while the host's /proc and /sys/fs/cgroup are the ones in sight. v1 groups are made by the worker meanwhile (a
+ *      fifth of the start) and entered before the first mount that shows them, at the latest before the pivot: nothing of the image runs until then
  *   4. cgroup namespace, after the group is joined: its root is the group of that moment
  *   5. other namespaces; mounts come last among them, since the paths of the others were opened by the worker
  *   6. propagation before the first mount: else it would appear on the host
@@ -190,9 +191,25 @@ static int join(struct cs_child *c, const struct cs_child_args *a, struct cs_err
 		c->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (c->root < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, errno, "open the container's root");
-	} else if (a->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0) {
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "make a cgroup namespace");
 	}
+	return 0;
+}
+
+/* Enters the cgroups, and then the namespace whose root they become. On v1 the worker makes them while we mount: this waits for it, at the latest
+ * where the host's /sys/fs/cgroup is still in sight. */
+static int enter_groups(struct cs_child *c, const struct cs_plan *groups, struct cs_err **err)
+{
+	if (c->groups_pending) {
+		char go;
+		ssize_t n = cs_recv_fds(c->sock, &go, 1, NULL, NULL, 0);
+		if (n != 1) /* the worker has failed, or is gone: it reports, not we */
+			_exit(125);
+		c->groups_pending = false;
+	}
+	if (cs_cgroup_join_v1(groups, err) < 0)
+		return -1;
+	if (c->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "make a cgroup namespace");
 	return 0;
 }
 
@@ -233,7 +250,9 @@ static int prologue(struct cs_child *c, struct cs_child_args *a, struct cs_err *
 		return -1;
 	if (c->is_exec) /* nothing of the host may be open while processes of the container can see us */
 		cs_close(TAKE_FD(c->host_proc));
-	if (cs_cgroup_join_v1(a->start ? a->start : a->plan, err) < 0)
+	c->groups_pending = a->late_groups;
+	c->unshare_cgroup = a->unshare_cgroup;
+	if (!c->groups_pending && enter_groups(c, a->start ? a->start : a->plan, err) < 0)
 		return -1;
 	return join(c, a, err);
 }
@@ -343,11 +362,15 @@ static int walk(struct cs_child *c, struct cs_err **err)
 	while ((r = cs_plan_next(&cur, &s)) == 1) {
 		if (c->is_exec && !allowed_in_exec(s.op))
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "step %d is not allowed in an exec plan", (int)s.op);
+		if (c->groups_pending && (s.op == CS_PLAN_CGROUP_MOUNT || s.op == CS_PLAN_PIVOT) && enter_groups(c, c->plan, err) < 0)
+			return -1;
 		if (apply(c, &s, err) < 0)
 			return -1;
 	}
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "malformed plan");
+	if (c->groups_pending)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "plan without a PIVOT step");
 	if (c->args.op != CS_PLAN_ARGS || c->args.arg[0].v.n == 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "no command specified");
 	return 0;

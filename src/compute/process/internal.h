@@ -25,6 +25,7 @@ struct cs_shared_bind {
 };
 
 struct cs_child {
+	bool groups_pending, unshare_cgroup; /* still to be entered: cs_child_groups */
 	const struct cs_plan *plan;
 	int sock;
 	bool is_exec;
@@ -113,6 +114,7 @@ int cs_run_program(struct cs_child *c, struct cs_err **err);
 /* Joins the v1 groups of the plan as the calling, single-threaded process: cheap, since no other task has to hold still. */
 CS_MUST_CHECK int cs_cgroup_join_v1(const struct cs_plan *plan, struct cs_err **err);
 /* Descriptor of the v2 group for CLONE_INTO_CGROUP; -ENOENT when the plan names none, else -errno. */
+bool cs_cgroup_has_v2(const struct cs_plan *plan);
 int cs_cgroup_v2_fd(const struct cs_plan *plan);
 bool cs_cgroup_v2_dir(const struct cs_plan *plan, struct cs_step *ret);
 CS_MUST_CHECK int cs_cgroup_device_program(const char *dir, const void *insns, size_t len, struct cs_err **err);

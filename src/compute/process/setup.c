@@ -110,6 +110,8 @@ static int receive(struct cs_setup_child *ch, bool *executing, void (*warn)(void
 	if (n_fds && (buf.p.type != CS_SETUP_PTY || ch->pty >= 0))
 		cs_close(fd);
 	switch ((enum cs_setup_msg)buf.p.type) {
+	case CS_SETUP_GO: /* ours to say, not the child's */
+		break;
 	case CS_SETUP_EXECUTING:
 		*executing = true;
 		return 1;
@@ -203,6 +205,19 @@ static int clone_flags(const struct cs_plan *plan, uint64_t *ret, bool *ret_cgro
 	return 0;
 }
 
+/* While the child mounts. It may have failed by now: then follow() has its word. */
+static int make_groups(struct cs_setup_child *ch, const struct cs_plan *plan, void (*warn)(void *, const char *), void *ctx, struct cs_err **err)
+{
+	const char go = (char)CS_SETUP_GO;
+
+	if (cs_cgroup_create(plan, warn, ctx, err) < 0) {
+		reap(ch);
+		return -1;
+	}
+	(void)cs_send_fds(ch->sock, &go, 1, NULL, 0, 0);
+	return 0;
+}
+
 int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, void (*warn)(void *ctx, const char *text), void *ctx,
 		   struct cs_setup_child *ret, struct cs_err **err)
 {
@@ -214,6 +229,10 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 
 	memcpy(a.stdio, stdio, sizeof(a.stdio));
 	if (clone_flags(plan, &flags, &a.unshare_cgroup, err) < 0)
+		return -1;
+	/* v2: the clone happens into the group. v1: the child needs its groups late, so they are made beside its mounting. */
+	a.late_groups = !cs_cgroup_has_v2(plan);
+	if (!a.late_groups && cs_cgroup_create(plan, warn, ctx, err) < 0)
 		return -1;
 	cgroup = cs_cgroup_v2_fd(plan);
 	if (cgroup < 0 && cgroup != -ENOENT)
@@ -235,6 +254,8 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 		cs_close(a.ns[i]);
 	cs_close(a.mntns);
 	if (r < 0)
+		return -1;
+	if (a.late_groups && make_groups(&ch, plan, warn, ctx, err) < 0)
 		return -1;
 	if (follow(&ch, warn, ctx, err) < 0)
 		return -1;

@@ -9,8 +9,10 @@
 #include "compute/process/plan.h"
 
 /* What the child says to the worker over the set-up socket (SOCK_SEQPACKET, close-on-exec: end of file means exec succeeded). */
-enum cs_setup_msg { CS_SETUP_EXECUTING = 0x40 /* only execve is left */, CS_SETUP_PTY /* + master descriptor */, CS_SETUP_ERROR /* code, errno, text */, CS_SETUP_WARNING };
+enum cs_setup_msg { CS_SETUP_EXECUTING = 0x40 /* only execve is left */, CS_SETUP_PTY /* + master descriptor */, CS_SETUP_ERROR /* code, errno, text */, CS_SETUP_WARNING,
+		    CS_SETUP_GO /* worker to child, one byte: the v1 cgroups exist */ };
 
+/* cs_setup_start also makes the plan's cgroups. */
 struct cs_setup_child {
 	pid_t pid;
 	int pidfd;
@@ -19,7 +21,7 @@ struct cs_setup_child {
 };
 /* stdio[3]: descriptors that become 0,1,2 of the process when the plan has no tty (borrowed). `self_exe` is a descriptor of the
  * worker's own binary, used for the built-in init. The call returns once the process has been exec'ed (or the set-up failed: the child is
- * then dead and reaped, err says why with EXEC_NOT_FOUND / EXEC_DENIED / INVALID ...). `warn` may be called for each warning. */
+ * then dead and reaped, and cgroups may be left for cs_cgroup_remove; err says why with EXEC_NOT_FOUND / EXEC_DENIED / INVALID ...). `warn` may be called for each warning. */
 CS_MUST_CHECK int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, void (*warn)(void *ctx, const char *text), void *ctx,
 				 struct cs_setup_child *ret, struct cs_err **err);
 
