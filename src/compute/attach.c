@@ -28,18 +28,21 @@ int cs_base64_put(const char *text, const char *path, struct cs_str *out, struct
 
 int cs_attach_pack(json_t *o, const char *path, const char *id, struct cs_w_attach *ret, struct cs_str *tail, struct cs_err **err)
 {
-	static const char *const known[] = {"StdIn", "StdOut", "StdErr", "Framed", "DetachKeys", "InitialInput", NULL};
+	static const char *const known[] = {"StdIn", "StdOut", "StdErr", "Framed", "DetachKeys", "InitialInput", "Since", NULL};
 	bool in = false, out = false, error = false, framed = false;
 	const char *input = "";
 	unsigned char keys[16];
 	size_t n_keys = 0;
+	int64_t since = 0;
 
 	if (cs_field_is_obj(o, path, err) < 0 || cs_field_only(o, path, known, err) < 0 || cs_field_bool(o, path, "StdIn", &in, err) < 0 ||
 	    cs_field_bool(o, path, "StdOut", &out, err) < 0 || cs_field_bool(o, path, "StdErr", &error, err) < 0 ||
 	    cs_field_bool(o, path, "Framed", &framed, err) < 0 || cs_field_str(o, path, "InitialInput", 0, &input, err) < 0 ||
+	    cs_field_i64(o, path, "Since", 0, INT64_MAX, &since, err) < 0 ||
 	    cs_detach_keys(json_object_get(o, "DetachKeys"), path, keys, &n_keys, err) < 0)
 		return -1;
-	*ret = (struct cs_w_attach){.want_stdin = in, .want_stdout = out, .want_stderr = error, .framed = framed, .detach_len = (uint32_t)n_keys};
+	*ret = (struct cs_w_attach){
+		.want_stdin = in, .want_stdout = out, .want_stderr = error, .framed = framed, .detach_len = (uint32_t)n_keys, .since = since};
 	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
 	cs_str_put(tail, keys, n_keys);
 	size_t before = tail->len;

@@ -88,6 +88,7 @@ struct cs_w_attach {
 	uint8_t framed;      /* 8-byte stream headers [type,0,0,0,len32be] */
 	uint32_t detach_len; /* bytes after the struct: detach keys, then input_len bytes that the client had already sent */
 	uint32_t input_len;
+	int64_t since; /* CLOCK_MONOTONIC ns: init's output from then on comes first, as far as it is kept (recent.c); 0: none of it */
 };
 struct cs_w_resize {
 	char id[CS_W_ID_MAX];

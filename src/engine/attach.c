@@ -20,6 +20,7 @@ struct cs_attach {
 	uint8_t keys[CS_DETACH_KEYS_MAX];
 	size_t n_keys;
 	bool early; /* counted in c->attaching */
+	int64_t granted; /* monotonic; the client sees its 101 later, and may count on all output from there on */
 };
 struct cs_pending {
 	struct cs_pending *next;
@@ -81,6 +82,7 @@ int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_at
 	memcpy(a->keys, keys, sizeof(keys));
 	a->n_keys = n;
 	a->early = early;
+	a->granted = cs_monotonic_ns();
 	*ret = a;
 	return 0;
 }
@@ -111,6 +113,8 @@ static char *settings_of(const struct cs_attach *a, const void *input, size_t in
 	cs_json_put_kbool(&o, "StdOut", a->o.want_stdout);
 	cs_json_put_kbool(&o, "StdErr", a->o.want_stderr);
 	cs_json_put_kbool(&o, "Framed", !a->c->tty && !a->o.raw);
+	if (!a->o.logs) /* the logs have it already */
+		cs_json_put_ki64(&o, "Since", a->granted);
 	cs_json_put_key(&o, "DetachKeys");
 	cs_str_puts(&o, keys);
 	if (b64)

@@ -308,6 +308,14 @@ void cs_client_resume_input(struct cs_proc *p)
 		watch(c);
 }
 
+static void missed(void *ctx, uint8_t type, const uint8_t *data, size_t len)
+{
+	struct cs_client *c = ctx;
+
+	if (c->src.fd >= 0 && c->want[type] && !c->ending)
+		send_chunk(c, type, data, len);
+}
+
 struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_request *r)
 {
 	struct cs_client *c = cs_xcalloc(1, sizeof(*c));
@@ -330,7 +338,10 @@ struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_req
 	}
 	c->next = p->clients;
 	p->clients = c;
-	input(c, r->input, r->input_len);
+	if (r->since > 0 && !p->id[0])
+		cs_recent_replay(r->since, missed, c);
+	if (c->src.fd >= 0)
+		input(c, r->input, r->input_len);
 	if (c->src.fd >= 0)
 		watch(c);
 	return c;

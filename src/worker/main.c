@@ -73,6 +73,7 @@ static void on_trim(struct cs_timer *t)
 	(void)t;
 	cs_log_trim(&worker.log);
 	cs_stdio_trim();
+	cs_recent_trim();
 	cs_control_trim();
 	/* what deeper calls have left below us on the stack; there are no signal handlers that could be using it */
 	uintptr_t here = ((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095) - 4096;

@@ -77,6 +77,7 @@ static int decode_attach(const uint8_t *body, size_t len, size_t n_fds, struct c
 	r->framed = x.framed;
 	r->detach_len = x.detach_len;
 	r->input_len = x.input_len;
+	r->since = x.since;
 	if (x.detach_len > MAX_DETACH)
 		return bad(why, "detach sequence is too long");
 	return take_tail(body + sizeof(x), len - sizeof(x), x.detach_len, x.input_len, &r->detach, &r->input, why);

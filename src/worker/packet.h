@@ -13,6 +13,7 @@ struct cs_w_request { /* pointers are borrowed from the packet */
 	bool want_stdin, want_stdout, want_stderr, framed;
 	const uint8_t *detach, *input, *prefix, *suffix;
 	uint32_t detach_len, input_len, prefix_len, suffix_len;
+	int64_t since;
 	uint16_t rows, cols;
 	int sig;
 };

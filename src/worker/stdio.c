@@ -222,8 +222,10 @@ static ssize_t take(struct cs_stream_out *o)
 	if (n >= 65536)
 		grow(o);
 	p->last_data = cs_monotonic_ns();
-	if (!p->id[0])
+	if (!p->id[0]) {
 		cs_log_feed(&worker.log, o->type - 1, cs_io_buf, (size_t)n, cs_now_ns());
+		cs_recent_put(o->type, cs_io_buf, (size_t)n, p->last_data);
+	}
 	cs_client_output(p, o->type, cs_io_buf, (size_t)n);
 	if (!worker.trim.at)
 		cs_timer_arm(&worker.trim, p->last_data + CS_NS_PER_SEC);

@@ -5,6 +5,7 @@
  *   proc.c      init and execs: start, exit, the end of the system
  *   stdio.c     the processes' pipes and terminals
  *   client.c    attached clients: output queue, input, detach keys
+ *   recent.c    the last output, for clients that are on their way
  *   state.c     files in the runtime directory, exit watchers */
 #pragma once
 
@@ -140,6 +141,11 @@ void cs_stdio_resize(struct cs_proc *p, uint16_t rows, uint16_t cols);
 void cs_stdio_trim(void);
 extern uint8_t cs_io_buf[];
 #define CS_IO_BUF_SIZE (128u << 10)
+
+/* recent.c */
+void cs_recent_put(uint8_t type, const uint8_t *data, size_t len, int64_t now);
+void cs_recent_replay(int64_t since, void (*fn)(void *ctx, uint8_t type, const uint8_t *data, size_t len), void *ctx);
+void cs_recent_trim(void);
 
 /* client.c */
 /* Takes fd. */

@@ -60,6 +60,28 @@ def test_two_clients_see_the_same(boxes):
         two.frames_until(b"shared\n")
 
 
+def test_nothing_is_missed_after_the_101(boxes):
+    """Somebody who sees the 101, but takes his time to read it, gets what the container says from then on."""
+    b = boxes.start(CAT, OpenStdin=True)
+    b.wait_log("ready")
+    with b.attach() as one, socket.socket(socket.AF_UNIX) as two:
+        two.settimeout(15)
+        two.connect(b.engine.sock)
+        two.sendall(f"POST {b.url}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode())
+        assert two.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 101"
+        one.send(b"shared\n")
+        one.frames_until(b"shared\n")
+        got = b""
+        while b"shared\n" not in got:
+            more = two.recv(65536)
+            assert more, got
+            got += more
+        one.send(b"again\n")
+        while b"again\n" not in got:
+            got += two.recv(65536)
+        assert got.count(b"shared\n") == 1
+
+
 def test_attach_with_logs(boxes):
     b = boxes.start("echo early; cat", OpenStdin=True)
     b.wait_log("early")

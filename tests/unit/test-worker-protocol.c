@@ -32,7 +32,7 @@ static void test_packets(void **state)
 	struct {
 		struct cs_w_attach a;
 		uint8_t tail[16];
-	} x = {.a = {.id = "abc", .want_stdout = 1, .framed = 1, .detach_len = 2, .input_len = 3}, .tail = {16, 17, 'x', 'y', 'z'}};
+	} x = {.a = {.id = "abc", .want_stdout = 1, .framed = 1, .detach_len = 2, .input_len = 3, .since = 42}, .tail = {16, 17, 'x', 'y', 'z'}};
 	size_t body = sizeof(x.a) + 5;
 
 	(void)state;
@@ -43,6 +43,7 @@ static void test_packets(void **state)
 	assert_string_equal(r.id, "abc");
 	assert_true(r.want_stdout && r.framed && !r.want_stdin);
 	assert_int_equal(r.detach_len, 2);
+	assert_int_equal(r.since, 42);
 	assert_memory_equal(r.input, "xyz", 3);
 	/* every shorter and every longer packet is refused */
 	for (size_t n = 0; n < body + 8; n++)

@@ -124,8 +124,8 @@ class Conn:
             self.events.append((t, b))
 
 
-def attach_body(id="", stdin=0, stdout=1, stderr=1, framed=1, keys=b"", data=b""):
-    return struct.pack("<65s4BxxxII", sid(id), stdin, stdout, stderr, framed, len(keys), len(data)) + keys + data
+def attach_body(id="", stdin=0, stdout=1, stderr=1, framed=1, keys=b"", data=b"", since=0):
+    return struct.pack("<65s4BxxxIIq", sid(id), stdin, stdout, stderr, framed, len(keys), len(data), since) + keys + data
 
 
 def exec_body(id, client=1, stdin=0, stdout=1, stderr=1, framed=1, keys=b"", data=b""):
