@@ -156,6 +156,7 @@ def test_not_running(boxes):
 def test_ends_with_the_container(up):
     ident = up.exec_create("sleep 1000")
     with up.http.hijack("POST", f"/exec/{ident}/start", body={}) as h:
+        wait_for(lambda: up.http.get(f"/exec/{ident}/json").json["Running"], what="the exec runs")
         up.kill()
         h.read_all()
     if not IS_DOCKERD:      # 20.10 forgets the code

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from box import IS_DOCKERD
+from caisson_fixture import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +115,15 @@ def test_size(zoo):
 
 # top, stats, changes ---------------------------------------------------------------------------------------------------
 
+def started_sleep(boxes, **kw):
+    """start answers when the program is about to be executed; top may see what comes before it."""
+    b = boxes.start(["sleep", "1234"], **kw)
+    wait_for(lambda: open(f"/proc/{b.pid}/comm", encoding="utf-8").read() == "sleep\n", what="sleep runs")
+    return b
+
+
 def test_top(boxes):
-    b = boxes.start(["sleep", "1234"])      # not by a shell, which need not have got there yet
+    b = started_sleep(boxes)
     t = b.http.get(b.url + "/top").json
     assert t["Titles"] == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert len(t["Processes"]) == 1 and len(t["Processes"][0]) == 8
@@ -124,7 +132,7 @@ def test_top(boxes):
 
 
 def test_top_arguments(boxes):
-    b = boxes.start("exec sleep 1234", User="1000")
+    b = started_sleep(boxes, User="1000")
     t = b.http.get(b.url + "/top", {"ps_args": "-o pid,comm"})
     assert t.status == 200 and t.json["Titles"] == ["PID", "COMMAND"]
     assert t.json["Processes"] == [[str(b.pid), "sleep"]]
