@@ -41,8 +41,12 @@ int cs_attach_pack(json_t *o, const char *path, const char *id, struct cs_w_atta
 	    cs_field_i64(o, path, "Since", 0, INT64_MAX, &since, err) < 0 ||
 	    cs_detach_keys(json_object_get(o, "DetachKeys"), path, keys, &n_keys, err) < 0)
 		return -1;
-	*ret = (struct cs_w_attach){
-		.want_stdin = in, .want_stdout = out, .want_stderr = error, .framed = framed, .detach_len = (uint32_t)n_keys, .since = since};
+	*ret = (struct cs_w_attach){.want_stdin = in,
+				    .want_stdout = out,
+				    .want_stderr = error,
+				    .framed = framed,
+				    .detach_len = (uint32_t)n_keys,
+				    .since = since};
 	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
 	cs_str_put(tail, keys, n_keys);
 	size_t before = tail->len;
@@ -59,8 +63,8 @@ int cs_watch_pack(json_t *o, const char *path, const char *id, struct cs_w_watch
 	static const char *const known[] = {"Prefix", "Suffix", NULL};
 	const char *prefix = "", *suffix = "";
 
-	if (cs_field_is_obj(o, path, err) < 0 || cs_field_only(o, path, known, err) < 0 || cs_field_str(o, path, "Prefix", 0, &prefix, err) < 0 ||
-	    cs_field_str(o, path, "Suffix", 0, &suffix, err) < 0)
+	if (cs_field_is_obj(o, path, err) < 0 || cs_field_only(o, path, known, err) < 0 ||
+	    cs_field_str(o, path, "Prefix", 0, &prefix, err) < 0 || cs_field_str(o, path, "Suffix", 0, &suffix, err) < 0)
 		return -1;
 	*ret = (struct cs_w_watch){.prefix_len = (uint32_t)strlen(prefix), .suffix_len = (uint32_t)strlen(suffix)};
 	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);

@@ -338,10 +338,9 @@ struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_req
 	}
 	c->next = p->clients;
 	p->clients = c;
+	input(c, r->input, r->input_len); /* first: it counts even if the client has gone */
 	if (r->since > 0 && !p->id[0])
 		cs_recent_replay(r->since, missed, c);
-	if (c->src.fd >= 0)
-		input(c, r->input, r->input_len);
 	if (c->src.fd >= 0)
 		watch(c);
 	return c;

@@ -10,7 +10,8 @@
 #define SIZE (16u << 10)
 #define AGE_NS CS_NS_PER_SEC
 
-struct record { /* followed by len bytes, padded to the alignment of a record */
+/* followed by len bytes, padded to the alignment of a record */
+struct record {
 	int64_t at; /* monotonic */
 	uint32_t len;
 	uint8_t type;
