@@ -3,7 +3,7 @@
  * Processes under the worker's care, and how the system ends:
  *   1. init dies           RUNNING -> DYING; execs and everything else in the cgroup are killed, with a growing pause between tries
  *   2. output at its end   or nobody writes any more, or ten seconds have passed
- *   3. log flushed, `status` written, EXITED sent, cgroups removed: DYING -> DEAD
+ *   3. log flushed, `status` written, EXITED sent: DYING -> DEAD; cgroups are removed when the worker ends
  *   4. clients flushed and (QUIT or no engine): the worker ends
  * An exec is told as exited when it is reaped; its clients are let go once its output has ended or was silent for a second. */
 #include <fcntl.h>
@@ -181,6 +181,15 @@ static void watch_oom(void)
 	cs_source_watch(&worker.oom, events);
 }
 
+static void on_settle(struct cs_timer *t)
+{
+	(void)t;
+	if (worker.phase != CS_PHASE_RUNNING)
+		return;
+	shrink_plan();
+	watch_oom();
+}
+
 int cs_proc_start_init(struct cs_err **err)
 {
 	struct cs_proc *p = cs_proc_init();
@@ -198,13 +207,14 @@ int cs_proc_start_init(struct cs_err **err)
 	p->started_at = cs_now_ns();
 	if (ch.pty >= 0)
 		cs_stdio_set_pty(p, ch.pty);
-	shrink_plan();
-	watch_oom();
 	worker.phase = CS_PHASE_RUNNING;
 	cs_state_started(p);
 	struct cs_w_started s = {.pid = p->pid, .started_at = p->started_at};
 	cs_control_event(CS_W_STARTED, &s, sizeof(s));
 	cs_stdio_run(p);
+	/* what nobody waits for comes in a moment: an engine woken on our processor should get it now */
+	worker.settle.fn = on_settle;
+	cs_timer_arm(&worker.settle, cs_monotonic_ns() + CS_NS_PER_MS);
 	return 0;
 }
 
@@ -447,8 +457,8 @@ static void end_system(void)
 	cs_watch_fire(init);
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
 		cs_client_end_all(p);
-	/* last: whoever waits for the exit should not wait for the kernel's bookkeeping. A new start of this id waits for this worker. */
-	worker.cgroups_left = cs_cgroup_remove(&worker.plan) < 0;
+	/* the cgroups go last (finish in main.c): whoever waits for the exit should not wait for them. A new start of this id waits for us. */
+	cs_timer_stop(&worker.settle);
 }
 
 bool cs_worker_may_end(void)

@@ -97,6 +97,7 @@ struct cs_worker {
 	int own_pidns;
 	char oom_score[8]; /* what we were started with */
 	struct cs_timer kill_timer;
+	struct cs_timer settle; /* just started: the rest of the start */
 	struct cs_timer trim; /* idle for a while: give buffers back */
 };
 extern struct cs_worker worker;
