@@ -243,7 +243,7 @@ class Engine:
             except OSError:
                 continue
             try:
-                holds = any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith(root + "/exec/systems/")
+                holds = any(os.readlink(f"/proc/{pid}/fd/{fd}").startswith(f"{self.exec}/systems/")
                             for fd in os.listdir(f"/proc/{pid}/fd")) if "caisson" in cmd else False
             except OSError:
                 holds = False
