@@ -1,350 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Table-driven JSON. One walker per direction; the tables decide. No state, any thread. */
+ * Table-driven JSON, outwards (straight into a buffer), and what else the tables do: copy and release. No state, any thread. */
 #include "base/json.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/num.h"
+#include "base/json_internal.h"
 #include "base/time.h"
-
-#define TEXT_MAX ((size_t)64 << 20)
-#define AT(T, obj, off) ((T *)(void *)((char *)(obj) + (off)))
-#define CAT(T, obj, off) ((T const *)(const void *)((const char *)(obj) + (off)))
-
-json_t *cs_json_parse(const char *text, size_t len, struct cs_err **err)
-{
-	json_error_t e;
-	json_t *j = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-
-	if (!j)
-		cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s (line %d, column %d)", e.text, e.line, e.column);
-	return j;
-}
-
-/* ---- decode ---- */
-
-static const char *type_name(const json_t *j)
-{
-	switch (json_typeof(j)) {
-	case JSON_OBJECT:
-		return "object";
-	case JSON_ARRAY:
-		return "array";
-	case JSON_STRING:
-		return "string";
-	case JSON_INTEGER:
-	case JSON_REAL:
-		return "number";
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return "boolean";
-	case JSON_NULL:
-		return "null";
-	}
-	return "nothing";
-}
-
-static int mistyped(const char *path, const char *want, const json_t *j, struct cs_err **err)
-{
-	return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s: expected %s, got %s", *path ? path : "document", want, type_name(j));
-}
-
-static char *sub_path(const char *path, const char *key)
-{
-	return *path ? cs_xasprintf("%s.%s", path, key) : cs_xstrdup(key);
-}
-
-/* A C string from JSON text; a NUL inside would cut it silently, so it is refused. */
-static int take_string(const json_t *j, const char *path, char **ret, struct cs_err **err)
-{
-	if (!json_is_string(j))
-		return mistyped(path, "string", j, err);
-	if (memchr(json_string_value(j), 0, json_string_length(j)))
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s: contains a NUL character", path);
-	*ret = cs_xstrdup(json_string_value(j));
-	return 0;
-}
-
-static int decode_strv(const json_t *j, unsigned flags, const char *path, char ***ret, struct cs_err **err)
-{
-	cs_autostrv char **v = NULL;
-
-	if (json_is_string(j) && (flags & JF_ONE)) {
-		char *s;
-		if (take_string(j, path, &s, err) < 0)
-			return -1;
-		cs_strv_take(&v, s);
-	} else if (json_is_array(j)) {
-		size_t i;
-		json_t *item;
-		v = cs_xcalloc(json_array_size(j) + 1, sizeof(*v)); /* no push: it counts, and the client decides how many there are */
-		json_array_foreach(j, i, item)
-		{
-			char *s = NULL;
-			cs_autofree char *p = cs_xasprintf("%s[%zu]", path, i);
-			if (json_is_null(item))
-				s = cs_xstrdup("");
-			else if (take_string(item, p, &s, err) < 0)
-				return -1;
-			v[i] = s;
-		}
-	} else {
-		return mistyped(path, flags & JF_ONE ? "string or array of strings" : "array of strings", j, err);
-	}
-	cs_strv_free(*ret);
-	*ret = TAKE_PTR(v);
-	return 0;
-}
-
-static int decode_strmap(json_t *j, unsigned flags, const char *path, struct cs_strmap **ret, struct cs_err **err)
-{
-	const char *key;
-	json_t *val;
-
-	if (!json_is_object(j))
-		return mistyped(path, "object of strings", j, err);
-	struct cs_strmap *m = cs_strmap_new();
-	m->kv = cs_xcalloc(json_object_size(j) + 1, sizeof(*m->kv)); /* no look-up for each: keys of an object differ */
-	json_object_foreach(j, key, val)
-	{
-		char *s = NULL;
-		cs_autofree char *p = sub_path(path, key);
-		if (json_is_null(val)) {
-			s = cs_xstrdup("");
-		} else if (take_string(val, p, &s, err) < 0) {
-			cs_strmap_free(m);
-			return -1;
-		}
-		m->kv[m->n++] = (struct cs_kv){cs_xstrdup(key), s};
-	}
-	cs_strmap_free(*ret);
-	*ret = m;
-	return 0;
-}
-
-static int decode_int(const json_t *j, const struct cs_jfield *f, const char *path, int64_t *ret, struct cs_err **err)
-{
-	bool is_unsigned = f->kind == JK_U64;
-
-	if (json_is_integer(j)) {
-		*ret = json_integer_value(j);
-	} else if ((f->flags & JF_LAX) && json_is_string(j)) {
-		if (!*json_string_value(j))
-			*ret = 0;
-		else if (!cs_parse_i64(json_string_value(j), INT64_MIN, INT64_MAX, ret))
-			return mistyped(path, "integer", j, err);
-	} else if (json_is_real(j)) {
-		double d = json_real_value(j);
-		if (d != floor(d) || fabs(d) > 9007199254740992.0)
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s: expected integer, got number %g", path, d);
-		*ret = (int64_t)d;
-	} else {
-		return mistyped(path, "integer", j, err);
-	}
-	if (is_unsigned && *ret < 0)
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s: expected non-negative integer, got %lld", path, (long long)*ret);
-	return 0;
-}
-
-static int decode_raw(const json_t *j, const char *path, char **ret, struct cs_err **err)
-{
-	char *s = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
-	if (!s)
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s", path);
-	free(*ret);
-	*ret = s;
-	return 0;
-}
-
-static int decode_set(json_t *j, const char *path, char ***ret, struct cs_err **err)
-{
-	const char *key;
-	json_t *val;
-
-	if (!json_is_object(j))
-		return mistyped(path, "object", j, err);
-	char **v = cs_xcalloc(json_object_size(j) + 1, sizeof(*v));
-	size_t n = 0;
-	json_object_foreach(j, key, val)
-	{
-		if (!json_is_object(val) && !json_is_null(val)) {
-			cs_autofree char *p = sub_path(path, key);
-			cs_strv_free(v);
-			return mistyped(p, "object", val, err);
-		}
-		v[n++] = cs_xstrdup(key);
-	}
-	cs_strv_free(*ret);
-	*ret = v;
-	return 0;
-}
-
-static void release_items(const struct cs_jtype *t, bool map, void *items, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		char *item = (char *)items + i * t->size;
-		if (map)
-			free(*AT(char *, item, 0));
-		cs_json_release(t, item);
-	}
-	free(items);
-}
-
-static int decode_list(json_t *j, const struct cs_jfield *f, const char *path, void *obj, struct cs_err **err)
-{
-	const struct cs_jtype *t = f->type;
-	bool map = f->kind == JK_MAP;
-
-	if (map ? !json_is_object(j) : !json_is_array(j))
-		return mistyped(path, map ? "object" : "array", j, err);
-	size_t n = map ? json_object_size(j) : json_array_size(j), i = 0;
-	char *items = cs_xcalloc(n, t->size);
-	const char *key = NULL;
-	json_t *item;
-	int r = 0;
-
-	if (map) {
-		json_object_foreach(j, key, item)
-		{
-			cs_autofree char *p = sub_path(path, key);
-			void *slot = items + i++ * t->size;
-			if (!json_is_null(item))
-				r = cs_json_decode(t, item, slot, p, err);
-			free(*AT(char *, slot, 0));
-			*AT(char *, slot, 0) = cs_xstrdup(key);
-			if (r < 0)
-				break;
-		}
-	} else {
-		size_t k;
-		json_array_foreach(j, k, item)
-		{
-			cs_autofree char *p = cs_xasprintf("%s[%zu]", path, k);
-			i = k + 1;
-			if (!json_is_null(item))
-				r = cs_json_decode(t, item, items + k * t->size, p, err);
-			if (r < 0)
-				break;
-		}
-	}
-	if (r < 0) {
-		release_items(t, map, items, i);
-		return -1;
-	}
-	release_items(t, map, *AT(void *, obj, f->off), *AT(size_t, obj, f->count_off));
-	*AT(void *, obj, f->off) = items;
-	*AT(size_t, obj, f->count_off) = n;
-	return 0;
-}
-
-static int decode_field(const struct cs_jfield *f, json_t *j, void *obj, const char *path, struct cs_err **err)
-{
-	int64_t i;
-
-	switch (f->kind) {
-	case JK_STR: {
-		char *s = NULL;
-		if ((f->flags & JF_LAX) && json_is_integer(j))
-			s = cs_xasprintf("%lld", (long long)json_integer_value(j));
-		else if (take_string(j, path, &s, err) < 0)
-			return -1;
-		free(*AT(char *, obj, f->off));
-		*AT(char *, obj, f->off) = s;
-		return 0;
-	}
-	case JK_BOOL:
-		if (!json_is_boolean(j))
-			return mistyped(path, "boolean", j, err);
-		*AT(bool, obj, f->off) = json_is_true(j);
-		return 0;
-	case JK_TRI:
-		if (!json_is_boolean(j))
-			return mistyped(path, "boolean", j, err);
-		*AT(enum cs_tri, obj, f->off) = json_is_true(j) ? CS_TRUE : CS_FALSE;
-		return 0;
-	case JK_I64:
-	case JK_U64:
-		return decode_int(j, f, path, AT(int64_t, obj, f->off), err);
-	case JK_F64:
-		if (!json_is_number(j))
-			return mistyped(path, "number", j, err);
-		*AT(double, obj, f->off) = json_number_value(j);
-		return 0;
-	case JK_NI64:
-		if (decode_int(j, f, path, &i, err) < 0)
-			return -1;
-		free(*AT(int64_t *, obj, f->off));
-		*AT(int64_t *, obj, f->off) = cs_xmalloc(sizeof(i));
-		**AT(int64_t *, obj, f->off) = i;
-		return 0;
-	case JK_STRV:
-		return decode_strv(j, f->flags, path, AT(char **, obj, f->off), err);
-	case JK_STRMAP:
-		return decode_strmap(j, f->flags, path, AT(struct cs_strmap *, obj, f->off), err);
-	case JK_SET:
-		return decode_set(j, path, AT(char **, obj, f->off), err);
-	case JK_OBJ: {
-		void **p = AT(void *, obj, f->off);
-		if (!*p)
-			*p = cs_xcalloc(1, f->type->size);
-		return cs_json_decode(f->type, j, *p, path, err);
-	}
-	case JK_INLINE:
-		return cs_json_decode(f->type, j, (char *)obj + f->off, path, err);
-	case JK_LIST:
-	case JK_MAP:
-		return decode_list(j, f, path, obj, err);
-	case JK_RAW:
-		return decode_raw(j, path, AT(char *, obj, f->off), err);
-	case JK_TIME:
-		if (!json_is_string(j))
-			return mistyped(path, "RFC 3339 time", j, err);
-		if (!cs_time_parse(json_string_value(j), AT(int64_t, obj, f->off)))
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s: not an RFC 3339 time: \"%.64s\"", path, json_string_value(j));
-		return 0;
-	}
-	return cs_fail(err, CS_ERR_INTERNAL, 0, "%s: bad table", path);
-}
-
-/* Exact name first, then without case, as Go does. */
-static json_t *lookup(json_t *in, const char *want)
-{
-	const char *key;
-	json_t *val = json_object_get(in, want), *item;
-
-	if (val)
-		return val;
-	json_object_foreach(in, key, item) if (strcasecmp(key, want) == 0) val = item;
-	return val;
-}
-
-int cs_json_decode(const struct cs_jtype *t, json_t *in, void *obj, const char *path, struct cs_err **err)
-{
-	if (!json_is_object(in))
-		return mistyped(*path ? path : t->name, "object", in, err);
-	for (const struct cs_jfield *f = t->fields; f->key; f++) {
-		if (f->flags & JF_NODECODE)
-			continue;
-		json_t *val = lookup(in, f->key);
-		if (!val || json_is_null(val)) {
-			if (!(f->flags & JF_REQUIRED))
-				continue;
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s%s%s is missing", path, *path ? "." : "", f->key);
-		}
-		cs_autofree char *p = sub_path(path, f->key);
-		if (decode_field(f, val, obj, p, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-int cs_json_decode_text(const struct cs_jtype *t, const char *text, void *obj, struct cs_err **err)
-{
-	cs_autojson json_t *j = cs_json_parse(text, strlen(text), err);
-	return j ? cs_json_decode(t, j, obj, "", err) : -1;
-}
 
 /* ---- encode ---- */
 
@@ -721,6 +384,18 @@ void cs_json_encode(const struct cs_jtype *t, const void *obj, int api, struct c
 
 /* ---- release and copy ---- */
 
+void cs_json_release_items(const struct cs_jtype *t, bool map, void *items, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char *item = (char *)items + i * t->size;
+		if (map)
+			free(*AT(char *, item, 0));
+		cs_json_release(t, item);
+	}
+	free(items);
+}
+
+
 void cs_json_release(const struct cs_jtype *t, void *obj)
 {
 	if (!obj)
@@ -750,7 +425,7 @@ void cs_json_release(const struct cs_jtype *t, void *obj)
 			break;
 		case JK_LIST:
 		case JK_MAP:
-			release_items(f->type, f->kind == JK_MAP, *p, *AT(size_t, obj, f->count_off));
+			cs_json_release_items(f->type, f->kind == JK_MAP, *p, *AT(size_t, obj, f->count_off));
 			break;
 		case JK_BOOL:
 		case JK_TRI:
