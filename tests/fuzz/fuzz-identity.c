@@ -8,12 +8,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *cs_go_errno(int e);
 
 static int root = -EBADF;
+static char dir[] = "/tmp/fuzz-identity-XXXXXX";
+
+static void remove_dir(void) { (void)cs_remove_tree_at(AT_FDCWD, dir); }
 
 static void make_root(void)
 {
-	static char dir[] = "/tmp/fuzz-identity-XXXXXX";
-
-	if (!mkdtemp(dir) || (root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || mkdirat(root, "etc", 0755) < 0)
+	if (!mkdtemp(dir) || (root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || mkdirat(root, "etc", 0755) < 0 ||
+	    atexit(remove_dir) != 0)
 		abort();
 }
 

@@ -39,14 +39,17 @@ static void check_alone(int outer)
 		abort();
 }
 
+static char dir[] = "/tmp/fuzz-layer-XXXXXX";
+
+static void remove_dir(void) { (void)cs_remove_tree_at(AT_FDCWD, dir); }
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static char dir[] = "/tmp/fuzz-layer-XXXXXX";
 	static int outer = -EBADF;
 	struct input in = {data, size};
 	int64_t bytes;
 
-	if (outer < 0 && (!mkdtemp(dir) || (outer = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0))
+	if (outer < 0 && (!mkdtemp(dir) || (outer = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || atexit(remove_dir) != 0))
 		abort();
 	if (mkdirat(outer, "root", 0755) < 0)
 		abort();
