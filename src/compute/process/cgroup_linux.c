@@ -172,22 +172,6 @@ static int each_group(const struct cs_plan *plan, struct cs_plan_cursor *c, stru
 	return r;
 }
 
-int cs_cgroup_attach(const struct cs_plan *plan, pid_t pid, struct cs_err **err)
-{
-	struct cs_plan_cursor c = {0};
-	struct cs_step s;
-	char text[16];
-
-	(void)snprintf(text, sizeof(text), "%d", (int)pid);
-	while (each_group(plan, &c, &s) == 1) {
-		cs_autofree char *path = cs_xasprintf("%s/cgroup.procs", s.arg[1].s);
-		int r = write_file(AT_FDCWD, path, text);
-		if (r < 0)
-			return cs_fail(err, CS_ERR_INTERNAL, -r, "join cgroup %s", s.arg[1].s);
-	}
-	return 0;
-}
-
 /* "0" into `tasks` moves the calling thread alone. Unlike any other migration this needs no hold on all forks of the machine
  * (cgroup_threadgroup_rwsem), whose first writer after a pause waits for an RCU grace period of about 9 ms. */
 int cs_cgroup_join_v1(const struct cs_plan *plan, struct cs_err **err)

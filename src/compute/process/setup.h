@@ -31,7 +31,6 @@ CS_MUST_CHECK int cs_setup_exec(const struct cs_plan *start, const struct cs_pla
 
 /* cgroups named by the plan. */
 CS_MUST_CHECK int cs_cgroup_create(const struct cs_plan *plan, void (*warn)(void *ctx, const char *text), void *ctx, struct cs_err **err);
-CS_MUST_CHECK int cs_cgroup_attach(const struct cs_plan *plan, pid_t pid, struct cs_err **err);
 int cs_cgroup_kill_all(const struct cs_plan *plan);   /* SIGKILL to every member; number of processes still there, or -errno */
 int cs_cgroup_remove(const struct cs_plan *plan);     /* 0, or -EBUSY when processes are left */
 int cs_cgroup_oom_kills(const struct cs_plan *plan, uint64_t *ret); /* kernel's counter of OOM kills in the group */
