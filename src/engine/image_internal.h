@@ -14,7 +14,7 @@
 #include "engine/container.h"
 #include "engine/image.h"
 #include "engine/reference.h"
-#include "storage/storage.h"
+#include "computestorage.h"
 
 #define CS_MEDIA_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define CS_MEDIA_CONFIG "application/vnd.oci.image.config.v1+json"

@@ -8,7 +8,7 @@
 #include "base/time.h"
 #include "engine/image.h"
 #include "engine/validate.h"
-#include "storage/storage.h"
+#include "computestorage.h"
 
 static void put_state(struct cs_container *c, struct cs_str *out)
 {

@@ -16,7 +16,7 @@
 #include "engine/filters.h"
 #include "engine/store.h"
 #include "engine/validate.h"
-#include "storage/storage.h"
+#include "computestorage.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 

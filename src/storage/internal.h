@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/sha256.h"
-#include "storage/storage.h"
+#include "computestorage.h"
 
 struct cs_storage {
 	char *root;                              /* absolute */

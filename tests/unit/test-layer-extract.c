@@ -15,7 +15,7 @@
 #include <sys/xattr.h>
 
 #include "base/io.h"
-#include "storage/storage.h"
+#include "computestorage.h"
 
 static char root[] = "/tmp/caisson-extract-XXXXXX";
 static struct cs_storage *storage;

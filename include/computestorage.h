@@ -78,6 +78,39 @@ CS_MUST_CHECK int cs_layer_remove(struct cs_storage *s, const struct cs_digest *
 void cs_layer_each(struct cs_storage *s, void (*fn)(void *ctx, const struct cs_digest *chain), void *ctx);
 CS_MUST_CHECK int cs_layer_open(struct cs_storage *s, const struct cs_digest *chain, int *ret_fd, struct cs_err **err); /* diff/ */
 
+/* An extracted layer that has no name yet: its parent need not be known while it is unpacked, so all layers of an image can be unpacked at
+ * once. It lives in tmp/ until publish gives it its chain id; drop throws it away. */
+struct cs_layer_stage;
+/* As cs_layer_unpack, without publishing (src->parent is ignored, ret->chain_id stays empty). The blob is committed. */
+CS_MUST_CHECK int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_stage **ret, struct cs_layer_result *res,
+				 struct cs_err **err);
+/* Frees stage, also on failure. parent: chain id below, or NULL. */
+CS_MUST_CHECK int cs_layer_publish(struct cs_layer_stage *stage, const struct cs_digest *parent, struct cs_digest *ret_chain, struct cs_err **err);
+void cs_layer_drop(struct cs_layer_stage *stage); /* accepts NULL */
+
+/* ---- trees to tar and back (pack.c, tree_in.c) ---- */
+typedef int (*cs_write_fn)(void *ctx, const void *data, size_t len); /* 0 or -errno; takes everything */
+/* The difference of a writable layer to what is below it, as an OCI layer: whiteouts as .wh.x, opaque directories as .wh..wh..opq, sorted by name,
+ * deterministic. upper_fd: directory in overlayfs' form. */
+CS_MUST_CHECK int cs_tar_diff(int upper_fd, cs_write_fn write, void *ctx, struct cs_err **err);
+/* Everything below one file or directory of a foreign tree: path is resolved in root_fd (RESOLVE_IN_ROOT, no magic links), the last component not
+ * followed. Entries are named `as`, `as`/x … ("" with a directory: its content as "./"-less relative names, as Docker's export). Mounts below are crossed. */
+struct cs_tar_tree {
+	const char *path, *as;
+	bool one_file_system;
+};
+CS_MUST_CHECK int cs_tar_tree(int root_fd, const struct cs_tar_tree *t, cs_write_fn write, void *ctx, struct cs_err **err);
+/* Extracts a tar (plain, gzip, bzip2, xz, zstd) into a directory of a foreign, live tree, everything resolved inside root_fd. */
+struct cs_tar_into {
+	const char *path;              /* an existing directory in root_fd */
+	bool no_overwrite_dir_nondir;  /* refuse to replace a directory by something else, and the reverse */
+	bool copy_uid_gid;             /* keep owners of the archive; else all belongs to uid:gid */
+	uint32_t uid, gid;
+	cs_read_fn read;
+	void *ctx;
+};
+CS_MUST_CHECK int cs_tar_into(int root_fd, const struct cs_tar_into *t, struct cs_err **err);
+
 /* ---- snapshots (snapshot.c): <data root>/snapshots/<container id>/{upper,work,merged,parent} ---- */
 /* parent: chain id of the top layer, remembered as the target of the link `parent`; NULL for none. */
 CS_MUST_CHECK int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err);
