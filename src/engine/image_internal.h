@@ -13,7 +13,7 @@
 
 #include "engine/container.h"
 #include "engine/image.h"
-#include "engine/reference.h"
+#include "registry/reference.h"
 #include "computestorage.h"
 
 #define CS_MEDIA_MANIFEST "application/vnd.oci.image.manifest.v1+json"

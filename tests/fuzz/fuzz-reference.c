@@ -2,7 +2,7 @@
  * Image references: what parses has a full form that parses to the same. */
 #include <stdlib.h>
 
-#include "engine/reference.h"
+#include "registry/reference.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

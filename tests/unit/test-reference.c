@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "engine/reference.h"
+#include "registry/reference.h"
 
 static void valid(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Grammar of image references (distribution/reference), by hand and linear. No state. */
-#include "engine/reference.h"
+#include "registry/reference.h"
 
 #include "base/strv.h"
 
