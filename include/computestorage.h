@@ -67,6 +67,7 @@ struct cs_layer_source {
 	void *ctx;
 	const struct cs_digest *parent;  /* chain id below, or NULL */
 	const struct cs_digest *diff_id; /* NULL, or what the uncompressed tar must hash to */
+	const struct cs_digest *blob;    /* NULL, or what the stream itself must hash to (with store_blob) */
 	bool store_blob;                 /* also keep the stream as a blob (as received when tar, gzip or zstd; else gzip) */
 };
 /* Extracts a tar in one pass and publishes <data root>/layers/<chain id hex>/diff. When the layer exists already the work is dropped and the
@@ -86,6 +87,10 @@ CS_MUST_CHECK int cs_layer_stage(struct cs_storage *s, const struct cs_layer_sou
 				 struct cs_err **err);
 /* Frees stage, also on failure. parent: chain id below, or NULL. */
 CS_MUST_CHECK int cs_layer_publish(struct cs_layer_stage *stage, const struct cs_digest *parent, struct cs_digest *ret_chain, struct cs_err **err);
+/* Several stages of one image, lowest first, on top of each other and of parent: one sync for all of them (each sync costs what all of the disk's
+ * dirty pages cost). ret_chains: NULL or n digests. Frees the stages (the array is the caller's) also on failure; those that got their name by then keep it. */
+CS_MUST_CHECK int cs_layers_publish(struct cs_layer_stage **stages, size_t n, const struct cs_digest *parent, struct cs_digest *ret_chains,
+				    struct cs_err **err);
 void cs_layer_drop(struct cs_layer_stage *stage); /* accepts NULL */
 
 /* ---- trees to tar and back (pack.c, tree_in.c) ---- */

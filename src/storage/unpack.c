@@ -197,56 +197,113 @@ static int extract(struct pipeline *p, int dir_fd, int64_t *size, struct cs_err 
 	return r < 0 ? cs_err_move(err, e) : 0;
 }
 
-static int publish(struct cs_storage *s, const char *tmp, int tmp_fd, const struct cs_digest *chain, struct cs_err **err)
+struct cs_layer_stage {
+	struct cs_storage *s;
+	struct cs_digest diff_id;
+	int diff_fd;
+	char tmp[64]; /* name in tmp/ */
+};
+
+void cs_layer_drop(struct cs_layer_stage *st)
 {
-	/* All of the files must be on disk before the layer has its name: a name is believed after a power cut. */
-	if (syncfs(tmp_fd) < 0)
-		return cs_fail(err, cs_storage_code(errno), errno, "sync layer %s", chain->s);
-	if (renameat2(s->tmp_fd, tmp, s->layers_fd, cs_digest_hex(chain), RENAME_NOREPLACE) < 0) {
+	if (!st)
+		return;
+	cs_close(st->diff_fd);
+	(void)cs_remove_tree_at(st->s->tmp_fd, st->tmp); /* gone already when published */
+	free(st);
+}
+
+static int make_stage(struct cs_storage *s, struct cs_layer_stage **ret, struct cs_err **err)
+{
+	struct cs_layer_stage *st = cs_xcalloc(1, sizeof(*st));
+	cs_autofd int dir = -EBADF;
+
+	st->s = s;
+	st->diff_fd = -EBADF;
+	cs_storage_tmp_name(s, "layer", st->tmp);
+	if (mkdirat(s->tmp_fd, st->tmp, 0710) < 0)
+		goto fail;
+	dir = openat(s->tmp_fd, st->tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0 || mkdirat(dir, "diff", 0755) < 0 || fchmodat(dir, "diff", 0755, 0) < 0)
+		goto fail;
+	st->diff_fd = openat(dir, "diff", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (st->diff_fd < 0)
+		goto fail;
+	*ret = st;
+	return 0;
+fail:
+	cs_fail(err, cs_storage_code(errno), errno, "create a layer in %s/tmp", s->root);
+	cs_layer_drop(st);
+	return -1;
+}
+
+/* Gives a synced stage its name. */
+static int name_layer(struct cs_layer_stage *st, const struct cs_digest *chain, struct cs_err **err)
+{
+	struct cs_storage *s = st->s;
+
+	if (renameat2(s->tmp_fd, st->tmp, s->layers_fd, cs_digest_hex(chain), RENAME_NOREPLACE) < 0) {
 		if (errno == EEXIST)
 			return 0; /* somebody else was faster: same chain id, same content */
 		return cs_fail(err, cs_storage_code(errno), errno, "publish layer %s", chain->s);
 	}
-	if (fsync(s->layers_fd) < 0)
-		return cs_fail(err, cs_storage_code(errno), errno, "sync %s/layers", s->root);
 	return 0;
 }
 
-static int run(struct pipeline *p, const char *tmp, struct cs_layer_result *res, struct cs_err **err)
+int cs_layers_publish(struct cs_layer_stage **stages, size_t n, const struct cs_digest *parent, struct cs_digest *ret_chains, struct cs_err **err)
 {
-	struct cs_storage *s = p->s;
-	cs_autofd int dir = -EBADF, diff = -EBADF;
+	struct cs_storage *s = n ? stages[0]->s : NULL;
+	struct cs_digest chain = {0};
+	int r = 0;
 
-	if (mkdirat(s->tmp_fd, tmp, 0710) < 0)
-		return cs_fail(err, cs_storage_code(errno), errno, "create a layer in %s/tmp", s->root);
-	dir = openat(s->tmp_fd, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (dir < 0 || mkdirat(dir, "diff", 0755) < 0 || fchmodat(dir, "diff", 0755, 0) < 0)
-		return cs_fail(err, cs_storage_code(errno), errno, "create a layer in %s/tmp", s->root);
-	diff = openat(dir, "diff", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (diff < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "open a layer in %s/tmp", s->root);
-	if (p->src->store_blob && cs_blob_begin(s, &p->blob, err) < 0)
+	if (parent)
+		chain = *parent;
+	/* All of the files must be on disk before a layer has its name: a name is believed after a power cut. They are on one file system. */
+	if (n && syncfs(stages[0]->diff_fd) < 0)
+		r = cs_fail(err, cs_storage_code(errno), errno, "sync the layers in %s/tmp", s->root);
+	for (size_t i = 0; i < n; i++) {
+		if (r == 0) {
+			cs_chain_id(&chain, &stages[i]->diff_id, &chain);
+			r = name_layer(stages[i], &chain, err);
+			if (r == 0 && ret_chains)
+				ret_chains[i] = chain;
+		}
+	}
+	if (n && r == 0 && fsync(s->layers_fd) < 0)
+		r = cs_fail(err, cs_storage_code(errno), errno, "sync %s/layers", s->root);
+	for (size_t i = 0; i < n; i++)
+		cs_layer_drop(TAKE_PTR(stages[i]));
+	return r;
+}
+
+int cs_layer_publish(struct cs_layer_stage *stage, const struct cs_digest *parent, struct cs_digest *ret_chain, struct cs_err **err)
+{
+	return cs_layers_publish(&stage, 1, parent, ret_chain, err);
+}
+
+static int run(struct pipeline *p, struct cs_layer_stage *st, struct cs_layer_result *res, struct cs_err **err)
+{
+	if (p->src->store_blob && cs_blob_begin(p->s, &p->blob, err) < 0)
 		return -1;
-	if (open_filters(p, err) < 0 || extract(p, diff, &res->size, err) < 0)
+	if (open_filters(p, err) < 0 || extract(p, st->diff_fd, &res->size, err) < 0)
 		return -1;
 	cs_hash_done(TAKE_PTR(p->diff), &res->diff_id);
 	if (p->src->diff_id && strcmp(p->src->diff_id->s, res->diff_id.s) != 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "layer's diff id is %s where the configuration says %s", res->diff_id.s, p->src->diff_id->s);
-	cs_chain_id(p->src->parent, &res->diff_id, &res->chain_id);
+	st->diff_id = res->diff_id;
 	res->compression = p->kind;
-	if (p->blob && cs_blob_commit(TAKE_PTR(p->blob), NULL, &res->blob, &res->blob_size, err) < 0)
-		return -1;
-	return publish(s, tmp, diff, &res->chain_id, err);
+	return p->blob ? cs_blob_commit(TAKE_PTR(p->blob), p->src->blob, &res->blob, &res->blob_size, err) : 0;
 }
 
-int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_result *ret, struct cs_err **err)
+int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_stage **ret, struct cs_layer_result *ret_result,
+		   struct cs_err **err)
 {
 	struct cs_layer_result res = {0};
+	struct cs_layer_stage *st = NULL;
 
 	if (cs_archive_get(err) < 0)
 		return -1;
 	struct pipeline *p = cs_xcalloc(1, sizeof(*p));
-	char tmp[64];
 
 	p->src = src;
 	p->s = s;
@@ -254,8 +311,9 @@ int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, str
 	p->raw = cs_ar(read_new)();
 	if (!p->raw)
 		abort();
-	cs_storage_tmp_name(s, "layer", tmp);
-	int r = run(p, tmp, &res, err);
+	int r = make_stage(s, &st, err);
+	if (r == 0)
+		r = run(p, st, &res, err);
 	(void)cs_ar(read_free)(p->raw);
 	cs_hash_done(p->diff, NULL);
 	cs_blob_abort(p->blob);
@@ -266,8 +324,22 @@ int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, str
 	cs_err_free(p->err);
 	free(p);
 	cs_archive_put();
-	(void)cs_remove_tree_at(s->tmp_fd, tmp); /* gone already when published */
-	if (r == 0)
-		*ret = res;
-	return r;
+	if (r < 0) {
+		cs_layer_drop(st);
+		return -1;
+	}
+	*ret = st;
+	*ret_result = res;
+	return 0;
+}
+
+int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_result *ret, struct cs_err **err)
+{
+	struct cs_layer_result res;
+	struct cs_layer_stage *st;
+
+	if (cs_layer_stage(s, src, &st, &res, err) < 0 || cs_layer_publish(st, src->parent, &res.chain_id, err) < 0)
+		return -1;
+	*ret = res;
+	return 0;
 }

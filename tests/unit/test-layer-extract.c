@@ -247,9 +247,58 @@ static void malformed(void **state)
 	assert_int_equal(entries("tmp"), 0);
 }
 
+/* Layers are unpacked before anybody knows what they stand on, and published together. */
+static void staged(void **state)
+{
+	const struct item a[] = {{"a", REG, "1"}}, b[] = {{"b", REG, "2"}};
+	struct cs_layer_stage *st[2] = {NULL}, *again;
+	struct cs_layer_result r[2], third;
+	struct cs_digest chain[2], want, one;
+	int before = entries("layers");
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tar *t = make(i ? b : a, 1, ARCHIVE_FILTER_GZIP);
+		struct cs_digest is, wrong = {"sha256:0000000000000000000000000000000000000000000000000000000000000000"};
+		cs_autoerr struct cs_err *e = NULL;
+		cs_hash_data(t->buf, t->len, &is);
+		struct cs_layer_source src = {.read = tar_read, .ctx = t, .store_blob = true, .blob = &wrong};
+		assert_int_equal(cs_layer_stage(storage, &src, &again, &third, &e), -1);
+		assert_int_equal(e->code, CS_ERR_INVALID);
+		t->pos = 0;
+		src.blob = &is;
+		assert_int_equal(cs_layer_stage(storage, &src, &st[i], &r[i], NULL), 0);
+		assert_string_equal(r[i].blob.s, is.s);
+		assert_string_equal(r[i].chain_id.s, "");
+		free(t);
+	}
+	assert_int_not_equal(entries("tmp"), 0);
+	assert_int_equal(entries("layers"), before);
+	assert_int_equal(cs_layers_publish(st, 2, NULL, chain, NULL), 0);
+	assert_string_equal(chain[0].s, r[0].diff_id.s);
+	cs_chain_id(&r[0].diff_id, &r[1].diff_id, &want);
+	assert_string_equal(chain[1].s, want.s);
+	assert_true(cs_layer_exists(storage, &chain[0]) && cs_layer_exists(storage, &chain[1]));
+	/* a second one of the same content goes, a dropped one too */
+	for (int drop = 0; drop < 2; drop++) {
+		struct tar *t = make(b, 1, ARCHIVE_FILTER_NONE);
+		struct cs_layer_source src = {.read = tar_read, .ctx = t};
+		assert_int_equal(cs_layer_stage(storage, &src, &again, &third, NULL), 0);
+		if (drop)
+			cs_layer_drop(again);
+		else {
+			assert_int_equal(cs_layer_publish(again, &chain[0], &one, NULL), 0);
+			assert_string_equal(one.s, chain[1].s);
+		}
+		free(t);
+	}
+	assert_int_equal(entries("tmp"), 0);
+	assert_int_equal(cs_layer_remove(storage, &chain[0], NULL), 0);
+	assert_int_equal(cs_layer_remove(storage, &chain[1], NULL), 0);
+}
+
 int main(void)
 {
 	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* for the writer's names */
-	const struct CMUnitTest tests[] = {cmocka_unit_test(hostile), cmocka_unit_test(content), cmocka_unit_test(malformed)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(hostile), cmocka_unit_test(content), cmocka_unit_test(malformed), cmocka_unit_test(staged)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
