@@ -128,6 +128,28 @@ CS_MUST_CHECK int cs_snap_remove(struct cs_storage *s, const char *id, struct cs
 CS_MUST_CHECK int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err);
 void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx);
 
+/* ---- roots (root_linux.c): the file system of a container that does not run, visible to nobody else ---- */
+struct cs_root;
+struct cs_root_bind {
+	const char *source, *subpath; /* of the host: file or directory; subpath: NULL, or below it (links may not lead out) */
+	const char *destination;      /* absolute and clean; resolved inside the root */
+	bool recursive, read_only, recursive_ro;
+};
+struct cs_root_spec {
+	const char *id;              /* snapshot */
+	char *const *layers;         /* chain ids, top-most first */
+	bool read_only;              /* nothing of the snapshot changes, and its work directory is not used: may go beside anything */
+	const struct cs_root_bind *binds; /* parents before children */
+	size_t n_binds;
+};
+/* Writable: the caller sees to it that nobody else has the snapshot mounted until release. */
+CS_MUST_CHECK int cs_root_attach(struct cs_storage *s, const struct cs_root_spec *spec, struct cs_root **ret, struct cs_err **err);
+int cs_root_fd(const struct cs_root *r); /* O_PATH; borrowed */
+/* Mount points that the root lacks are not made: such a bind stays beside. The descriptor and the path below it at which `path` (absolute, clean)
+ * is found: of a bind beside that holds it, else of the root. Negative: the bind's source is gone, or is a file. Borrowed. */
+int cs_root_at(const struct cs_root *r, const char *path, const char **ret_path);
+void cs_root_release(struct cs_root *r); /* everything is unmounted on return; accepts NULL */
+
 /* Bytes of regular files and links below a directory, hard links once, without crossing into another file system. */
 CS_MUST_CHECK int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err);
 
