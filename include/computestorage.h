@@ -96,8 +96,9 @@ void cs_layer_drop(struct cs_layer_stage *stage); /* accepts NULL */
 /* ---- trees to tar and back (pack.c, tree_in.c) ---- */
 typedef int (*cs_write_fn)(void *ctx, const void *data, size_t len); /* 0 or -errno; takes everything */
 /* The difference of a writable layer to what is below it, as an OCI layer: whiteouts as .wh.x, opaque directories as .wh..wh..opq, sorted by name,
- * deterministic. upper_fd: directory in overlayfs' form. */
-CS_MUST_CHECK int cs_tar_diff(int upper_fd, cs_write_fn write, void *ctx, struct cs_err **err);
+ * deterministic. upper_fd: directory in overlayfs' form. skip: sorted paths ("etc/hosts") that are left out with all that is below, or NULL. INVALID for
+ * a name that begins with ".wh.": a layer cannot hold it. */
+CS_MUST_CHECK int cs_tar_diff(int upper_fd, char *const *skip, cs_write_fn write, void *ctx, struct cs_err **err);
 /* Everything below one file or directory of a foreign tree: path is resolved in root_fd (RESOLVE_IN_ROOT, no magic links), the last component not
  * followed. Entries are named `as`, `as`/x … ("" with a directory: its content as "./"-less relative names, as Docker's export). Mounts below are crossed. */
 struct cs_tar_tree {
