@@ -244,6 +244,9 @@ void cs_spare_close(void);
 /* ---- the service (service.c, reconnect.c) ---- */
 /* Runtime directories on their way out; no system can have such a name. */
 #define CS_GONE_PREFIX ".gone-"
+/* gone.c: deletes such a directory later; wait returns when all are deleted. */
+void cs_gone_delete(const char *name);
+void cs_gone_wait(void);
 struct cs_service {
 	bool open;
 	pthread_mutex_t lock;

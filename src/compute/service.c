@@ -202,6 +202,7 @@ void HcsShutdownService(void)
 		return;
 	cs_spare_close();
 	cs_monitor_stop();
+	cs_gone_wait();
 	cs_service.open = false;
 	HASH_ITER(hh, cs_service.systems, s, tmp)
 	{

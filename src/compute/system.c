@@ -288,11 +288,8 @@ void cs_system_forget(struct cs_system *s)
 		was = true;
 	}
 	pthread_mutex_unlock(&cs_service.lock);
-	if (gone_name[0]) {
-		int r = cs_remove_tree_at(cs_service.systems_fd, gone_name);
-		if (r < 0)
-			cs_debug("compute", "remove the runtime directory of %s: %s", s->id, cs_errno_text(-r));
-	}
+	if (gone_name[0])
+		cs_gone_delete(gone_name);
 	if (was && lingers) {
 		cs_departing_add(s->id);
 		/* it may have ended between the two locks */

@@ -26,6 +26,7 @@ struct cs_worker worker = {
 	.dirfd = FD_DIR,
 	.self_exe = -EBADF,
 	.own_pidns = -EBADF,
+	.mounts = -EBADF,
 	.signals = {.fd = -EBADF},
 	.listener = {.fd = -EBADF},
 	.oom = {.fd = -EBADF},
@@ -187,6 +188,7 @@ static void start_failed(const struct cs_err *err)
 
 static void finish(void)
 {
+	cs_close(worker.mounts);
 	for (int i = 0; worker.cgroups_left && i < 50; i++) {
 		if (cs_cgroup_remove(&worker.plan) == 0)
 			break;

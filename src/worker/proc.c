@@ -181,6 +181,34 @@ static void watch_oom(void)
 	cs_source_watch(&worker.oom, events);
 }
 
+/* Does the container see directories of the user's? Then its mounts end with its last process: who waits for the container may unmount them. */
+static bool has_user_mounts(void)
+{
+	static const char *const own[] = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
+	struct cs_plan_cursor c = {.plan = &worker.plan};
+	struct cs_step s;
+	bool found = false;
+
+	while (!found && cs_plan_next(&c, &s) == 1) {
+		found = s.op == CS_PLAN_BIND_BENEATH || s.op == CS_PLAN_BIND;
+		for (size_t i = 0; found && s.op == CS_PLAN_BIND && i < CS_ARRAY_SIZE(own); i++)
+			found = strcmp(s.arg[1].s, own[i]) != 0;
+	}
+	return found;
+}
+
+/* The kernel tells a parent of its child's end only after the child's mount namespace is gone: an overlay to sync, a grace period to wait for.
+ * A descriptor of the namespace makes that our own work, after the exit has been told (finish in main.c). */
+static void hold_mounts(void)
+{
+	char path[48];
+
+	if (has_user_mounts())
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", cs_proc_init()->pid);
+	worker.mounts = open(path, O_RDONLY | O_CLOEXEC);
+}
+
 static void on_settle(struct cs_timer *t)
 {
 	(void)t;
@@ -205,6 +233,7 @@ int cs_proc_start_init(struct cs_err **err)
 	p->pid = ch.pid;
 	p->pidfd = ch.pidfd;
 	p->started_at = cs_now_ns();
+	hold_mounts();
 	if (ch.pty >= 0)
 		cs_stdio_set_pty(p, ch.pty);
 	worker.phase = CS_PHASE_RUNNING;
@@ -246,6 +275,7 @@ static int run_exec(const struct cs_plan *plan, const struct cs_w_request *r, st
 	p->pid = ch.pid;
 	p->pidfd = ch.pidfd;
 	p->started_at = cs_now_ns();
+	hold_mounts();
 	if (ch.pty >= 0)
 		cs_stdio_set_pty(p, ch.pty);
 	return 0;

@@ -95,6 +95,7 @@ struct cs_worker {
 	bool rest_killed;  /* dying: the cgroup is empty, or we gave up */
 	int kill_tries;
 	int own_pidns;
+	int mounts;   /* the container's mount namespace, or -1 */
 	char oom_score[8]; /* what we were started with */
 	struct cs_timer kill_timer;
 	struct cs_timer settle; /* just started: the rest of the start */
