@@ -33,19 +33,51 @@ MIB = 1 << 20
 
 
 class Wire:
-    """One persistent connection; `call` is one request on it."""
+    """One persistent connection; `call` is one request on it. As little Python as can be: http.client takes 0.2 ms of each request."""
 
     def __init__(self, path):
-        self.conn = UnixConnection(path, 300)
+        self.path = path
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(300)
+        self.sock.connect(path)
+
+    def more(self):
+        data = self.sock.recv(1 << 20)
+        if not data:
+            raise RuntimeError("the engine closed the connection")
+        return data
+
+    def chunked(self, rest):
+        out = bytearray()
+        while True:
+            while (eol := rest.find(b"\r\n")) < 0:
+                rest += self.more()
+            size = int(rest[:eol], 16)
+            while len(rest) < eol + 4 + size:
+                rest += self.more()
+            if size == 0:
+                return bytes(out)
+            out += rest[eol + 2:eol + 2 + size]
+            rest = rest[eol + 4 + size:]
 
     def call(self, method, path, body=None, ok=(200, 201, 204, 304)):
-        data = None if body is None else json.dumps(body)
-        self.conn.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-        r = self.conn.getresponse()
-        out = r.read()
-        if r.status not in ok:
-            raise RuntimeError(f"{method} {path}: {r.status} {out[:300]!r}")
-        return out
+        data = b"" if body is None else json.dumps(body).encode()
+        kind = "Content-Type: application/json\r\n" if body is not None else ""
+        self.sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: engine\r\n{kind}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        got = self.more()
+        while (end := got.find(b"\r\n\r\n")) < 0:
+            got += self.more()
+        head, rest = got[:end].lower(), got[end + 4:]
+        status = int(head[9:12])
+        if b"transfer-encoding: chunked" in head:
+            rest = self.chunked(rest)
+        elif (at := head.find(b"\r\ncontent-length:")) >= 0:
+            want = int(head[at + 17:].split(b"\r\n", 1)[0])
+            while len(rest) < want:
+                rest += self.more()
+        if status not in ok:
+            raise RuntimeError(f"{method} {path}: {status} {rest[:300]!r}")
+        return rest
 
     def json(self, *args, **kw):
         return json.loads(self.call(*args, **kw))
@@ -95,7 +127,7 @@ def parallel(engine, count=20):
 def exec_once(wire, ident):
     e = wire.json("POST", f"/containers/{ident}/exec", {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True})["Id"]
     # without an upgrade header the stream ends with the connection: a fresh one, for both engines
-    other = UnixConnection(wire.conn._path, 60)
+    other = UnixConnection(wire.path, 60)
     other.request("POST", f"/exec/{e}/start", '{"Detach":false}', {"Content-Type": "application/json"})
     r = other.getresponse()
     r.read()
@@ -119,7 +151,7 @@ def logs_64m(wire):
     # HTTP/1.0: no chunks to take apart, so that the client costs little
     conn = socket.socket(socket.AF_UNIX)
     conn.settimeout(300)
-    conn.connect(wire.conn._path)
+    conn.connect(wire.path)
     conn.sendall(f"GET /containers/{ident}/logs?stdout=1 HTTP/1.0\r\n\r\n".encode())
     view, n = memoryview(room), 0
     while piece := conn.recv_into(view[n:]):
