@@ -16,6 +16,14 @@ struct cs_storage;
 CS_MUST_CHECK int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err);
 void cs_storage_close(struct cs_storage *s);
 
+/* What an archive may grow to; more is INVALID. Set before the first layer. */
+struct cs_storage_limits {
+	int64_t layer_bytes;  /* of one layer's tar; 256 GiB */
+	int64_t layer_entries; /* names in one layer; 10 million */
+	int64_t ratio, ratio_from; /* a stream that has unpacked to more than ratio_from bytes and ratio times its size is a bomb; 400, 8 GiB */
+};
+void cs_storage_set_limits(struct cs_storage *s, const struct cs_storage_limits *limits); /* members that are 0 keep their value */
+
 /* "sha256:" and 64 lower-case hex digits. */
 #define CS_DIGEST_LEN 71
 struct cs_digest {
@@ -93,24 +101,59 @@ CS_MUST_CHECK int cs_layers_publish(struct cs_layer_stage **stages, size_t n, co
 				    struct cs_err **err);
 void cs_layer_drop(struct cs_layer_stage *stage); /* accepts NULL */
 
+/* ---- archives around images (archive_in.c) ---- */
+/* A tar (plain, gzip, bzip2, xz, zstd) that comes as a stream and is read once, without libarchive when it is not compressed. Links are told, not
+ * followed. Every function fails with INVALID for what is truncated or malformed. One thread. */
+enum cs_archive_type { CS_ARCHIVE_FILE, CS_ARCHIVE_SYMLINK, CS_ARCHIVE_HARDLINK, CS_ARCHIVE_OTHER };
+struct cs_archive_entry {
+	enum cs_archive_type type;
+	const char *path, *link; /* as written; borrowed until the next call of next */
+	int64_t size;
+};
+struct cs_archive_in;
+CS_MUST_CHECK int cs_archive_in_open(cs_read_fn read, void *ctx, struct cs_archive_in **ret, struct cs_err **err);
+void cs_archive_in_free(struct cs_archive_in *a); /* accepts NULL */
+/* 1: an entry, 0: the end, -1: failure. What was not read of the last entry is skipped. */
+CS_MUST_CHECK int cs_archive_in_next(struct cs_archive_in *a, struct cs_archive_entry *ret, struct cs_err **err);
+/* The next piece of the entry's data, at most max bytes, borrowed until the next call; *n is 0 at its end. */
+CS_MUST_CHECK int cs_archive_in_piece(struct cs_archive_in *a, size_t max, const void **data, size_t *n, struct cs_err **err);
+static inline int cs_archive_in_data(struct cs_archive_in *a, const void **data, size_t *n, struct cs_err **err)
+{
+	return cs_archive_in_piece(a, SIZE_MAX, data, n, err);
+}
+/* What an entry may be, by its first bytes (512 are enough). FOREIGN: compressed in a way that no layer may have. */
+enum cs_content_kind { CS_CONTENT_OTHER, CS_CONTENT_TAR, CS_CONTENT_GZIP, CS_CONTENT_ZSTD, CS_CONTENT_FOREIGN };
+enum cs_content_kind cs_content_guess(const void *head, size_t n);
+
 /* ---- trees to tar and back (pack.c, tree_in.c) ---- */
 typedef int (*cs_write_fn)(void *ctx, const void *data, size_t len); /* 0 or -errno; takes everything */
 /* The difference of a writable layer to what is below it, as an OCI layer: whiteouts as .wh.x, opaque directories as .wh..wh..opq, sorted by name,
  * deterministic. upper_fd: directory in overlayfs' form. skip: sorted paths ("etc/hosts") that are left out with all that is below, or NULL. INVALID for
  * a name that begins with ".wh.": a layer cannot hold it. */
 CS_MUST_CHECK int cs_tar_diff(int upper_fd, char *const *skip, cs_write_fn write, void *ctx, struct cs_err **err);
+/* The same difference as a stage and a gzip blob (res: all but chain_id), in one pass. packed: called once the upper directory is not read any more, also
+ * when that failed, from another thread; NULL = nobody wants to know. */
+struct cs_layer_capture {
+	int upper_fd;
+	char *const *skip;
+	void (*packed)(void *ctx);
+	void *ctx;
+};
+CS_MUST_CHECK int cs_layer_capture(struct cs_storage *s, const struct cs_layer_capture *in, struct cs_layer_stage **ret, struct cs_layer_result *res,
+				   struct cs_err **err);
 /* Everything below one file or directory of a foreign tree: path is resolved in root_fd (RESOLVE_IN_ROOT, no magic links), the last component not
  * followed. Entries are named `as`, `as`/x … ("" with a directory: its content as "./"-less relative names, as Docker's export). Mounts below are crossed. */
 struct cs_tar_tree {
 	const char *path, *as;
 	bool one_file_system;
+	bool live; /* a running container's: the kernel's own file systems (proc, sysfs …) and /dev count as empty directories */
 };
 CS_MUST_CHECK int cs_tar_tree(int root_fd, const struct cs_tar_tree *t, cs_write_fn write, void *ctx, struct cs_err **err);
 /* Extracts a tar (plain, gzip, bzip2, xz, zstd) into a directory of a foreign, live tree, everything resolved inside root_fd. */
 struct cs_tar_into {
 	const char *path;              /* an existing directory in root_fd */
 	bool no_overwrite_dir_nondir;  /* refuse to replace a directory by something else, and the reverse */
-	bool copy_uid_gid;             /* keep owners of the archive; else all belongs to uid:gid */
+	bool chown;                    /* all belongs to uid:gid, not to whom the archive says */
 	uint32_t uid, gid;
 	cs_read_fn read;
 	void *ctx;
@@ -149,7 +192,37 @@ int cs_root_fd(const struct cs_root *r); /* O_PATH; borrowed */
 /* Mount points that the root lacks are not made: such a bind stays beside. The descriptor and the path below it at which `path` (absolute, clean)
  * is found: of a bind beside that holds it, else of the root. Negative: the bind's source is gone, or is a file. Borrowed. */
 int cs_root_at(const struct cs_root *r, const char *path, const char **ret_path);
+/* Of a container that runs: its root's own files, also those below mount points, and nothing that is mounted there. O_PATH, attached nowhere. */
+CS_MUST_CHECK int cs_root_running(int mount_ns_fd, int *ret_fd, struct cs_err **err);
 void cs_root_release(struct cs_root *r); /* everything is unmounted on return; accepts NULL */
+
+/* ---- volumes (volume_linux.c, volume_fill.c): <data root>/volumes/<name>/{_data,opts.json}; the caller serialises work on one ---- */
+/* Complete or absent, also after a crash. opts: text of opts.json, or NULL. A directory that exists stays as it is, but for a missing _data.
+ * ret_made (may be NULL): whether it was not there before. */
+CS_MUST_CHECK int cs_vol_create(struct cs_storage *s, const char *name, const char *opts, bool *ret_made, struct cs_err **err);
+/* Unmounts, takes the directory away at once and deletes it later; absent is fine. */
+CS_MUST_CHECK int cs_vol_remove(struct cs_storage *s, const char *name, struct cs_err **err);
+bool cs_vol_exists(struct cs_storage *s, const char *name);
+char *cs_vol_path(struct cs_storage *s, const char *name); /* of _data; caller frees */
+CS_MUST_CHECK int cs_vol_open(struct cs_storage *s, const char *name, int *ret_fd, struct cs_err **err); /* _data, or what is mounted there */
+CS_MUST_CHECK int cs_vol_options(struct cs_storage *s, const char *name, struct cs_str *out, struct cs_err **err); /* opts.json; nothing when absent */
+void cs_vol_each(struct cs_storage *s, void (*fn)(void *ctx, const char *name, int64_t made_ns), void *ctx);
+struct cs_vol_mount { /* the local driver's options type, device and o */
+	const char *type, *device, *options;
+};
+/* On _data, for everybody. INTERNAL with dockerd's sentence when the kernel refuses. May block as long as a server does. */
+CS_MUST_CHECK int cs_vol_mount(struct cs_storage *s, const char *name, const struct cs_vol_mount *m, struct cs_err **err);
+CS_MUST_CHECK int cs_vol_unmount(struct cs_storage *s, const char *name, struct cs_err **err); /* not mounted is fine */
+bool cs_vol_is_mounted(struct cs_storage *s, const char *name);
+struct cs_vol_fill {
+	int source_fd;       /* directory; what it holds and its own owner, mode and attributes are copied */
+	const char *what;    /* its path, for messages */
+	const char *subpath; /* of the volume, or NULL; when it is missing nothing happens */
+	bool in_use;         /* somebody may have the volume's directory mounted */
+};
+/* Into an empty volume only. Fails clean: nothing is left in it. */
+CS_MUST_CHECK int cs_vol_fill(struct cs_storage *s, const char *name, const struct cs_vol_fill *f, struct cs_err **err);
+bool cs_vol_is_empty(struct cs_storage *s, const char *name, const char *subpath); /* and exists */
 
 /* Bytes of regular files and links below a directory, hard links once, without crossing into another file system. */
 CS_MUST_CHECK int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err);

@@ -7,11 +7,15 @@
 #include "base/io.h"
 #include "storage/internal.h"
 
+#define FLUSH_STEP (8ll << 20)
+
 struct cs_blob_writer {
 	struct cs_storage *s;
 	struct cs_hash *hash;
+	struct cs_digest digest; /* once settled */
+	bool settled;
 	int fd;
-	int64_t size;
+	int64_t size, flushed;
 	char name[64]; /* in tmp/ */
 };
 
@@ -32,14 +36,24 @@ int cs_blob_begin(struct cs_storage *s, struct cs_blob_writer **ret, struct cs_e
 	return 0;
 }
 
-int cs_blob_write(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err)
+int cs_blob_append(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err)
 {
 	int r = cs_write_full(w->fd, data, len);
 	if (r < 0)
 		return cs_fail(err, cs_storage_code(-r), -r, "write a blob in %s/content", w->s->root);
-	cs_hash_update(w->hash, data, len);
 	w->size += (int64_t)len;
+	/* The disk starts now, not at the fsync: only the last piece is left to wait for then. */
+	if (w->size - w->flushed >= FLUSH_STEP) {
+		(void)sync_file_range(w->fd, w->flushed, w->size - w->flushed, SYNC_FILE_RANGE_WRITE);
+		w->flushed = w->size;
+	}
 	return 0;
+}
+
+int cs_blob_write(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err)
+{
+	cs_hash_update(w->hash, data, len);
+	return cs_blob_append(w, data, len, err);
 }
 
 void cs_blob_abort(struct cs_blob_writer *w)
@@ -53,24 +67,34 @@ void cs_blob_abort(struct cs_blob_writer *w)
 	free(w);
 }
 
+int cs_blob_settle(struct cs_blob_writer *w, const struct cs_digest *is, const struct cs_digest *expected, struct cs_err **err)
+{
+	cs_hash_done(TAKE_PTR(w->hash), &w->digest);
+	if (is)
+		w->digest = *is;
+	if (expected && strcmp(expected->s, w->digest.s) != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", w->digest.s, expected->s);
+	if (fsync(w->fd) < 0)
+		return cs_fail(err, cs_storage_code(errno), errno, "store blob %s", w->digest.s);
+	w->settled = true;
+	return 0;
+}
+
 int cs_blob_commit(struct cs_blob_writer *w, const struct cs_digest *expected, struct cs_digest *ret, int64_t *ret_size, struct cs_err **err)
 {
-	struct cs_digest d;
-	int r = 0;
+	struct cs_storage *s = w->s;
+	int r = w->settled ? 0 : cs_blob_settle(w, NULL, expected, err);
 
-	cs_hash_done(TAKE_PTR(w->hash), &d);
-	if (expected && strcmp(expected->s, d.s) != 0)
-		r = cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", d.s, expected->s);
-	else if (fsync(w->fd) < 0 || renameat(w->s->tmp_fd, w->name, w->s->blobs_fd, cs_digest_hex(&d)) < 0)
-		r = cs_fail(err, cs_storage_code(errno), errno, "store blob %s", d.s);
-	else {
+	if (r == 0 && renameat(s->tmp_fd, w->name, s->blobs_fd, cs_digest_hex(&w->digest)) < 0)
+		r = cs_fail(err, cs_storage_code(errno), errno, "store blob %s", w->digest.s);
+	if (r == 0) {
 		w->name[0] = 0;
-		if (fsync(w->s->blobs_fd) < 0)
-			r = cs_fail(err, cs_storage_code(errno), errno, "sync %s/content", w->s->root);
+		if (fsync(s->blobs_fd) < 0)
+			r = cs_fail(err, cs_storage_code(errno), errno, "sync %s/content", s->root);
 	}
 	if (r == 0) {
 		if (ret)
-			*ret = d;
+			*ret = w->digest;
 		if (ret_size)
 			*ret_size = w->size;
 	}

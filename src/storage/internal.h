@@ -9,11 +9,13 @@
 
 #include "base/sha256.h"
 #include "computestorage.h"
+#include "storage/tar_read.h"
 
 struct cs_storage {
 	char *root;                              /* absolute */
-	int root_fd, blobs_fd, layers_fd, snaps_fd, tmp_fd; /* directories */
+	int root_fd, blobs_fd, layers_fd, snaps_fd, tmp_fd, volumes_fd; /* directories */
 	atomic_ullong serial;                    /* for names in tmp/ */
+	struct cs_storage_limits limits;
 	/* discard.c */
 	pthread_mutex_t discard_lock;
 	pthread_cond_t discard_idle;
@@ -27,8 +29,30 @@ const char *cs_storage_tmp_name(struct cs_storage *s, const char *kind, char buf
 /* Stops deleting; what is left goes at the next open. */
 void cs_storage_discard_done(struct cs_storage *s);
 
-/* Writes the entries of a tar into the directory root_fd. Nothing is ever written outside; read delivers the uncompressed tar. */
-CS_MUST_CHECK int cs_extract_tar(cs_read_fn read, void *ctx, int root_fd, int64_t *ret_size, struct cs_err **err);
+/* As cs_storage_discard, for what may lie on another file system than tmp/: the name becomes .gone-N in dirfd, which stays open. */
+CS_MUST_CHECK int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
+
+/* volume_linux.c */
+CS_MUST_CHECK int cs_volumes_dir_open(struct cs_storage *s, struct cs_err **err);
+CS_MUST_CHECK int cs_vol_open_dir(struct cs_storage *s, const char *name, int *ret_fd, struct cs_err **err);
+
+/* Writes the entries of a tar into the directory root_fd. Nothing is ever written outside; next delivers the uncompressed tar. */
+CS_MUST_CHECK int cs_extract_tar(cs_piece_fn next, void *ctx, int root_fd, const struct cs_storage_limits *limits, int64_t *ret_size,
+				 struct cs_err **err);
+
+/* ---- stage.c ---- */
+struct cs_layer_stage {
+	struct cs_storage *s;
+	struct cs_digest diff_id;
+	int diff_fd;
+	char tmp[64]; /* name in tmp/ */
+};
+CS_MUST_CHECK int cs_stage_new(struct cs_storage *s, struct cs_layer_stage **ret, struct cs_err **err);
+
+/* ---- content.c: for a writer that hashes by itself ---- */
+CS_MUST_CHECK int cs_blob_append(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err);
+/* Everything is written: makes it durable ahead of commit. is: its digest, NULL when it was hashed here; expected: NULL or what it must be. */
+CS_MUST_CHECK int cs_blob_settle(struct cs_blob_writer *w, const struct cs_digest *is, const struct cs_digest *expected, struct cs_err **err);
 
 /* Calls fn for each entry of a directory but "." and ".."; stops when it returns non-zero. 0, fn's value, or -errno. */
 int cs_each_entry(int dir_fd, const char *path, int (*fn)(void *ctx, int dir_fd, const struct dirent *d), void *ctx);

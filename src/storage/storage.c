@@ -37,9 +37,10 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	struct cs_storage *s = cs_xcalloc(1, sizeof(*s));
 	int r = 0;
 
-	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = -EBADF;
+	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = s->volumes_fd = -EBADF;
 	(void)pthread_mutex_init(&s->discard_lock, NULL);
 	(void)pthread_cond_init(&s->discard_idle, NULL);
+	s->limits = (struct cs_storage_limits){.layer_bytes = 256ll << 30, .layer_entries = 10000000, .ratio = 400, .ratio_from = 8ll << 30};
 	s->root = cs_xstrdup(data_root);
 	s->root_fd = open(data_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root_fd < 0) {
@@ -47,7 +48,8 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 		goto fail;
 	}
 	if (open_dir(s, "content/blobs/sha256", &s->blobs_fd, err) < 0 || open_dir(s, "layers", &s->layers_fd, err) < 0 ||
-	    open_dir(s, "snapshots", &s->snaps_fd, err) < 0 || open_dir(s, "tmp", &s->tmp_fd, err) < 0)
+	    open_dir(s, "snapshots", &s->snaps_fd, err) < 0 || open_dir(s, "tmp", &s->tmp_fd, err) < 0 ||
+	    cs_volumes_dir_open(s, err) < 0)
 		goto fail;
 	(void)cs_each_entry(s->tmp_fd, ".", remove_entry, NULL);
 	if (faccessat(s->root_fd, "content/oci-layout", F_OK, 0) < 0)
@@ -65,6 +67,14 @@ fail:
 	return -1;
 }
 
+void cs_storage_set_limits(struct cs_storage *s, const struct cs_storage_limits *l)
+{
+	s->limits.layer_bytes = l->layer_bytes ? l->layer_bytes : s->limits.layer_bytes;
+	s->limits.layer_entries = l->layer_entries ? l->layer_entries : s->limits.layer_entries;
+	s->limits.ratio = l->ratio ? l->ratio : s->limits.ratio;
+	s->limits.ratio_from = l->ratio_from ? l->ratio_from : s->limits.ratio_from;
+}
+
 void cs_storage_close(struct cs_storage *s)
 {
 	if (!s)
@@ -77,6 +87,7 @@ void cs_storage_close(struct cs_storage *s)
 	cs_close(s->layers_fd);
 	cs_close(s->snaps_fd);
 	cs_close(s->tmp_fd);
+	cs_close(s->volumes_fd);
 	free(s->root);
 	free(s);
 }

@@ -1,298 +1,263 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One pass from a compressed stream to a published layer: the bytes as received go to the content store, the uncompressed tar is
- * hashed (diff id) while its entries are written to a private directory. One thread per layer. */
-#include <fcntl.h>
-#include <sys/stat.h>
+ * From a stream to a layer's tree in one pass, without a temporary copy:
+ *
+ *   caller:   source -> sha256 of what came -> blob file -> | blocks |
+ *   inflater:                                  | blocks | -> decompress -> sha256 (diff id) -> | blocks |
+ *   writer:                                                                                    | blocks | -> files
+ *
+ * A plain tar needs no inflater, and its digest is its diff id: it is hashed once. Each stage records its own failure only; a stage whose
+ * neighbour has failed just ends. Memory is two short queues of blocks per layer, whatever the archive says. */
+#include <pthread.h>
 #include <zlib.h>
 
-#include "base/io.h"
-#include "base/sys.h"
-#include "storage/archive_lib.h"
+#include "storage/blocks.h"
+#include "storage/inflate.h"
 #include "storage/internal.h"
 
-struct pipeline {
-	const struct cs_layer_source *src;
+#define RAW_BLOCK (128u << 10)
+#define TAR_BLOCK (256u << 10)
+#define N_BLOCKS 4
+#define STACK (512u << 10)
+#define GZ_BUF (64u << 10)
+
+struct unpack {
 	struct cs_storage *s;
-	struct archive *raw;          /* decompressor */
+	const struct cs_layer_source *src;
+	enum cs_packed packed;
+	struct cs_blob_writer *blob; /* or NULL; of the caller's thread, of the inflater's when the stream is recompressed */
 	struct cs_hash *diff;
-	struct cs_blob_writer *blob;  /* or NULL */
-	z_stream *gz;                 /* recompression of bzip2, xz, … */
-	bool decided;                 /* compression of the source is known */
-	enum cs_layer_compression kind;
-	bool foreign;                 /* the source's compression is none that a layer may have */
-	struct cs_err *err;           /* first failure of a write inside a callback */
-	int read_errno;
-	const char *block;            /* rest of a decompressed block */
-	size_t block_len;
-	char buf[128 << 10], gzbuf[64 << 10];
+	struct cs_blocks *raw, *tar;
+	bool eof;
+	int64_t in_bytes, out_bytes; /* of the inflater; of the caller for a plain tar */
+	z_stream *gz;                /* recompression of bzip2, xz, … */
+	char *gzbuf;
+	int diff_fd;
+	int64_t size;
+	struct cs_err *read_err, *inflate_err, *write_err;
 };
 
-static void decide(struct pipeline *p, const unsigned char *b, size_t n)
+/* Both kinds of bomb: more than a layer may have, and much from nearly nothing. */
+static int count_output(struct unpack *u, size_t n, struct cs_err **err)
 {
-	static const struct {
-		unsigned char magic[6];
-		size_t len;
-		enum cs_layer_compression kind;
-		bool foreign;
-	} known[] = {
-		{{0x1f, 0x8b}, 2, CS_LAYER_GZIP, false},
-		{{0x28, 0xb5, 0x2f, 0xfd}, 4, CS_LAYER_ZSTD, false},
-		{{'B', 'Z', 'h'}, 3, CS_LAYER_GZIP, true},
-		{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, CS_LAYER_GZIP, true},
-		{{0x5d, 0, 0}, 3, CS_LAYER_GZIP, true},          /* lzma */
-		{{0x04, 0x22, 0x4d, 0x18}, 4, CS_LAYER_GZIP, true}, /* lz4 */
-		{{'L', 'Z', 'I', 'P'}, 4, CS_LAYER_GZIP, true},
-		{{0x1f, 0x9d}, 2, CS_LAYER_GZIP, true},          /* compress */
-	};
-	p->decided = true;
-	p->kind = CS_LAYER_TAR;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(known); i++) {
-		if (n >= known[i].len && memcmp(b, known[i].magic, known[i].len) == 0) {
-			p->kind = known[i].kind;
-			p->foreign = known[i].foreign;
-			return;
-		}
-	}
+	const struct cs_storage_limits *l = &u->s->limits;
+
+	u->out_bytes += (int64_t)n;
+	if (u->out_bytes > l->layer_bytes)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the archive is larger than %lld bytes unpacked", (long long)l->layer_bytes);
+	if (u->packed != CS_PACKED_NONE && u->out_bytes > l->ratio_from && u->out_bytes / l->ratio > u->in_bytes)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the archive unpacks to more than %lld times its size: a decompression bomb", (long long)l->ratio);
+	return 0;
 }
 
-static int gz_put(struct pipeline *p, const void *data, size_t len, int flush)
+/* ---- the caller's thread ---- */
+static ssize_t fill(struct unpack *u, char *buf, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && !u->eof) {
+		ssize_t r = u->src->read(u->src->ctx, buf + n, max - n);
+		if (r < 0)
+			return cs_fail(&u->read_err, CS_ERR_INTERNAL, (int)-r, "read the archive");
+		u->eof = r == 0;
+		n += (size_t)r;
+	}
+	return (ssize_t)n;
+}
+
+static int keep(struct unpack *u, const char *p, size_t n)
+{
+	if (u->packed == CS_PACKED_NONE) {
+		cs_hash_update(u->diff, p, n);
+		if (count_output(u, n, &u->read_err) < 0)
+			return -1;
+		return u->blob ? cs_blob_append(u->blob, p, n, &u->read_err) : 0;
+	}
+	return u->blob && u->packed != CS_PACKED_OTHER ? cs_blob_write(u->blob, p, n, &u->read_err) : 0;
+}
+
+/* Up to the end of the source, or until the other threads want no more. */
+static int feed(struct unpack *u, struct cs_blocks *q, const char *head, size_t n_head)
+{
+	size_t max;
+	char *p;
+
+	while ((p = cs_blocks_space(q, &max))) {
+		memcpy(p, head, n_head);
+		ssize_t n = fill(u, p + n_head, max - n_head);
+		if (n < 0)
+			return -1;
+		n += (ssize_t)n_head;
+		n_head = 0;
+		if (n == 0)
+			break;
+		if (keep(u, p, (size_t)n) < 0)
+			return -1;
+		cs_blocks_put(q, (size_t)n);
+	}
+	return 0;
+}
+
+/* ---- the inflater ---- */
+static int gz_put(struct unpack *u, const void *data, size_t len, int flush, struct cs_err **err)
 {
 	int r;
 
-	if (!p->gz) {
-		p->gz = cs_xcalloc(1, sizeof(*p->gz));
-		if (deflateInit2(p->gz, 3, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-			return cs_fail(&p->err, CS_ERR_INTERNAL, ENOMEM, "compress a layer");
+	if (!u->gz) {
+		u->gz = cs_xcalloc(1, sizeof(*u->gz));
+		u->gzbuf = cs_xmalloc(GZ_BUF);
+		if (deflateInit2(u->gz, 3, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+			return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "compress a layer");
 	}
-	p->gz->next_in = (unsigned char *)(uintptr_t)data;
-	p->gz->avail_in = (unsigned)len;
+	u->gz->next_in = (unsigned char *)(uintptr_t)data;
+	u->gz->avail_in = (unsigned)len;
 	do {
-		p->gz->next_out = (unsigned char *)p->gzbuf;
-		p->gz->avail_out = sizeof(p->gzbuf);
-		r = deflate(p->gz, flush);
+		u->gz->next_out = (unsigned char *)u->gzbuf;
+		u->gz->avail_out = GZ_BUF;
+		r = deflate(u->gz, flush);
 		if (r == Z_STREAM_ERROR)
-			return cs_fail(&p->err, CS_ERR_INTERNAL, 0, "compress a layer");
-		if (cs_blob_write(p->blob, p->gzbuf, sizeof(p->gzbuf) - p->gz->avail_out, &p->err) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "compress a layer");
+		if (cs_blob_write(u->blob, u->gzbuf, GZ_BUF - u->gz->avail_out, err) < 0)
 			return -1;
-	} while (p->gz->avail_out == 0 || (flush == Z_FINISH && r != Z_STREAM_END));
+	} while (u->gz->avail_out == 0 || (flush == Z_FINISH && r != Z_STREAM_END));
 	return 0;
 }
 
-/* What libarchive's filters read: the source, copied into the blob on the way. */
-static ssize_t on_source(struct archive *a, void *ctx, const void **buf)
+static ssize_t next_raw(void *ctx, const void **ret)
 {
-	struct pipeline *p = ctx;
-	ssize_t n = p->src->read(p->src->ctx, p->buf, sizeof(p->buf));
+	struct unpack *u = ctx;
+	ssize_t n = cs_blocks_next(u->raw, ret);
 
-	if (n < 0) {
-		p->read_errno = (int)-n;
-		cs_ar(set_error)(a, (int)-n, "read");
-		return ARCHIVE_FATAL;
-	}
-	if (n > 0 && !p->decided) {
-		/* the magic must not be split over two short reads */
-		while (n < 6) {
-			ssize_t m = p->src->read(p->src->ctx, p->buf + n, sizeof(p->buf) - (size_t)n);
-			if (m <= 0)
-				break;
-			n += m;
-		}
-		decide(p, (const unsigned char *)p->buf, (size_t)n);
-	}
-	if (n > 0 && p->blob && !p->foreign && cs_blob_write(p->blob, p->buf, (size_t)n, &p->err) < 0) {
-		cs_ar(set_error)(a, EIO, "write");
-		return ARCHIVE_FATAL;
-	}
-	*buf = p->buf;
+	if (n > 0)
+		u->in_bytes += n;
 	return n;
 }
 
-/* What the tar reader reads: the decompressed stream, hashed on the way. */
-static ssize_t on_tar(void *ctx, void *buf, size_t max)
+static int inflate_all(struct unpack *u, struct cs_inflate *z, struct cs_err **err)
 {
-	struct pipeline *p = ctx;
-	size_t done = 0;
+	bool again = u->blob && u->packed == CS_PACKED_OTHER;
+	size_t max;
+	void *p;
 
-	while (done < max) {
-		if (p->block_len == 0) {
-			const void *data;
-			int64_t off;
-			int r = cs_ar(read_data_block)(p->raw, &data, &p->block_len, &off);
-			if (r == ARCHIVE_EOF) {
-				p->block_len = 0;
-				break;
-			}
-			if (r != ARCHIVE_OK && r != ARCHIVE_WARN) {
-				p->block_len = 0;
-				if (!p->err && p->read_errno)
-					cs_fail(&p->err, CS_ERR_INTERNAL, p->read_errno, "read the archive");
-				cs_fail(&p->err, CS_ERR_INVALID, 0, "decompress the archive: %s", cs_ar(error_string)(p->raw));
-				return -EIO;
-			}
-			p->block = data;
-			continue;
-		}
-		size_t n = CS_MIN(p->block_len, max - done);
-		memcpy((char *)buf + done, p->block, n);
-		p->block += n;
-		p->block_len -= n;
-		done += n;
+	while ((p = cs_blocks_space(u->tar, &max))) {
+		ssize_t n = cs_inflate_read(z, p, max, err);
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			return again ? gz_put(u, NULL, 0, Z_FINISH, err) : 0;
+		cs_hash_update(u->diff, p, (size_t)n);
+		if (count_output(u, (size_t)n, err) < 0 || (again && gz_put(u, p, (size_t)n, Z_NO_FLUSH, err) < 0))
+			return -1;
+		cs_blocks_put(u->tar, (size_t)n);
 	}
-	if (done == 0)
-		return 0;
-	cs_hash_update(p->diff, buf, done);
-	if (p->foreign && p->blob && gz_put(p, buf, done, Z_NO_FLUSH) < 0)
-		return -EIO;
-	return (ssize_t)done;
+	return 0;
 }
 
-/* Only filters that live in the library: the others would run programs. */
-static int open_filters(struct pipeline *p, struct cs_err **err)
+static void *inflate_main(void *arg)
 {
-	struct archive *a = p->raw;
-	struct archive_entry *e;
+	struct unpack *u = arg;
+	struct cs_inflate *z = NULL;
+	int r = cs_inflate_new(u->packed, next_raw, u, &z, &u->inflate_err);
 
-	if (cs_ar(read_support_filter_gzip)(a) != ARCHIVE_OK || cs_ar(read_support_filter_bzip2)(a) != ARCHIVE_OK ||
-	    cs_ar(read_support_filter_xz)(a) != ARCHIVE_OK || cs_ar(read_support_filter_zstd)(a) != ARCHIVE_OK ||
-	    cs_ar(read_support_filter_lzma)(a) != ARCHIVE_OK || cs_ar(read_support_filter_lzip)(a) != ARCHIVE_OK ||
-	    cs_ar(read_support_filter_lz4)(a) != ARCHIVE_OK || cs_ar(read_support_filter_compress)(a) != ARCHIVE_OK)
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "libarchive was built without a decompressor that is needed");
-	cs_ar(read_support_format_raw)(a);
-	cs_ar(read_support_format_empty)(a);
-	int r = cs_ar(read_open)(a, p, NULL, on_source, NULL);
-	if (r == ARCHIVE_OK)
-		r = cs_ar(read_next_header)(a, &e);
-	if (r == ARCHIVE_OK || r == ARCHIVE_EOF)
-		return 0;
-	if (p->err)
-		return cs_err_move(err, TAKE_PTR(p->err));
-	if (p->read_errno)
-		return cs_fail(err, CS_ERR_INTERNAL, p->read_errno, "read the archive");
-	return cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", cs_ar(error_string)(a));
+	if (r == 0)
+		r = inflate_all(u, z, &u->inflate_err);
+	cs_inflate_free(z);
+	cs_blocks_close(u->raw);
+	cs_blocks_end(u->tar, r < 0 ? -EIO : 0);
+	return NULL;
 }
 
-static int extract(struct pipeline *p, int dir_fd, int64_t *size, struct cs_err **err)
+/* ---- the writer ---- */
+static ssize_t next_tar(void *ctx, const void **ret) { return cs_blocks_next(((struct unpack *)ctx)->tar, ret); }
+
+static void *write_main(void *arg)
 {
-	struct cs_err *e = NULL;
-	char *rest = NULL;
+	struct unpack *u = arg;
+	const void *p;
 	ssize_t n;
-	int r = cs_extract_tar(on_tar, p, dir_fd, size, &e);
 
-	/* The digest covers what follows the end-of-archive marks, too. */
-	if (r == 0) {
-		rest = cs_xmalloc(64 << 10);
-		while ((n = on_tar(p, rest, 64 << 10)) > 0)
+	/* The diff id covers what follows the end-of-archive marks, too: it has to come through. */
+	if (cs_extract_tar(next_tar, u, u->diff_fd, &u->s->limits, &u->size, &u->write_err) == 0) {
+		while ((n = next_tar(u, &p)) > 0)
 			;
-		r = n < 0 ? -1 : 0;
-		free(rest);
+		if (n < 0)
+			cs_fail(&u->write_err, CS_ERR_INTERNAL, (int)-n, "read the archive");
 	}
-	/* A failure inside a callback is the real one; libarchive only relays it. */
-	if (r < 0 && p->err) {
-		cs_err_free(e);
-		return cs_err_move(err, TAKE_PTR(p->err));
-	}
-	if (r == 0 && p->foreign && p->blob && gz_put(p, NULL, 0, Z_FINISH) < 0)
-		return cs_err_move(err, TAKE_PTR(p->err));
-	return r < 0 ? cs_err_move(err, e) : 0;
+	cs_blocks_close(u->tar);
+	return NULL;
 }
 
-struct cs_layer_stage {
-	struct cs_storage *s;
-	struct cs_digest diff_id;
-	int diff_fd;
-	char tmp[64]; /* name in tmp/ */
-};
-
-void cs_layer_drop(struct cs_layer_stage *st)
+/* ---- together ---- */
+static int start(pthread_t *t, void *(*fn)(void *), struct unpack *u, struct cs_err **err)
 {
-	if (!st)
-		return;
-	cs_close(st->diff_fd);
-	(void)cs_remove_tree_at(st->s->tmp_fd, st->tmp); /* gone already when published */
-	free(st);
+	pthread_attr_t attr;
+
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, STACK);
+	int r = pthread_create(t, &attr, fn, u);
+	(void)pthread_attr_destroy(&attr);
+	return r == 0 ? 0 : cs_fail(err, CS_ERR_INTERNAL, r, "start a thread");
 }
 
-static int make_stage(struct cs_storage *s, struct cs_layer_stage **ret, struct cs_err **err)
+/* Digest, size and durability of the blob, while the other threads still work. */
+static int settle(struct unpack *u, struct cs_digest *diff_id)
 {
-	struct cs_layer_stage *st = cs_xcalloc(1, sizeof(*st));
-	cs_autofd int dir = -EBADF;
+	bool plain = u->packed == CS_PACKED_NONE;
 
-	st->s = s;
-	st->diff_fd = -EBADF;
-	cs_storage_tmp_name(s, "layer", st->tmp);
-	if (mkdirat(s->tmp_fd, st->tmp, 0710) < 0)
-		goto fail;
-	dir = openat(s->tmp_fd, st->tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (dir < 0 || mkdirat(dir, "diff", 0755) < 0 || fchmodat(dir, "diff", 0755, 0) < 0)
-		goto fail;
-	st->diff_fd = openat(dir, "diff", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (st->diff_fd < 0)
-		goto fail;
-	*ret = st;
-	return 0;
-fail:
-	cs_fail(err, cs_storage_code(errno), errno, "create a layer in %s/tmp", s->root);
-	cs_layer_drop(st);
-	return -1;
+	if (plain)
+		cs_hash_done(TAKE_PTR(u->diff), diff_id);
+	return u->blob && u->packed != CS_PACKED_OTHER ? cs_blob_settle(u->blob, plain ? diff_id : NULL, u->src->blob, &u->read_err) : 0;
 }
 
-/* Gives a synced stage its name. */
-static int name_layer(struct cs_layer_stage *st, const struct cs_digest *chain, struct cs_err **err)
+static int run(struct unpack *u, struct cs_digest *diff_id, struct cs_err **err)
 {
-	struct cs_storage *s = st->s;
+	pthread_t inflater, writer;
+	bool inflating = false;
+	char head[CS_PACKED_MAGIC];
+	ssize_t n = fill(u, head, sizeof(head));
 
-	if (renameat2(s->tmp_fd, st->tmp, s->layers_fd, cs_digest_hex(chain), RENAME_NOREPLACE) < 0) {
-		if (errno == EEXIST)
-			return 0; /* somebody else was faster: same chain id, same content */
-		return cs_fail(err, cs_storage_code(errno), errno, "publish layer %s", chain->s);
-	}
-	return 0;
-}
-
-int cs_layers_publish(struct cs_layer_stage **stages, size_t n, const struct cs_digest *parent, struct cs_digest *ret_chains, struct cs_err **err)
-{
-	struct cs_storage *s = n ? stages[0]->s : NULL;
-	struct cs_digest chain = {0};
+	if (n < 0)
+		return cs_err_move(err, TAKE_PTR(u->read_err));
+	u->packed = cs_packed_kind(head, (size_t)n);
+	u->tar = cs_blocks_new(N_BLOCKS, TAR_BLOCK);
+	struct cs_blocks *q = u->tar;
+	if (u->packed != CS_PACKED_NONE)
+		q = u->raw = cs_blocks_new(N_BLOCKS, RAW_BLOCK);
+	if (start(&writer, write_main, u, err) < 0)
+		return -1;
 	int r = 0;
-
-	if (parent)
-		chain = *parent;
-	/* All of the files must be on disk before a layer has its name: a name is believed after a power cut. They are on one file system. */
-	if (n && syncfs(stages[0]->diff_fd) < 0)
-		r = cs_fail(err, cs_storage_code(errno), errno, "sync the layers in %s/tmp", s->root);
-	for (size_t i = 0; i < n; i++) {
-		if (r == 0) {
-			cs_chain_id(&chain, &stages[i]->diff_id, &chain);
-			r = name_layer(stages[i], &chain, err);
-			if (r == 0 && ret_chains)
-				ret_chains[i] = chain;
-		}
+	if (u->raw) {
+		r = start(&inflater, inflate_main, u, &u->read_err);
+		inflating = r == 0;
 	}
-	if (n && r == 0 && fsync(s->layers_fd) < 0)
-		r = cs_fail(err, cs_storage_code(errno), errno, "sync %s/layers", s->root);
-	for (size_t i = 0; i < n; i++)
-		cs_layer_drop(TAKE_PTR(stages[i]));
-	return r;
+	if (r == 0)
+		r = feed(u, q, head, (size_t)n);
+	cs_blocks_end(q, r < 0 ? -EIO : 0);
+	if (u->raw && !inflating)
+		cs_blocks_end(u->tar, -EIO);
+	if (r == 0 && u->eof)
+		(void)settle(u, diff_id);
+	if (inflating)
+		(void)pthread_join(inflater, NULL);
+	(void)pthread_join(writer, NULL);
+	struct cs_err **e = u->read_err ? &u->read_err : u->inflate_err ? &u->inflate_err : &u->write_err;
+	if (*e)
+		return cs_err_move(err, TAKE_PTR(*e));
+	if (u->packed != CS_PACKED_NONE)
+		cs_hash_done(TAKE_PTR(u->diff), diff_id);
+	return 0;
 }
 
-int cs_layer_publish(struct cs_layer_stage *stage, const struct cs_digest *parent, struct cs_digest *ret_chain, struct cs_err **err)
+static int finish(struct unpack *u, struct cs_layer_stage *st, struct cs_layer_result *res, struct cs_err **err)
 {
-	return cs_layers_publish(&stage, 1, parent, ret_chain, err);
-}
-
-static int run(struct pipeline *p, struct cs_layer_stage *st, struct cs_layer_result *res, struct cs_err **err)
-{
-	if (p->src->store_blob && cs_blob_begin(p->s, &p->blob, err) < 0)
+	if (run(u, &res->diff_id, err) < 0)
 		return -1;
-	if (open_filters(p, err) < 0 || extract(p, st->diff_fd, &res->size, err) < 0)
-		return -1;
-	cs_hash_done(TAKE_PTR(p->diff), &res->diff_id);
-	if (p->src->diff_id && strcmp(p->src->diff_id->s, res->diff_id.s) != 0)
-		return cs_fail(err, CS_ERR_INVALID, 0, "layer's diff id is %s where the configuration says %s", res->diff_id.s, p->src->diff_id->s);
+	if (u->src->diff_id && strcmp(u->src->diff_id->s, res->diff_id.s) != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "layer's diff id is %s where the configuration says %s", res->diff_id.s, u->src->diff_id->s);
 	st->diff_id = res->diff_id;
-	res->compression = p->kind;
-	return p->blob ? cs_blob_commit(TAKE_PTR(p->blob), p->src->blob, &res->blob, &res->blob_size, err) : 0;
+	res->size = u->size;
+	res->compression = u->packed == CS_PACKED_NONE ? CS_LAYER_TAR : u->packed == CS_PACKED_ZSTD ? CS_LAYER_ZSTD : CS_LAYER_GZIP;
+	return u->blob ? cs_blob_commit(TAKE_PTR(u->blob), u->src->blob, &res->blob, &res->blob_size, err) : 0;
 }
 
 int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_stage **ret, struct cs_layer_result *ret_result,
@@ -300,33 +265,34 @@ int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, stru
 {
 	struct cs_layer_result res = {0};
 	struct cs_layer_stage *st = NULL;
+	struct unpack u = {.s = s, .src = src, .diff_fd = -EBADF};
+	struct cs_err *e = NULL;
 
-	if (cs_archive_get(err) < 0)
-		return -1;
-	struct pipeline *p = cs_xcalloc(1, sizeof(*p));
-
-	p->src = src;
-	p->s = s;
-	p->diff = cs_hash_new();
-	p->raw = cs_ar(read_new)();
-	if (!p->raw)
-		abort();
-	int r = make_stage(s, &st, err);
-	if (r == 0)
-		r = run(p, st, &res, err);
-	(void)cs_ar(read_free)(p->raw);
-	cs_hash_done(p->diff, NULL);
-	cs_blob_abort(p->blob);
-	if (p->gz) {
-		(void)deflateEnd(p->gz);
-		free(p->gz);
+	u.diff = cs_hash_new();
+	int r = cs_stage_new(s, &st, &e);
+	if (r == 0) {
+		u.diff_fd = st->diff_fd;
+		r = src->store_blob ? cs_blob_begin(s, &u.blob, &e) : 0;
 	}
-	cs_err_free(p->err);
-	free(p);
-	cs_archive_put();
+	if (r == 0)
+		r = finish(&u, st, &res, &e);
+	cs_blocks_free(u.raw);
+	cs_blocks_free(u.tar);
+	cs_hash_done(u.diff, NULL);
+	cs_blob_abort(u.blob);
+	if (u.gz) {
+		(void)deflateEnd(u.gz);
+		free(u.gz);
+		free(u.gzbuf);
+	}
+	cs_err_free(u.read_err);
+	cs_err_free(u.inflate_err);
+	cs_err_free(u.write_err);
 	if (r < 0) {
 		cs_layer_drop(st);
-		return -1;
+		if (src->blob)
+			(void)cs_wrap(&e, "layer %s", src->blob->s);
+		return cs_err_move(err, e);
 	}
 	*ret = st;
 	*ret_result = res;
