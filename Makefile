@@ -35,7 +35,7 @@ uninstall: $(BUILD)/build.ninja
 
 bench: all
 	scripts/deps build check bench
-	/usr/bin/python3 tests/bench/bench.py
+	/usr/bin/python3 tests/bench/bench.py --idle 500 --images $(BUILD)/bench-data
 
 FUZZ_SECONDS ?= 60
 fuzz:

@@ -3,7 +3,7 @@
 """Side by side: caissond, Debian's dockerd and podman, each in a scratch root, in one run. Medians and ratios.
 
 Both daemons are spoken to in the same way: raw HTTP over persistent unix connections, no client library.
-Writes docs/benchmarks.md and docs/benchmarks.svg. Options: --quick, --only caisson,dockerd,podman, --idle 500
+Writes docs/benchmarks.md and docs/benchmarks.svg. Options: --quick, --only caisson,dockerd,podman, --idle 500, --images DIR (data made by make-image)
 """
 import argparse
 import http.client
@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import caisson_fixture as fx  # noqa: E402
+import images  # noqa: E402
 import rootfs  # noqa: E402
 from unixhttp import UnixConnection  # noqa: E402
 
@@ -183,6 +184,16 @@ def close(engine):
     shutil.rmtree("/dev/shm" + str(engine.root), ignore_errors=True)
 
 
+def image_measures(kind, quick, data):
+    """Images and copies: a daemon of its own, since their traces would show in the other numbers."""
+    engine = bench_engine(kind)
+    try:
+        engine.start().prepare()
+        return images.measure(engine, Wire(engine.sock), data, 1 if quick else 3)
+    finally:
+        close(engine)
+
+
 def daemon_measures(kind, quick):
     """All numbers of one daemon."""
     engine = bench_engine(kind)
@@ -278,7 +289,7 @@ def podman_measures(quick):
 
 
 ROWS = [("run, network none", "ms"), ("run, network host", "ms"), ("20 in parallel", "ms"), ("exec", "ms"), ("64 MiB of logs", "ms"),
-        ("daemon, idle", "KiB"), ("per container", "KiB")]
+        ("daemon, idle", "KiB"), ("per container", "KiB")] + images.ROWS
 
 
 def show(value, unit):
@@ -294,6 +305,8 @@ def table(results, idle):
     lines = ["| | " + " | ".join(f"{n} {results[n]['version']}" for n in names) + (" | dockerd / caisson |" if "dockerd" in names else " |"),
              "|---|" + "---:|" * (len(names) + ("dockerd" in names))]
     for row, unit in ROWS:
+        if not any(row in results[n] for n in names):
+            continue
         cells = [show(results[n].get(row), unit) for n in names]
         if "dockerd" in names:
             ours, theirs = results.get("caisson", {}).get(row), results["dockerd"].get(row)
@@ -343,12 +356,17 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="caisson,dockerd,podman")
     parser.add_argument("--idle", type=int, default=0)
+    parser.add_argument("--images", type=Path, help="measure images, too, with the data in this directory (made when missing)")
+    parser.add_argument("--no-runs", action="store_true", help="images only")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     args = parser.parse_args()
     results = {}
+    if args.images:
+        subprocess.run([str(Path(__file__).with_name("make-image")), str(args.images)], check=True)
+        images.save_of_dockerd(fx.Engine, args.images)
     for kind in args.only.split(","):
         if kind == "podman":
-            if shutil.which("podman"):
+            if not args.no_runs and shutil.which("podman"):
                 try:
                     results[kind] = podman_measures(args.quick)
                 except subprocess.CalledProcessError as err:
@@ -356,7 +374,9 @@ def main():
         elif kind == "dockerd" and not shutil.which("dockerd"):
             print("dockerd is not installed: left out", file=sys.stderr)
         else:
-            results[kind] = daemon_measures(kind, args.quick)
+            results[kind] = {"version": kind} if args.no_runs else daemon_measures(kind, args.quick)
+            if args.images:
+                results[kind].update(image_measures(kind, args.quick, args.images))
         print(kind, json.dumps(results.get(kind)), flush=True)
     idle = idle_containers(args.idle) if args.idle else None
     text = table(results, idle)
