@@ -114,7 +114,6 @@ const struct cs_route cs_routes_images[] = {
 	{ "POST", "/build/cancel", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
 	{ "POST", "/session", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
 	{ "POST", "/grpc", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
-	{ "POST", "/commit", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "committing a container" },
 	{ "GET", "/distribution/{name:.*}/json", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "looking into a registry" },
 	{ NULL },
 };

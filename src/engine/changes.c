@@ -21,7 +21,8 @@ struct diff {
 	size_t n_lowers;
 	struct change *v;
 	size_t n;
-	size_t hidden; /* mount points of our own, met so far */
+	char **own;    /* mount points of our own, met so far */
+	size_t hidden; /* and how many of them */
 };
 
 static void add(struct diff *d, const char *path, int kind)
@@ -82,6 +83,12 @@ static bool own_mount_point(const char *path, const struct stat *st)
 	return false;
 }
 
+static void hide(struct diff *d, const char *path)
+{
+	d->hidden++;
+	cs_strv_push(&d->own, path + 1);
+}
+
 static bool same_owner(const struct stat *a, const struct stat *b) { return a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid; }
 
 /* A directory is copied up whole when something in it changes: that alone is no change of its own, but dockerd lists the parents of changes
@@ -108,7 +115,7 @@ static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsign
 			continue;
 		}
 		if (!below && own_mount_point(sub, &st)) {
-			d->hidden++;
+			hide(d, sub);
 			continue;
 		}
 		cs_autofd int fd = S_ISDIR(st.st_mode) ? openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
@@ -118,8 +125,10 @@ static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsign
 		size_t seen = d->n, hidden = d->hidden;
 		if (fd >= 0 && depth < MAX_DEPTH)
 			(void)walk(d, fd, sub, !below || hides || !S_ISDIR(low.st_mode), depth + 1);
-		if (below && !hides && d->n == seen && d->hidden > hidden && same_owner(&st, &low))
+		if (below && !hides && d->n == seen && d->hidden > hidden && same_owner(&st, &low)) {
 			free(d->v[--d->n].path); /* it was touched only for a mount point */
+			hide(d, sub);
+		}
 	}
 	(void)closedir(dir);
 	return 0;
@@ -143,39 +152,57 @@ static int open_lowers(struct cs_engine *e, const char *id, struct diff *d, stru
 	return 0;
 }
 
+static void diff_done(struct diff *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		free(d->v[i].path);
+	free(d->v);
+	for (size_t i = 0; i < d->n_lowers; i++)
+		cs_close(d->lowers[i]);
+	free(d->lowers);
+	cs_strv_free(d->own);
+}
+
+static int find_changes(struct cs_engine *e, const char *id, struct diff *d, struct cs_err **err)
+{
+	cs_autofd int upper = -EBADF;
+
+	if (cs_snap_open_upper(e->images->storage, id, &upper, err) < 0 || open_lowers(e, id, d, err) < 0)
+		return -1;
+	return walk(d, upper, "", false, 0);
+}
+
 int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err)
 {
 	cs_autocontainer struct cs_container *c = NULL;
-	cs_autofd int upper = -EBADF;
-	struct diff d = {0};
+	cs_auto(diff_done) struct diff d = {0};
 
-	if (cs_container_get(e, ref, &c, err) < 0)
+	if (cs_container_get(e, ref, &c, err) < 0 || find_changes(e, c->id, &d, err) < 0)
 		return -1;
-	int r = cs_snap_open_upper(e->images->storage, c->id, &upper, err);
-	if (r == 0)
-		r = open_lowers(e, c->id, &d, err);
-	if (r == 0)
-		r = walk(&d, upper, "", false, 0);
-	if (r == 0) {
-		if (d.n)
-			qsort(d.v, d.n, sizeof(*d.v), by_path);
-		cs_str_puts(out, d.n ? "[" : "null");
-		for (size_t i = 0; i < d.n; i++) {
-			cs_str_puts(out, i ? ",{" : "{");
-			cs_json_put_kstr(out, "Path", d.v[i].path);
-			cs_json_put_ki64(out, "Kind", d.v[i].kind);
-			cs_str_puts(out, "}");
-		}
-		if (d.n)
-			cs_str_puts(out, "]");
-		if (out->failed)
-			r = cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "changes of container %s", c->id);
+	if (d.n)
+		qsort(d.v, d.n, sizeof(*d.v), by_path);
+	cs_str_puts(out, d.n ? "[" : "null");
+	for (size_t i = 0; i < d.n; i++) {
+		cs_str_puts(out, i ? ",{" : "{");
+		cs_json_put_kstr(out, "Path", d.v[i].path);
+		cs_json_put_ki64(out, "Kind", d.v[i].kind);
+		cs_str_puts(out, "}");
 	}
-	for (size_t i = 0; i < d.n; i++)
-		free(d.v[i].path);
-	free(d.v);
-	for (size_t i = 0; i < d.n_lowers; i++)
-		cs_close(d.lowers[i]);
-	free(d.lowers);
-	return r;
+	if (d.n)
+		cs_str_puts(out, "]");
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "changes of container %s", c->id) : 0;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+int cs_changes_own(struct cs_container *c, char ***ret, struct cs_err **err)
+{
+	cs_auto(diff_done) struct diff d = {0};
+
+	if (find_changes(c->e, c->id, &d, err) < 0)
+		return -1;
+	if (d.hidden)
+		qsort(d.own, d.hidden, sizeof(*d.own), by_text);
+	*ret = TAKE_PTR(d.own);
+	return 0;
 }

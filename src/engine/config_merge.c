@@ -75,7 +75,7 @@ static void merge_command(struct cs_config *c, const struct cs_config *image)
 	}
 }
 
-static void merge(struct cs_config *c, const struct cs_config *image)
+void cs_config_merge(struct cs_config *c, const struct cs_config *image)
 {
 	merge_str(&c->user, image->user);
 	merge_set(&c->exposed_ports, image->exposed_ports);
@@ -132,7 +132,7 @@ int cs_health_check(const struct cs_health_config *h, struct cs_err **err)
 int cs_config_merge_image(struct cs_config *c, const struct cs_config *image, struct cs_err **err)
 {
 	if (image)
-		merge(c, image);
+		cs_config_merge(c, image);
 	if ((!c->entrypoint || !c->entrypoint[0]) && (!c->cmd || !c->cmd[0]))
 		return cs_fail(err, CS_ERR_INVALID, 0, "no command specified");
 	if (!cs_empty(c->working_dir)) {

@@ -77,6 +77,7 @@ struct cs_container {
 	int64_t backoff_ns;
 	bool stopping;  /* a stop is under way: no restart */
 	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
+	unsigned holds; /* commits that paused it */
 	unsigned exits; /* counts exits that are fully recorded and announced; moves with `changed` */
 };
 
@@ -162,6 +163,7 @@ void cs_containers_json_mounts(const struct cs_mount_point *m, size_t n, bool st
 CS_MUST_CHECK int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err **err); /* takes op_lock */
 CS_MUST_CHECK int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err);
 CS_MUST_CHECK int cs_container_kill_obj(struct cs_container *c, int sig, struct cs_err **err);
+CS_MUST_CHECK int cs_container_set_paused(struct cs_container *c, bool pause, struct cs_err **err); /* op_lock held */
 struct cs_exit {
 	int code, signal;
 	bool oom;
@@ -173,6 +175,19 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x); /* op
 void cs_exit_parse(const char *doc, struct cs_exit *ret);
 struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h); /* callback and count; for c->system */
 void cs_restart_schedule(struct cs_container *c, int64_t delay_ns);
+
+/* ---- commit.c ---- */
+void cs_container_release_held(struct cs_container *c); /* at start: what an earlier engine paused for a commit goes on */
+
+/* ---- export.c ---- */
+struct cs_root;
+/* The container's own files, whether it runs or not, without what is mounted there. *ret_root: release it at the end; NULL: close *ret_fd. */
+CS_MUST_CHECK int cs_container_open_root(struct cs_container *c, int *ret_fd, struct cs_root **ret_root, struct cs_err **err);
+CS_MUST_CHECK int cs_container_may_read(struct cs_container *c, const char *verb, struct cs_err **err); /* neither dead nor being removed */
+
+/* ---- changes.c ---- */
+/* Paths in the writable layer that are there for the engine's own mounts only, sorted, "etc/hosts"; caller frees. */
+CS_MUST_CHECK int cs_changes_own(struct cs_container *c, char ***ret, struct cs_err **err);
 
 /* ---- wait.c; lock held ---- */
 void cs_waiters_exit(struct cs_container *c, int code);

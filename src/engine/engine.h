@@ -73,6 +73,15 @@ CS_MUST_CHECK int cs_container_inspect(struct cs_engine *e, const char *ref, boo
 CS_MUST_CHECK int cs_container_top(struct cs_engine *e, const char *ref, const char *ps_args, struct cs_str *out, struct cs_err **err);
 /* [{"Path","Kind"}] or null */
 CS_MUST_CHECK int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err);
+/* A tar of the container's own file system. */
+CS_MUST_CHECK int cs_container_export(struct cs_engine *e, const char *ref, struct cs_stream **ret, struct cs_err **err);
+struct cs_commit {
+	const char *container, *repo, *tag, *comment, *author;
+	bool pause;
+	char *const *changes;           /* Dockerfile instructions, or NULL */
+	const struct cs_config *config; /* instead of the container's, or NULL */
+};
+CS_MUST_CHECK int cs_container_commit(struct cs_engine *e, const struct cs_commit *in, char **ret_id, struct cs_err **err);
 /* {"ContainersDeleted":[…],"SpaceReclaimed":n} */
 CS_MUST_CHECK int cs_container_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
 

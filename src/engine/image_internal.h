@@ -110,3 +110,14 @@ void cs_image_df(struct cs_images *m, int api, struct cs_str *out, int64_t *ret_
 
 /* import_changes.c: applies one Dockerfile instruction ("CMD [\"sh\"]") to a configuration. Pure. */
 CS_MUST_CHECK int cs_import_change(struct cs_config *c, const char *line, struct cs_err **err);
+/* All of them, each of which may have several lines, as a Dockerfile's. */
+CS_MUST_CHECK int cs_import_changes(struct cs_config *c, char *const *changes, struct cs_err **err);
+
+/* import.c: what import and commit share. */
+/* repo[:tag] and a tag of its own to a full name; NULL when the image gets none. */
+CS_MUST_CHECK int cs_image_target_name(const char *repo, const char *tag, char **ret, struct cs_err **err);
+const char *cs_image_layer_type(enum cs_layer_compression c);
+CS_MUST_CHECK int cs_image_put_manifest(struct cs_images *m, const struct cs_digest *config, size_t config_size, const struct cs_image_layer *layers, size_t n,
+					struct cs_digest *ret, struct cs_err **err);
+/* Tells of a new name; returns it as people write it, caller frees. */
+char *cs_image_tag_event(struct cs_images *m, const char *id, const char *full);

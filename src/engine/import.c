@@ -51,23 +51,22 @@ static int parse_platform(const char *text, struct platform *p, struct cs_err **
 	return 0;
 }
 
-/* repo[:tag] and a tag of its own to a full name; NULL when the image gets none. */
-static int target_name(const struct cs_import *in, char **ret, struct cs_err **err)
+int cs_image_target_name(const char *repo, const char *tag, char **ret, struct cs_err **err)
 {
 	cs_autoref struct cs_ref ref = {0};
 
 	*ret = NULL;
-	if (cs_empty(in->repo))
+	if (cs_empty(repo))
 		return 0;
-	if (cs_ref_parse(in->repo, &ref, err) < 0)
+	if (cs_ref_parse(repo, &ref, err) < 0)
 		return -1;
 	if (ref.digest)
 		return cs_fail(err, CS_ERR_INVALID, 0, "cannot import digest reference");
-	if (!cs_empty(in->tag)) {
-		if (!cs_ref_tag_valid(in->tag))
+	if (!cs_empty(tag)) {
+		if (!cs_ref_tag_valid(tag))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid tag format");
 		free(ref.tag);
-		ref.tag = cs_xstrdup(in->tag);
+		ref.tag = cs_xstrdup(tag);
 	}
 	cs_ref_default_tag(&ref);
 	*ret = cs_ref_full(&ref);
@@ -99,28 +98,52 @@ static void put_config(struct cs_str *out, const struct cs_config *c, const stru
 	cs_str_puts(out, "]}}");
 }
 
-static const char *layer_media(enum cs_layer_compression c)
+const char *cs_image_layer_type(enum cs_layer_compression c)
 {
 	return c == CS_LAYER_GZIP ? "application/vnd.oci.image.layer.v1.tar+gzip" :
 	       c == CS_LAYER_ZSTD ? "application/vnd.oci.image.layer.v1.tar+zstd" :
 				    "application/vnd.oci.image.layer.v1.tar";
 }
 
-static int store_manifest(struct cs_images *m, const struct cs_digest *config, size_t config_size, const struct cs_layer_result *layer, struct cs_digest *ret,
-			  struct cs_err **err)
+/* Docker's names for the same formats; an OCI manifest uses OCI's. */
+static const char *oci_type(const char *media)
 {
-	cs_autostr struct cs_str s = CS_STR_INIT(65536);
+	return strstr(media, "gzip") ? cs_image_layer_type(CS_LAYER_GZIP) : strstr(media, "zstd") ? cs_image_layer_type(CS_LAYER_ZSTD) : cs_image_layer_type(CS_LAYER_TAR);
+}
+
+int cs_image_put_manifest(struct cs_images *m, const struct cs_digest *config, size_t config_size, const struct cs_image_layer *layers, size_t n,
+			  struct cs_digest *ret, struct cs_err **err)
+{
+	cs_autostr struct cs_str s = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 
 	cs_str_puts(&s, "{\"schemaVersion\":2,\"mediaType\":\"" CS_MEDIA_MANIFEST "\",\"config\":{");
 	cs_json_put_kstr(&s, "mediaType", CS_MEDIA_CONFIG);
 	cs_json_put_kstr(&s, "digest", config->s);
 	cs_json_put_ki64(&s, "size", (int64_t)config_size);
-	cs_str_puts(&s, "},\"layers\":[{");
-	cs_json_put_kstr(&s, "mediaType", layer_media(layer->compression));
-	cs_json_put_kstr(&s, "digest", layer->blob.s);
-	cs_json_put_ki64(&s, "size", layer->blob_size);
-	cs_str_puts(&s, "}]}");
+	cs_str_puts(&s, "},\"layers\":[");
+	for (size_t i = 0; i < n; i++) {
+		cs_str_puts(&s, i ? ",{" : "{");
+		cs_json_put_kstr(&s, "mediaType", oci_type(layers[i].media_type));
+		cs_json_put_kstr(&s, "digest", layers[i].blob.s);
+		cs_json_put_ki64(&s, "size", layers[i].blob_size);
+		cs_str_puts(&s, "}");
+	}
+	cs_str_puts(&s, "]}");
 	return cs_blob_put(m->storage, s.buf, s.len, ret, err);
+}
+
+char *cs_image_tag_event(struct cs_images *m, const char *id, const char *full)
+{
+	cs_autorec struct cs_image_rec *r = NULL;
+	cs_autoref struct cs_ref ref = {0};
+
+	if (cs_ref_parse(full, &ref, NULL) < 0)
+		return NULL;
+	char *familiar = cs_ref_familiar(&ref);
+	struct cs_strmap *attrs = cs_image_find(m, id, &r, NULL, NULL) == 0 && r->info.config->labels ? cs_strmap_copy(r->info.config->labels) : cs_strmap_new();
+	cs_strmap_set(attrs, "name", familiar);
+	cs_event(m->e, "image", "tag", id, attrs);
+	return familiar;
 }
 
 static int import_unpacked(struct cs_images *m, const struct cs_import *in, const struct cs_config *c, const struct platform *p, const char *name, char **ret_id,
@@ -137,10 +160,10 @@ static int import_unpacked(struct cs_images *m, const struct cs_import *in, cons
 	put_config(&text, c, p, &layer, cs_empty(in->message) ? "Imported from -" : in->message);
 	if (text.failed)
 		return cs_fail(err, CS_ERR_INVALID, 0, "image configuration is too large");
-	if (cs_blob_put(m->storage, text.buf, text.len, &id, err) < 0 || store_manifest(m, &id, text.len, &layer, &manifest, err) < 0)
-		return -1;
 	struct cs_image_layer row = {.chain = layer.chain_id, .diff = layer.diff_id, .blob = layer.blob, .size = layer.size, .blob_size = layer.blob_size,
-				     .media_type = (char *)(uintptr_t)layer_media(layer.compression)};
+				     .media_type = (char *)(uintptr_t)cs_image_layer_type(layer.compression)};
+	if (cs_blob_put(m->storage, text.buf, text.len, &id, err) < 0 || cs_image_put_manifest(m, &id, text.len, &row, 1, &manifest, err) < 0)
+		return -1;
 	CS_GUARD(&m->write);
 	if (cs_images_add(m, &id, &manifest, &row, 1, name ? names : NULL, err) < 0)
 		return -1;
@@ -155,12 +178,12 @@ int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_
 	cs_auto(platform_done) struct platform p = {0};
 	struct cs_config *c = cs_xcalloc(1, sizeof(*c));
 	char *id = NULL;
-	int r = target_name(in, &name, err);
+	int r = cs_image_target_name(in->repo, in->tag, &name, err);
 
 	if (r == 0)
 		r = parse_platform(in->platform, &p, err);
-	for (char *const *ch = in->changes; r == 0 && ch && *ch; ch++)
-		r = cs_import_change(c, *ch, err);
+	if (r == 0)
+		r = cs_import_changes(c, in->changes, err);
 	if (r == 0) {
 		pthread_mutex_lock(&m->write);
 		cs_images_unpack_begin(m);
@@ -172,12 +195,16 @@ int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_
 		cs_images_unpack_end(m);
 		pthread_mutex_unlock(&m->write);
 	}
-	cs_config_free(c);
-	if (r < 0)
+	if (r < 0) {
+		cs_config_free(c);
 		return -1;
-	struct cs_strmap *attrs = cs_strmap_new();
+	}
+	if (name)
+		free(cs_image_tag_event(m, id, name));
+	struct cs_strmap *attrs = c->labels ? cs_strmap_copy(c->labels) : cs_strmap_new();
 	cs_strmap_set(attrs, "name", id);
 	cs_event(e, "image", "import", id, attrs);
+	cs_config_free(c);
 	*ret_id = id;
 	return 0;
 }

@@ -481,3 +481,50 @@ int cs_import_change(struct cs_config *c, const char *line, struct cs_err **err)
 	}
 	return cs_fail(err, CS_ERR_INVALID, 0, "%.*s is not a valid change command", (int)CS_MIN(n, 100u), text);
 }
+
+/* One logical line at a time: a backslash at the end goes on, comments and empty lines in between are left out. Returns behind it, NULL at the end. */
+static const char *logical_line(const char *p, struct cs_str *out)
+{
+	bool open = true;
+
+	cs_str_clear(out);
+	while (*p && open) {
+		const char *line = p, *text = line + strspn(line, " \t\r");
+		size_t end = strcspn(line, "\n");
+		p += end + (line[end] == '\n');
+		while (end && isspace((unsigned char)line[end - 1]))
+			end--;
+		if (*text == '#' || text >= line + end)
+			continue;
+		open = line[end - 1] == '\\';
+		cs_str_put(out, line, end - open);
+	}
+	return out->len || *p ? p : NULL;
+}
+
+int cs_import_changes(struct cs_config *c, char *const *changes, struct cs_err **err)
+{
+	cs_autofree char *all = changes && *changes ? cs_strv_join(changes, "\n") : NULL;
+	cs_autostr struct cs_str line = CS_STR_INIT(MAX_LINE);
+	bool any = false, cmd = false;
+
+	for (const char *p = all; p && (p = logical_line(p, &line));) {
+		if (line.failed)
+			return cs_fail(err, CS_ERR_INVALID, 0, "change is longer than %u bytes", MAX_LINE);
+		if (!line.len)
+			continue;
+		const char *word = skip(line.buf);
+		size_t n = strcspn(word, " \t\r\n");
+		if (cs_import_change(c, line.buf, err) < 0)
+			return -1;
+		any = true;
+		/* the image's command is not meant for another entrypoint */
+		if (n == 3 && strncasecmp(word, "CMD", n) == 0)
+			cmd = true;
+		if (n == 10 && strncasecmp(word, "ENTRYPOINT", n) == 0 && !cmd) {
+			cs_strv_free(c->cmd);
+			c->cmd = NULL;
+		}
+	}
+	return all && !any ? cs_fail(err, CS_ERR_INVALID, 0, "file with no instructions") : 0;
+}

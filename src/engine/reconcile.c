@@ -303,8 +303,10 @@ int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 			kill_system(id, "no container belongs to it");
 	}
 	struct cs_container **all = cs_containers_all(e, NULL);
-	for (struct cs_container **p = all; *p; p++)
+	for (struct cs_container **p = all; *p; p++) {
 		settle(*p, systems);
+		cs_container_release_held(*p);
+	}
 	if (!l.unreadable) {
 		clean_directories(e, "containers");
 		clean_directories(e, "snapshots");

@@ -274,13 +274,8 @@ int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, 
 	return 0;
 }
 
-static int set_paused(struct cs_engine *e, const char *ref, bool pause, struct cs_err **err)
+int cs_container_set_paused(struct cs_container *c, bool pause, struct cs_err **err)
 {
-	cs_autocontainer struct cs_container *c = NULL;
-
-	if (cs_container_get(e, ref, &c, err) < 0)
-		return -1;
-	CS_GUARD(&c->op_lock);
 	pthread_mutex_lock(&c->lock);
 	bool running = c->status == CS_ST_RUNNING, paused = c->paused, restarting = c->status == CS_ST_RESTARTING;
 	pthread_mutex_unlock(&c->lock);
@@ -304,6 +299,16 @@ static int set_paused(struct cs_engine *e, const char *ref, bool pause, struct c
 	cs_container_save(c);
 	cs_container_event(c, pause ? "pause" : "unpause", NULL);
 	return 0;
+}
+
+static int set_paused(struct cs_engine *e, const char *ref, bool pause, struct cs_err **err)
+{
+	cs_autocontainer struct cs_container *c = NULL;
+
+	if (cs_container_get(e, ref, &c, err) < 0)
+		return -1;
+	CS_GUARD(&c->op_lock);
+	return cs_container_set_paused(c, pause, err);
 }
 
 int cs_container_pause(struct cs_engine *e, const char *ref, struct cs_err **err) { return set_paused(e, ref, true, err); }

@@ -26,6 +26,7 @@ CS_MUST_CHECK int cs_validate_create(const struct cs_engine_config *cfg, const s
 
 /* Merges the image's Config into the container's as dockerd does, then checks what depends on both (a command must be there,
  * healthcheck, working directory, stop signal). image may be NULL. */
+void cs_config_merge(struct cs_config *config, const struct cs_config *below); /* the merging alone */
 CS_MUST_CHECK int cs_config_merge_image(struct cs_config *config, const struct cs_config *image, struct cs_err **err);
 
 /* The container's mounts: VolumesFrom, then Binds, then Mounts, then Config.Volumes (anonymous), then Tmpfs is left to the document.
