@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loads libcurl for the first user and lets it go after the last. */
+#include "registry/curl_lib.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+struct cs_curl_lib cs_curl;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+static void *handle;
+static unsigned users;
+static bool pinned;
+
+static bool resolve(void)
+{
+#define CS_CURL_RESOLVE(name)                                                                                                                        \
+	cs_curl.f_##name = (__typeof__(cs_curl.f_##name))dlsym(handle, "curl_" #name);                                                              \
+	if (!cs_curl.f_##name)                                                                                                                       \
+		return false;
+	CS_CURL_FUNCTIONS(CS_CURL_RESOLVE)
+#undef CS_CURL_RESOLVE
+	return true;
+}
+
+static int load(struct cs_err **err)
+{
+	static const char *const names[] = {"libcurl-gnutls.so.4", "libcurl.so.4"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(names) && !handle; i++)
+		handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+	if (!handle || !resolve() || cs_cu(global_init)(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		const char *why = dlerror();
+		int r = cs_fail(err, CS_ERR_INTERNAL, 0, "load the transfer library: %s", why ? why : names[0]);
+		if (handle)
+			(void)dlclose(TAKE_PTR(handle));
+		return r;
+	}
+	return 0;
+}
+
+int cs_curl_get(struct cs_err **err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&lock);
+	if (users == 0 && !handle)
+		r = load(err);
+	if (r == 0)
+		users++;
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
+void cs_curl_put(void)
+{
+	pthread_mutex_lock(&lock);
+	if (--users == 0 && !pinned) {
+		cs_cu(global_cleanup)();
+		(void)dlclose(TAKE_PTR(handle));
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void cs_curl_pin(void)
+{
+	pthread_mutex_lock(&lock);
+	pinned = true;
+	pthread_mutex_unlock(&lock);
+}
