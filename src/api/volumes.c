@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * /volumes: the local driver without options. Cluster volumes need a swarm. */
+ * /volumes: the local driver. Cluster volumes need a swarm. */
 #include "api/routes.h"
 
 #include "engine/engine.h"
@@ -16,7 +16,7 @@ static int create(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 	int r = cs_request_json(rq, &cs_volume_create_type, &req, true, err);
 
 	if (r == 0)
-		r = cs_volume_create(rq->engine, &req, &rs->body, err);
+		r = cs_volume_create(rq->engine, &req, rq->api, &rs->body, err);
 	cs_json_release(&cs_volume_create_type, &req);
 	rs->status = 201;
 	return r;
@@ -38,12 +38,17 @@ static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 	return cs_volume_prune(rq->engine, cs_query_str(&rq->query, "filters"), rq->api, &rs->body, err);
 }
 
+static int update(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "volume update only valid for cluster volumes, but swarm is unavailable");
+}
+
 const struct cs_route cs_routes_volumes[] = {
 	{ "GET", "/volumes", 0, 0, list },
 	{ "POST", "/volumes/create", 0, 0, create },
 	{ "POST", "/volumes/prune", 125, 0, prune, CS_ROUTE_DISCARD },
 	{ "GET", "/volumes/{name}", 0, 0, inspect },
-	{ "PUT", "/volumes/{name}", 142, 0, cs_unavailable, CS_ROUTE_DISCARD, "updating cluster volumes" },
+	{ "PUT", "/volumes/{name}", 142, 0, update, CS_ROUTE_DISCARD },
 	{ "DELETE", "/volumes/{name}", 0, 0, remove_, CS_ROUTE_DISCARD },
 	{ NULL },
 };

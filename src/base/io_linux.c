@@ -149,9 +149,10 @@ static int remove_one(int dirfd, const char *name, dev_t dev, int depth)
 		return 0;
 	if (errno != EISDIR && errno != EPERM && errno != EBUSY)
 		return -errno;
-	cs_autofd int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	/* below the top nothing that is mounted is entered, be it a bind of the same file system */
+	cs_autofd int fd = sys_openat2(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK, 0, depth ? RESOLVE_NO_XDEV : 0);
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return fd == -ENOENT ? 0 : fd;
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return -errno;

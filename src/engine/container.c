@@ -342,7 +342,8 @@ static void undo_create(struct cs_container *c)
 	if (cs_snapshot_remove(c->e, c->id, NULL) < 0)
 		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "cannot remove the snapshot of a failed creation");
 	(void)cs_remove_tree_at(AT_FDCWD, c->dir);
-	cs_volumes_release(c->e, c->mounts, c->n_mounts, c->id);
+	cs_volumes_release(c->e, c->mounts, c->n_mounts, c->id, false);
+	cs_volumes_unpin(c);
 }
 
 static int make_parts(struct cs_container *c, const struct cs_image_info *img, struct cs_err **err)
@@ -357,7 +358,7 @@ static int make_parts(struct cs_container *c, const struct cs_image_info *img, s
 	}
 	if (cs_snapshot_create(c->e, c->id, img, &snap, err) < 0)
 		return -1;
-	if (cs_volumes_prepare(c, img->layer_dirs, err) < 0)
+	if (cs_volumes_prepare(c, img->layer_ids, err) < 0)
 		return -1;
 	return insert_row(c, err);
 }
@@ -411,6 +412,7 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 	pthread_rwlock_wrlock(&e->maps_lock);
 	tables_add(e, cs_container_ref(c));
 	pthread_rwlock_unlock(&e->maps_lock);
+	cs_volumes_unpin(c);
 	cs_container_event(c, "create", NULL);
 	*ret_id = cs_xstrdup(id);
 	if (ret_warnings)
@@ -489,7 +491,7 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 	if (cs_discard_dir(e, c->dir, err) < 0)
 		return -1;
 	if (volumes)
-		cs_volumes_release(e, c->mounts, c->n_mounts, c->id);
+		cs_volumes_release(e, c->mounts, c->n_mounts, c->id, false);
 	if (!row_first && cs_store_container_delete(e->store, c->id, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&e->maps_lock);
@@ -554,6 +556,8 @@ int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, st
 	if (c->restart_timer && cs_timer_cancel(c->e->loop, c->restart_timer))
 		cs_container_unref(c);
 	c->restart_timer = 0;
+	if (c->n_mounts && !volumes)
+		cs_volumes_disown(c);
 	if (c->n_mounts)
 		cs_container_save(c); /* "removing" */
 	cs_container_release_unsaved(c);

@@ -20,6 +20,7 @@ struct cs_bus;
 struct cs_loop;
 struct cs_system;
 struct cs_images;
+struct cs_volumes;
 struct cs_waiter;
 struct cs_pending;
 struct cs_exec;
@@ -76,6 +77,7 @@ struct cs_container {
 	uint64_t restart_timer; /* loop.h; 0 = none */
 	int64_t backoff_ns;
 	bool stopping;  /* a stop is under way: no restart */
+	bool volumes_mounted; /* under op_lock: this run holds them */
 	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
 	unsigned holds; /* commits that paused it */
 	unsigned exits; /* counts exits that are fully recorded and announced; moves with `changed` */
@@ -90,6 +92,7 @@ struct cs_engine {
 	struct cs_bus *bus;
 	struct cs_loop *loop;
 	struct cs_images *images; /* image.c's own */
+	struct cs_volumes *volumes; /* volumes_table.c's own */
 	char *hcs_info;           /* result of HcsInitializeService (JSON), constant */
 	char *id;                 /* daemon id (UUID), constant */
 	int64_t started_at;
@@ -223,7 +226,18 @@ const char *cs_health_status(struct cs_container *c);            /* lock held: "
 int64_t cs_health_streak(struct cs_container *c);                /* lock held */
 void cs_health_free(struct cs_health *h);
 
-/* ---- volumes_min.c ---- */
-CS_MUST_CHECK int cs_volumes_prepare(struct cs_container *c, char *const *layer_dirs, struct cs_err **err); /* at create */
-CS_MUST_CHECK int cs_volumes_check(struct cs_container *c, struct cs_err **err);                            /* at start: sources exist */
-void cs_volumes_release(struct cs_engine *e, const struct cs_mount_point *m, size_t n, const char *except_container);
+/* ---- volumes_use.c ---- */
+/* At creation: volumes are made, filled from the image's layers (chain ids, top-most first), and pinned: nobody removes them until unpin. */
+CS_MUST_CHECK int cs_volumes_prepare(struct cs_container *c, char *const *layer_ids, struct cs_err **err);
+void cs_volumes_unpin(struct cs_container *c); /* lookups find the container now, or it failed */
+/* op_lock held. Sources of binds exist, volumes are mounted; stop lets go, and does nothing when nothing is held. */
+CS_MUST_CHECK int cs_volumes_start(struct cs_container *c, struct cs_err **err);
+void cs_volumes_stop(struct cs_container *c);
+/* The same for whoever needs the volumes of a container beside its run (a copy): counted. op_lock need not be held. */
+CS_MUST_CHECK int cs_volumes_mount(struct cs_container *c, struct cs_err **err);
+void cs_volumes_unmount(struct cs_container *c);
+/* Removes the anonymous volumes among m that nobody but the container `except` has; owned_only: and that were made for it. */
+void cs_volumes_release(struct cs_engine *e, const struct cs_mount_point *m, size_t n, const char *except, bool owned_only);
+void cs_volumes_disown(struct cs_container *c);  /* its removal leaves its anonymous volumes */
+void cs_volumes_adopt(struct cs_container *c);   /* reconcile: it runs */
+void cs_volumes_settle(struct cs_engine *e);     /* reconcile, after that: unmounts, removes and repairs what a crash left */

@@ -18,6 +18,7 @@
 #include "engine/reconcile.h"
 #include "engine/store.h"
 #include "engine/trim.h"
+#include "engine/volumes_internal.h"
 
 const struct cs_engine_config *cs_engine_config(struct cs_engine *e) { return atomic_load(&e->cfg); }
 
@@ -30,7 +31,7 @@ static int make_dir(const char *root, const char *name, unsigned mode, struct cs
 
 static int make_dirs(const struct cs_engine_config *cfg, struct cs_err **err)
 {
-	static const char *const below[] = {"containers", "snapshots", "volumes", NULL};
+	static const char *const below[] = {"containers", "snapshots", NULL};
 	cs_autofree char *tmp = cs_path_join(cfg->data_root, "tmp");
 
 	if (make_dir(cfg->data_root, NULL, 0710, err) < 0 || make_dir(cfg->exec_root, NULL, 0711, err) < 0)
@@ -90,7 +91,7 @@ static int open_parts(struct cs_engine *e, const struct cs_engine_config *cfg, s
 	if (make_dirs(cfg, err) < 0 || cs_store_open(db, &e->store, err) < 0 || load_id(e, err) < 0)
 		return -1;
 	e->bus = cs_bus_new();
-	if (cs_loop_new(&e->loop, err) < 0 || cs_images_open(e, err) < 0 || open_service(e, cfg, err) < 0)
+	if (cs_loop_new(&e->loop, err) < 0 || cs_images_open(e, err) < 0 || cs_volumes_open(e, err) < 0 || open_service(e, cfg, err) < 0)
 		return -1;
 	return cs_reconcile(e, err);
 }

@@ -136,7 +136,7 @@ CS_MUST_CHECK int cs_events_stream(struct cs_engine *e, int64_t since, int64_t u
 /* ---- volumes (volumes.c): the local driver without options ---- */
 CS_MUST_CHECK int cs_volume_list(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_inspect(struct cs_engine *e, const char *name, struct cs_str *out, struct cs_err **err);
-CS_MUST_CHECK int cs_volume_create(struct cs_engine *e, const struct cs_volume_create *req, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_volume_create(struct cs_engine *e, const struct cs_volume_create *req, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_remove(struct cs_engine *e, const char *name, bool force, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err);
 

@@ -10,6 +10,7 @@
 #include "base/path.h"
 #include "engine/hostfacts.h"
 #include "engine/spec-internal.h"
+#include "engine/volumes_internal.h"
 
 static const char *const propagations[] = {"private", "rprivate", "slave", "rslave", "shared", "rshared", NULL};
 
@@ -228,11 +229,6 @@ static int check_volume_mount(const struct cs_mount *m, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0,
 			       cs_empty(m->source) ? "invalid mount config for type \"volume\": must not set Subpath when using anonymous volumes"
 						   : "invalid mount config for type \"volume\": subpath must be a relative path within the volume");
-	if (o && o->driver_config && !cs_empty(o->driver_config->name) && strcmp(o->driver_config->name, "local") != 0)
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "error looking up volume plugin %s: plugin \"%s\" not found", o->driver_config->name,
-			       o->driver_config->name);
-	if (o && o->driver_config && o->driver_config->options && o->driver_config->options->n)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "options of volume driver local are not available in this build");
 	return cs_empty(m->source) ? 0 : cs_volume_name_check(m->source, err);
 }
 
@@ -403,7 +399,7 @@ static struct cs_mount_point *add_point(struct merge *m, const char *destination
 	return p;
 }
 
-static void set_volume(struct merge *m, struct cs_mount_point *p, const char *name, const char *mode)
+static int set_volume(struct merge *m, struct cs_mount_point *p, const char *name, const char *mode, const char *driver, struct cs_err **err)
 {
 	char id[CS_ID_LEN + 1];
 
@@ -415,6 +411,7 @@ static void set_volume(struct merge *m, struct cs_mount_point *p, const char *na
 	p->source = cs_xasprintf("%s/volumes/%s/_data", m->cfg->data_root, p->name);
 	p->driver = cs_xstrdup("local");
 	p->mode = cs_xstrdup(mode);
+	return cs_volume_driver_check(driver, p->name, err);
 }
 
 static bool in_tmpfs(const struct cs_host_config *host, const char *destination)
@@ -462,7 +459,7 @@ static int merge_volumes_from(struct merge *m, const struct cs_container_lookup 
 			free(p->destination);
 			cs_json_copy(&cs_mount_point_store_type, p, &from[k]);
 			p->rw = p->rw && !cs_strv_has(opts, "ro");
-			p->anonymous = false; /* its first owner removes it */
+			p->no_copy = true; /* anonymous stays: the last who has it takes it along */
 			p->create_source = false;
 		}
 		cs_mount_points_free(from, n);
@@ -479,7 +476,8 @@ static int merge_binds(struct merge *m, char ***seen, struct cs_err **err)
 			return -1;
 		struct cs_mount_point *p = add_point(m, b.target);
 		if (b.is_volume) {
-			set_volume(m, p, b.source, *b.mode ? b.mode : "z");
+			if (set_volume(m, p, b.source, *b.mode ? b.mode : "z", m->host->volume_driver, err) < 0)
+				return -1;
 			p->no_copy = b.no_copy;
 		} else {
 			p->type = cs_xstrdup("bind");
@@ -525,10 +523,13 @@ static int merge_mounts(struct merge *m, char ***seen, struct cs_err **err)
 			merge_bind_mount(m, p, in);
 		} else if (strcmp(in->type, "volume") == 0) {
 			const struct cs_volume_options *o = in->volume_options;
-			set_volume(m, p, in->source, "z");
+			const struct cs_volume_driver *d = o ? o->driver_config : NULL;
+			if (set_volume(m, p, in->source, "z", d ? d->name : NULL, err) < 0)
+				return -1;
 			p->no_copy = o && o->no_copy;
 			p->subpath = o && !cs_empty(o->subpath) ? cs_path_clean(o->subpath) : NULL;
 			p->volume_labels = o ? cs_strmap_copy(o->labels) : NULL;
+			p->volume_opts = d ? cs_strmap_copy(d->options) : NULL;
 		} else {
 			p->type = cs_xstrdup("tmpfs");
 			if (tmpfs_mount_options(in, &p->options, err) < 0)
@@ -554,7 +555,8 @@ static int merge_volumes(struct merge *m, const struct cs_config *config, struct
 		if (find_point(m, clean) || in_tmpfs(m->host, clean))
 			continue;
 		struct cs_mount_point *p = add_point(m, clean);
-		set_volume(m, p, NULL, "");
+		if (set_volume(m, p, NULL, "", m->host->volume_driver, err) < 0)
+			return -1;
 		p->rw = true;
 	}
 	return 0;

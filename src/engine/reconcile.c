@@ -152,6 +152,7 @@ static void adopt_running(struct cs_container *c, json_t *sys, HCS_SYSTEM h)
 		c->started_at = at;
 	c->ever_started = true;
 	pthread_mutex_unlock(&c->lock);
+	cs_volumes_adopt(c);
 	cs_container_save(c);
 	if (known)
 		cs_execs_adopt(c, h);
@@ -221,6 +222,7 @@ static void finish_removal(struct cs_container *c, bool has_system)
 	if (has_system)
 		kill_system(c->id, "its container was being removed");
 	cs_logk(CS_LOG_INFO, "engine", "container", c->id, "finishing its interrupted removal");
+	cs_volumes_release(c->e, c->mounts, c->n_mounts, c->id, true); /* a removal that leaves them has said so in their rows before */
 	if (cs_container_destroy(c, c->host->auto_remove, &err) < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "removal: %s", text);
@@ -310,6 +312,7 @@ int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 	if (!l.unreadable) {
 		clean_directories(e, "containers");
 		clean_directories(e, "snapshots");
+		cs_volumes_settle(e); /* else an unreadable container may use any of them */
 	}
 	for (struct cs_container **p = all; *p; p++)
 		apply_policy(*p);

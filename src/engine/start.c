@@ -299,6 +299,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	(void)snprintf(code, sizeof(code), "%d", x->code);
 	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
+	cs_volumes_stop(c);
 	announce_exit(c);
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
@@ -363,7 +364,7 @@ static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_
 	if (joined_pid(c, c->host->network_mode, &in.net_pid, &net_dir, err) < 0 || joined_pid(c, c->host->pid_mode, &in.pid_pid, NULL, err) < 0 ||
 	    joined_pid(c, c->host->ipc_mode, &in.ipc_pid, NULL, err) < 0)
 		return -1;
-	if (cs_image_get(c->e, c->image_id, &img, err) < 0 || cs_volumes_check(c, err) < 0)
+	if (cs_image_get(c->e, c->image_id, &img, err) < 0 || cs_volumes_start(c, err) < 0)
 		return -1;
 	cs_snapshot_dir(c->e, c->id, &snap);
 	if (!net_dir && cs_names_write(cfg, c->dir, c->config, c->host, NULL, err) < 0)
@@ -420,6 +421,7 @@ static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *w
 	int exit_code = code == CS_ERR_EXEC_NOT_FOUND ? 127 : code == CS_ERR_EXEC_DENIED ? 126 : 128;
 
 	cs_autofree char *text = cs_err_text(why);
+	cs_volumes_stop(c);
 	pthread_mutex_lock(&c->lock);
 	c->starting = false;
 	c->status = c->started_at == CS_TIME_ZERO ? CS_ST_CREATED : CS_ST_EXITED;

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/num.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 enum stmt {
 	Q_INSERT,
@@ -23,6 +23,7 @@ enum stmt {
 	Q_EXEC_DELETE,
 	Q_EXECS_DELETE,
 	Q_VOLUME_PUT,
+	Q_VOLUME_DISOWN,
 	Q_VOLUME_DELETE,
 	Q_GET,
 	Q_SET,
@@ -41,7 +42,8 @@ static const char *const sql[Q_MAX] = {
 		       "VALUES(?,?,?,?,?,?,?,?,?)",
 	[Q_EXEC_DELETE] = "DELETE FROM execs WHERE id=?1",
 	[Q_EXECS_DELETE] = "DELETE FROM execs WHERE container=?1",
-	[Q_VOLUME_PUT] = "INSERT OR IGNORE INTO volumes(name,created,anonymous,labels,options) VALUES(?,?,?,?,?)",
+	[Q_VOLUME_PUT] = "INSERT OR IGNORE INTO volumes(name,created,anonymous,labels,options,owner) VALUES(?,?,?,?,?,?)",
+	[Q_VOLUME_DISOWN] = "UPDATE volumes SET owner=NULL WHERE name=?1",
 	[Q_VOLUME_DELETE] = "DELETE FROM volumes WHERE name=?1",
 	[Q_GET] = "SELECT val FROM kv WHERE key=?1",
 	[Q_SET] = "INSERT OR REPLACE INTO kv(key,val) VALUES(?,?)",
@@ -56,7 +58,7 @@ static const char schema[] =
 	" WITHOUT ROWID;"
 	"CREATE INDEX IF NOT EXISTS execs_container ON execs(container);"
 	"CREATE TABLE IF NOT EXISTS volumes(name TEXT PRIMARY KEY, created INTEGER NOT NULL, anonymous INTEGER NOT NULL, labels TEXT,"
-	" options TEXT) WITHOUT ROWID;"
+	" options TEXT, owner TEXT) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS kv(key TEXT PRIMARY KEY, val TEXT NOT NULL) WITHOUT ROWID;";
 
 struct cs_store {
@@ -105,6 +107,8 @@ static int set_up(struct cs_store *s, struct cs_err **err)
 			       (long long)v, SCHEMA_VERSION);
 	if (v == SCHEMA_VERSION)
 		return 0;
+	if (v == 1 && exec_sql(s, "ALTER TABLE volumes ADD COLUMN owner TEXT", err) < 0)
+		return -1;
 	return exec_sql(s, "INSERT OR REPLACE INTO kv(key,val) VALUES('schema.containers','" CS_STR(SCHEMA_VERSION) "')", err);
 }
 
@@ -268,7 +272,13 @@ int cs_store_volume_put(struct cs_store *s, const struct cs_store_volume *v, str
 	num(q, 3, v->anonymous);
 	text(q, 4, v->labels);
 	text(q, 5, v->options);
+	text(q, 6, v->owner);
 	return run(s, q, "store volume", err);
+}
+
+int cs_store_volume_disown(struct cs_store *s, const char *name, struct cs_err **err)
+{
+	return two(s, Q_VOLUME_DISOWN, name, NULL, "update volume", err);
 }
 
 int cs_store_volume_delete(struct cs_store *s, const char *name, struct cs_err **err)
@@ -365,11 +375,11 @@ int cs_store_execs(struct cs_store *s, exec_fn fn, void *ctx, struct cs_err **er
 static int volume_row(sqlite3_stmt *q, const void *fn, void *ctx)
 {
 	struct cs_store_volume v = {.name = col(q, 0), .created = sqlite3_column_int64(q, 1), .anonymous = sqlite3_column_int(q, 2),
-				    .labels = col(q, 3), .options = col(q, 4)};
+				    .labels = col(q, 3), .options = col(q, 4), .owner = col(q, 5)};
 	return (*(const volume_fn *)fn)(&v, ctx);
 }
 
 int cs_store_volumes(struct cs_store *s, volume_fn fn, void *ctx, struct cs_err **err)
 {
-	return each(s, "SELECT name,created,anonymous,labels,options FROM volumes", volume_row, &fn, ctx, err);
+	return each(s, "SELECT name,created,anonymous,labels,options,owner FROM volumes", volume_row, &fn, ctx, err);
 }

@@ -40,10 +40,12 @@ CS_MUST_CHECK int cs_store_execs(struct cs_store *s, int (*fn)(const struct cs_s
 
 struct cs_store_volume {
 	const char *name, *labels, *options; /* JSON or NULL */
+	const char *owner;                   /* id of the container with which it goes, or NULL */
 	int64_t created;
 	bool anonymous;
 };
 CS_MUST_CHECK int cs_store_volume_put(struct cs_store *s, const struct cs_store_volume *v, struct cs_err **err); /* keeps an existing row */
+CS_MUST_CHECK int cs_store_volume_disown(struct cs_store *s, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_store_volume_delete(struct cs_store *s, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_store_volumes(struct cs_store *s, int (*fn)(const struct cs_store_volume *v, void *ctx), void *ctx, struct cs_err **err);
 

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * GET /system/df: what takes up disk. Walks the snapshots and volumes, so it may take a while; holds no lock meanwhile. */
-#include <fcntl.h>
-
-#include "base/sys.h"
 #include "engine/image_internal.h"
-#include "engine/store.h"
+#include "engine/volumes_internal.h"
 
 struct part { /* of the answer */
 	int64_t active, total, reclaimable, size;
@@ -39,71 +36,15 @@ static int df_containers(struct cs_engine *e, int api, struct part *p, struct cs
 	return 0;
 }
 
-struct volumes {
-	struct cs_engine *e;
-	struct part *p;
-	struct cs_container **c;
-	size_t n;
-};
-
-static int64_t volume_users(const struct volumes *x, const char *name)
+static void df_volumes(struct cs_engine *e, struct part *p)
 {
-	int64_t users = 0;
+	struct cs_volumes_usage u = {0};
 
-	for (size_t i = 0; i < x->n; i++) {
-		pthread_mutex_lock(&x->c[i]->lock);
-		for (size_t k = 0; k < x->c[i]->n_mounts; k++) {
-			if (cs_streq(x->c[i]->mounts[k].type, "volume") && cs_streq(x->c[i]->mounts[k].name, name)) {
-				users++;
-				break;
-			}
-		}
-		pthread_mutex_unlock(&x->c[i]->lock);
-	}
-	return users;
-}
-
-static int on_volume(const struct cs_store_volume *v, void *ctx)
-{
-	struct volumes *x = ctx;
-	cs_autofree char *dir = cs_xasprintf("%s/volumes/%s/_data", cs_engine_config(x->e)->data_root, v->name);
-	cs_autofd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	int64_t bytes = 0, users = volume_users(x, v->name);
-	struct cs_str *out = &x->p->items;
-
-	if (fd >= 0 && cs_tree_usage(fd, &bytes, NULL) < 0)
-		bytes = -1;
-	cs_str_puts(out, x->p->total++ ? ",{" : "{");
-	cs_json_put_ktime(out, "CreatedAt", v->created);
-	cs_json_put_kstr(out, "Driver", "local");
-	cs_json_put_key(out, "Labels");
-	cs_str_puts(out, v->labels ? v->labels : "null");
-	cs_json_put_kstr(out, "Mountpoint", dir);
-	cs_json_put_kstr(out, "Name", v->name);
-	cs_json_put_key(out, "Options");
-	cs_str_puts(out, v->options ? v->options : "null");
-	cs_json_put_kstr(out, "Scope", "local");
-	cs_json_put_key(out, "UsageData");
-	cs_str_puts(out, "{");
-	cs_json_put_ki64(out, "RefCount", users);
-	cs_json_put_ki64(out, "Size", bytes);
-	cs_str_puts(out, "}}");
-	x->p->active += users > 0;
-	x->p->size += CS_MAX(bytes, 0);
-	x->p->reclaimable += users ? 0 : CS_MAX(bytes, 0);
-	return 0;
-}
-
-static int df_volumes(struct cs_engine *e, struct part *p, struct cs_err **err)
-{
-	struct volumes x = {.e = e, .p = p};
-
-	x.c = cs_containers_all(e, &x.n);
-	cs_str_puts(&p->items, "[");
-	int r = cs_store_volumes(e->store, on_volume, &x, err);
-	cs_str_puts(&p->items, "]");
-	cs_containers_free(x.c);
-	return r;
+	cs_volumes_df(e, &u, &p->items);
+	p->active = u.active;
+	p->total = u.total;
+	p->reclaimable = u.reclaimable;
+	p->size = u.size;
 }
 
 static void put_usage(struct cs_str *out, const char *key, const struct part *p, bool verbose)
@@ -147,7 +88,7 @@ int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api,
 		cs_image_count(e, NULL, &p[1].size);
 	}
 	if (r == 0 && wanted(types, "volume"))
-		r = df_volumes(e, &p[2], err);
+		df_volumes(e, &p[2]);
 	cs_str_puts(&p[3].items, "[]"); /* no builder yet: nothing is cached */
 	cs_str_puts(out, "{");
 	if (r == 0 && api && api < 152) {

@@ -144,9 +144,6 @@ static int check_misc(const struct cs_host_config *h, struct cs_err **err)
 			return -1;
 	if (h->storage_opt && h->storage_opt->n)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "--storage-opt %s is not available in this build", h->storage_opt->kv[0].key);
-	if (!cs_empty(h->volume_driver) && strcmp(h->volume_driver, "local") != 0)
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "error looking up volume plugin %s: plugin \"%s\" not found", h->volume_driver,
-			       h->volume_driver);
 	if (!cs_empty(h->res.cgroup_parent)) {
 		cs_autostrv char **parts = cs_strv_split(h->res.cgroup_parent, '/');
 		if (cs_strv_has(parts, "..") || strpbrk(h->res.cgroup_parent, " \t\n"))

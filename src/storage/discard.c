@@ -9,6 +9,7 @@
 
 struct cs_discarded {
 	struct cs_discarded *next;
+	int dir_fd; /* the storage's */
 	char name[64];
 };
 
@@ -21,9 +22,9 @@ static void *discard_main(void *arg)
 		struct cs_discarded *d = s->discarded;
 		s->discarded = d->next;
 		pthread_mutex_unlock(&s->discard_lock);
-		int r = cs_remove_tree_at(s->tmp_fd, d->name);
+		int r = cs_remove_tree_at(d->dir_fd, d->name);
 		if (r < 0)
-			cs_warn("storage", "delete tmp/%s: %s; tried again at the next start", d->name, cs_errno_text(-r));
+			cs_warn("storage", "delete %s: %s; tried again at the next start", d->name, cs_errno_text(-r));
 		free(d);
 		pthread_mutex_lock(&s->discard_lock);
 	}
@@ -33,14 +34,15 @@ static void *discard_main(void *arg)
 	return NULL;
 }
 
-int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err)
+static int discard(struct cs_storage *s, int dirfd, const char *name, int trash_fd, const char *kind, struct cs_err **err)
 {
 	struct cs_discarded *d = cs_xcalloc(1, sizeof(*d));
 	pthread_attr_t attr;
 	pthread_t t;
 
-	cs_storage_tmp_name(s, "gone", d->name);
-	if (renameat(dirfd, name, s->tmp_fd, d->name) < 0) {
+	cs_storage_tmp_name(s, kind, d->name);
+	d->dir_fd = trash_fd;
+	if (renameat(dirfd, name, trash_fd, d->name) < 0) {
 		int e = errno;
 		free(d);
 		return e == ENOENT ? 0 : cs_fail(err, cs_storage_code(e), e, "remove %s", name);
@@ -59,6 +61,16 @@ int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct
 	}
 	pthread_mutex_unlock(&s->discard_lock);
 	return 0;
+}
+
+int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err)
+{
+	return discard(s, dirfd, name, s->tmp_fd, "gone", err);
+}
+
+int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err)
+{
+	return discard(s, dirfd, name, dirfd, ".gone", err);
 }
 
 void cs_storage_discard_done(struct cs_storage *s)

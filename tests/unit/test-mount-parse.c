@@ -140,7 +140,7 @@ static void resolve(void **state)
 	assert_string_equal(v[2].source, "/data/volumes/vol/_data");
 	assert_string_equal(v[2].mode, "z");
 	assert_string_equal(v[3].destination, "/from");
-	assert_true(!v[3].rw && !v[3].anonymous);
+	assert_true(!v[3].rw && v[3].anonymous && v[3].no_copy); /* shared, and never filled twice */
 	assert_string_equal(v[4].type, "tmpfs");
 	cs_mount_points_free(v, n);
 	cs_strv_push(&r.host_config->binds, "/z:/t/");
@@ -149,9 +149,36 @@ static void resolve(void **state)
 	cs_json_release(&cs_create_request_type, &r);
 }
 
+static void drivers(void **state)
+{
+	static const struct {
+		const char *request, *refusal; /* NULL: fine */
+	} cases[] = {
+		{"{\"HostConfig\":{\"VolumeDriver\":\"foo\",\"Binds\":[\"vv:/v\"]}}", "create vv: error looking up volume plugin foo: plugin \"foo\" not found"},
+		{"{\"HostConfig\":{\"VolumeDriver\":\"local\",\"Binds\":[\"vv:/v\"]}}", NULL},
+		{"{\"HostConfig\":{\"VolumeDriver\":\"foo\",\"Binds\":[\"/tmp:/v\"]}}", NULL},
+		{"{\"HostConfig\":{\"VolumeDriver\":\"foo\",\"Mounts\":[{\"Type\":\"volume\",\"Source\":\"vv\",\"Target\":\"/v\"}]}}", NULL},
+		{"{\"HostConfig\":{\"Mounts\":[{\"Type\":\"volume\",\"Source\":\"vv\",\"Target\":\"/v\",\"VolumeOptions\":{\"DriverConfig\":{\"Name\":\"foo\"}}}]}}",
+		 "create vv: error looking up volume plugin foo: plugin \"foo\" not found"},
+	};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		struct cs_create_request r = {0};
+		struct cs_mount_point *v = NULL;
+		cs_autoerr struct cs_err *err = NULL;
+		size_t n = 0;
+		assert_int_equal(cs_json_decode_text(&cs_create_request_type, cases[i].request, &r, NULL), 0);
+		int got = cs_mounts_resolve(&cfg, NULL, &r.config, r.host_config, 144, &v, &n, &err);
+		if (got != (cases[i].refusal ? -1 : 0) || (got < 0 && strcmp(err->msg, cases[i].refusal) != 0))
+			fail_msg("%s: %s", cases[i].request, err ? err->msg : "accepted");
+		cs_mount_points_free(v, n);
+		cs_json_release(&cs_create_request_type, &r);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(binds), cmocka_unit_test(tmpfs), cmocka_unit_test(mount_objects), cmocka_unit_test(resolve)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(binds), cmocka_unit_test(tmpfs), cmocka_unit_test(mount_objects), cmocka_unit_test(resolve), cmocka_unit_test(drivers)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
