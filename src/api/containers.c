@@ -226,8 +226,5 @@ const struct cs_route cs_routes_containers[] = {
 	{ "POST", "/containers/{id}/rename", 0, 0, rename_, CS_ROUTE_DISCARD },
 	{ "POST", "/containers/{id}/update", 0, 0, update },
 	{ "DELETE", "/containers/{id}", 0, 0, remove_, CS_ROUTE_DISCARD },
-	{ "HEAD", "/containers/{id}/archive", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "copying files" },
-	{ "GET", "/containers/{id}/archive", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "copying files from a container" },
-	{ "PUT", "/containers/{id}/archive", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "copying files into a container" },
 	{ NULL },
 };

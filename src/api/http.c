@@ -62,6 +62,7 @@ static void call_free(struct call *c)
 		free(c->rq.param[i]);
 	cs_str_done(&c->rq.body);
 	cs_str_done(&c->rs.body);
+	free(c->rs.own_header);
 	cs_err_free(c->err);
 	free(c->rq.path);
 	free(c->rq.method);

@@ -45,7 +45,8 @@ struct cs_hijack {
 struct cs_response {
 	int status;               /* 0 = 200 */
 	const char *content_type; /* NULL = application/json */
-	const char *extra[8];     /* name, value, … ended by NULL; static strings */
+	const char *extra[8];     /* name, value, … ended by NULL; static strings, or own_header */
+	char *own_header;         /* a header's value, freed with the response */
 	struct cs_str body;
 	struct cs_stream *stream; /* instead of body */
 	bool is_wait;             /* stream is a wait that may be handed to the worker */

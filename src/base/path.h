@@ -13,6 +13,11 @@
  * flags as open(2); O_CLOEXEC is added. Returns a descriptor or -errno. */
 int cs_open_in_root(int root_fd, const char *path, int flags, unsigned mode);
 
+/* Where `path` (absolute) leads inside root_fd, links replaced one by one: ".." and absolute contents stay inside, what does not exist is taken
+ * literally. Only text: what is opened by it later goes through the functions here again, which stay inside whatever happened meanwhile. Caller
+ * frees; NULL when there are too many links. */
+char *cs_follow_in_root(int root_fd, const char *path);
+
 /* Creates the missing directories of `path` inside root_fd (mode, owned by uid:gid as long as they are created here) and
  * opens the last one (O_PATH|O_DIRECTORY). Existing links are followed inside the root; a dangling link is an error. */
 int cs_mkdir_in_root(int root_fd, const char *path, unsigned mode, uid_t uid, gid_t gid);

@@ -93,6 +93,40 @@ int cs_mkfile_in_root(int root_fd, const char *path)
 	return sys_openat2(dir, name, O_PATH, 0, CS_RESOLVE_BENEATH_NOLINKS); /* a dangling link: ELOOP */
 }
 
+char *cs_follow_in_root(int root_fd, const char *path)
+{
+	cs_autofree char *rest = cs_xstrdup(path), *done = cs_xstrdup("/");
+	int links = 0;
+
+	for (char *p = rest; *p;) {
+		size_t n = strcspn(p, "/");
+		cs_autofree char *name = cs_xstrndup(p, n);
+		p += n + (p[n] == '/');
+		if (n == 0)
+			continue;
+		cs_autofree char *joined = cs_path_join(done, name), *next = cs_path_clean(joined);
+		cs_autofd int fd = sys_openat2(root_fd, next, O_PATH | O_NOFOLLOW, 0, CS_RESOLVE_IN_ROOT);
+		char content[4096];
+		ssize_t len = fd < 0 ? -1 : readlinkat(fd, "", content, sizeof(content) - 1);
+		if (len <= 0) {
+			free(done);
+			done = TAKE_PTR(next);
+			continue;
+		}
+		if (++links > 40)
+			return NULL;
+		content[len] = 0;
+		char *longer = cs_xasprintf("%s/%s", content, p);
+		free(rest);
+		p = rest = longer;
+		if (*content == '/') {
+			free(done);
+			done = cs_xstrdup("/");
+		}
+	}
+	return TAKE_PTR(done);
+}
+
 char *cs_path_clean(const char *path)
 {
 	bool rooted = *path == '/';

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/time.h"
 #include "engine/events.h"
+#include "engine/files.h"
 #include "engine/filters.h"
 #include "engine/image.h"
 #include "engine/loop.h"
@@ -482,6 +483,7 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 
 	cs_execs_container_stopped(c);
 	cs_health_stop(c);
+	cs_files_settle(c);
 	/* Without volumes only directories follow, and the next start sweeps those that have no row; with volumes the row stays to the end. */
 	bool row_first = c->n_mounts == 0;
 	if (row_first && cs_store_container_delete(e->store, c->id, err) < 0)

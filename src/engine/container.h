@@ -80,6 +80,8 @@ struct cs_container {
 	bool volumes_mounted; /* under op_lock: this run holds them */
 	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
 	unsigned holds; /* commits that paused it */
+	struct cs_root *files_root; /* files.c: does not run, and is mounted for those who write files */
+	unsigned files_writers;     /* who may be writing files, through it or through the running root; moves with `changed` */
 	unsigned exits; /* counts exits that are fully recorded and announced; moves with `changed` */
 };
 

@@ -116,6 +116,19 @@ CS_MUST_CHECK int cs_container_logs(struct cs_engine *e, const char *ref, const 
 /* JSON objects, one per second (stream) or one (stream=false; one_shot: without waiting for a first sample). */
 CS_MUST_CHECK int cs_container_stats(struct cs_engine *e, const char *ref, bool stream, bool one_shot, int api, struct cs_stream **ret, struct cs_err **err);
 
+/* ---- files in containers (archive.c) ---- */
+/* {"name","size","mode","mtime","linkTarget"} in base64; caller frees. A path that is not there: NOT_FOUND "Could not find the file x in container y". */
+CS_MUST_CHECK int cs_container_stat_path(struct cs_engine *e, const char *ref, const char *path, char **ret, struct cs_err **err);
+/* The same, and a stream with a tar of it. */
+CS_MUST_CHECK int cs_container_archive_path(struct cs_engine *e, const char *ref, const char *path, char **ret_stat, struct cs_stream **ret, struct cs_err **err);
+struct cs_extract {
+	const char *path; /* a directory */
+	bool no_overwrite_dir_nondir;
+	bool copy_uid_gid; /* everything belongs to the container's user */
+	int fd;            /* a tar, plain or compressed, until end of file */
+};
+CS_MUST_CHECK int cs_container_extract(struct cs_engine *e, const char *ref, const struct cs_extract *x, struct cs_err **err);
+
 /* ---- exec (exec.c) ---- */
 CS_MUST_CHECK int cs_exec_create(struct cs_engine *e, const char *ref, const struct cs_exec_config *cfg, char **ret_id, struct cs_err **err);
 CS_MUST_CHECK int cs_exec_inspect(struct cs_engine *e, const char *id, int api, struct cs_str *out, struct cs_err **err);

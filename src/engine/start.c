@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/events.h"
+#include "engine/files.h"
 #include "engine/image.h"
 #include "engine/loop.h"
 #include "engine/restart.h"
@@ -488,6 +489,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	}
 	if (may_start(c, err) < 0)
 		return -1;
+	cs_files_settle(c);
 	if (build_document(c, &doc, &inner) < 0)
 		return start_failed(c, by_policy, inner, err);
 	if (doc.failed) {

@@ -5,7 +5,9 @@
  * descriptor, and what vanished meanwhile is left out. The walk has its stack on the heap; open descriptors are bounded. One thread per walk. */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <uthash.h>
@@ -21,6 +23,7 @@
 #define XATTR_BUFFER (64u << 10)
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_MNT_ID)
 #define WH_PREFIX ".wh."
+#define MQUEUE_MAGIC_ 0x19800202
 
 struct link { /* a file with several names, and the first of them */
 	struct {
@@ -46,10 +49,10 @@ struct pack {
 	struct level *levels;
 	size_t depth, cap;
 	struct link *links;
-	bool diff, one_fs;
+	bool diff, one_fs, live, of_root;
 	char *const *skip;  /* diff: sorted paths to leave out */
 	size_t n_skip;
-	uint64_t mnt_id, dev;
+	uint64_t mnt_id, root_mnt_id, dev;
 	char *xlist;
 	struct cs_str xvalues;
 	struct cs_tar_xattr xattrs[MAX_XATTRS];
@@ -384,9 +387,28 @@ static bool other_mount(const struct pack *p, const struct statx *st)
 	return S_ISDIR(st->stx_mode) && dev_of(st) != p->dev; /* before Linux 5.8; a file of overlayfs may have a device of its own */
 }
 
+/* What is in them is made up while it is read, may never end, and is no file of the container's. */
+static bool kernels_own(const struct pack *p, int fd, const struct statx *st)
+{
+	static const unsigned long magics[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, MQUEUE_MAGIC_,
+					       DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC, BINFMTFS_MAGIC, PSTOREFS_MAGIC, NSFS_MAGIC};
+	struct statfs fs;
+
+	if (!S_ISDIR(st->stx_mode) || ((st->stx_mask & STATX_MNT_ID) && st->stx_mnt_id == p->root_mnt_id))
+		return false;
+	if (p->of_root && other_mount(p, st) && strcmp(path_below(p), "dev") == 0)
+		return true;
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(magics); i++)
+		if ((unsigned long)fs.f_type == magics[i])
+			return true;
+	return false;
+}
+
 static int put_object(struct pack *p, int fd, const struct statx *st)
 {
-	bool mount_point = p->one_fs && other_mount(p, st);
+	bool mount_point = (p->one_fs && other_mount(p, st)) || (p->live && kernels_own(p, fd, st));
 
 	if (S_ISDIR(st->stx_mode))
 		return enter(p, fd, st, false, mount_point);
@@ -488,7 +510,8 @@ static int pack_base(struct pack *p, int fd, const char *as, struct cs_err **err
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "look at the tree to pack");
 	p->mnt_id = st.stx_mnt_id;
 	p->dev = dev_of(&st);
-	cs_str_puts(&p->path, as);
+	bool of_root = strcmp(as, "/") == 0; /* "/", "/etc/", and not "//" */
+	cs_str_puts(&p->path, of_root ? "" : as);
 	if (p->path.failed)
 		return cs_fail(err, CS_ERR_INVALID, ENAMETOOLONG, "name in the archive: \"%.100s…\"", as);
 	if (!*as && !S_ISDIR(st.stx_mode))
@@ -506,12 +529,17 @@ static int pack_base(struct pack *p, int fd, const char *as, struct cs_err **err
 
 int cs_tar_tree(int root_fd, const struct cs_tar_tree *t, cs_write_fn write, void *ctx, struct cs_err **err)
 {
+	struct statx st;
 	cs_autofd int fd = sys_openat2(root_fd, cs_empty(t->path) ? "." : t->path, O_PATH | O_NOFOLLOW, 0, CS_RESOLVE_IN_ROOT);
 
 	if (fd < 0)
 		return cs_fail(err, gone(-fd) ? CS_ERR_NOT_FOUND : CS_ERR_INTERNAL, -fd, "open \"%.200s\"", t->path);
 	struct pack *p = pack_new(write, ctx, err);
 	p->one_fs = t->one_file_system;
+	p->live = t->live;
+	p->of_root = t->path && strcmp(t->path, "/") == 0;
+	if (t->live && statx(root_fd, "", AT_EMPTY_PATH, STATX_WANTED, &st) == 0)
+		p->root_mnt_id = st.stx_mnt_id;
 	int r = pack_base(p, fd, t->as ? t->as : "", err);
 	pack_free(p);
 	return r;

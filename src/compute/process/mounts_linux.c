@@ -25,43 +25,6 @@ static bool below(const char *path, const char *dir)
  * CVE-2023-27561, CVE-2023-28642, CVE-2026-41579). `path` is cleaned. */
 static bool guarded(const char *path) { return below(path, "/proc") || below(path, "/sys") || below(path, "/dev"); }
 
-/* Where `path` leads inside the root when links on it dangle (/etc/resolv.conf -> ../run/x is common): links are replaced one by one,
- * ".." and absolute contents stay inside, what does not exist is taken literally. The result is only a proposal for the functions
- * of base/path.h, which stay inside whatever happens meanwhile. NULL when there are too many links. */
-static char *follow_dangling(int root, const char *path)
-{
-	cs_autofree char *rest = cs_xstrdup(path), *done = cs_xstrdup("/");
-	int links = 0;
-
-	for (char *p = rest; *p;) {
-		size_t n = strcspn(p, "/");
-		cs_autofree char *name = cs_xstrndup(p, n);
-		p += n + (p[n] == '/');
-		if (n == 0)
-			continue;
-		cs_autofree char *joined = cs_path_join(done, name), *next = cs_path_clean(joined);
-		cs_autofd int fd = sys_openat2(root, next, O_PATH | O_NOFOLLOW, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-		char content[4096];
-		ssize_t len = fd < 0 ? -1 : readlinkat(fd, "", content, sizeof(content) - 1);
-		if (len <= 0) {
-			free(done);
-			done = TAKE_PTR(next);
-			continue;
-		}
-		if (++links > 40)
-			return NULL;
-		content[len] = 0;
-		char *longer = cs_xasprintf("%s/%s", content, p);
-		free(rest);
-		p = rest = longer;
-		if (*content == '/') {
-			free(done);
-			done = cs_xstrdup("/");
-		}
-	}
-	return TAKE_PTR(done);
-}
-
 int cs_child_target(struct cs_child *c, const char *path, enum cs_target kind)
 {
 	cs_autofree char *abs = cs_path_join("/", path);
@@ -77,7 +40,8 @@ int cs_child_target(struct cs_child *c, const char *path, enum cs_target kind)
 	int at = cs_open_in_root(c->root, clean, O_PATH, 0);
 	if (at != -ENOENT || kind == CS_TARGET_EXISTING)
 		return at;
-	cs_autofree char *real = follow_dangling(c->root, clean);
+	/* links that dangle are common: /etc/resolv.conf -> ../run/x */
+	cs_autofree char *real = cs_follow_in_root(c->root, clean);
 	if (!real)
 		return -ELOOP;
 	return kind == CS_TARGET_DIR ? cs_mkdir_in_root(c->root, real, 0755, 0, 0) : cs_mkfile_in_root(c->root, real);
