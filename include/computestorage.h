@@ -56,6 +56,9 @@ CS_MUST_CHECK int cs_blob_open(struct cs_storage *s, const struct cs_digest *d, 
 /* Whole blob, verified against its digest; at most max bytes. */
 CS_MUST_CHECK int cs_blob_get(struct cs_storage *s, const struct cs_digest *d, size_t max, struct cs_str *out, struct cs_err **err);
 void cs_blob_remove(struct cs_storage *s, const struct cs_digest *d);
+/* A second blob: the gzip of a stored plain tar, deterministic. stop (may be NULL): polled, true cancels. */
+CS_MUST_CHECK int cs_blob_gzip(struct cs_storage *s, const struct cs_digest *tar, bool (*stop)(void *ctx), void *ctx, struct cs_digest *ret, int64_t *ret_size,
+			       struct cs_err **err);
 /* Calls fn for each blob (and each entry that is no blob is removed): used to find what nobody refers to. */
 void cs_blob_each(struct cs_storage *s, void (*fn)(void *ctx, const struct cs_digest *d), void *ctx);
 /* Replaces index.json; the text comes from the engine, which knows names. */

@@ -11,13 +11,18 @@
 
 static int list(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_image_list(rq->engine, cs_query_bool(&rq->query, "all"), cs_query_bool(&rq->query, "shared-size"), cs_query_bool(&rq->query, "digests"),
-			     cs_query_str(&rq->query, "filters"), rq->api, &rs->body, err);
+	/* digests: dockerd always sends them, the client decides what to print */
+	struct cs_image_list_opts o = {.all = cs_query_bool(&rq->query, "all"),
+				       .shared_size = cs_query_bool(&rq->query, "shared-size"),
+				       .manifests = cs_query_bool(&rq->query, "manifests"),
+				       .filters = cs_query_str(&rq->query, "filters")};
+
+	return cs_image_list(rq->engine, &o, rq->api, &rs->body, err);
 }
 
 static int inspect(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_image_inspect(rq->engine, rq->param[0], rq->api, &rs->body, err);
+	return cs_image_inspect(rq->engine, rq->param[0], cs_query_bool(&rq->query, "manifests"), rq->api, &rs->body, err);
 }
 
 static int history(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
@@ -75,12 +80,51 @@ static int import(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 	return 0;
 }
 
+static int pull(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	struct cs_pull p = {.image = cs_query_str(&rq->query, "fromImage"),
+			    .tag = cs_query_str(&rq->query, "tag"),
+			    .platform = cs_query_str(&rq->query, "platform"),
+			    .auth = rq->registry_auth,
+			    .client_fd = rq->client_fd};
+
+	return cs_image_pull(rq->engine, &p, &rs->stream, err);
+}
+
+static int push(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	struct cs_push p = {.image = rq->param[0],
+			    .tag = cs_query_str(&rq->query, "tag"),
+			    .platform = rq->api >= 146 ? cs_query_str(&rq->query, "platform") : NULL,
+			    .auth = rq->registry_auth,
+			    .body = rq->body.buf ? rq->body.buf : "",
+			    .body_len = rq->body.len,
+			    .client_fd = rq->client_fd};
+
+	return cs_image_push(rq->engine, &p, &rs->stream, err);
+}
+
+static int distribution(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_image_distribution(rq->engine, rq->param[0], rq->registry_auth, rq->client_fd, &rs->body, err);
+}
+
+static int search(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	int64_t limit;
+
+	if (cs_query_i64(&rq->query, "limit", 0, INT64_MIN, INT64_MAX, &limit, err) < 0)
+		return -1;
+	return cs_image_search(rq->engine, cs_query_str(&rq->query, "term"), limit, cs_query_str(&rq->query, "filters"), rq->registry_auth, rq->client_fd,
+			       &rs->body, err);
+}
+
 static int create(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
 	const char *src = cs_query_str(&rq->query, "fromSrc");
 
 	if (cs_query_str(&rq->query, "fromImage"))
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "pulling images is not available in this build of Caisson: use import (fromSrc=-)");
+		return pull(rq, rs, err);
 	if (!src)
 		return cs_fail(err, CS_ERR_INVALID, 0, "either fromImage or fromSrc is required");
 	if (strcmp(src, "-"))
@@ -99,14 +143,14 @@ const struct cs_route cs_routes_images[] = {
 	{ "GET", "/images/json", 0, 0, list },
 	{ "POST", "/images/create", 0, 0, create, CS_ROUTE_PULL },
 	{ "POST", "/images/prune", 125, 0, prune, CS_ROUTE_DISCARD },
-	{ "GET", "/images/search", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "searching a registry" },
+	{ "GET", "/images/search", 0, 0, search, CS_ROUTE_DISCARD },
 	{ "GET", "/images/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
 	{ "POST", "/images/load", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "loading images" },
 	{ "GET", "/images/{name:.*}/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
 	{ "GET", "/images/{name:.*}/json", 0, 0, inspect },
 	{ "GET", "/images/{name:.*}/history", 0, 0, history },
 	{ "GET", "/images/{name:.*}/attestations", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "listing attestations" },
-	{ "POST", "/images/{name:.*}/push", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "pushing images" },
+	{ "POST", "/images/{name:.*}/push", 0, 0, push },
 	{ "POST", "/images/{name:.*}/tag", 0, 0, tag, CS_ROUTE_DISCARD },
 	{ "DELETE", "/images/{name:.*}", 0, 0, remove_, CS_ROUTE_DISCARD },
 	{ "POST", "/build", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
@@ -114,6 +158,6 @@ const struct cs_route cs_routes_images[] = {
 	{ "POST", "/build/cancel", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
 	{ "POST", "/session", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
 	{ "POST", "/grpc", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
-	{ "GET", "/distribution/{name:.*}/json", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "looking into a registry" },
+	{ "GET", "/distribution/{name:.*}/json", 130, 0, distribution, CS_ROUTE_DISCARD },
 	{ NULL },
 };

@@ -4,6 +4,7 @@
 #include "api/routes.h"
 
 #include "engine/engine.h"
+#include "engine/image.h"
 
 static int ping(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
@@ -46,6 +47,13 @@ static int events(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 	return cs_events_stream(rq->engine, since, until, cs_query_str(&rq->query, "filters"), rq->api, &rs->stream, err);
 }
 
+static int auth(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	if (cs_request_check_json(rq, err) < 0)
+		return -1;
+	return cs_registry_auth_check(rq->engine, rq->body.buf ? rq->body.buf : "", rq->body.len, rq->client_fd, &rs->body, err);
+}
+
 const struct cs_route cs_routes_system[] = {
 	{ "GET", "/_ping", 0, 0, ping },
 	{ "HEAD", "/_ping", 0, 0, ping },
@@ -53,6 +61,6 @@ const struct cs_route cs_routes_system[] = {
 	{ "GET", "/info", 0, 0, info },
 	{ "GET", "/events", 0, 0, events },
 	{ "GET", "/system/df", 125, 0, df },
-	{ "POST", "/auth", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "logging in to a registry" },
+	{ "POST", "/auth", 0, 0, auth },
 	{ NULL },
 };

@@ -498,6 +498,8 @@ void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_
 		.log_opts = c->log_opts, .default_shm_size = c->default_shm_size, .default_ipc_mode = c->default_ipc_mode,
 		.default_cgroupns_mode = c->default_cgroupns_mode, .init = c->init, .no_new_privileges = c->no_new_privileges,
 		.live_restore = c->live_restore, .seccomp_profile = c->seccomp_profile, .default_stop_timeout = c->default_stop_timeout,
+		.max_concurrent_downloads = c->max_concurrent_downloads, .max_concurrent_uploads = c->max_concurrent_uploads,
+		.max_download_attempts = c->max_download_attempts,
 		.shutdown_timeout = c->shutdown_timeout, .dns = c->dns, .dns_search = c->dns_search, .dns_opts = c->dns_opts,
 		.insecure_registries = c->insecure_registries, .registry_mirrors = c->registry_mirrors, .hosts = c->hosts,
 	};

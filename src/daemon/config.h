@@ -18,6 +18,7 @@ struct cs_daemon_config {
 	char **labels, *log_driver, *default_ipc_mode, *default_cgroupns_mode, *seccomp_profile;
 	struct cs_strmap *log_opts, *default_ulimits; /* ulimits: name -> "soft:hard" */
 	int64_t default_shm_size, default_stop_timeout, shutdown_timeout;
+	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts;
 	bool init, no_new_privileges, live_restore;
 	char **dns, **dns_search, **dns_opts, **insecure_registries, **registry_mirrors;
 	/* what to tell the log once there is one */

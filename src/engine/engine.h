@@ -35,6 +35,7 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	int64_t default_stop_timeout, shutdown_timeout; /* s; 10, 15 */
 	char **dns, **dns_search, **dns_opts;
 	char **insecure_registries, **registry_mirrors;
+	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts; /* 3, 5, 5 */
 	char **hosts;                /* what we listen on, for info */
 };
 CS_MUST_CHECK int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, struct cs_err **err); /* includes reconciliation */

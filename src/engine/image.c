@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/image_internal.h"
+#include "engine/transfer.h"
+#include "registry/registry.h"
 
 /* ---- records ---- */
 static void rec_free(struct cs_image_rec *r)
@@ -84,12 +86,24 @@ static int fill_config(struct cs_image_rec *r, json_t *j, struct cs_err **err)
 	return 0;
 }
 
+static int fill_manifest(struct cs_images *m, struct cs_image_rec *r, struct cs_err **err)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+
+	if (cs_blob_get(m->storage, &r->manifest, CS_MAX_IMAGE_JSON, &text, err) < 0)
+		return cs_wrap(err, "manifest of image %s", r->id.s);
+	cs_autojson json_t *j = cs_json_parse(text.buf ? text.buf : "", text.len, NULL);
+	bool docker = cs_streq(json_string_value(json_object_get(j, "mediaType")), CS_MT_DOCKER_MANIFEST);
+	r->manifest_size = (int64_t)text.len;
+	r->manifest_type = docker ? CS_MT_DOCKER_MANIFEST : CS_MT_OCI_MANIFEST;
+	return 0;
+}
+
 int cs_image_rec_new(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
 		     struct cs_image_rec **ret, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 	cs_autojson json_t *j = NULL;
-	int fd;
 
 	if (cs_blob_get(m->storage, id, CS_MAX_IMAGE_JSON, &text, err) < 0)
 		return -1;
@@ -102,11 +116,10 @@ int cs_image_rec_new(struct cs_images *m, const struct cs_digest *id, const stru
 	r->manifest = *manifest;
 	r->config_size = (int64_t)text.len;
 	fill_layers(m, r, layers, n);
-	if (fill_config(r, j, err) < 0 || cs_blob_open(m->storage, manifest, &fd, &r->manifest_size, err) < 0) {
+	if (fill_config(r, j, err) < 0 || fill_manifest(m, r, err) < 0) {
 		rec_free(r);
 		return -1;
 	}
-	cs_close(fd);
 	*ret = r;
 	return 0;
 }
@@ -133,20 +146,6 @@ static struct cs_image_rec *by_name(struct cs_images *m, const char *full, char 
 	return n->rec;
 }
 
-/* name@sha256:… : by manifest digest, if the image has a name in that repository; a tag beside it is ignored, as Docker does. */
-static struct cs_image_rec *by_digest(struct cs_images *m, const struct cs_ref *ref)
-{
-	cs_autofree char *prefix = cs_xasprintf("%s/%s:", ref->domain, ref->path);
-	struct cs_image_name *n, *next;
-
-	HASH_ITER(hh, m->names, n, next)
-	{
-		if (cs_prefix(n->full, prefix) && (strcmp(n->rec->manifest.s, ref->digest) == 0 || strcmp(n->rec->id.s, ref->digest) == 0))
-			return n->rec;
-	}
-	return NULL;
-}
-
 /* The only image whose id starts so; NULL for none or several. */
 static struct cs_image_rec *by_prefix(struct cs_images *m, const char *text)
 {
@@ -169,15 +168,16 @@ static struct cs_image_rec *by_prefix(struct cs_images *m, const char *text)
 	return found;
 }
 
-static struct cs_image_rec *lookup(struct cs_images *m, const char *text, const struct cs_ref *ref, const char *full, char **ret_name)
+static struct cs_image_rec *lookup(struct cs_images *m, const char *text, bool ref, const char *full, char **ret_name)
 {
-	struct cs_image_rec *r = NULL;
-
-	if (ref && ref->digest)
-		r = by_digest(m, ref);
-	else if (ref)
-		r = by_name(m, full, ret_name);
+	struct cs_image_rec *r = ref ? by_name(m, full, ret_name) : NULL;
 	return r ? r : by_prefix(m, text);
+}
+
+/* With a digest, a tag beside it is ignored, as Docker does. */
+static char *table_name(const struct cs_ref *r)
+{
+	return r->digest ? cs_xasprintf("%s/%s@%s", r->domain, r->path, r->digest) : cs_ref_full(r);
 }
 
 int cs_image_find(struct cs_images *m, const char *text, struct cs_image_rec **ret, char **ret_name, struct cs_err **err)
@@ -195,11 +195,11 @@ int cs_image_find(struct cs_images *m, const char *text, struct cs_image_rec **r
 			is_id = true;
 		} else {
 			cs_ref_default_tag(&ref);
-			full = cs_ref_full(&ref);
+			full = table_name(&ref);
 		}
 	}
 	pthread_rwlock_rdlock(&m->lock);
-	struct cs_image_rec *r = lookup(m, text, is_id ? NULL : &ref, full, &name);
+	struct cs_image_rec *r = lookup(m, text, !is_id, full, &name);
 	if (r)
 		atomic_fetch_add(&r->refs, 1);
 	pthread_rwlock_unlock(&m->lock);
@@ -248,7 +248,7 @@ void cs_image_recs_free(struct cs_image_rec **v, size_t n)
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r)
+static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool tags, bool digests)
 {
 	struct cs_image_name *n, *next;
 	char **v = cs_xcalloc(1, sizeof(char *));
@@ -256,12 +256,30 @@ char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r)
 	pthread_rwlock_rdlock(&m->lock);
 	HASH_ITER(hh, m->names, n, next)
 	{
-		if (n->rec == r)
+		if (n->rec == r && (cs_image_is_digest_ref(n->full) ? digests : tags))
 			cs_strv_push(&v, n->full);
 	}
 	pthread_rwlock_unlock(&m->lock);
 	qsort(v, cs_strv_len(v), sizeof(char *), by_text);
 	return v;
+}
+
+char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, true, false); }
+char **cs_image_digests(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, false, true); }
+char **cs_image_refs(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, true, true); }
+
+bool cs_image_has_children(struct cs_images *m, const struct cs_image_rec *r)
+{
+	struct cs_image_rec *x, *next;
+	bool found = false;
+
+	pthread_rwlock_rdlock(&m->lock);
+	HASH_ITER(hh, m->by_id, x, next)
+	{
+		found = found || strcmp(x->parent.s, r->id.s) == 0;
+	}
+	pthread_rwlock_unlock(&m->lock);
+	return found;
 }
 
 /* ---- for containers ---- */
@@ -329,6 +347,31 @@ void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes)
 }
 
 /* ---- life ---- */
+struct cs_registry *cs_images_registry(struct cs_images *m)
+{
+	const struct cs_engine_config *cfg = cs_engine_config(m->e);
+	CS_GUARD(&m->registry_lock);
+
+	if (!m->registry || m->registry_cfg != cfg) {
+		struct cs_registry_config rc = {.mirrors = cfg->registry_mirrors, .insecure = cfg->insecure_registries,
+						.max_attempts = cfg->max_download_attempts};
+		cs_autofree char *agent = cs_xasprintf("caisson/%s", cfg->version ? cfg->version : "dev");
+		struct cs_registry *r = NULL;
+		cs_autoerr struct cs_err *e = NULL;
+		rc.user_agent = agent;
+		if (cs_registry_new(&rc, &r, &e) < 0) {
+			/* checked when the configuration was read; what is in use stays */
+			cs_autofree char *text = cs_err_text(e);
+			cs_error("image", "registries: %s", text);
+		} else {
+			cs_registry_unref(m->registry);
+			m->registry = r;
+		}
+		m->registry_cfg = cfg;
+	}
+	return m->registry ? cs_registry_ref(m->registry) : NULL;
+}
+
 /* Loaded once: a user who removes it does not get it back at the next start, but does with a newer build. */
 static void load_base(struct cs_images *m)
 {
@@ -355,6 +398,9 @@ int cs_images_open(struct cs_engine *e, struct cs_err **err)
 
 	m->e = e;
 	pthread_mutex_init(&m->write, NULL);
+	pthread_mutex_init(&m->publish, NULL);
+	pthread_mutex_init(&m->registry_lock, NULL);
+	m->transfers = cs_transfers_new(m);
 	pthread_rwlock_init(&m->lock, NULL);
 	e->images = m;
 	if (cs_storage_open(cfg->data_root, &m->storage, err) < 0 || cs_image_db_open(m, path, err) < 0 || cs_image_db_load(m, err) < 0) {
@@ -376,7 +422,9 @@ void cs_images_close(struct cs_engine *e)
 
 	if (!m)
 		return;
+	cs_transfers_free(m->transfers); /* waits for those that run */
 	e->images = NULL;
+	cs_registry_unref(m->registry);
 	HASH_ITER(hh, m->names, n, nn)
 	{
 		HASH_DEL(m->names, n);
@@ -391,6 +439,8 @@ void cs_images_close(struct cs_engine *e)
 	cs_image_db_close(m);
 	cs_storage_close(m->storage);
 	pthread_mutex_destroy(&m->write);
+	pthread_mutex_destroy(&m->publish);
+	pthread_mutex_destroy(&m->registry_lock);
 	pthread_rwlock_destroy(&m->lock);
 	free(m);
 }

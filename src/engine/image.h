@@ -22,8 +22,13 @@ void cs_image_info_free(struct cs_image_info *i);
 CS_MUST_CHECK int cs_images_open(struct cs_engine *e, struct cs_err **err); /* at start: reads the store, loads the base image once */
 void cs_images_close(struct cs_engine *e);
 
-CS_MUST_CHECK int cs_image_list(struct cs_engine *e, bool all, bool shared_size, bool digests, const char *filters, int api, struct cs_str *out, struct cs_err **err);
-CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, int api, struct cs_str *out, struct cs_err **err);
+struct cs_image_list_opts {
+	bool all;            /* also images without a name that others were committed from */
+	bool shared_size, manifests;
+	const char *filters; /* the API's JSON text, or NULL */
+};
+CS_MUST_CHECK int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, bool manifests, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err);
 /* [{"Untagged":…},{"Deleted":…}] */
 CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
@@ -39,6 +44,29 @@ struct cs_import {
 	void *ctx;
 };
 CS_MUST_CHECK int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_id, struct cs_err **err);
+/* ---- registries. auth: the X-Registry-Auth header, or NULL. client_fd: the client's socket, borrowed, or -1 ---- */
+struct cs_pull {
+	const char *image, *tag; /* fromImage, and tag or digest; neither names one: all tags */
+	const char *platform, *auth;
+	int client_fd;
+};
+/* A stream of Docker's progress. What fails before its first line is the function's error. */
+CS_MUST_CHECK int cs_image_pull(struct cs_engine *e, const struct cs_pull *rq, struct cs_stream **ret, struct cs_err **err);
+struct cs_push {
+	const char *image, *tag; /* without tag: all of the repository */
+	const char *platform, *auth;
+	const char *body;        /* without a header: an AuthConfig, as old clients send it */
+	size_t body_len;
+	int client_fd;
+};
+CS_MUST_CHECK int cs_image_push(struct cs_engine *e, const struct cs_push *rq, struct cs_stream **ret, struct cs_err **err);
+/* {"Descriptor":…,"Platforms":[…]} */
+CS_MUST_CHECK int cs_image_distribution(struct cs_engine *e, const char *ref, const char *auth, int client_fd, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_search(struct cs_engine *e, const char *term, int64_t limit, const char *filters, const char *auth, int client_fd, struct cs_str *out,
+				  struct cs_err **err);
+/* POST /auth: body is an AuthConfig. */
+CS_MUST_CHECK int cs_registry_auth_check(struct cs_engine *e, const char *body, size_t len, int client_fd, struct cs_str *out, struct cs_err **err);
+
 /* Number of images (for info) and bytes of layers (for df). */
 void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
 

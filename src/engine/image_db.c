@@ -10,7 +10,10 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS image_name(name TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS layer(chain TEXT PRIMARY KEY, parent TEXT NOT NULL, diff TEXT NOT NULL, blob TEXT NOT NULL, blob_size INTEGER NOT NULL,"
 	" size INTEGER NOT NULL, media_type TEXT NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE IF NOT EXISTS image_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+	"CREATE TABLE IF NOT EXISTS image_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS image_parent(id TEXT PRIMARY KEY, parent TEXT NOT NULL) WITHOUT ROWID;"
+	/* where a blob came from or went to: a push to the same registry can mount it from there */
+	"CREATE TABLE IF NOT EXISTS blob_source(blob TEXT NOT NULL, repo TEXT NOT NULL, PRIMARY KEY(blob, repo)) WITHOUT ROWID;";
 
 static int dbfail(struct cs_images *m, const char *what, struct cs_err **err)
 {
@@ -120,7 +123,7 @@ int cs_image_db_chain(struct cs_images *m, const char *top, struct cs_image_laye
 		if (prepare(m, &st, err, "SELECT chain,parent,diff,blob,blob_size,size,media_type FROM layer WHERE chain=?", "s", at.s) < 0)
 			goto fail;
 		if (sqlite3_step(st) != SQLITE_ROW || !read_layer(st, &l, &parent)) {
-			cs_fail(err, CS_ERR_INTERNAL, 0, "layer %s is not in the database", at.s);
+			cs_fail(err, CS_ERR_NOT_FOUND, 0, "layer %s is not in the database", at.s);
 			goto fail;
 		}
 		l.media_type = cs_xstrdup(l.media_type);
@@ -134,10 +137,15 @@ int cs_image_db_chain(struct cs_images *m, const char *top, struct cs_image_laye
 	*ret_n = n;
 	return 0;
 fail:
-	for (size_t i = 0; i < n; i++)
+	cs_image_layers_free(v, n);
+	return -1;
+}
+
+void cs_image_layers_free(struct cs_image_layer *v, size_t n)
+{
+	for (size_t i = 0; v && i < n; i++)
 		free(v[i].media_type);
 	free(v);
-	return -1;
 }
 
 static int load_image(struct cs_images *m, sqlite3_stmt *st, struct cs_image_rec **ret, struct cs_err **err)
@@ -150,10 +158,14 @@ static int load_image(struct cs_images *m, sqlite3_stmt *st, struct cs_image_rec
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "malformed image row");
 	if (cs_image_db_chain(m, column(st, 2), &layers, &n, err) < 0)
 		return -1;
-	int r = cs_image_rec_new(m, &id, &manifest, layers, n, ret, err);
-	for (size_t i = 0; i < n; i++)
-		free(layers[i].media_type);
-	free(layers);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (!cs_layer_exists(m->storage, &layers[i].chain))
+			r = cs_fail(err, CS_ERR_NOT_FOUND, 0, "layer %s has no files", layers[i].chain.s);
+	}
+	if (r == 0)
+		r = cs_image_rec_new(m, &id, &manifest, layers, n, ret, err);
+	cs_image_layers_free(layers, n);
 	if (r == 0)
 		atomic_store(&(*ret)->last_tagged, sqlite3_column_int64(st, 3));
 	return r;
@@ -179,9 +191,38 @@ static int load_names(struct cs_images *m, struct cs_err **err)
 	return r == SQLITE_DONE ? 0 : dbfail(m, "read image names", err);
 }
 
+static int load_parents(struct cs_images *m, struct cs_err **err)
+{
+	autostmt st = NULL;
+	int r;
+
+	if (prepare(m, &st, err, "SELECT id,parent FROM image_parent", "") < 0)
+		return -1;
+	while ((r = sqlite3_step(st)) == SQLITE_ROW) {
+		struct cs_image_rec *rec;
+		HASH_FIND_STR(m->by_id, column(st, 0), rec);
+		if (rec && !cs_digest_from(column(st, 1), &rec->parent))
+			rec->parent.s[0] = 0;
+	}
+	return r == SQLITE_DONE ? 0 : dbfail(m, "read images' parents", err);
+}
+
+/* What lost its files (a disk that was repaired, a folder that somebody emptied) goes, so that it can be pulled again; what cannot be read for
+ * another reason stays as it is, and so do all blobs and its layers. Returns whether the image is to be removed. */
+static bool is_lost(struct cs_images *m, const char *id, struct cs_err *e)
+{
+	cs_autofree char *text = cs_err_text(e);
+	bool lost = cs_err_code(e) == CS_ERR_NOT_FOUND;
+
+	cs_error("image", "image %s cannot be used%s: %s", id, lost ? ", removed" : "", text);
+	m->unreadable += !lost;
+	return lost;
+}
+
 int cs_image_db_load(struct cs_images *m, struct cs_err **err)
 {
 	autostmt st = NULL;
+	cs_autostrv char **lost = NULL;
 	int r;
 
 	if (prepare(m, &st, err, "SELECT id,manifest,top,last_tagged FROM image", "") < 0)
@@ -189,21 +230,36 @@ int cs_image_db_load(struct cs_images *m, struct cs_err **err)
 	while ((r = sqlite3_step(st)) == SQLITE_ROW) {
 		struct cs_image_rec *rec;
 		cs_autoerr struct cs_err *e = NULL;
-		if (load_image(m, st, &rec, &e) < 0) {
-			/* One damaged image must not keep the engine from starting. */
-			cs_autofree char *text = cs_err_text(e);
-			cs_error("image", "image %s cannot be used: %s", column(st, 0), text);
-			continue;
-		}
-		HASH_ADD_STR(m->by_id, id.s, rec);
+		/* One damaged image must not keep the engine from starting. */
+		if (load_image(m, st, &rec, &e) == 0)
+			HASH_ADD_STR(m->by_id, id.s, rec);
+		else if (is_lost(m, column(st, 0), e))
+			cs_strv_push(&lost, column(st, 0));
 	}
-	return r == SQLITE_DONE ? load_names(m, err) : dbfail(m, "read images", err);
+	if (r != SQLITE_DONE)
+		return dbfail(m, "read images", err);
+	for (char **id = lost; id && *id; id++) {
+		if (cs_image_db_del(m, *id, err) < 0)
+			return -1;
+	}
+	return load_names(m, err) < 0 || load_parents(m, err) < 0 ? -1 : 0;
+}
+
+static int begin(struct cs_images *m, struct cs_err **err) { return exec(m, "BEGIN IMMEDIATE", err); }
+
+static int end(struct cs_images *m, int r, struct cs_err **err)
+{
+	if (r == 0)
+		r = exec(m, "COMMIT", err);
+	if (r < 0)
+		(void)exec(m, "ROLLBACK", NULL);
+	return r;
 }
 
 int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
 		    char *const *names, int64_t now, struct cs_err **err)
 {
-	if (exec(m, "BEGIN IMMEDIATE", err) < 0)
+	if (begin(m, err) < 0)
 		return -1;
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < n; i++) {
@@ -227,16 +283,12 @@ int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struc
 		if (r == 0)
 			r = run(m, st, err);
 	}
-	if (r == 0)
-		r = exec(m, "COMMIT", err);
-	if (r < 0)
-		(void)exec(m, "ROLLBACK", NULL);
-	return r;
+	return end(m, r, err);
 }
 
 int cs_image_db_name(struct cs_images *m, const char *full, const char *id, int64_t now, struct cs_err **err)
 {
-	if (exec(m, "BEGIN IMMEDIATE", err) < 0)
+	if (begin(m, err) < 0)
 		return -1;
 	autostmt st = NULL;
 	autostmt up = NULL;
@@ -252,37 +304,119 @@ int cs_image_db_name(struct cs_images *m, const char *full, const char *id, int6
 		if (r == 0)
 			r = run(m, up, err);
 	}
-	if (r == 0)
-		r = exec(m, "COMMIT", err);
-	if (r < 0)
-		(void)exec(m, "ROLLBACK", NULL);
-	return r;
+	return end(m, r, err);
 }
 
 int cs_image_db_del(struct cs_images *m, const char *id, struct cs_err **err)
 {
-	if (exec(m, "BEGIN IMMEDIATE", err) < 0)
+	static const char *const sql[] = {"DELETE FROM image WHERE id=?", "DELETE FROM image_name WHERE id=?", "DELETE FROM image_parent WHERE id=?"};
+	int r = 0;
+
+	if (begin(m, err) < 0)
 		return -1;
-	autostmt st = NULL;
-	autostmt names = NULL;
-	int r = prepare(m, &st, err, "DELETE FROM image WHERE id=?", "s", id);
-	if (r == 0)
-		r = run(m, st, err);
-	if (r == 0)
-		r = prepare(m, &names, err, "DELETE FROM image_name WHERE id=?", "s", id);
-	if (r == 0)
-		r = run(m, names, err);
-	if (r == 0)
-		r = exec(m, "COMMIT", err);
-	if (r < 0)
-		(void)exec(m, "ROLLBACK", NULL);
-	return r;
+	for (size_t i = 0; r == 0 && i < CS_ARRAY_SIZE(sql); i++) {
+		autostmt st = NULL;
+		r = prepare(m, &st, err, sql[i], "s", id);
+		if (r == 0)
+			r = run(m, st, err);
+	}
+	return end(m, r, err);
 }
 
-int cs_image_db_layer_del(struct cs_images *m, const struct cs_digest *chain, struct cs_err **err)
+int cs_image_db_parent(struct cs_images *m, const char *id, const char *parent, struct cs_err **err)
 {
 	autostmt st = NULL;
-	return prepare(m, &st, err, "DELETE FROM layer WHERE chain=?", "s", chain->s) < 0 ? -1 : run(m, st, err);
+	return prepare(m, &st, err, "INSERT OR REPLACE INTO image_parent(id,parent) VALUES(?,?)", "ss", id, parent) < 0 ? -1 : run(m, st, err);
+}
+
+int cs_image_db_manifest(struct cs_images *m, const char *id, const char *manifest, const struct cs_image_layer *layers, size_t n, struct cs_err **err)
+{
+	int r = 0;
+
+	if (begin(m, err) < 0)
+		return -1;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		autostmt st = NULL;
+		r = prepare(m, &st, err, "UPDATE layer SET blob=?, blob_size=?, media_type=? WHERE chain=?", "siss", layers[i].blob.s, layers[i].blob_size,
+			    layers[i].media_type, layers[i].chain.s);
+		if (r == 0)
+			r = run(m, st, err);
+	}
+	if (r == 0) {
+		autostmt st = NULL;
+		r = prepare(m, &st, err, "UPDATE image SET manifest=? WHERE id=?", "ss", manifest, id);
+		if (r == 0)
+			r = run(m, st, err);
+	}
+	return end(m, r, err);
+}
+
+int cs_image_db_layers_del(struct cs_images *m, const struct cs_digest *const *chains, size_t n, struct cs_err **err)
+{
+	int r = 0;
+
+	if (n == 0)
+		return 0;
+	if (begin(m, err) < 0)
+		return -1;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		autostmt st = NULL;
+		r = prepare(m, &st, err, "DELETE FROM layer WHERE chain=?", "s", chains[i]->s);
+		if (r == 0)
+			r = run(m, st, err);
+	}
+	if (r == 0)
+		r = exec(m, "DELETE FROM blob_source WHERE blob NOT IN (SELECT blob FROM layer)", err);
+	return end(m, r, err);
+}
+
+int cs_image_db_sources_add(struct cs_images *m, const struct cs_image_layer *layers, size_t n, const char *repo, struct cs_err **err)
+{
+	int r = 0;
+
+	if (begin(m, err) < 0)
+		return -1;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		autostmt st = NULL;
+		r = prepare(m, &st, err, "INSERT OR IGNORE INTO blob_source(blob,repo) VALUES(?,?)", "ss", layers[i].blob.s, repo);
+		if (r == 0)
+			r = run(m, st, err);
+	}
+	return end(m, r, err);
+}
+
+int cs_image_db_sources(struct cs_images *m, const struct cs_digest *blob, const char *host, char ***ret, struct cs_err **err)
+{
+	autostmt st = NULL;
+	cs_autofree char *pattern = cs_xasprintf("%s/", host);
+	char **v = NULL;
+	int r;
+
+	if (prepare(m, &st, err, "SELECT repo FROM blob_source WHERE blob=? AND substr(repo,1,length(?2))=?2 LIMIT 8", "ss", blob->s, pattern) < 0)
+		return -1;
+	while ((r = sqlite3_step(st)) == SQLITE_ROW)
+		cs_strv_push(&v, column(st, 0) + strlen(pattern));
+	if (r != SQLITE_DONE) {
+		cs_strv_free(v);
+		return dbfail(m, "read where blobs came from", err);
+	}
+	*ret = v;
+	return 0;
+}
+
+int cs_image_db_tops(struct cs_images *m, void (*fn)(void *ctx, const struct cs_digest *top), void *ctx, struct cs_err **err)
+{
+	autostmt st = NULL;
+	struct cs_digest top;
+	int r;
+
+	if (prepare(m, &st, err, "SELECT top FROM image", "") < 0)
+		return -1;
+	while ((r = sqlite3_step(st)) == SQLITE_ROW) {
+		if (cs_digest_from(column(st, 0), &top))
+			fn(ctx, &top);
+	}
+	return r == SQLITE_DONE ? 0 : dbfail(m, "read images", err);
 }
 
 int cs_image_db_meta_get(struct cs_images *m, const char *key, char **ret, struct cs_err **err)

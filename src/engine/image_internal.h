@@ -27,11 +27,14 @@ struct cs_image_layer {
 	int64_t size, blob_size;
 	char *media_type;
 };
-struct cs_image_rec { /* immutable but for refs, last_tagged, gone */
+struct cs_image_rec { /* immutable but for refs, last_tagged, gone, and parent (under m->lock) */
 	atomic_int refs;
 	atomic_llong last_tagged; /* ns, 0 = never */
 	atomic_bool gone;         /* no longer in the tables */
+	bool indexed;             /* under m->write: for index.json */
+	const char *manifest_type; /* static */
 	struct cs_digest id, manifest;
+	struct cs_digest parent; /* the image that it was committed or built from; "" for none */
 	int64_t created, size, config_size, manifest_size;
 	struct cs_image_layer *layers; /* bottom first */
 	size_t n_layers;
@@ -39,7 +42,7 @@ struct cs_image_rec { /* immutable but for refs, last_tagged, gone */
 	UT_hash_handle hh;
 };
 struct cs_image_name {
-	char *full; /* docker.io/library/busybox:latest */
+	char *full; /* docker.io/library/busybox:latest, or docker.io/library/busybox@sha256:… */
 	struct cs_image_rec *rec; /* borrowed: as long as the name is in the table, the record is */
 	UT_hash_handle hh;
 };
@@ -52,7 +55,14 @@ struct cs_images {
 	struct cs_image_rec *by_id;
 	struct cs_image_name *names; /* sorted by name */
 	unsigned unpacking;    /* under write: layers without a row may exist, so nothing is swept */
-	bool sweep_wanted;     /* under write */
+	bool sweep_wanted;     /* under write: something was spared that may be nobody's later */
+	unsigned unreadable;   /* rows that could not be read at start: blobs are not swept then */
+	struct cs_lease *leases; /* under write: digests that somebody needs although no image has them (yet) */
+	struct cs_transfers *transfers; /* transfer.c */
+	pthread_mutex_t publish; /* held while stages become layers; taken before write */
+	pthread_mutex_t registry_lock;
+	struct cs_registry *registry; /* under registry_lock, of registry_cfg */
+	const struct cs_engine_config *registry_cfg;
 };
 
 /* A reference, as the API's callers write it, to a record with a reference of its own. ret_name (may be NULL): the full name by which it was found,
@@ -64,20 +74,37 @@ static inline void cs_autorec_done(struct cs_image_rec **r) { cs_image_rec_unref
 /* All records, newest first, each with a reference; free with cs_image_recs_free. */
 struct cs_image_rec **cs_image_recs(struct cs_images *m, size_t *n);
 void cs_image_recs_free(struct cs_image_rec **v, size_t n);
-/* Full names of an image, sorted; caller frees. */
+/* Full names of an image with a tag, with a digest, or both kinds; sorted; caller frees. */
 char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r);
+char **cs_image_digests(struct cs_images *m, const struct cs_image_rec *r);
+char **cs_image_refs(struct cs_images *m, const struct cs_image_rec *r);
+static inline bool cs_image_is_digest_ref(const char *full) { return strchr(full, '@') != NULL; }
+/* Has another image this one as its parent? */
+bool cs_image_has_children(struct cs_images *m, const struct cs_image_rec *r);
+
+/* The registry client of the present configuration, with a reference; NULL when that makes no sense. */
+struct cs_registry *cs_images_registry(struct cs_images *m);
 
 /* What an image is made of, from its configuration in the content store: a JSON tree, caller decrefs. */
 CS_MUST_CHECK int cs_image_config_json(struct cs_images *m, const struct cs_image_rec *r, json_t **ret, struct cs_err **err);
 
-/* image_change.c: m->write is held by the caller. */
+/* image_change.c: m->write is held by the caller. names: full names, with a tag or (what was pulled or pushed) a digest. */
 CS_MUST_CHECK int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
 				char *const *names, struct cs_err **err);
 CS_MUST_CHECK int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, struct cs_err **err);
 CS_MUST_CHECK int cs_images_del_name(struct cs_images *m, const char *full, struct cs_err **err);
 CS_MUST_CHECK int cs_images_del(struct cs_images *m, struct cs_image_rec *r, struct cs_err **err); /* with its names; sweeps */
-/* Removes layers and blobs that no image and no snapshot needs. */
+CS_MUST_CHECK int cs_images_set_parent(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *parent, struct cs_err **err);
+/* The same image with another manifest and other blobs for its layers (compressed for a push). */
+CS_MUST_CHECK int cs_images_set_manifest(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
+					 struct cs_err **err);
+
+/* image_sweep.c: m->write is held by the caller. */
+/* Removes layers and blobs that no image, no snapshot and no lease needs. */
 void cs_images_sweep(struct cs_images *m);
+/* A lease keeps a blob or a layer (by chain id) from being swept; counted. unlease sweeps what was spared for it. */
+void cs_images_lease(struct cs_images *m, const struct cs_digest *v, size_t n);
+void cs_images_unlease(struct cs_images *m, const struct cs_digest *v, size_t n);
 /* Brackets around work that makes layers or blobs before their image is added. */
 void cs_images_unpack_begin(struct cs_images *m);
 void cs_images_unpack_end(struct cs_images *m);
@@ -100,7 +127,14 @@ CS_MUST_CHECK int cs_image_db_layers(struct cs_images *m, void (*fn)(void *ctx, 
 				     struct cs_err **err);
 /* The layers from the bottom up to `top` ("" = none); caller frees each media_type and the vector. */
 CS_MUST_CHECK int cs_image_db_chain(struct cs_images *m, const char *top, struct cs_image_layer **ret, size_t *ret_n, struct cs_err **err);
-CS_MUST_CHECK int cs_image_db_layer_del(struct cs_images *m, const struct cs_digest *chain, struct cs_err **err);
+void cs_image_layers_free(struct cs_image_layer *v, size_t n);
+CS_MUST_CHECK int cs_image_db_layers_del(struct cs_images *m, const struct cs_digest *const *chains, size_t n, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_parent(struct cs_images *m, const char *id, const char *parent, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_manifest(struct cs_images *m, const char *id, const char *manifest, const struct cs_image_layer *layers, size_t n, struct cs_err **err);
+/* repo: "docker.io/library/busybox"; the answer without the host. */
+CS_MUST_CHECK int cs_image_db_sources_add(struct cs_images *m, const struct cs_image_layer *layers, size_t n, const char *repo, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_sources(struct cs_images *m, const struct cs_digest *blob, const char *host, char ***ret, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_tops(struct cs_images *m, void (*fn)(void *ctx, const struct cs_digest *top), void *ctx, struct cs_err **err);
 
 /* image_load.c: an OCI archive (tar of an image layout). */
 CS_MUST_CHECK int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err **err);

@@ -37,7 +37,8 @@ struct removal {
 	struct cs_images *m;
 	struct cs_image_rec *r;
 	struct cs_str *out; /* records, comma separated */
-	bool force;
+	bool force, noprune;
+	unsigned depth;     /* of parents */
 };
 
 static void record(struct removal *x, const char *what, const char *value)
@@ -47,33 +48,68 @@ static void record(struct removal *x, const char *what, const char *value)
 	cs_str_puts(x->out, "}");
 }
 
-static int untag(struct removal *x, const char *full, struct cs_err **err)
+static int untag(struct removal *x, const char *full, bool tell, struct cs_err **err)
 {
 	cs_autofree char *familiar = cs_ref_shorten(full);
 
 	if (cs_images_del_name(x->m, full, err) < 0)
 		return -1;
 	record(x, "Untagged", familiar);
-	event(x->m, x->r, "untag", x->r->id.s);
+	if (tell)
+		event(x->m, x->r, "untag", x->r->id.s);
 	return 0;
+}
+
+/* The repository of a full name, without tag or digest; caller frees. */
+static char *repo_of(const char *full)
+{
+	const char *slash = strrchr(full, '/'), *end = strchr(full, '@');
+
+	if (!end)
+		end = strrchr(slash ? slash : full, ':');
+	return end ? cs_xstrndup(full, (size_t)(end - full)) : cs_xstrdup(full);
+}
+
+/* One name as far as people are concerned: at most one tag, and all digests in its repository. */
+static bool is_single(char *const *refs)
+{
+	cs_autofree char *repo = NULL;
+	size_t tags = 0, n = cs_strv_len(refs);
+
+	if (n <= 1)
+		return true;
+	for (char *const *r = refs; *r; r++) {
+		cs_autofree char *own = repo_of(*r);
+		if (repo && strcmp(repo, own) != 0)
+			return false;
+		tags += !cs_image_is_digest_ref(*r);
+		if (!repo)
+			repo = TAKE_PTR(own);
+	}
+	return tags <= 1;
 }
 
 #define HARD_RUNNING (1u << 0)
 #define SOFT_STOPPED (1u << 1)
 #define SOFT_NAMES (1u << 2)
+#define HARD_CHILDREN (1u << 3)
+#define HARD (HARD_RUNNING | HARD_CHILDREN)
 
 static int conflict(struct removal *x, unsigned mask, bool *ret_used, struct cs_err **err)
 {
 	const char *shrt = cs_digest_hex(&x->r->id);
 	cs_autocontainer struct cs_container *running = mask & HARD_RUNNING ? user_of(x->m, x->r, true) : NULL;
 
+	*ret_used = false;
+	if (mask & HARD_CHILDREN && cs_image_has_children(x->m, x->r))
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (cannot be forced) - image has dependent child images", shrt);
 	*ret_used = true;
 	if (running)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (cannot be forced) - image is being used by running container %.12s", shrt,
 			       running->id);
+	*ret_used = false;
 	if (mask & SOFT_NAMES) {
-		cs_autostrv char **names = cs_image_names(x->m, x->r);
-		*ret_used = false;
+		cs_autostrv char **names = cs_image_refs(x->m, x->r);
 		if (names[0])
 			return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
 				       shrt);
@@ -87,17 +123,23 @@ static int conflict(struct removal *x, unsigned mask, bool *ret_used, struct cs_
 	return 0;
 }
 
-/* quiet: a name was removed already, so that being unable to delete the rest is no failure. */
+static int delete_parent(struct removal *x, const struct cs_digest *parent, struct cs_err **err);
+
+/* quiet: a name was removed already, so that being unable to delete the rest is no failure, unless the image would dangle for nothing. */
 static int delete_image(struct removal *x, bool quiet, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *why = NULL;
+	struct cs_digest parent = x->r->parent;
 	bool used;
 
-	if (conflict(x, x->force ? HARD_RUNNING : HARD_RUNNING | SOFT_STOPPED | SOFT_NAMES, &used, &why) < 0)
-		return quiet ? 0 : cs_err_move(err, TAKE_PTR(why));
-	cs_autostrv char **names = cs_image_names(x->m, x->r);
+	if (conflict(x, x->force ? HARD : HARD | SOFT_STOPPED | SOFT_NAMES, &used, &why) < 0) {
+		cs_autostrv char **left = cs_image_refs(x->m, x->r);
+		bool dangling = !left[0] && !cs_image_has_children(x->m, x->r);
+		return quiet && (!dangling || used) ? 0 : cs_err_move(err, TAKE_PTR(why));
+	}
+	cs_autostrv char **names = cs_image_refs(x->m, x->r);
 	for (char **n = names; *n; n++) {
-		if (untag(x, *n, err) < 0)
+		if (untag(x, *n, true, err) < 0)
 			return -1;
 	}
 	if (cs_images_del(x->m, x->r, err) < 0)
@@ -108,25 +150,29 @@ static int delete_image(struct removal *x, bool quiet, struct cs_err **err)
 		if (!cs_layer_exists(x->m->storage, &x->r->layers[i].chain))
 			record(x, "Deleted", x->r->layers[i].chain.s);
 	}
-	return 0;
+	return parent.s[0] && !x->noprune ? delete_parent(x, &parent, err) : 0;
 }
 
-static int remove_locked(struct removal *x, const char *ref, const char *name, struct cs_err **err)
+/* What only existed for the image that has gone. */
+static int delete_parent(struct removal *x, const struct cs_digest *parent, struct cs_err **err)
 {
-	cs_autostrv char **names = cs_image_names(x->m, x->r);
-	bool single = cs_strv_len(names) == 1, used;
+	cs_autorec struct cs_image_rec *r = NULL;
 
-	if (!name) {
-		/* by id: a single name goes with it */
-		if (single) {
-			if (conflict(x, x->force ? HARD_RUNNING : HARD_RUNNING | SOFT_STOPPED, &used, err) < 0)
-				return -1;
-			if (untag(x, names[0], err) < 0)
-				return -1;
-		}
-		return delete_image(x, false, err);
-	}
-	if (!x->force && single) {
+	if (x->depth > CS_MAX_LAYERS || cs_image_find(x->m, parent->s, &r, NULL, NULL) < 0)
+		return 0;
+	struct removal up = {.m = x->m, .r = r, .out = x->out, .depth = x->depth + 1};
+	cs_autostrv char **names = cs_image_refs(x->m, r);
+	if (names[0])
+		return 0;
+	return delete_image(&up, true, err);
+}
+
+static int remove_name(struct removal *x, const char *ref, const char *name, struct cs_err **err)
+{
+	cs_autostrv char **before = cs_image_refs(x->m, x->r);
+	cs_autofree char *repo = repo_of(name);
+
+	if (!x->force && is_single(before)) {
 		cs_autocontainer struct cs_container *c = user_of(x->m, x->r, true);
 		if (!c)
 			c = user_of(x->m, x->r, false);
@@ -135,9 +181,43 @@ static int remove_locked(struct removal *x, const char *ref, const char *name, s
 				       "conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is using its referenced image %.12s", ref,
 				       c->id, cs_digest_hex(&x->r->id));
 	}
-	if (untag(x, name, err) < 0)
+	if (untag(x, name, true, err) < 0)
 		return -1;
-	return single ? delete_image(x, true, err) : 0;
+	/* digests alone do not keep a repository's name alive once its last tag went */
+	cs_autostrv char **left = cs_image_refs(x->m, x->r);
+	bool tagged = false;
+	size_t others = 0;
+	for (char **l = left; *l; l++) {
+		cs_autofree char *own = repo_of(*l);
+		tagged = tagged || (!cs_image_is_digest_ref(*l) && strcmp(own, repo) == 0);
+	}
+	for (char **l = left; *l; l++) {
+		cs_autofree char *own = repo_of(*l);
+		bool goes = !tagged && !cs_image_is_digest_ref(name) && cs_image_is_digest_ref(*l) && strcmp(own, repo) == 0;
+		if (goes && untag(x, *l, false, err) < 0)
+			return -1;
+		others += !goes;
+	}
+	return others ? 0 : delete_image(x, true, err);
+}
+
+static int remove_locked(struct removal *x, const char *ref, const char *name, struct cs_err **err)
+{
+	cs_autostrv char **names = cs_image_refs(x->m, x->r);
+	bool used;
+
+	if (name)
+		return remove_name(x, ref, name, err);
+	if (is_single(names)) {
+		/* by id: a single name goes with it */
+		if (conflict(x, x->force ? HARD : HARD | SOFT_STOPPED, &used, err) < 0)
+			return -1;
+		for (char **n = names; *n; n++) {
+			if (untag(x, *n, true, err) < 0)
+				return -1;
+		}
+	}
+	return delete_image(x, false, err);
 }
 
 int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool noprune, struct cs_str *out, struct cs_err **err)
@@ -147,11 +227,10 @@ int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool nopru
 	cs_autofree char *name = NULL;
 	cs_autostr struct cs_str records = CS_STR_INIT(16u << 20);
 
-	(void)noprune; /* no image has untagged parents of its own */
 	CS_GUARD(&m->write);
 	if (cs_image_find(m, ref, &r, &name, err) < 0)
 		return -1;
-	struct removal x = {.m = m, .r = r, .out = &records, .force = force};
+	struct removal x = {.m = m, .r = r, .out = &records, .force = force, .noprune = noprune};
 	if (remove_locked(&x, ref, name, err) < 0)
 		return -1;
 	cs_str_puts(out, "[");
@@ -188,10 +267,10 @@ int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const c
 /* ---- prune ---- */
 static bool prunable(struct cs_images *m, const struct cs_image_rec *r, const struct cs_filters *f, bool dangling_only, int64_t until)
 {
-	cs_autostrv char **names = cs_image_names(m, r);
+	cs_autostrv char **names = cs_image_names(m, r), **refs = cs_image_refs(m, r);
 	char **not_labels = cs_filter_values(f, "label!");
 
-	if (dangling_only && names[0])
+	if (atomic_load(&r->gone) || (dangling_only && names[0]) || (!refs[0] && cs_image_has_children(m, r)))
 		return false;
 	if (until != INT64_MIN && r->created > until)
 		return false;

@@ -47,12 +47,12 @@ static int until_bound(const struct cs_filters *f, int64_t *ret, struct cs_err *
 static bool ref_matches(const char *pattern, const char *familiar)
 {
 	cs_autofree char *name = cs_xstrdup(familiar);
-	char *slash = strrchr(name, '/'), *colon = strchr(slash ? slash : name, ':');
+	char *slash = strrchr(name, '/'), *end = strpbrk(slash ? slash : name, ":@");
 
 	if (fnmatch(pattern, familiar, FNM_PATHNAME) == 0)
 		return true;
-	if (colon)
-		*colon = 0;
+	if (end)
+		*end = 0;
 	return fnmatch(pattern, name, FNM_PATHNAME) == 0;
 }
 
@@ -65,23 +65,35 @@ static bool any_ref_matches(char *const *patterns, const char *familiar)
 	return false;
 }
 
-/* Familiar names that the filter lets through; *ret_any: whether the image has names at all. */
-static char **shown_tags(struct cs_images *m, const struct cs_image_rec *r, const struct cs_filters *f, bool *ret_any)
-{
-	cs_autostrv char **full = cs_image_names(m, r);
-	char **patterns = cs_filter_values(f, "reference");
-	char **tags = cs_xcalloc(1, sizeof(char *));
+/* What an image is called, in the short form, as far as the filter lets it through. */
+struct shown {
+	char **tags, **digests;
+	bool any_tag, any; /* whether it has names at all */
+};
 
-	*ret_any = full[0] != NULL;
+static void shown_done(struct shown *x)
+{
+	cs_strv_free(x->tags);
+	cs_strv_free(x->digests);
+}
+#define autoshown cs_auto(shown_done) struct shown
+
+static void shown_names(struct cs_images *m, const struct cs_image_rec *r, const struct cs_filters *f, struct shown *x)
+{
+	cs_autostrv char **full = cs_image_refs(m, r);
+	char **patterns = f ? cs_filter_values(f, "reference") : NULL;
+
+	*x = (struct shown){.tags = cs_xcalloc(1, sizeof(char *)), .digests = cs_xcalloc(1, sizeof(char *)), .any = full[0] != NULL};
 	for (char **n = full; *n; n++) {
 		cs_autofree char *familiar = cs_ref_shorten(*n);
+		bool digest = cs_image_is_digest_ref(*n);
+		x->any_tag = x->any_tag || !digest;
 		if (!patterns || any_ref_matches(patterns, familiar))
-			cs_strv_push(&tags, familiar);
+			cs_strv_push(digest ? &x->digests : &x->tags, familiar);
 	}
-	return tags;
 }
 
-static bool image_passes(const struct list_filter *lf, const struct cs_image_rec *r, char *const *tags, bool named)
+static bool image_passes(const struct list_filter *lf, const struct cs_image_rec *r, const struct shown *x)
 {
 	if (lf->before != INT64_MIN && r->created >= lf->before)
 		return false;
@@ -89,28 +101,61 @@ static bool image_passes(const struct list_filter *lf, const struct cs_image_rec
 		return false;
 	if (lf->until != INT64_MIN && r->created > lf->until)
 		return false;
-	if (lf->dangling_given && lf->dangling == named)
+	/* without any name it is dangling to both; with digests alone, only to a list of the dangling ones */
+	if (lf->dangling_given && (lf->dangling ? x->any_tag : !x->any))
 		return false;
 	if (!cs_filter_labels(&lf->f, "label", r->info.config->labels))
 		return false;
 	char **not_labels = cs_filter_values(&lf->f, "label!");
 	if (not_labels && *not_labels && cs_filter_labels(&lf->f, "label!", r->info.config->labels))
 		return false;
-	return *tags || !cs_filter_values(&lf->f, "reference");
+	return *x->tags || *x->digests || !cs_filter_values(&lf->f, "reference");
+}
+
+/* How many images have a layer. */
+struct use {
+	struct cs_digest chain;
+	unsigned n;
+	UT_hash_handle hh;
+};
+
+static struct use *uses_of(struct cs_image_rec *const *v, size_t n)
+{
+	struct use *set = NULL, *u;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < v[i]->n_layers; k++) {
+			HASH_FIND_STR(set, v[i]->layers[k].chain.s, u);
+			if (!u) {
+				u = cs_xcalloc(1, sizeof(*u));
+				u->chain = v[i]->layers[k].chain;
+				HASH_ADD_STR(set, chain.s, u);
+			}
+			u->n++;
+		}
+	}
+	return set;
+}
+
+static void uses_free(struct use **set)
+{
+	struct use *u, *next;
+	HASH_ITER(hh, *set, u, next)
+	{
+		HASH_DEL(*set, u);
+		free(u);
+	}
 }
 
 /* Bytes of layers that another image has too. */
-static int64_t shared_size(struct cs_image_rec *const *v, size_t n, const struct cs_image_rec *r)
+static int64_t shared_size(struct use *set, const struct cs_image_rec *r)
 {
 	int64_t sum = 0;
+	struct use *u;
 
 	for (size_t l = 0; l < r->n_layers; l++) {
-		bool shared = false;
-		for (size_t i = 0; i < n && !shared; i++) {
-			for (size_t k = 0; v[i] != r && k < v[i]->n_layers && !shared; k++)
-				shared = strcmp(v[i]->layers[k].chain.s, r->layers[l].chain.s) == 0;
-		}
-		if (shared)
+		HASH_FIND_STR(set, r->layers[l].chain.s, u);
+		if (u && u->n > 1)
 			sum += r->layers[l].size;
 	}
 	return sum;
@@ -118,11 +163,60 @@ static int64_t shared_size(struct cs_image_rec *const *v, size_t n, const struct
 
 static int64_t unix_s(int64_t ns) { return ns == CS_TIME_ZERO ? -62135596800 : ns / CS_NS_PER_SEC; }
 
-static void put_summary(struct cs_str *out, const struct cs_image_rec *r, char *const *tags, int64_t shared, int64_t containers, int api)
+static void put_descriptor(struct cs_str *out, const struct cs_image_rec *r)
+{
+	cs_str_puts(out, "{");
+	cs_json_put_kstr(out, "mediaType", r->manifest_type);
+	cs_json_put_kstr(out, "digest", r->manifest.s);
+	cs_json_put_ki64(out, "size", r->manifest_size);
+	cs_str_puts(out, "}");
+}
+
+/* The Manifests member of 1.47 and later: what is here of the image. */
+static void put_manifests(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r)
+{
+	int64_t content = r->manifest_size + r->config_size;
+	size_t nc;
+	struct cs_container **c = cs_containers_all(m->e, &nc);
+
+	for (size_t i = 0; i < r->n_layers; i++)
+		content += r->layers[i].blob_size;
+	cs_str_puts(out, "[{");
+	cs_json_put_kstr(out, "ID", r->manifest.s);
+	cs_json_put_key(out, "Descriptor");
+	put_descriptor(out, r);
+	cs_json_put_kbool(out, "Available", true);
+	cs_json_put_key(out, "Size");
+	cs_str_puts(out, "{");
+	cs_json_put_ki64(out, "Content", content);
+	cs_json_put_ki64(out, "Total", content + r->size);
+	cs_str_puts(out, "}");
+	cs_json_put_kstr(out, "Kind", "image");
+	cs_json_put_key(out, "ImageData");
+	cs_str_puts(out, "{\"Platform\":{");
+	cs_json_put_kstr(out, "architecture", r->info.architecture);
+	cs_json_put_kstr(out, "os", r->info.os);
+	if (!cs_empty(r->info.variant))
+		cs_json_put_kstr(out, "variant", r->info.variant);
+	cs_str_puts(out, "},\"Containers\":[");
+	for (size_t i = 0, shown = 0; i < nc; i++) {
+		if (!cs_streq(c[i]->image_id, r->id.s))
+			continue;
+		cs_str_puts(out, shown++ ? "," : "");
+		cs_json_put_string(out, c[i]->id);
+	}
+	cs_str_puts(out, "],\"Size\":{");
+	cs_json_put_ki64(out, "Unpacked", r->size);
+	cs_str_puts(out, "}}}]");
+	cs_containers_free(c);
+}
+
+static void put_summary(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r, const struct shown *x, int64_t shared, int64_t containers,
+			bool manifests, int api)
 {
 	static char none_tag[] = "<none>:<none>", none_digest[] = "<none>@<none>";
-	char *none[] = {none_tag, NULL}, *noned[] = {none_digest, NULL}, *empty[] = {NULL};
-	bool old_none = !*tags && api && api < 143;
+	char *none[] = {none_tag, NULL}, *noned[] = {none_digest, NULL};
+	bool old_none = !*x->tags && !*x->digests && api && api < 143;
 
 	cs_str_puts(out, "{");
 	cs_json_put_ki64(out, "Containers", containers);
@@ -130,29 +224,34 @@ static void put_summary(struct cs_str *out, const struct cs_image_rec *r, char *
 	cs_json_put_kstr(out, "Id", r->id.s);
 	cs_json_put_key(out, "Labels");
 	cs_json_put_strmap(out, r->info.config->labels);
-	cs_json_put_kstr(out, "ParentId", "");
+	cs_json_put_kstr(out, "ParentId", r->parent.s);
 	cs_json_put_key(out, "RepoDigests");
-	cs_json_put_strv(out, old_none ? noned : empty);
+	cs_json_put_strv(out, old_none ? noned : x->digests);
 	cs_json_put_key(out, "RepoTags");
-	cs_json_put_strv(out, old_none ? none : tags);
+	cs_json_put_strv(out, old_none ? none : x->tags);
 	cs_json_put_ki64(out, "SharedSize", shared);
 	cs_json_put_ki64(out, "Size", r->size);
 	if (api && api < 144)
 		cs_json_put_ki64(out, "VirtualSize", r->size);
+	if (manifests) {
+		cs_json_put_key(out, "Descriptor");
+		put_descriptor(out, r);
+		cs_json_put_key(out, "Manifests");
+		put_manifests(out, m, r);
+	}
 	cs_str_puts(out, "}");
 }
 
-int cs_image_list(struct cs_engine *e, bool all, bool want_shared, bool digests, const char *filters, int api, struct cs_str *out, struct cs_err **err)
+int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int api, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const allowed[] = {"dangling", "label", "label!", "before", "since", "reference", "until", NULL};
 	struct cs_images *m = e->images;
 	cs_autofilters struct cs_filters f = {0};
+	cs_auto(uses_free) struct use *uses = NULL;
 	struct list_filter lf = {0};
 	size_t n;
 
-	(void)all;     /* no image here has intermediate parents that a plain list would hide */
-	(void)digests; /* dockerd always sends them; the client decides what to print */
-	if (cs_filters_parse(filters, allowed, &f, err) < 0)
+	if (cs_filters_parse(o->filters, allowed, &f, err) < 0)
 		return -1;
 	lf.f = f;
 	lf.dangling_given = cs_filter_values(&f, "dangling") != NULL;
@@ -160,15 +259,18 @@ int cs_image_list(struct cs_engine *e, bool all, bool want_shared, bool digests,
 	    until_bound(&f, &lf.until, err) < 0)
 		return -1;
 	struct cs_image_rec **v = cs_image_recs(m, &n);
+	if (o->shared_size)
+		uses = uses_of(v, n);
 	cs_str_puts(out, "[");
 	for (size_t i = 0, shown = 0; i < n; i++) {
-		bool named;
-		cs_autostrv char **tags = shown_tags(m, v[i], &f, &named);
-		if (!image_passes(&lf, v[i], tags, named))
+		autoshown x = {0};
+		shown_names(m, v[i], &f, &x);
+		/* what others were committed from is no image of its own to a plain list */
+		if (!image_passes(&lf, v[i], &x) || (!x.any && !o->all && cs_image_has_children(m, v[i])))
 			continue;
 		if (shown++)
 			cs_str_puts(out, ",");
-		put_summary(out, v[i], tags, want_shared ? shared_size(v, n, v[i]) : -1, -1, api);
+		put_summary(out, m, v[i], &x, o->shared_size ? shared_size(uses, v[i]) : -1, -1, o->manifests && (!api || api >= 147), api);
 	}
 	cs_str_puts(out, "]");
 	cs_image_recs_free(v, n);
@@ -179,16 +281,16 @@ int cs_image_list(struct cs_engine *e, bool all, bool want_shared, bool digests,
 void cs_image_df(struct cs_images *m, int api, struct cs_str *out, int64_t *ret_total, int64_t *ret_active, int64_t *ret_reclaimable)
 {
 	size_t n, nc;
-	cs_autofilters struct cs_filters f = {0};
 	struct cs_image_rec **v = cs_image_recs(m, &n);
+	cs_auto(uses_free) struct use *uses = uses_of(v, n);
 	struct cs_container **c = cs_containers_all(m->e, &nc);
 	int64_t active = 0, reclaimable = 0;
 
 	cs_str_puts(out, "[");
 	for (size_t i = 0; i < n; i++) {
-		bool named;
-		int64_t users = 0, shared = shared_size(v, n, v[i]);
-		cs_autostrv char **tags = shown_tags(m, v[i], &f, &named);
+		int64_t users = 0, shared = shared_size(uses, v[i]);
+		autoshown x = {0};
+		shown_names(m, v[i], NULL, &x);
 		for (size_t k = 0; k < nc; k++)
 			users += cs_streq(c[k]->image_id, v[i]->id.s);
 		active += users > 0;
@@ -196,7 +298,7 @@ void cs_image_df(struct cs_images *m, int api, struct cs_str *out, int64_t *ret_
 			reclaimable += v[i]->size - shared;
 		if (i)
 			cs_str_puts(out, ",");
-		put_summary(out, v[i], tags, shared, users, api);
+		put_summary(out, m, v[i], &x, shared, users, false, api);
 	}
 	cs_str_puts(out, "]");
 	*ret_total = (int64_t)n;
@@ -271,17 +373,16 @@ static void put_graph_driver(struct cs_str *out, const struct cs_image_rec *r)
 
 static void put_names(struct cs_images *m, struct cs_str *out, const struct cs_image_rec *r)
 {
-	cs_autofilters struct cs_filters none = {0};
-	bool named;
-	cs_autostrv char **tags = shown_tags(m, r, &none, &named);
+	autoshown x = {0};
 
+	shown_names(m, r, NULL, &x);
 	cs_json_put_key(out, "RepoTags");
-	cs_json_put_strv(out, tags);
+	cs_json_put_strv(out, x.tags);
 	cs_json_put_key(out, "RepoDigests");
-	cs_str_puts(out, "[]");
+	cs_json_put_strv(out, x.digests);
 }
 
-int cs_image_inspect(struct cs_engine *e, const char *ref, int api, struct cs_str *out, struct cs_err **err)
+int cs_image_inspect(struct cs_engine *e, const char *ref, bool manifests, int api, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_images *m = e->images;
 	cs_autorec struct cs_image_rec *r = NULL;
@@ -293,16 +394,20 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, int api, struct cs_st
 	cs_str_puts(out, "{");
 	cs_json_put_kstr(out, "Id", r->id.s);
 	put_names(m, out, r);
-	put_optional(out, "Parent", "", lean);
+	put_optional(out, "Parent", r->parent.s, lean);
 	put_optional(out, "Comment", text_of(j, "comment"), lean);
 	if (r->created != CS_TIME_ZERO || (api && api < 144))
 		cs_json_put_ktime(out, "Created", r->created);
 	if (api && api < 145) {
-		/* the container of a commit, which no image here has */
-		static const struct cs_config empty;
+		struct cs_config *c = cs_xcalloc(1, sizeof(*c));
+		json_t *cc = json_object_get(j, "container_config");
 		cs_json_put_kstr(out, "Container", text_of(j, "container"));
 		cs_json_put_key(out, "ContainerConfig");
-		cs_json_encode(&cs_config_type, &empty, api, out);
+		/* of the container that was committed; what does not read as one is shown empty */
+		if (json_is_object(cc) && cs_json_decode(&cs_config_type, cc, c, "container_config", NULL) < 0)
+			cs_json_release(&cs_config_type, c);
+		cs_json_encode(&cs_config_type, c, api, out);
+		cs_config_free(c);
 	}
 	put_optional(out, "DockerVersion", text_of(j, "docker_version"), lean);
 	put_optional(out, "Author", text_of(j, "author"), lean);
@@ -328,7 +433,16 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, int api, struct cs_st
 	cs_str_puts(out, "{");
 	int64_t tagged = atomic_load(&r->last_tagged);
 	cs_json_put_ktime(out, "LastTagTime", tagged ? tagged : CS_TIME_ZERO);
-	cs_str_puts(out, "}}");
+	cs_str_puts(out, "}");
+	if (!api || api >= 148) {
+		cs_json_put_key(out, "Descriptor");
+		put_descriptor(out, r);
+	}
+	if (manifests && (!api || api >= 148)) {
+		cs_json_put_key(out, "Manifests");
+		put_manifests(out, m, r);
+	}
+	cs_str_puts(out, "}");
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "inspect image") : 0;
 }
 
@@ -361,10 +475,9 @@ int cs_image_history(struct cs_engine *e, const char *ref, struct cs_str *out, s
 		cs_json_put_kstr(out, "Id", i + 1 == n ? r->id.s : "<missing>");
 		cs_json_put_ki64(out, "Size", sizes[i]);
 		cs_json_put_key(out, "Tags");
-		cs_autofilters struct cs_filters none = {0};
-		bool named;
-		cs_autostrv char **tags = shown_tags(m, r, &none, &named);
-		cs_json_put_strv(out, i + 1 == n && *tags ? tags : NULL);
+		autoshown names = {0};
+		shown_names(m, r, NULL, &names);
+		cs_json_put_strv(out, i + 1 == n && *names.tags ? names.tags : NULL);
 		cs_str_puts(out, "}");
 	}
 	cs_str_puts(out, "]");

@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Push: blobs that the registry lacks go there as they are stored (plain tars are compressed once, and stay so), then the configuration, then the
+ * manifest under its tag. The request's producer thread tells how it goes; up to max-concurrent-uploads threads of its own do the layers. */
+#include <sys/eventfd.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "engine/events.h"
+#include "engine/image_internal.h"
+#include "engine/manifest.h"
+#include "engine/progress.h"
+#include "engine/transfer.h"
+
+#define TICK_MS 100
+#define STACK (256u << 10)
+
+struct push { /* one request */
+	struct cs_images *m;
+	struct cs_ref ref; /* without a tag: all of the repository's */
+	char *familiar;
+	bool any_platform;
+	struct cs_platform want;
+	struct cs_registry_auth auth;
+	struct cs_registry *registry;
+	struct cs_session *session;
+	struct cs_producer *p;
+	struct cs_progress *out;
+};
+
+enum phase { PREPARING, WAITING, COMPRESSING, PUSHING, PUSHED, EXISTS, MOUNTED, SKIPPED };
+
+struct layer {
+	struct cs_digest blob;
+	int64_t size;
+	char *media_type;
+	bool plain;       /* an uncompressed tar: is compressed first */
+	bool skip;        /* not for distribution */
+	const struct layer *same; /* an earlier one with this digest does it */
+	char id[13];      /* of its diff id */
+	/* under image->lock */
+	enum phase phase;
+	bool done;
+	int64_t sent;
+	char *mounted_from;
+	/* of the reporter */
+	enum phase told;
+	int64_t told_sent;
+};
+
+struct image { /* one tag on its way */
+	struct push *x;
+	const char *tag;
+	struct cs_image_rec *rec;
+	struct cs_digest *leased;
+	size_t n_leased;
+	json_t *doc; /* the manifest */
+	struct layer *v;
+	size_t n, next;
+	unsigned threads;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct cs_err *err; /* the first failure */
+	bool stop;
+};
+
+static bool cancelled(const struct push *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
+
+static bool stopped(void *ctx)
+{
+	struct image *im = ctx;
+	return im->stop || atomic_load(&im->x->p->cancelled);
+}
+
+/* ---- one layer; threads of the image ---- */
+struct upload {
+	struct image *im;
+	struct layer *l;
+	int fd;
+};
+
+static ssize_t upload_read(void *ctx, void *buf, size_t max)
+{
+	struct upload *u = ctx;
+	ssize_t n;
+
+	do
+		n = read(u->fd, buf, max);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static int upload_rewind(void *ctx) { return lseek(((struct upload *)ctx)->fd, 0, SEEK_SET) < 0 ? -errno : 0; }
+
+static void upload_progress(void *ctx, int64_t sent)
+{
+	struct upload *u = ctx;
+
+	/* read by the reporter at its own pace */
+	CS_GUARD(&u->im->lock);
+	u->l->sent = sent;
+}
+
+static void set_phase(struct image *im, struct layer *l, enum phase phase)
+{
+	CS_GUARD(&im->lock);
+	l->phase = phase;
+	pthread_cond_broadcast(&im->changed);
+}
+
+static int upload(struct image *im, const struct cs_digest *blob, struct layer *l, struct cs_err **err)
+{
+	struct upload u = {.im = im, .l = l};
+	cs_autofd int fd = -EBADF;
+	struct cs_upload_source src = {.read = upload_read, .rewind = upload_rewind, .progress = l ? upload_progress : NULL, .ctx = &u};
+
+	if (cs_blob_open(im->x->m->storage, blob, &fd, &src.size, err) < 0)
+		return -1;
+	u.fd = fd;
+	return cs_repo_blob_push(im->x->session->repo, blob->s, &src, -2, err);
+}
+
+/* Another repository of this registry that had the blob when we last looked. */
+static bool mount_from(struct image *im, struct layer *l)
+{
+	struct push *x = im->x;
+	cs_autostrv char **from = NULL;
+	bool mounted = false;
+
+	pthread_mutex_lock(&x->m->write);
+	int r = cs_image_db_sources(x->m, &l->blob, x->ref.domain, &from, NULL);
+	pthread_mutex_unlock(&x->m->write);
+	for (char **f = r == 0 ? from : NULL; f && *f && !mounted; f++) {
+		if (strcmp(*f, x->ref.path) == 0)
+			continue;
+		/* a registry that will not is asked to take the bytes */
+		if (cs_repo_blob_mount(x->session->repo, l->blob.s, *f, &mounted, NULL) < 0)
+			mounted = false;
+		if (mounted) {
+			CS_GUARD(&im->lock);
+			l->mounted_from = cs_xstrdup(*f);
+		}
+	}
+	return mounted;
+}
+
+static int compress(struct image *im, struct layer *l, struct cs_err **err)
+{
+	bool docker = im->rec->manifest_type && strcmp(im->rec->manifest_type, CS_MT_DOCKER_MANIFEST) == 0;
+
+	set_phase(im, l, COMPRESSING);
+	if (cs_blob_gzip(im->x->m->storage, &l->blob, stopped, im, &l->blob, &l->size, err) < 0)
+		return -1;
+	free(l->media_type);
+	l->media_type = cs_xstrdup(docker ? CS_MT_DOCKER_LAYER ".gzip" : CS_MT_OCI_LAYER "+gzip");
+	return 0;
+}
+
+static int push_layer(struct image *im, struct layer *l, struct cs_err **err)
+{
+	struct cs_err *e = NULL;
+
+	if (l->plain && compress(im, l, err) < 0)
+		return -1;
+	if (cs_repo_blob_head(im->x->session->repo, l->blob.s, NULL, &e) == 0) {
+		set_phase(im, l, EXISTS);
+		return 0;
+	}
+	if (cs_err_code(e) != CS_ERR_NOT_FOUND)
+		return cs_err_move(err, e);
+	cs_err_free(e);
+	if (mount_from(im, l)) {
+		set_phase(im, l, MOUNTED);
+		return 0;
+	}
+	set_phase(im, l, PUSHING);
+	if (upload(im, &l->blob, l, err) < 0)
+		return -1;
+	set_phase(im, l, PUSHED);
+	return 0;
+}
+
+static void *uploader(void *arg)
+{
+	struct image *im = arg;
+
+	pthread_mutex_lock(&im->lock);
+	while (im->next < im->n && !im->err && !stopped(im)) {
+		struct layer *l = &im->v[im->next++];
+		struct cs_err *e = NULL;
+		if (l->skip || l->same) {
+			l->phase = l->skip ? SKIPPED : l->phase;
+			l->done = true;
+			continue;
+		}
+		pthread_mutex_unlock(&im->lock);
+		int r = push_layer(im, l, &e);
+		pthread_mutex_lock(&im->lock);
+		l->done = r == 0;
+		if (r < 0)
+			(void)cs_err_move(&im->err, e);
+		pthread_cond_broadcast(&im->changed);
+	}
+	im->threads--;
+	pthread_cond_broadcast(&im->changed);
+	pthread_mutex_unlock(&im->lock);
+	return NULL;
+}
+
+/* ---- the reporter ---- */
+static void tell(struct image *im, struct layer *l)
+{
+	struct cs_progress *out = im->x->out;
+	enum phase now = l->same ? l->same->phase : l->phase;
+
+	if (now == PUSHING && l->sent != l->told_sent && !l->same) {
+		l->told_sent = l->sent;
+		cs_progress_step(out, l->id, "Pushing", l->sent, l->size);
+	}
+	if (now == l->told)
+		return;
+	l->told = now;
+	if (now == PUSHED && !l->same)
+		cs_progress_step(out, l->id, "Pushing", l->size, l->size);
+	if (now == PUSHED)
+		cs_progress_step(out, l->id, "Pushed", 0, 0);
+	if (now == EXISTS)
+		cs_progress_step(out, l->id, "Layer already exists", 0, 0);
+	if (now == SKIPPED)
+		cs_progress_step(out, l->id, "Skipped foreign layer", 0, 0);
+	if (now == MOUNTED) {
+		const struct layer *by = l->same ? l->same : l;
+		cs_autofree char *text = cs_xasprintf("Mounted from %s", by->mounted_from);
+		cs_progress_step(out, l->id, text, 0, 0);
+	}
+}
+
+static int start_uploaders(struct image *im, struct cs_err **err)
+{
+	int64_t n = cs_engine_config(im->x->m->e)->max_concurrent_uploads;
+	pthread_attr_t attr;
+	int r = 0;
+
+	n = CS_MIN(n > 0 && n < 100 ? n : 5, (int64_t)im->n);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	for (int64_t i = 0; i < n && r == 0; i++) {
+		pthread_t t;
+		r = pthread_create(&t, &attr, uploader, im);
+		im->threads += r == 0;
+	}
+	pthread_attr_destroy(&attr);
+	return im->threads || im->n == 0 ? 0 : cs_fail(err, CS_ERR_INTERNAL, r, "threads for the upload");
+}
+
+static int push_layers(struct image *im, struct cs_err **err)
+{
+	struct timespec until;
+	int r;
+
+	/* the top-most first, as dockerd lists them */
+	for (size_t i = im->n; i-- > 0;)
+		cs_progress_step(im->x->out, im->v[i].id, "Preparing", 0, 0);
+	pthread_mutex_lock(&im->lock);
+	r = start_uploaders(im, err);
+	for (size_t i = 0; r == 0 && i < im->n; i++) {
+		if (i >= im->threads)
+			cs_progress_step(im->x->out, im->v[im->n - 1 - i].id, "Waiting", 0, 0);
+	}
+	while (r == 0) {
+		for (size_t i = im->n; i-- > 0;)
+			tell(im, &im->v[i]);
+		if (im->threads == 0)
+			break;
+		im->stop = im->stop || im->err || cancelled(im->x);
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
+		int64_t ns = until.tv_nsec + TICK_MS * CS_NS_PER_MS;
+		until.tv_sec += ns / CS_NS_PER_SEC;
+		until.tv_nsec = ns % CS_NS_PER_SEC;
+		(void)pthread_cond_timedwait(&im->changed, &im->lock, &until);
+	}
+	pthread_mutex_unlock(&im->lock);
+	if (r < 0)
+		return -1;
+	if (im->err)
+		return cs_err_move(err, TAKE_PTR(im->err));
+	return cancelled(im->x) ? cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled") : 0;
+}
+
+/* ---- the manifest ---- */
+static bool plain_layers(const struct image *im)
+{
+	for (size_t i = 0; i < im->n; i++) {
+		if (im->v[i].plain)
+			return true;
+	}
+	return false;
+}
+
+/* The image with the compressed layers in place of plain ones; its blobs are what the next push and every save take. */
+static int rewrite(struct image *im, struct cs_err **err)
+{
+	struct cs_images *m = im->x->m;
+	json_t *list = json_object_get(im->doc, "layers");
+	struct cs_image_layer *rows = cs_xcalloc(im->n + 1, sizeof(*rows));
+	struct cs_digest manifest;
+
+	for (size_t i = 0; i < im->n; i++) {
+		struct layer *l = &im->v[i];
+		const struct layer *by = l->same ? l->same : l;
+		json_t *d = json_array_get(list, i);
+		rows[i] = im->rec->layers[i];
+		if (!l->plain)
+			continue;
+		rows[i].blob = by->blob;
+		rows[i].blob_size = by->size;
+		rows[i].media_type = by->media_type;
+		(void)json_object_set_new(d, "mediaType", json_string(by->media_type));
+		(void)json_object_set_new(d, "digest", json_string(by->blob.s));
+		(void)json_object_set_new(d, "size", json_integer(by->size));
+	}
+	cs_autofree char *text = json_dumps(im->doc, JSON_COMPACT);
+	int r = text ? cs_blob_put(m->storage, text, strlen(text), &manifest, err) : cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "write a manifest");
+	if (r == 0) {
+		CS_GUARD(&m->write);
+		r = cs_images_set_manifest(m, im->rec, &manifest, rows, im->n, err);
+		if (r == 0) {
+			struct cs_image_rec *now;
+			HASH_FIND_STR(m->by_id, im->rec->id.s, now);
+			atomic_fetch_add(&now->refs, 1);
+			cs_image_rec_unref(im->rec);
+			im->rec = now;
+		}
+	}
+	free(rows);
+	return r;
+}
+
+static int push_config(struct image *im, struct cs_err **err)
+{
+	const char *digest = json_string_value(json_object_get(json_object_get(im->doc, "config"), "digest"));
+	struct cs_err *e = NULL;
+	struct cs_digest d;
+
+	if (!digest || !cs_digest_from(digest, &d))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s names no configuration", im->rec->manifest.s);
+	if (cs_repo_blob_head(im->x->session->repo, d.s, NULL, &e) == 0)
+		return 0;
+	if (cs_err_code(e) != CS_ERR_NOT_FOUND)
+		return cs_err_move(err, e);
+	cs_err_free(e);
+	return upload(im, &d, NULL, err);
+}
+
+static int push_manifest(struct image *im, struct cs_err **err)
+{
+	struct push *x = im->x;
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX);
+	cs_autofree char *repo = cs_xasprintf("%s/%s", x->ref.domain, x->ref.path);
+	cs_autofree char *name = cs_xasprintf("%s@%s", repo, im->rec->manifest.s);
+	cs_autostr struct cs_str aux = CS_STR_INIT(4096);
+
+	if (cs_blob_get(x->m->storage, &im->rec->manifest, CS_MANIFEST_MAX, &text, err) < 0 ||
+	    cs_repo_manifest_put(x->session->repo, im->tag, im->rec->manifest_type, text.buf, text.len, err) < 0)
+		return -1;
+	pthread_mutex_lock(&x->m->write);
+	int r = cs_images_set_name(x->m, name, im->rec, NULL); /* an image that has been removed meanwhile was pushed all the same */
+	if (r == 0 && im->n)
+		r = cs_image_db_sources_add(x->m, im->rec->layers, im->rec->n_layers, repo, NULL);
+	pthread_mutex_unlock(&x->m->write);
+	if (r < 0)
+		cs_warn("image", "%s was pushed; its digest could not be noted", name);
+	cs_progress_status(x->out, NULL, "%s: digest: %s size: %zu", im->tag, im->rec->manifest.s, text.len);
+	cs_str_puts(&aux, "{");
+	cs_json_put_kstr(&aux, "Tag", im->tag);
+	cs_json_put_kstr(&aux, "Digest", im->rec->manifest.s);
+	cs_json_put_ki64(&aux, "Size", (int64_t)text.len);
+	cs_str_puts(&aux, "}");
+	cs_progress_aux(x->out, aux.buf);
+	return 0;
+}
+
+/* ---- one tag ---- */
+static int read_image(struct image *im, struct cs_err **err)
+{
+	struct cs_images *m = im->x->m;
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX);
+	cs_automf struct cs_manifest mf = {0};
+
+	if (cs_blob_get(m->storage, &im->rec->manifest, CS_MANIFEST_MAX, &text, err) < 0 || cs_manifest_parse(text.buf, text.len, NULL, &mf, err) < 0)
+		return -1;
+	im->doc = cs_json_parse(text.buf, text.len, err);
+	if (!im->doc)
+		return -1;
+	if (mf.kind != CS_MANIFEST_IMAGE || mf.n != im->rec->n_layers)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s is not the one of its image", im->rec->manifest.s);
+	im->v = cs_xcalloc(mf.n + 1, sizeof(*im->v));
+	im->n = mf.n;
+	for (size_t i = 0; i < mf.n; i++) {
+		struct layer *l = &im->v[i];
+		l->blob = mf.v[i].digest;
+		l->size = mf.v[i].size;
+		l->media_type = cs_xstrdup(mf.v[i].media_type);
+		l->plain = cs_layer_type_is_tar(l->media_type);
+		l->skip = mf.v[i].urls && (strstr(l->media_type, "nondistributable") || strstr(l->media_type, ".foreign."));
+		memcpy(l->id, cs_digest_hex(&im->rec->layers[i].diff), 12);
+		for (size_t k = 0; k < i && !l->same; k++) {
+			if (strcmp(im->v[k].blob.s, l->blob.s) == 0)
+				l->same = im->v[k].same ? im->v[k].same : &im->v[k];
+		}
+	}
+	return 0;
+}
+
+/* Nothing of it may be swept while it is on its way. */
+static void lease(struct image *im)
+{
+	im->leased = cs_xcalloc(im->n + 2, sizeof(*im->leased));
+	im->leased[im->n_leased++] = im->rec->manifest;
+	im->leased[im->n_leased++] = im->rec->id;
+	for (size_t i = 0; i < im->n; i++)
+		im->leased[im->n_leased++] = im->v[i].blob;
+	CS_GUARD(&im->x->m->write);
+	cs_images_lease(im->x->m, im->leased, im->n_leased);
+	cs_images_unpack_begin(im->x->m); /* what compressing makes has no name yet */
+}
+
+static void image_done(struct image *im)
+{
+	struct cs_images *m = im->x->m;
+
+	if (im->leased) {
+		CS_GUARD(&m->write);
+		m->sweep_wanted = m->sweep_wanted || plain_layers(im); /* the plain tars are nobody's now */
+		cs_images_unpack_end(m);
+		cs_images_unlease(m, im->leased, im->n_leased);
+	}
+	for (size_t i = 0; i < im->n; i++) {
+		free(im->v[i].media_type);
+		free(im->v[i].mounted_from);
+	}
+	free(im->v);
+	free(im->leased);
+	json_decref(im->doc);
+	cs_err_free(im->err);
+	cs_image_rec_unref(im->rec);
+	pthread_mutex_destroy(&im->lock);
+	pthread_cond_destroy(&im->changed);
+}
+
+static int push_image(struct image *im, struct cs_err **err)
+{
+	if (read_image(im, err) < 0)
+		return -1;
+	lease(im);
+	if (push_layers(im, err) < 0 || (plain_layers(im) && rewrite(im, err) < 0))
+		return -1;
+	return push_config(im, err) < 0 ? -1 : push_manifest(im, err);
+}
+
+static int check_platform(struct push *x, const struct cs_image_rec *r, const char *shown, struct cs_err **err)
+{
+	cs_autoplatform struct cs_platform is = {0};
+
+	if (x->any_platform)
+		return 0;
+	cs_platform_set(&is, r->info.os, r->info.architecture, r->info.variant);
+	if (cs_platform_same(&x->want, &is))
+		return 0;
+	cs_autofree char *want = cs_platform_text(&x->want), *text = cs_platform_text(&is);
+	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but its platform (%s) does not match the specified platform (%s)", shown, text, want);
+}
+
+static int push_tag(struct push *x, const char *tag, struct cs_err **err)
+{
+	cs_autofree char *shown = cs_xasprintf("%s:%s", x->familiar, tag);
+	struct image im = {.x = x, .tag = tag};
+	pthread_condattr_t attr;
+	cs_autofree char *full = cs_xasprintf("%s/%s:%s", x->ref.domain, x->ref.path, tag);
+
+	if (cs_image_find(x->m, full, &im.rec, NULL, NULL) < 0)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "tag does not exist: %s", shown);
+	pthread_mutex_init(&im.lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&im.changed, &attr);
+	pthread_condattr_destroy(&attr);
+	int r = check_platform(x, im.rec, shown, err);
+	if (r == 0)
+		r = push_image(&im, err);
+	image_done(&im);
+	return r;
+}
+
+/* ---- the request ---- */
+static char **tags_of(struct push *x)
+{
+	cs_autofree char *prefix = cs_xasprintf("%s/%s:", x->ref.domain, x->ref.path);
+	char **v = cs_xcalloc(1, sizeof(char *));
+
+	pthread_rwlock_rdlock(&x->m->lock);
+	for (struct cs_image_name *n = x->m->names; n; n = n->hh.next) {
+		const char *tag = cs_prefix(n->full, prefix);
+		if (tag && !cs_image_is_digest_ref(n->full))
+			cs_strv_push(&v, tag);
+	}
+	pthread_rwlock_unlock(&x->m->lock);
+	return v;
+}
+
+static void event(struct push *x, const char *shown)
+{
+	struct cs_strmap *attrs = NULL;
+	cs_autorec struct cs_image_rec *r = NULL;
+
+	if (cs_image_find(x->m, shown, &r, NULL, NULL) == 0 && r->info.config->labels)
+		attrs = cs_strmap_copy(r->info.config->labels);
+	if (!attrs)
+		attrs = cs_strmap_new();
+	cs_strmap_set(attrs, "name", x->familiar);
+	cs_event(x->m->e, "image", "push", shown, attrs);
+}
+
+static int work(struct cs_progress *out, struct cs_producer *p, void *ctx, struct cs_err **err)
+{
+	struct push *x = ctx;
+	struct cs_repo_options o = {.host = x->ref.domain, .path = x->ref.path, .auth = &x->auth, .push = true, .cancel_fd = p->cancel_fd};
+	cs_autostrv char **tags = tags_of(x);
+
+	x->out = out;
+	x->p = p;
+	cs_progress_status(out, NULL, "The push refers to repository [%s/%s]", x->ref.domain, x->ref.path);
+	if (!tags[0])
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "An image does not exist locally with the tag: %s", x->familiar);
+	if (x->ref.tag && !cs_strv_has(tags, x->ref.tag))
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "tag does not exist: %s:%s", x->familiar, x->ref.tag);
+	if (cs_session_open(x->m->transfers, x->registry, &o, &x->session, err) < 0)
+		return -1;
+	for (char **t = tags; *t; t++) {
+		if ((!x->ref.tag || strcmp(*t, x->ref.tag) == 0) && push_tag(x, *t, err) < 0)
+			return -1;
+	}
+	cs_autofree char *shown = x->ref.tag ? cs_xasprintf("%s:%s", x->familiar, x->ref.tag) : cs_xstrdup(x->familiar);
+	event(x, shown);
+	return 0;
+}
+
+static void push_free(void *ctx)
+{
+	struct push *x = ctx;
+
+	cs_session_unref(x->session);
+	cs_registry_unref(x->registry);
+	cs_registry_auth_done(&x->auth);
+	cs_platform_done(&x->want);
+	cs_ref_done(&x->ref);
+	free(x->familiar);
+	free(x);
+}
+
+static int parse_ref(const struct cs_push *rq, struct cs_ref *ref, struct cs_err **err)
+{
+	if (cs_ref_is_id(rq->image))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid repository name (%s), cannot specify 64-byte hexadecimal strings", rq->image);
+	if (cs_ref_parse(rq->image, ref, err) < 0)
+		return -1;
+	if (ref->digest)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot push a digest reference");
+	if (cs_empty(rq->tag))
+		return 0;
+	if (!cs_ref_tag_valid(rq->tag))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid tag format");
+	free(ref->tag);
+	ref->tag = cs_xstrdup(rq->tag);
+	return 0;
+}
+
+int cs_image_push(struct cs_engine *e, const struct cs_push *rq, struct cs_stream **ret, struct cs_err **err)
+{
+	struct push *x = cs_xcalloc(1, sizeof(*x));
+
+	x->m = e->images;
+	x->any_platform = cs_empty(rq->platform);
+	if (parse_ref(rq, &x->ref, err) < 0 || cs_platform_parse(rq->platform, &x->want, err) < 0) {
+		push_free(x);
+		return -1;
+	}
+	/* credentials in a header that make no sense are none, as in dockerd */
+	if (rq->auth && cs_registry_auth_parse_header(rq->auth, &x->auth, NULL) < 0)
+		cs_registry_auth_done(&x->auth);
+	if (!rq->auth && cs_registry_auth_parse_json(rq->body, rq->body_len, &x->auth, err) < 0) {
+		push_free(x);
+		return cs_wrap(err, "bad parameters and missing X-Registry-Auth");
+	}
+	x->familiar = cs_ref_familiar_name(&x->ref);
+	x->registry = cs_images_registry(x->m);
+	if (!x->registry) {
+		push_free(x);
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "the registry configuration cannot be used");
+	}
+	return cs_progress_start(work, x, push_free, rq->client_fd, ret, err);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Garbage collection: layers and blobs that no image, no snapshot and no lease needs. Rows go first, all in one transaction, then the files: a
+ * crash leaves files without rows, which the sweep of the next start removes. Under m->write. */
+#include "base/log.h"
+#include "engine/image_internal.h"
+
+struct cs_lease {
+	struct cs_digest d;
+	unsigned n;
+	UT_hash_handle hh;
+};
+
+void cs_images_lease(struct cs_images *m, const struct cs_digest *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct cs_lease *l;
+		HASH_FIND_STR(m->leases, v[i].s, l);
+		if (!l) {
+			l = cs_xcalloc(1, sizeof(*l));
+			l->d = v[i];
+			HASH_ADD_STR(m->leases, d.s, l);
+		}
+		l->n++;
+	}
+}
+
+void cs_images_unlease(struct cs_images *m, const struct cs_digest *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct cs_lease *l;
+		HASH_FIND_STR(m->leases, v[i].s, l);
+		if (!l || --l->n > 0)
+			continue;
+		HASH_DEL(m->leases, l);
+		free(l);
+	}
+	if (m->sweep_wanted)
+		cs_images_sweep(m);
+}
+
+struct mark {
+	struct cs_digest d;
+	struct cs_digest parent, blob; /* of a layer */
+	bool keep;
+	UT_hash_handle hh;
+};
+struct sweep {
+	struct cs_images *m;
+	struct mark *layers, *blobs;
+	bool changed;
+};
+
+static struct mark *mark(struct mark **set, const struct cs_digest *d)
+{
+	struct mark *k;
+	HASH_FIND_STR(*set, d->s, k);
+	if (!k) {
+		k = cs_xcalloc(1, sizeof(*k));
+		k->d = *d;
+		HASH_ADD_STR(*set, d.s, k);
+	}
+	return k;
+}
+
+static void marks_free(struct mark **set)
+{
+	struct mark *k, *next;
+	HASH_ITER(hh, *set, k, next)
+	{
+		HASH_DEL(*set, k);
+		free(k);
+	}
+}
+
+static void on_row(void *ctx, const struct cs_image_layer *l, const struct cs_digest *parent)
+{
+	struct mark *k = mark(&((struct sweep *)ctx)->layers, &l->chain);
+	k->parent = *parent;
+	k->blob = l->blob;
+}
+
+static void keep_chain(struct sweep *s, const struct cs_digest *top)
+{
+	struct mark *k;
+	struct cs_digest at = *top;
+
+	for (;;) {
+		HASH_FIND_STR(s->layers, at.s, k);
+		if (!k || k->keep)
+			return;
+		k->keep = true;
+		mark(&s->blobs, &k->blob);
+		if (!k->parent.s[0])
+			return;
+		at = k->parent;
+	}
+}
+
+/* A container may outlive its image (rmi -f): its layers stay as long as its snapshot. */
+static void on_snapshot(void *ctx, const char *id)
+{
+	struct sweep *s = ctx;
+	struct cs_digest top;
+	if (cs_snap_parent(s->m->storage, id, &top, NULL) == 0 && top.s[0])
+		keep_chain(s, &top);
+}
+
+/* Once the lease ends, there may be something to sweep. */
+static bool leased(struct sweep *s, const struct cs_digest *d)
+{
+	struct cs_lease *l;
+	HASH_FIND_STR(s->m->leases, d->s, l);
+	s->m->sweep_wanted = s->m->sweep_wanted || l;
+	return l;
+}
+
+static void on_layer_dir(void *ctx, const struct cs_digest *chain)
+{
+	struct sweep *s = ctx;
+	struct mark *k;
+	HASH_FIND_STR(s->layers, chain->s, k);
+	if ((k && k->keep) || leased(s, chain))
+		return;
+	cs_autoerr struct cs_err *e = NULL;
+	if (cs_layer_remove(s->m->storage, chain, &e) < 0) {
+		cs_autofree char *text = cs_err_text(e);
+		cs_warn("image", "%s", text);
+	}
+}
+
+static void on_blob(void *ctx, const struct cs_digest *d)
+{
+	struct sweep *s = ctx;
+	struct mark *k;
+	HASH_FIND_STR(s->blobs, d->s, k);
+	if (!k && !leased(s, d))
+		cs_blob_remove(s->m->storage, d);
+}
+
+/* Two images may share a layer and yet name different blobs for it (the same tar, compressed differently): the manifests decide. */
+static bool keep_manifest(struct sweep *s, const struct cs_image_rec *r)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	size_t i;
+	json_t *l;
+
+	if (cs_blob_get(s->m->storage, &r->manifest, CS_MAX_IMAGE_JSON, &text, NULL) < 0)
+		return false;
+	cs_autojson json_t *j = cs_json_parse(text.buf, text.len, NULL);
+	json_array_foreach(json_object_get(j, "layers"), i, l)
+	{
+		const char *digest = json_string_value(json_object_get(l, "digest"));
+		struct cs_digest d;
+		if (digest && cs_digest_from(digest, &d))
+			mark(&s->blobs, &d);
+	}
+	return j != NULL;
+}
+
+static void on_top(void *ctx, const struct cs_digest *top) { keep_chain(ctx, top); }
+
+/* What images need. Returns false when that cannot be told of every image: then no blob may go. */
+static bool keep_images(struct sweep *s)
+{
+	struct cs_images *m = s->m;
+	struct cs_image_rec *r, *rn;
+	struct cs_image_name *n;
+	struct cs_digest d;
+	bool sure = m->unreadable == 0;
+
+	HASH_ITER(hh, m->by_id, r, rn)
+	{
+		mark(&s->blobs, &r->id);
+		mark(&s->blobs, &r->manifest);
+		sure = keep_manifest(s, r) && sure;
+		if (r->n_layers)
+			keep_chain(s, &r->layers[r->n_layers - 1].chain);
+	}
+	/* the documents that digest references name: manifests, indexes */
+	for (n = m->names; n; n = n->hh.next) {
+		const char *at = strchr(n->full, '@');
+		if (at && cs_digest_from(at + 1, &d))
+			mark(&s->blobs, &d);
+	}
+	if (m->unreadable && cs_image_db_tops(m, on_top, s, NULL) < 0)
+		return false;
+	return sure;
+}
+
+/* Rows of layers that nobody needs. On failure they stay, and so must their files. */
+static void drop_rows(struct sweep *s)
+{
+	const struct cs_digest **gone = cs_xcalloc(HASH_COUNT(s->layers) + 1u, sizeof(*gone));
+	struct mark *k, *kn;
+	cs_autoerr struct cs_err *e = NULL;
+	size_t n = 0;
+
+	HASH_ITER(hh, s->layers, k, kn)
+	{
+		if (!k->keep && leased(s, &k->d))
+			keep_chain(s, &k->d);
+	}
+	HASH_ITER(hh, s->layers, k, kn)
+	{
+		if (!k->keep)
+			gone[n++] = &k->d;
+	}
+	if (cs_image_db_layers_del(s->m, gone, n, &e) < 0) {
+		cs_autofree char *text = cs_err_text(e);
+		cs_warn("image", "rows of %zu layers stay: %s", n, text);
+		HASH_ITER(hh, s->layers, k, kn)
+		{
+			if (!k->keep)
+				keep_chain(s, &k->d);
+		}
+	}
+	free(gone);
+}
+
+void cs_images_sweep(struct cs_images *m)
+{
+	struct sweep s = {.m = m};
+	cs_autoerr struct cs_err *e = NULL;
+
+	m->sweep_wanted = m->unpacking > 0;
+	if (m->sweep_wanted)
+		return;
+	if (cs_image_db_layers(m, on_row, &s, &e) < 0) {
+		cs_autofree char *text = cs_err_text(e);
+		cs_warn("image", "nothing swept: %s", text);
+		marks_free(&s.layers);
+		return;
+	}
+	bool sure = keep_images(&s);
+	cs_snap_each(m->storage, on_snapshot, &s);
+	drop_rows(&s);
+	cs_layer_each(m->storage, on_layer_dir, &s);
+	if (sure)
+		cs_blob_each(m->storage, on_blob, &s);
+	marks_free(&s.layers);
+	marks_free(&s.blobs);
+}
+
+void cs_images_unpack_begin(struct cs_images *m) { m->unpacking++; }
+
+void cs_images_unpack_end(struct cs_images *m)
+{
+	if (--m->unpacking == 0 && m->sweep_wanted)
+		cs_images_sweep(m);
+}
