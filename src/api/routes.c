@@ -11,5 +11,6 @@ int cs_unavailable(struct cs_request *rq, struct cs_response *rs, struct cs_err 
 const struct cs_route *const cs_routes[] = {
 	cs_routes_containers, cs_routes_attach,  cs_routes_exec,    cs_routes_images,  cs_routes_system,
 	cs_routes_networks,   cs_routes_volumes, cs_routes_plugins, cs_routes_swarm,   cs_routes_commit, cs_routes_archive,
+	cs_routes_image_archives,
 	NULL,
 };

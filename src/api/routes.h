@@ -14,4 +14,4 @@ cs_handler cs_unavailable;
 CS_MUST_CHECK int cs_query_size(struct cs_request *rq, uint16_t *rows, uint16_t *cols, struct cs_err **err);
 
 extern const struct cs_route cs_routes_containers[], cs_routes_attach[], cs_routes_exec[], cs_routes_images[], cs_routes_system[], cs_routes_swarm[],
-	cs_routes_networks[], cs_routes_volumes[], cs_routes_plugins[], cs_routes_archive[], cs_routes_commit[];
+	cs_routes_image_archives[], cs_routes_networks[], cs_routes_volumes[], cs_routes_plugins[], cs_routes_archive[], cs_routes_commit[];

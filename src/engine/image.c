@@ -409,8 +409,8 @@ int cs_images_open(struct cs_engine *e, struct cs_err **err)
 	}
 	pthread_mutex_lock(&m->write);
 	cs_images_sweep(m);
-	load_base(m);
 	pthread_mutex_unlock(&m->write);
+	load_base(m); /* locks what it must; nobody else is there yet */
 	return 0;
 }
 

@@ -80,3 +80,14 @@ CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_i
 /* The layers below a snapshot, top-most first, also when the image has been removed by force since: absolute paths and chain ids (either may be
  * NULL); caller frees both with cs_strv_free. */
 CS_MUST_CHECK int cs_snapshot_layers(struct cs_engine *e, const char *container_id, char ***ret_dirs, char ***ret_ids, struct cs_err **err);
+
+/* ---- archives ---- */
+/* POST /images/load: an archive of images (docker save, OCI layout; perhaps compressed) pulled from `read`, once. out gets Docker's progress; images
+ * that were loaded before a failure stay. */
+struct cs_load {
+	bool quiet;             /* no progress of layers */
+	char *const *platforms; /* JSON objects: which images of an index; NULL: the host's */
+	ssize_t (*read)(void *ctx, void *buf, size_t max);
+	void *ctx;
+};
+CS_MUST_CHECK int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_str *out, struct cs_err **err);

@@ -136,7 +136,7 @@ CS_MUST_CHECK int cs_image_db_sources_add(struct cs_images *m, const struct cs_i
 CS_MUST_CHECK int cs_image_db_sources(struct cs_images *m, const struct cs_digest *blob, const char *host, char ***ret, struct cs_err **err);
 CS_MUST_CHECK int cs_image_db_tops(struct cs_images *m, void (*fn)(void *ctx, const struct cs_digest *top), void *ctx, struct cs_err **err);
 
-/* image_load.c: an OCI archive (tar of an image layout). */
+/* image_load.c: an archive of images in a file, as cs_image_load; nothing is locked by the caller. */
 CS_MUST_CHECK int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err **err);
 
 /* image_view.c: the Images member of /system/df. */

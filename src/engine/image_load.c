@@ -1,91 +1,311 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads an OCI archive (a tar of an image layout) into the store. Nothing in it is trusted: blobs are stored under the digest that they have,
- * layers must hash to the diff ids of the configuration. Called under m->write. */
+ * Loads images from an archive that comes as a stream: docker save of all ages, OCI layouts (skopeo, podman, BuildKit). It is read once. Entries
+ * that may be layers go into the content store and to the workers at once (load_layers.c), documents wait in memory until all of them are there,
+ * then load_images.c makes images. Nothing in the archive is trusted; what no image took is swept. Any thread; others go on meanwhile. */
+#include "engine/load_internal.h"
 
-#include "engine/image_internal.h"
+#include <fcntl.h>
 
-#include "base/log.h"
-#include "storage/archive_lib.h"
+#include "base/path.h"
 
-static void archive_done(struct archive **a) { (void)cs_ar(read_free)(*a); }
+#define HEAD 512u /* bytes that tell what an entry is */
 
-static int copy_blob(struct cs_images *m, struct archive *a, const struct cs_digest *want, struct cs_err **err)
+/* ---- entries ---- */
+static char *clean(const char *path)
 {
-	struct cs_blob_writer *w;
-	const void *data;
-	size_t len;
-	int64_t off;
-	int r;
-
-	if (cs_blob_begin(m->storage, &w, err) < 0)
-		return -1;
-	while ((r = cs_ar(read_data_block)(a, &data, &len, &off)) == ARCHIVE_OK) {
-		if (cs_blob_write(w, data, len, err) < 0) {
-			cs_blob_abort(w);
-			return -1;
-		}
-	}
-	if (r != ARCHIVE_EOF) {
-		cs_blob_abort(w);
-		return cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", cs_ar(error_string)(a));
-	}
-	return cs_blob_commit(w, want, NULL, NULL, err);
+	while (*path == '/')
+		path++;
+	char *c = cs_path_clean(path);
+	if (strcmp(c, "..") == 0 || strncmp(c, "../", 3) == 0)
+		free(TAKE_PTR(c));
+	return c;
 }
 
-static int read_text(struct archive *a, struct cs_str *out, struct cs_err **err)
+char *load_path(const char *path, const char *what, struct cs_err **err)
 {
-	const void *data;
-	size_t len;
-	int64_t off;
-	int r;
+	char *c = clean(path);
 
-	while ((r = cs_ar(read_data_block)(a, &data, &len, &off)) == ARCHIVE_OK)
-		cs_str_put(out, data, len);
-	if (r != ARCHIVE_EOF || out->failed)
-		return cs_fail(err, CS_ERR_INVALID, 0, "index.json of the archive cannot be read");
+	if (!c)
+		cs_fail(err, CS_ERR_INVALID, 0, "%s names \"%.200s\", which is outside of the archive", what, path);
+	return c;
+}
+
+struct entry *load_entry(struct cs_load_session *l, const char *path)
+{
+	struct entry *e = NULL;
+
+	for (int i = 0; path && i < LOAD_MAX_LINKS; i++) {
+		HASH_FIND_STR(l->entries, path, e);
+		if (!e || e->kind != ENTRY_LINK)
+			return e;
+		path = e->target;
+	}
+	return NULL; /* a link that leads out, or too many of them */
+}
+
+static void entry_clear(struct cs_load_session *l, struct entry *e)
+{
+	l->documents_len -= e->text ? e->len : 0;
+	free(TAKE_PTR(e->text));
+	free(TAKE_PTR(e->target));
+	e->kind = ENTRY_OTHER;
+	e->cand = NULL; /* the session's */
+	e->len = 0;
+}
+
+/* As tar does: of several entries with one name, the last counts. */
+static int new_entry(struct cs_load_session *l, const char *raw, struct entry **ret, struct cs_err **err)
+{
+	cs_autofree char *path = load_path(raw, "an entry", err);
+	struct entry *e;
+
+	if (!path)
+		return -1;
+	HASH_FIND_STR(l->entries, path, e);
+	if (e) {
+		l->stray = l->stray || e->cand || e->kind == ENTRY_DOCUMENT;
+		entry_clear(l, e);
+	} else {
+		l->names_len += strlen(path);
+		if (++l->n_entries > LOAD_MAX_ENTRIES || l->names_len > LOAD_MAX_NAMES)
+			return cs_fail(err, CS_ERR_INVALID, 0, "the archive has too many entries");
+		e = cs_xcalloc(1, sizeof(*e));
+		e->path = TAKE_PTR(path);
+		HASH_ADD_KEYPTR(hh, l->entries, e->path, strlen(e->path), e);
+	}
+	*ret = e;
 	return 0;
 }
 
-static int read_archive(struct cs_images *m, const char *path, struct cs_str *index, struct cs_err **err)
+static void take_link(struct cs_load_session *l, struct entry *e, const struct cs_archive_entry *ae)
 {
-	cs_auto(archive_done) struct archive *a = cs_ar(read_new)();
-	struct archive_entry *e;
-	int r;
+	const char *slash = strrchr(e->path, '/');
+	int dir = slash && ae->type == CS_ARCHIVE_SYMLINK && ae->link[0] != '/' ? (int)(slash + 1 - e->path) : 0;
+	cs_autofree char *full = cs_xasprintf("%.*s%s", dir, e->path, ae->link);
 
-	if (!a)
-		abort();
-	cs_ar(read_support_format_tar)(a);
-	if (cs_ar(read_open_filename)(a, path, 128 << 10) != ARCHIVE_OK)
-		return cs_fail(err, cs_ar(errno)(a) == ENOENT ? CS_ERR_NOT_FOUND : CS_ERR_INVALID, 0, "open %s: %s", path, cs_ar(error_string)(a));
-	while ((r = cs_ar(read_next_header)(a, &e)) == ARCHIVE_OK) {
-		const char *name = cs_ar(entry_pathname)(e);
-		const char *hex = name ? cs_prefix(name, "blobs/sha256/") : NULL;
-		struct cs_digest d;
-		cs_autofree char *text = cs_xasprintf("sha256:%s", hex ? hex : "");
-		if (hex && cs_digest_from(text, &d)) {
-			if (copy_blob(m, a, &d, err) < 0)
-				return -1;
-		} else if (cs_streq(name, "index.json")) {
-			cs_str_clear(index);
-			if (read_text(a, index, err) < 0)
-				return -1;
-		}
-	}
-	return r == ARCHIVE_EOF ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "read %s: %s", path, cs_ar(error_string)(a));
+	e->kind = ENTRY_LINK;
+	e->target = clean(full);
+	l->names_len += e->target ? strlen(e->target) : 0;
 }
 
-static int blob_json(struct cs_images *m, const char *digest, json_t **ret, struct cs_digest *d, struct cs_err **err)
+static bool is_document(const char *head, size_t n)
+{
+	while (n && strchr(" \t\r\n", *head)) {
+		head++;
+		n--;
+	}
+	/* anything but an object or a list is nothing that we read; manifest.json may say null */
+	return n && strchr("{[n", *head);
+}
+
+static int take_document(struct cs_load_session *l, struct entry *e, const char *head, size_t head_len, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	const void *p = head;
+	size_t n = head_len;
 
-	if (!cs_digest_from(digest ? digest : "", d))
-		return cs_fail(err, CS_ERR_INVALID, 0, "malformed descriptor");
-	if (cs_blob_get(m->storage, d, CS_MAX_IMAGE_JSON, &text, err) < 0)
-		return -1;
-	*ret = cs_json_parse(text.buf, text.len, err);
-	return *ret ? 0 : cs_wrap(err, "content %s", d->s);
+	do {
+		cs_str_put(&text, p, n);
+		if (cs_archive_in_data(l->archive, &p, &n, err) < 0)
+			return -1;
+	} while (n);
+	if (text.failed)
+		return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "read %s", e->path);
+	e->kind = ENTRY_DOCUMENT;
+	e->len = text.len;
+	cs_hash_data(text.buf, text.len, &e->digest);
+	if (l->documents_len + text.len > LOAD_MAX_DOCUMENTS) {
+		l->stray = true;
+		return cs_blob_put(l->m->storage, text.buf, text.len, &e->digest, err);
+	}
+	l->documents_len += text.len;
+	e->text = cs_str_steal(&text);
+	return 0;
 }
+
+int load_text(struct cs_load_session *l, const struct entry *e, struct cs_str *out, struct cs_err **err)
+{
+	if (!e->text)
+		return cs_blob_get(l->m->storage, &e->digest, CS_MAX_IMAGE_JSON, out, err);
+	cs_str_put(out, e->text, e->len);
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "read %s", e->path) : 0;
+}
+
+static int check_name(const struct entry *e, const struct cs_digest *want, struct cs_err **err)
+{
+	if (!want || strcmp(want->s, e->digest.s) == 0)
+		return 0;
+	return cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", e->digest.s, want->s);
+}
+
+static int take_file(struct cs_load_session *l, struct entry *e, int64_t size, struct cs_err **err)
+{
+	const char *hex = cs_prefix(e->path, "blobs/sha256/");
+	cs_autofree char *name = cs_xasprintf("sha256:%s", hex ? hex : "");
+	struct cs_digest digest, *want = cs_digest_from(name, &digest) ? &digest : NULL;
+	char head[HEAD];
+	size_t len = 0;
+
+	while (len < sizeof(head)) {
+		const void *p;
+		size_t n;
+		/* never more than fits: the rest stays with the reader */
+		if (cs_archive_in_piece(l->archive, sizeof(head) - len, &p, &n, err) < 0)
+			return -1;
+		if (n == 0)
+			break;
+		memcpy(head + len, p, n);
+		len += n;
+	}
+	enum cs_content_kind kind = cs_content_guess(head, len);
+	if (kind != CS_CONTENT_OTHER) {
+		e->kind = ENTRY_LAYER;
+		if (load_candidate(l, head, len, kind, want, &e->cand, err) < 0)
+			return -1;
+		if (!e->cand->known)
+			load_unpack(l, e->cand);
+		return 0;
+	}
+	if (size > (int64_t)CS_MAX_IMAGE_JSON || !is_document(head, len))
+		return 0; /* an error only if somebody asks for it */
+	return take_document(l, e, head, len, err) < 0 ? -1 : check_name(e, want, err);
+}
+
+static int read_archive(struct cs_load_session *l, struct cs_err **err)
+{
+	struct cs_archive_entry ae;
+	int r;
+
+	while ((r = cs_archive_in_next(l->archive, &ae, err)) == 1) {
+		struct entry *e = NULL;
+		if (ae.type == CS_ARCHIVE_OTHER)
+			continue; /* directories, mostly */
+		if (new_entry(l, ae.path, &e, err) < 0)
+			return -1;
+		if (ae.type != CS_ARCHIVE_FILE)
+			take_link(l, e, &ae);
+		else if (take_file(l, e, ae.size, err) < 0)
+			return cs_wrap(err, "archive entry %.200s", e->path);
+	}
+	return r;
+}
+
+/* ---- what the client is told ---- */
+void load_say(struct cs_load_session *l, const char *text)
+{
+	if (!l->out)
+		return;
+	cs_str_putc(l->out, '{');
+	cs_json_put_kstr(l->out, "stream", text);
+	cs_str_puts(l->out, "}\r\n");
+}
+
+/* go-units' HumanSize: four digits, decimal units */
+static void human(double v, char *buf, size_t n)
+{
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+	size_t u = 0;
+
+	while (v >= 1000 && u + 1 < CS_ARRAY_SIZE(units)) {
+		v /= 1000;
+		u++;
+	}
+	(void)snprintf(buf, n, "%.4g%s", v, units[u]);
+}
+
+void load_progress(struct cs_load_session *l, const struct cs_digest *diff, int64_t current, int64_t total)
+{
+	static const char full[] = "==================================================", none[] = "                                                  ";
+	char have[32], all[32], id[13];
+	int filled = total > 0 ? (int)((double)current / (double)total * 100) / 2 : 50;
+
+	if (!l->out || l->in->quiet)
+		return;
+	filled = CS_MIN(filled, 50);
+	human((double)current, have, sizeof(have));
+	human((double)total, all, sizeof(all));
+	cs_autofree char *text = cs_xasprintf("[%.*s>%.*s] %8s/%s", filled, full, 50 - filled, none, have, all);
+	(void)snprintf(id, sizeof(id), "%.12s", cs_digest_hex(diff));
+	cs_str_puts(l->out, "{");
+	cs_json_put_kstr(l->out, "status", "Loading layer");
+	cs_json_put_key(l->out, "progressDetail");
+	cs_str_puts(l->out, "{");
+	cs_json_put_ki64(l->out, "current", current);
+	cs_json_put_ki64(l->out, "total", total);
+	cs_str_puts(l->out, "}");
+	cs_json_put_kstr(l->out, "progress", text);
+	cs_json_put_kstr(l->out, "id", id);
+	cs_str_puts(l->out, "}\r\n");
+}
+
+/* ---- the session ---- */
+static void session_done(struct cs_load_session *l)
+{
+	struct entry *e, *next;
+
+	load_workers_done(l);
+	cs_archive_in_free(l->archive);
+	HASH_ITER(hh, l->entries, e, next)
+	{
+		HASH_DEL(l->entries, e);
+		entry_clear(l, e);
+		free(e->path);
+		free(e);
+	}
+	for (size_t i = 0; i < l->n_platforms; i++)
+		cs_doc_platform_done(&l->platforms[i]);
+	free(l->platforms);
+	cs_str_done(&l->ids);
+}
+
+static int want_platforms(struct cs_load_session *l, struct cs_err **err)
+{
+	size_t n = cs_strv_len(l->in->platforms);
+
+	l->platforms = cs_xcalloc(n + 1, sizeof(*l->platforms));
+	for (size_t i = 0; i < n; i++) {
+		if (cs_doc_platform_param(l->in->platforms[i], &l->platforms[l->n_platforms], err) < 0)
+			return -1;
+		l->n_platforms++;
+	}
+	return 0;
+}
+
+static void bracket(struct cs_images *m, bool begin, bool stray)
+{
+	CS_GUARD(&m->write);
+	if (begin) {
+		cs_images_unpack_begin(m);
+		return;
+	}
+	if (stray)
+		m->sweep_wanted = true;
+	cs_images_unpack_end(m);
+}
+
+static int load(struct cs_images *m, const struct cs_load *in, struct cs_str *out, struct cs_err **err)
+{
+	struct cs_load_session l = {.m = m, .in = in, .out = out, .ids = CS_STR_INIT(1u << 20)};
+
+	load_workers_init(&l);
+	bracket(m, true, false);
+	int r = want_platforms(&l, err);
+	if (r == 0)
+		r = cs_archive_in_open(in->read, in->ctx, &l.archive, err);
+	if (r == 0)
+		r = read_archive(&l, err);
+	if (r == 0)
+		r = load_images(&l, err);
+	for (struct candidate *c = l.candidates; c && r == 0; c = c->next)
+		l.stray = l.stray || c->state != CAND_DONE || c->stage || c->kind == CS_CONTENT_FOREIGN;
+	bool stray = l.stray || r < 0;
+	session_done(&l);
+	bracket(m, false, stray);
+	return r;
+}
+
+int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_str *out, struct cs_err **err) { return load(e->images, in, out, err); }
 
 static ssize_t read_fd(void *ctx, void *buf, size_t max)
 {
@@ -96,108 +316,12 @@ static ssize_t read_fd(void *ctx, void *buf, size_t max)
 	return n < 0 ? -errno : n;
 }
 
-static int unpack_layer(struct cs_images *m, json_t *desc, const char *diff, const struct cs_digest *parent, struct cs_image_layer *l, struct cs_err **err)
-{
-	cs_autofd int fd = -EBADF;
-	struct cs_digest diff_id;
-	struct cs_layer_result res;
-	const char *media = json_string_value(json_object_get(desc, "mediaType"));
-
-	if (!cs_digest_from(json_string_value(json_object_get(desc, "digest")) ?: "", &l->blob) || !cs_digest_from(diff ? diff : "", &diff_id))
-		return cs_fail(err, CS_ERR_INVALID, 0, "malformed layer descriptor");
-	if (cs_blob_open(m->storage, &l->blob, &fd, &l->blob_size, err) < 0)
-		return -1;
-	struct cs_layer_source src = {.read = read_fd, .ctx = &fd, .parent = parent, .diff_id = &diff_id};
-	if (cs_layer_unpack(m->storage, &src, &res, err) < 0)
-		return cs_wrap(err, "layer %s", l->blob.s);
-	l->diff = res.diff_id;
-	l->chain = res.chain_id;
-	l->size = res.size;
-	l->media_type = cs_xstrdup(media ? media : "application/vnd.oci.image.layer.v1.tar");
-	return 0;
-}
-
-static int load_manifest(struct cs_images *m, json_t *entry, char *const *names, struct cs_err **err)
-{
-	cs_autojson json_t *manifest = NULL, *config = NULL;
-	struct cs_digest md, cd;
-
-	if (blob_json(m, json_string_value(json_object_get(entry, "digest")), &manifest, &md, err) < 0)
-		return -1;
-	/* A document that is both a manifest and an index means different things to different readers (CVE-2021-41190). */
-	if (json_object_get(manifest, "manifests"))
-		return cs_fail(err, CS_ERR_INVALID, 0, "manifest %s: nested or ambiguous index", md.s);
-	if (blob_json(m, json_string_value(json_object_get(json_object_get(manifest, "config"), "digest")), &config, &cd, err) < 0)
-		return -1;
-	json_t *layers = json_object_get(manifest, "layers"), *diffs = json_object_get(json_object_get(config, "rootfs"), "diff_ids");
-	size_t n = json_array_size(layers);
-	if (n == 0 || n > CS_MAX_LAYERS || n != json_array_size(diffs))
-		return cs_fail(err, CS_ERR_INVALID, 0, "manifest %s: %zu layers and %zu diff ids", md.s, n, json_array_size(diffs));
-	struct cs_image_layer *l = cs_xcalloc(n, sizeof(*l));
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = unpack_layer(m, json_array_get(layers, i), json_string_value(json_array_get(diffs, i)), i ? &l[i - 1].chain : NULL, &l[i], err);
-	if (r == 0)
-		r = cs_images_add(m, &cd, &md, l, n, names, err);
-	for (size_t i = 0; i < n; i++)
-		free(l[i].media_type);
-	free(l);
-	return r;
-}
-
-/* All names of one manifest in one go. */
-static void collect_names(json_t *list, size_t from, char ***names)
-{
-	const char *digest = json_string_value(json_object_get(json_array_get(list, from), "digest"));
-
-	for (size_t i = from; i < json_array_size(list); i++) {
-		json_t *e = json_array_get(list, i);
-		const char *name = json_string_value(json_object_get(json_object_get(e, "annotations"), "io.containerd.image.name"));
-		cs_autoref struct cs_ref ref = {0};
-		if (!cs_streq(json_string_value(json_object_get(e, "digest")), digest) || !name || cs_ref_parse(name, &ref, NULL) < 0 || ref.digest)
-			continue;
-		cs_ref_default_tag(&ref);
-		cs_strv_take(names, cs_ref_full(&ref));
-	}
-}
-
-static int load_index(struct cs_images *m, const struct cs_str *text, struct cs_err **err)
-{
-	cs_autojson json_t *index = cs_json_parse(text->buf ? text->buf : "", text->len, err);
-	json_t *list = json_object_get(index, "manifests");
-
-	if (!index)
-		return cs_wrap(err, "index.json");
-	if (json_array_size(list) == 0 || json_array_size(list) > 1000)
-		return cs_fail(err, CS_ERR_INVALID, 0, "index.json lists no image");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		bool before = false;
-		const char *digest = json_string_value(json_object_get(json_array_get(list, i), "digest"));
-		for (size_t k = 0; k < i && !before; k++)
-			before = cs_streq(digest, json_string_value(json_object_get(json_array_get(list, k), "digest")));
-		if (before)
-			continue;
-		cs_autostrv char **names = NULL;
-		collect_names(list, i, &names);
-		if (load_manifest(m, json_array_get(list, i), names, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err **err)
 {
-	cs_autostr struct cs_str index = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	cs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct cs_load in = {.quiet = true, .read = read_fd, .ctx = &fd};
 
-	if (cs_archive_get(err) < 0)
-		return -1;
-	cs_images_unpack_begin(m);
-	int r = read_archive(m, path, &index, err);
-	if (r == 0)
-		r = load_index(m, &index, err);
-	if (r < 0)
-		m->sweep_wanted = true; /* what was unpacked belongs to nobody */
-	cs_images_unpack_end(m);
-	cs_archive_put();
-	return r;
+	if (fd < 0)
+		return cs_fail(err, errno == ENOENT ? CS_ERR_NOT_FOUND : CS_ERR_INVALID, errno, "open %s", path);
+	return load(m, &in, NULL, err);
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Images in archives: docker load and docker save. */
+#include "api/routes.h"
+
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "engine/image.h"
+
+static ssize_t read_body(void *ctx, void *buf, size_t max)
+{
+	const struct cs_request *rq = ctx;
+	ssize_t n;
+
+	do
+		n = recv(rq->body_fd, buf, max, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+/* Failures are the last line of the stream, as in dockerd; that one, too, tells nothing before it has read the whole archive. */
+static int load(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	cs_autostrv char **platforms = rq->api >= 148 ? cs_query_all(&rq->query, "platform") : NULL;
+	struct cs_load in = {
+		.quiet = cs_query_bool_or(&rq->query, "quiet", true),
+		.platforms = platforms,
+		.read = read_body,
+		.ctx = rq,
+	};
+	cs_autoerr struct cs_err *e = NULL;
+
+	if (cs_image_load(rq->engine, &in, &rs->body, &e) == 0)
+		return 0;
+	cs_autofree char *text = cs_err_text(e);
+	cs_debug("api", "load: %s", text);
+	cs_str_puts(&rs->body, "{\"errorDetail\":{");
+	cs_json_put_kstr(&rs->body, "message", text);
+	cs_str_puts(&rs->body, "}");
+	cs_json_put_kstr(&rs->body, "error", text);
+	cs_str_puts(&rs->body, "}\r\n");
+	return 0;
+}
+
+const struct cs_route cs_routes_image_archives[] = {
+	{ "GET", "/images/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
+	{ "POST", "/images/load", 0, 0, load, CS_ROUTE_PULL },
+	{ "GET", "/images/{name:.*}/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
+	{ NULL },
+};

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From the documents of an archive to images. Docker's manifest.json counts when it is there, else the OCI index. Each image is checked, its layers
+ * get their names, and it appears with its tags; the first failure ends it all, what was complete stays. One thread: the session's. */
+#include "engine/events.h"
+#include "engine/load_internal.h"
+
+#include "base/log.h"
+
+#define MAX_NESTING 4 /* indexes in indexes */
+
+/* One image on its way. */
+struct image {
+	struct cs_str config, manifest; /* manifest: empty when it must be made */
+	struct cs_doc_config doc;
+	struct cs_digest id, manifest_digest;
+	struct candidate **cands;       /* bottom first, doc.n of them */
+	char **names;                   /* full */
+	struct cs_image_layer *layers;
+};
+
+static void image_done(struct image *im)
+{
+	for (size_t i = 0; im->layers && i < im->doc.n; i++)
+		free(im->layers[i].media_type);
+	free(im->layers);
+	cs_str_done(&im->config);
+	cs_str_done(&im->manifest);
+	cs_doc_config_done(&im->doc);
+	free(im->cands);
+	cs_strv_free(im->names);
+}
+#define IMAGE_INIT {.config = CS_STR_INIT(CS_MAX_IMAGE_JSON), .manifest = CS_STR_INIT(CS_MAX_IMAGE_JSON)}
+
+static struct entry *document(struct cs_load_session *l, const char *path, const char *what, struct cs_err **err)
+{
+	cs_autofree char *clean = load_path(path, what, err);
+	struct entry *e = clean ? load_entry(l, clean) : NULL;
+
+	if (!clean)
+		return NULL;
+	if (!e)
+		cs_fail(err, CS_ERR_INVALID, 0, "open %.200s: no such file or directory", clean);
+	else if (e->kind != ENTRY_DOCUMENT) {
+		cs_fail(err, CS_ERR_INVALID, 0, "%.200s is no JSON document of at most %u bytes", clean, CS_MAX_IMAGE_JSON);
+		e = NULL;
+	}
+	return e;
+}
+
+static struct candidate *layer(struct cs_load_session *l, const char *path, const char *what, struct cs_err **err)
+{
+	cs_autofree char *clean = load_path(path, what, err);
+	struct entry *e = clean ? load_entry(l, clean) : NULL;
+
+	if (!clean)
+		return NULL;
+	if (!e)
+		cs_fail(err, CS_ERR_INVALID, 0, "open %.200s: no such file or directory", clean);
+	else if (e->kind != ENTRY_LAYER)
+		cs_fail(err, CS_ERR_INVALID, 0, "%.200s is no layer: it is neither a tar nor compressed", clean);
+	return e ? e->cand : NULL;
+}
+
+static char *blob_path(const struct cs_digest *d) { return cs_xasprintf("blobs/sha256/%s", cs_digest_hex(d)); }
+
+/* ---- what was named is what came ---- */
+static int take_config(struct cs_load_session *l, const struct entry *e, struct image *im, struct cs_err **err)
+{
+	if (load_text(l, e, &im->config, err) < 0)
+		return -1;
+	im->id = e->digest;
+	if (cs_doc_config(im->config.buf, im->config.len, &im->doc, err) < 0)
+		return cs_wrap(err, "configuration %.200s", e->path);
+	if (im->doc.platform.os[0] && strcmp(im->doc.platform.os, "linux") != 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot load %.100s image on linux", im->doc.platform.os);
+	im->cands = cs_xcalloc(im->doc.n + 1, sizeof(struct candidate *));
+	im->layers = cs_xcalloc(im->doc.n + 1, sizeof(*im->layers));
+	return 0;
+}
+
+static int check_diffs(struct cs_load_session *l, struct image *im, struct cs_err **err)
+{
+	struct cs_digest is;
+
+	for (size_t i = 0; i < im->doc.n; i++) {
+		if (load_diff_id(l, im->cands[i], &is, err) < 0)
+			return cs_wrap(err, "layer %zu", i);
+		if (strcmp(is.s, im->doc.diff_ids[i].s) != 0)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid diffID for layer %zu: expected \"%s\", got \"%s\"", i, im->doc.diff_ids[i].s, is.s);
+	}
+	return 0;
+}
+
+/* ---- layers ---- */
+/* A layer that some image of ours has, with its row. */
+static bool have_layer(struct cs_images *m, const struct cs_digest *chain, struct cs_image_layer *ret)
+{
+	struct cs_image_rec *r, *next;
+	bool found = false;
+
+	if (!cs_layer_exists(m->storage, chain))
+		return false;
+	pthread_rwlock_rdlock(&m->lock);
+	HASH_ITER(hh, m->by_id, r, next)
+	{
+		for (size_t i = 0; i < r->n_layers && !found; i++) {
+			if (strcmp(r->layers[i].chain.s, chain->s) != 0)
+				continue;
+			*ret = r->layers[i];
+			ret->media_type = cs_xstrdup(ret->media_type);
+			found = true;
+		}
+		if (found)
+			break;
+	}
+	pthread_rwlock_unlock(&m->lock);
+	return found;
+}
+
+static const char *layer_media(enum cs_layer_compression c)
+{
+	return c == CS_LAYER_GZIP ? "application/vnd.oci.image.layer.v1.tar+gzip" :
+	       c == CS_LAYER_ZSTD ? "application/vnd.oci.image.layer.v1.tar+zstd" :
+				    "application/vnd.oci.image.layer.v1.tar";
+}
+
+/* Stages for the layers from `from` on, one by one as the workers get ready. */
+static int take_stages(struct cs_load_session *l, struct image *im, size_t from, struct cs_layer_stage **stages, struct cs_err **err)
+{
+	for (size_t i = from; i < im->doc.n; i++) /* all of them to the workers, before we wait for the first */
+		load_unpack(l, im->cands[i]);
+	for (size_t i = from; i < im->doc.n; i++) {
+		struct cs_image_layer *y = &im->layers[i];
+		struct cs_layer_result res;
+		load_progress(l, &im->doc.diff_ids[i], CS_MIN(im->cands[i]->size, (int64_t)32768), im->cands[i]->size);
+		if (load_take_stage(l, im->cands[i], &stages[i], &res, err) < 0)
+			return cs_wrap(err, "layer %zu", i);
+		y->diff = res.diff_id;
+		y->blob = res.blob;
+		y->blob_size = res.blob_size;
+		y->size = res.size;
+		y->media_type = cs_xstrdup(layer_media(res.compression));
+		load_progress(l, &im->doc.diff_ids[i], im->cands[i]->size, im->cands[i]->size);
+	}
+	return 0;
+}
+
+static int make_layers(struct cs_load_session *l, struct image *im, struct cs_err **err)
+{
+	struct cs_digest chain = {0}, next;
+	size_t n = im->doc.n, have = 0;
+	cs_autofree struct cs_layer_stage **stages = cs_xcalloc(n + 1, sizeof(struct cs_layer_stage *));
+
+	for (; have < n; have++) {
+		cs_chain_id(have ? &chain : NULL, &im->doc.diff_ids[have], &next);
+		if (!have_layer(l->m, &next, &im->layers[have]))
+			break;
+		chain = next;
+	}
+	int r = take_stages(l, im, have, stages, err);
+	if (r < 0) {
+		for (size_t i = have; i < n; i++)
+			cs_layer_drop(stages[i]);
+		return -1;
+	}
+	if (have < n) {
+		cs_autofree struct cs_digest *chains = cs_xcalloc(n, sizeof(*chains));
+		if (cs_layers_publish(stages + have, n - have, have ? &chain : NULL, chains, err) < 0)
+			return -1;
+		for (size_t i = have; i < n; i++)
+			im->layers[i].chain = chains[i - have];
+	}
+	return 0;
+}
+
+/* ---- the image itself ---- */
+static bool has_blobs(struct cs_images *m, const struct image *im)
+{
+	struct cs_doc_node node;
+	bool all = true;
+
+	if (cs_doc_node(im->manifest.buf, im->manifest.len, &node, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < node.list.n && all; i++) {
+		int fd;
+		all = cs_blob_open(m->storage, &node.list.v[i].digest, &fd, NULL, NULL) == 0;
+		if (all)
+			cs_close(fd);
+	}
+	cs_doc_node_done(&node);
+	return all;
+}
+
+static int store_documents(struct cs_load_session *l, struct image *im, struct cs_err **err)
+{
+	struct cs_images *m = l->m;
+
+	if (im->manifest.len == 0 || !has_blobs(m, im)) {
+		cs_autofree struct cs_doc_layer *v = cs_xcalloc(im->doc.n + 1, sizeof(*v));
+		for (size_t i = 0; i < im->doc.n; i++)
+			v[i] = (struct cs_doc_layer){im->layers[i].media_type, &im->layers[i].blob, im->layers[i].blob_size};
+		cs_str_clear(&im->manifest);
+		cs_doc_put_manifest(&im->manifest, &im->id, im->config.len, v, im->doc.n);
+	}
+	struct cs_digest id;
+	if (cs_blob_put(m->storage, im->config.buf, im->config.len, &id, err) < 0)
+		return -1;
+	return cs_blob_put(m->storage, im->manifest.buf, im->manifest.len, &im->manifest_digest, err);
+}
+
+/* Under m->write. */
+static void tell_renames(struct cs_load_session *l, const struct image *im)
+{
+	for (size_t i = 0; im->names && im->names[i]; i++) {
+		struct cs_image_name *n;
+		cs_autofree char *was = NULL, *shown = cs_ref_shorten(im->names[i]);
+		pthread_rwlock_rdlock(&l->m->lock);
+		HASH_FIND_STR(l->m->names, im->names[i], n);
+		if (n && strcmp(n->rec->id.s, im->id.s) != 0)
+			was = cs_xstrdup(n->rec->id.s);
+		pthread_rwlock_unlock(&l->m->lock);
+		if (was) {
+			cs_autofree char *text = cs_xasprintf("The image %s already exists, renaming the old one with ID %s to empty string\n", shown, was);
+			load_say(l, text);
+		}
+		cs_autofree char *loaded = cs_xasprintf("Loaded image: %s\n", shown);
+		load_say(l, loaded);
+		l->named++;
+	}
+}
+
+static int add_image(struct cs_load_session *l, struct image *im, struct cs_err **err)
+{
+	struct cs_images *m = l->m;
+
+	if (make_layers(l, im, err) < 0 || store_documents(l, im, err) < 0)
+		return -1;
+	{
+		struct cs_image_rec *old;
+		CS_GUARD(&m->write);
+		HASH_FIND_STR(m->by_id, im->id.s, old);
+		l->stray = l->stray || (old && strcmp(old->manifest.s, im->manifest_digest.s) != 0);
+		tell_renames(l, im);
+		if (cs_images_add(m, &im->id, old ? &old->manifest : &im->manifest_digest, im->layers, im->doc.n, im->names, err) < 0)
+			return -1;
+	}
+	cs_str_puts(&l->ids, "Loaded image ID: ");
+	cs_str_puts(&l->ids, im->id.s);
+	cs_str_puts(&l->ids, "\n");
+	if (l->out) {
+		struct cs_strmap *attrs = cs_strmap_new();
+		cs_strmap_set(attrs, "name", im->id.s);
+		cs_event(m->e, "image", "load", im->id.s, attrs);
+	}
+	return 0;
+}
+
+static int add_tag(struct image *im, const char *tag, struct cs_err **err)
+{
+	cs_autoref struct cs_ref ref = {0};
+
+	if (cs_ref_parse(tag, &ref, err) < 0)
+		return -1;
+	if (!ref.tag || ref.digest)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid tag \"%.300s\"", tag);
+	cs_strv_take(&im->names, cs_ref_full(&ref));
+	return 0;
+}
+
+/* ---- platforms ---- */
+static bool wanted(struct cs_load_session *l, const struct cs_doc_platform *have)
+{
+	for (size_t i = 0; i < l->n_platforms; i++) {
+		if (cs_doc_platform_match(&l->platforms[i], have))
+			return true;
+	}
+	return false;
+}
+
+static int no_platform(struct cs_load_session *l, const char *where, struct cs_err **err)
+{
+	struct cs_doc_platform host;
+
+	cs_doc_platform_host(&host);
+	cs_autofree char *text = cs_doc_platform_text(l->n_platforms ? &l->platforms[0] : &host);
+	cs_doc_platform_done(&host);
+	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "requested platform (%s) not found in %s", text, where);
+}
+
+/* ---- docker save ---- */
+/* The archive's own manifest of this configuration, if its index has one: the image keeps its digest. Best effort. */
+static void find_manifest(struct cs_load_session *l, struct image *im)
+{
+	struct entry *index = load_entry(l, "index.json");
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	struct cs_doc_node top, node;
+
+	if (!index || index->kind != ENTRY_DOCUMENT || load_text(l, index, &text, NULL) < 0 || cs_doc_node(text.buf, text.len, &top, NULL) < 0)
+		return;
+	for (size_t i = 0; top.index && i < top.list.n && im->manifest.len == 0; i++) {
+		cs_autofree char *path = blob_path(&top.list.v[i].digest);
+		struct entry *e = load_entry(l, path);
+		cs_str_clear(&text);
+		if (!e || e->kind != ENTRY_DOCUMENT || load_text(l, e, &text, NULL) < 0 || cs_doc_node(text.buf, text.len, &node, NULL) < 0)
+			continue;
+		bool same = !node.index && strcmp(node.config.digest.s, im->id.s) == 0 && node.list.n == im->doc.n;
+		for (size_t k = 0; same && k < node.list.n; k++)
+			same = strcmp(node.list.v[k].digest.s, im->cands[k]->blob.s) == 0 && node.list.v[k].size == im->cands[k]->size;
+		if (same)
+			cs_str_put(&im->manifest, text.buf, text.len);
+		cs_doc_node_done(&node);
+	}
+	cs_doc_node_done(&top);
+}
+
+static int docker_item(struct cs_load_session *l, const struct cs_doc_item *it, struct image *im, struct cs_err **err)
+{
+	struct entry *e = document(l, it->config, "manifest.json", err);
+
+	if (!e || take_config(l, e, im, err) < 0)
+		return -1;
+	if (cs_strv_len(it->layers) != im->doc.n)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu", cs_strv_len(it->layers), im->doc.n);
+	if (l->n_platforms && !wanted(l, &im->doc.platform))
+		return no_platform(l, it->config, err);
+	for (size_t i = 0; i < im->doc.n; i++) {
+		im->cands[i] = layer(l, it->layers[i], "manifest.json", err);
+		if (!im->cands[i])
+			return -1;
+	}
+	for (size_t i = 0; it->tags[i]; i++) {
+		if (add_tag(im, it->tags[i], err) < 0)
+			return -1;
+	}
+	if (check_diffs(l, im, err) < 0)
+		return -1;
+	find_manifest(l, im);
+	return add_image(l, im, err);
+}
+
+static int docker_images(struct cs_load_session *l, const struct entry *e, struct cs_err **err)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	struct cs_doc_items items;
+	int r = 0;
+
+	if (load_text(l, e, &text, err) < 0 || cs_doc_items(text.buf, text.len, &items, err) < 0)
+		return -1;
+	for (size_t i = 0; r == 0 && i < items.n; i++) {
+		struct image im = IMAGE_INIT;
+		r = docker_item(l, &items.v[i], &im, err);
+		image_done(&im);
+	}
+	cs_doc_items_done(&items);
+	return r;
+}
+
+/* ---- OCI layouts ---- */
+static int read_node(struct cs_load_session *l, const struct cs_doc_desc *d, struct cs_str *text, struct cs_doc_node *node, struct cs_err **err)
+{
+	cs_autofree char *path = blob_path(&d->digest);
+	struct entry *e = document(l, path, "index.json", err);
+
+	if (!e || load_text(l, e, text, err) < 0)
+		return -1;
+	if (d->size != (int64_t)text->len)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s has %zu bytes where its descriptor says %lld", d->digest.s, text->len, (long long)d->size);
+	if (cs_doc_node(text->buf, text->len, node, err) < 0)
+		return cs_wrap(err, "%s", d->digest.s);
+	if (d->media_type[0] && strcmp(d->media_type, node->media_type) != 0) {
+		cs_doc_node_done(node);
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s is not the \"%.100s\" that its descriptor promises", d->digest.s, d->media_type);
+	}
+	return 0;
+}
+
+static int oci_config(struct cs_load_session *l, const struct cs_doc_node *node, struct image *im, struct cs_err **err)
+{
+	cs_autofree char *path = blob_path(&node->config.digest);
+	struct entry *e;
+
+	if (!cs_doc_is_config_type(node->config.media_type))
+		return cs_fail(err, CS_ERR_INVALID, 0, "it is no image: its configuration is \"%.100s\"", node->config.media_type);
+	e = document(l, path, "manifest", err);
+	if (!e || take_config(l, e, im, err) < 0)
+		return -1;
+	if (node->config.size != (int64_t)im->config.len)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s has %zu bytes where its descriptor says %lld", im->id.s, im->config.len, (long long)node->config.size);
+	if (node->list.n != im->doc.n)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu", node->list.n, im->doc.n);
+	return 0;
+}
+
+static int oci_manifest(struct cs_load_session *l, const struct cs_doc_node *node, struct image *im, struct cs_err **err)
+{
+	if (oci_config(l, node, im, err) < 0)
+		return -1;
+	for (size_t i = 0; i < im->doc.n; i++) {
+		const struct cs_doc_desc *d = &node->list.v[i];
+		cs_autofree char *path = blob_path(&d->digest);
+		im->cands[i] = layer(l, path, "manifest", err);
+		if (!im->cands[i])
+			return -1;
+		if (im->cands[i]->size != d->size)
+			return cs_fail(err, CS_ERR_INVALID, 0, "%s has %lld bytes where its descriptor says %lld", d->digest.s, (long long)im->cands[i]->size,
+				       (long long)d->size);
+	}
+	return check_diffs(l, im, err) < 0 ? -1 : add_image(l, im, err);
+}
+
+static int oci_node(struct cs_load_session *l, const struct cs_doc_desc *d, char *const *names, int depth, struct cs_err **err);
+
+/* Which of an index's manifests: those that were asked for, else the host's, else the only one. */
+static int oci_index(struct cs_load_session *l, const struct cs_doc_node *node, const struct cs_doc_desc *self, char *const *names, int depth, struct cs_err **err)
+{
+	struct cs_doc_platform host;
+	const struct cs_doc_desc *only = NULL;
+	size_t images = 0, taken = 0;
+	int r = 0;
+
+	cs_doc_platform_host(&host);
+	for (size_t i = 0; r == 0 && i < node->list.n; i++) {
+		const struct cs_doc_desc *d = &node->list.v[i];
+		if (d->attestation)
+			continue;
+		images++;
+		only = d;
+		bool fits = !d->has_platform || (l->n_platforms ? wanted(l, &d->platform) : cs_doc_platform_match(&host, &d->platform));
+		if (!fits || (taken && !l->n_platforms))
+			continue;
+		r = oci_node(l, d, taken++ ? NULL : names, depth + 1, err);
+	}
+	cs_doc_platform_done(&host);
+	if (r == 0 && taken == 0)
+		r = images == 1 && !l->n_platforms ? oci_node(l, only, names, depth + 1, err) : no_platform(l, self->digest.s, err);
+	return r;
+}
+
+static int oci_node(struct cs_load_session *l, const struct cs_doc_desc *d, char *const *names, int depth, struct cs_err **err)
+{
+	struct image im = IMAGE_INIT;
+	struct cs_doc_node node;
+	int r;
+
+	if (depth > MAX_NESTING)
+		return cs_fail(err, CS_ERR_INVALID, 0, "index %s is nested too deeply", d->digest.s);
+	if (read_node(l, d, &im.manifest, &node, err) < 0) {
+		image_done(&im);
+		return -1;
+	}
+	if (node.index) {
+		r = oci_index(l, &node, d, names, depth, err);
+	} else {
+		for (; names && *names; names++)
+			cs_strv_push(&im.names, *names);
+		r = oci_manifest(l, &node, &im, err);
+		if (r < 0)
+			(void)cs_wrap(err, "manifest %s", d->digest.s);
+	}
+	cs_doc_node_done(&node);
+	image_done(&im);
+	return r;
+}
+
+/* All names that index.json gives to one digest. A name that no reference can have (umoci allows more) is none. */
+static char **oci_names(const struct cs_doc_descs *list, const struct cs_digest *d)
+{
+	char **names = cs_xcalloc(1, sizeof(char *));
+
+	for (size_t i = 0; i < list->n; i++) {
+		cs_autoref struct cs_ref ref = {0};
+		if (strcmp(list->v[i].digest.s, d->s) != 0 || !list->v[i].name || cs_ref_parse(list->v[i].name, &ref, NULL) < 0 || ref.digest)
+			continue;
+		cs_ref_default_tag(&ref);
+		cs_strv_take(&names, cs_ref_full(&ref));
+	}
+	return names;
+}
+
+static int oci_images(struct cs_load_session *l, const struct entry *e, struct cs_err **err)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	struct cs_doc_node top;
+	int r = 0;
+
+	if (load_text(l, e, &text, err) < 0)
+		return -1;
+	if (cs_doc_node(text.buf, text.len, &top, err) < 0)
+		return cs_wrap(err, "index.json");
+	if (!top.index)
+		r = cs_fail(err, CS_ERR_INVALID, 0, "index.json is no index");
+	for (size_t i = 0; r == 0 && i < top.list.n; i++) {
+		const struct cs_doc_desc *d = &top.list.v[i];
+		bool before = d->attestation;
+		for (size_t k = 0; k < i && !before; k++)
+			before = strcmp(top.list.v[k].digest.s, d->digest.s) == 0;
+		if (before)
+			continue;
+		cs_autostrv char **names = oci_names(&top.list, &d->digest);
+		r = oci_node(l, d, names, 0, err);
+	}
+	cs_doc_node_done(&top);
+	return r;
+}
+
+int load_images(struct cs_load_session *l, struct cs_err **err)
+{
+	struct entry *docker = load_entry(l, "manifest.json"), *oci = load_entry(l, "index.json");
+	int r;
+
+	if (docker && docker->kind == ENTRY_DOCUMENT)
+		r = docker_images(l, docker, err);
+	else if (docker)
+		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid archive: manifest.json is no JSON document");
+	else if (oci && oci->kind == ENTRY_DOCUMENT)
+		r = oci_images(l, oci, err);
+	else /* also for what docker save made before 1.10: Docker does not read that any more, either */
+		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid archive: does not contain a manifest.json");
+	if (r == 0 && l->named == 0 && l->ids.len)
+		load_say(l, l->ids.buf);
+	else if (r == 0 && l->named == 0 && l->out)
+		cs_str_puts(l->out, "{}\r\n"); /* Docker's empty text */
+	return r;
+}
