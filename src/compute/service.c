@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "base/time.h"
 #include "compute/internal.h"
+#include "compute/seccomp_cache.h"
 
 struct cs_service cs_service = {.lock = PTHREAD_MUTEX_INITIALIZER, .systems_fd = -EBADF, .worker_fd = -EBADF};
 
@@ -149,6 +150,18 @@ static int open_service(const char *settings, struct cs_err **err)
 	return cs_monitor_start(err);
 }
 
+/* Consumes err. */
+static HRESULT service_fail(struct cs_err *err, char **result)
+{
+	HRESULT hr = cs_hresult(err->code);
+	cs_autofree char *text = cs_err_text(err);
+
+	if (result)
+		*result = cs_result_error(hr, err->code, err->sys, text);
+	cs_err_free(err);
+	return hr;
+}
+
 HRESULT HcsInitializeService(const char *settings, char **result)
 {
 	struct cs_err *err = NULL;
@@ -158,13 +171,8 @@ HRESULT HcsInitializeService(const char *settings, char **result)
 	if (!settings || cs_service.open)
 		return HCS_E_INVALIDARG;
 	if (open_service(settings, &err) < 0) {
-		HRESULT hr = cs_hresult(err->code);
-		cs_autofree char *text = cs_err_text(err);
-		if (result)
-			*result = cs_result_error(hr, err->code, err->sys, text);
-		cs_err_free(err);
 		close_service();
-		return hr;
+		return service_fail(err, result);
 	}
 	cs_cpuset_prepare(cs_service.cgroup_parent);
 	cs_service.open = true;
@@ -186,12 +194,45 @@ HRESULT HcsGetServiceProperties(const char *query, char **result)
 	return HCS_S_OK;
 }
 
+/* {"PropertyType": "SeccompProfile", "Settings": {"Profile": text}} */
+static int modify(const char *settings, struct cs_str *out, struct cs_err **err)
+{
+	static const char *const known[] = {"PropertyType", "Settings", NULL}, *const inner[] = {"Profile", NULL};
+	cs_autojson json_t *o = cs_json_parse(settings, strlen(settings), err);
+	const char *type = NULL, *text = NULL;
+	char name[CS_SECCOMP_NAME];
+	json_t *what = NULL;
+
+	if (!o || cs_field_is_obj(o, "settings", err) < 0 || cs_field_only(o, "", known, err) < 0 ||
+	    cs_field_str(o, "", "PropertyType", CS_F_REQUIRED, &type, err) < 0 || cs_field_obj(o, "", "Settings", CS_F_REQUIRED, &what, err) < 0)
+		return -1;
+	if (strcmp(type, "SeccompProfile") != 0)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "PropertyType: %s is not available in this build", type);
+	if (cs_field_only(what, "Settings", inner, err) < 0 || cs_field_str(what, "Settings", "Profile", CS_F_REQUIRED, &text, err) < 0 ||
+	    cs_seccomp_register(text, strlen(text), name, err) < 0)
+		return -1;
+	cs_str_putc(out, '{');
+	cs_json_put_kstr(out, "Name", name);
+	cs_str_putc(out, '}');
+	return 0;
+}
+
 HRESULT HcsModifyServiceSettings(const char *settings, char **result)
 {
-	(void)settings;
+	cs_autostr struct cs_str out = CS_STR_INIT(4096);
+	struct cs_err *err = NULL;
+
 	if (result)
 		*result = NULL;
-	return HCS_E_NOTIMPL;
+	if (!cs_service.open)
+		return HCS_E_SERVICE_NOT_AVAILABLE;
+	if (!settings)
+		return HCS_E_INVALIDARG;
+	if (modify(settings, &out, &err) < 0)
+		return service_fail(err, result);
+	if (result)
+		*result = cs_str_steal(&out);
+	return HCS_S_OK;
 }
 
 void HcsShutdownService(void)

@@ -12,6 +12,7 @@
 
 #include "engine/hostfacts.h"
 #include "base/caps.h"
+#include "computecore.h"
 #include "engine/spec.h"
 
 extern const unsigned char cs_seccomp_builtin[];
@@ -26,6 +27,7 @@ struct entry {
 	uint64_t caps;
 	char *text;
 	size_t len;
+	char *name; /* under which the compute service has it, or NULL */
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry builtin[BUILTIN_MAX], own[OWN_MAX];
@@ -274,6 +276,24 @@ static const struct entry *find(const char *profile, uint64_t caps)
 	return NULL;
 }
 
+/* Hands the text to the compute service. NULL when there is none (unit tests), or when it refuses: then the document carries the text and the
+ * start tells what is wrong with it. Caller frees. */
+static char *service_name(const struct cs_str *text)
+{
+	cs_autostr struct cs_str doc = CS_STR_INIT(2 * OUT_MAX);
+	char *result = NULL;
+
+	cs_str_puts(&doc, "{\"PropertyType\":\"SeccompProfile\",\"Settings\":{");
+	cs_json_put_kstr(&doc, "Profile", text->buf);
+	cs_str_puts(&doc, "}}");
+	HRESULT hr = doc.failed ? HCS_E_INVALIDARG : HcsModifyServiceSettings(doc.buf, &result);
+	cs_autojson json_t *answer = result ? cs_json_parse(result, strlen(result), NULL) : NULL;
+	const char *name = hr == HCS_S_OK ? json_string_value(json_object_get(answer, "Name")) : NULL;
+	char *ret = name ? cs_xstrdup(name) : NULL;
+	HcsFree(result);
+	return ret;
+}
+
 static void keep(const char *profile, uint64_t caps, const struct cs_str *text)
 {
 	struct entry *e;
@@ -287,27 +307,40 @@ static void keep(const char *profile, uint64_t caps, const struct cs_str *text)
 	}
 	free(e->profile);
 	free(e->text);
-	*e = (struct entry){cs_xstrdup(profile), caps, cs_xstrndup(text->buf, text->len), text->len};
+	free(e->name);
+	*e = (struct entry){cs_xstrdup(profile), caps, cs_xstrndup(text->buf, text->len), text->len, service_name(text)};
 }
 
-int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err)
+/* The entry's text, or its name where the service knows it. */
+static bool put_kept(const char *profile, uint64_t caps, bool by_name, struct cs_str *out)
+{
+	pthread_mutex_lock(&lock);
+	const struct entry *e = find(profile, caps);
+	if (e && by_name && e->name)
+		cs_str_puts(out, e->name);
+	else if (e)
+		cs_str_put(out, e->text, e->len);
+	pthread_mutex_unlock(&lock);
+	return e;
+}
+
+static int put(const char *profile, uint64_t caps, bool by_name, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_str text cs_autostr = CS_STR_INIT(OUT_MAX);
 
-	pthread_mutex_lock(&lock);
-	const struct entry *e = find(profile, caps);
-	if (e)
-		cs_str_put(out, e->text, e->len);
-	pthread_mutex_unlock(&lock);
-	if (e)
+	if (put_kept(profile, caps, by_name, out))
 		return 0;
 	if (convert(profile ? profile : (const char *)cs_seccomp_builtin, profile ? strlen(profile) : cs_seccomp_builtin_len, caps, &text,
 		    err) < 0)
 		return -1;
-	cs_str_put(out, text.buf, text.len);
 	pthread_mutex_lock(&lock);
 	if (!find(profile, caps))
 		keep(profile, caps, &text);
 	pthread_mutex_unlock(&lock);
+	if (!put_kept(profile, caps, by_name, out))
+		cs_str_put(out, text.buf, text.len); /* no room for it */
 	return 0;
 }
+
+int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err) { return put(profile, caps, false, out, err); }
+int cs_seccomp_ref(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err) { return put(profile, caps, true, out, err); }

@@ -62,6 +62,8 @@ void cs_caps_put(uint64_t set, struct cs_str *out); /* JSON array of names */
 /* Appends a Docker-format profile (JSON text; NULL = built-in) for a capability set, as OCI linux.seccomp. Results are kept: the built-in
  * profile's for good, a few of the clients' own. */
 CS_MUST_CHECK int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err);
+/* The same by its name in the compute service, if that has it ("sha256:…"). */
+CS_MUST_CHECK int cs_seccomp_ref(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err);
 
 /* ---- security options ---- */
 struct cs_security_opts {
