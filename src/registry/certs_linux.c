@@ -104,7 +104,7 @@ int cs_rg_certs_seal(struct cs_rg_tls *tls, struct cs_err **err)
 
 	if (!tls->own_pem || tls->ca_fd >= 0)
 		return 0;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(bundles) && r < 0; i++)
+	for (size_t i = 0; i < CS_ARRAY_SIZE(bundles) && r < 0 && !cs_curl_looks_up(); i++)
 		r = cs_read_file_at(AT_FDCWD, bundles[i], &system);
 	fd = memfd_create("caisson-ca", MFD_CLOEXEC);
 	if (fd < 0)

@@ -26,7 +26,9 @@ static bool resolve(void)
 
 static int load(struct cs_err **err)
 {
-	static const char *const names[] = {"libcurl-gnutls.so.4", "libcurl.so.4"};
+	/* GnuTLS is in the process already, but its flavour reads all of the system's authorities for each connection: with four transfers over
+	 * TLS that is 43 MB against 14 MB, and 74 ms against 19 ms for a session. OpenSSL's libcrypto stays mapped afterwards, 0.6 to 1 MB. */
+	static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(names) && !handle; i++)
 		handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
@@ -68,4 +70,10 @@ void cs_curl_pin(void)
 	pthread_mutex_lock(&lock);
 	pinned = true;
 	pthread_mutex_unlock(&lock);
+}
+
+bool cs_curl_looks_up(void)
+{
+	const curl_version_info_data *v = cs_cu(version_info)(CURLVERSION_NOW);
+	return v->ssl_version && strncmp(v->ssl_version, "OpenSSL", 7) == 0;
 }

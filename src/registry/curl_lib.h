@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * libcurl, loaded while somebody talks to a registry: with what it needs (nghttp2, ldap, kerberos …) it would take more memory than an idle
- * engine. The GnuTLS flavour first, since the HTTP server has GnuTLS in the process already. Any thread; the functions may be called between
- * get and put only. */
+ * engine. Either of Debian's flavours will do. Any thread; the functions may be called between get and put only. */
 #pragma once
 
 #include <curl/curl.h>
@@ -11,7 +10,7 @@
 
 /* Every function that we use, without its curl_ prefix. */
 #define CS_CURL_FUNCTIONS(X)                                                                                                                         \
-	X(global_init) X(global_cleanup) X(free) X(slist_append) X(slist_free_all)                                                                  \
+	X(global_init) X(global_cleanup) X(version_info) X(free) X(slist_append) X(slist_free_all)                                                                  \
 	X(easy_init) X(easy_cleanup) X(easy_reset) X(easy_setopt) X(easy_getinfo) X(easy_pause) X(easy_strerror)                                    \
 	X(multi_init) X(multi_cleanup) X(multi_add_handle) X(multi_remove_handle) X(multi_perform) X(multi_poll) X(multi_info_read)                 \
 	X(multi_strerror)                                                                                                                            \
@@ -31,5 +30,7 @@ extern struct cs_curl_lib cs_curl;
 
 CS_MUST_CHECK int cs_curl_get(struct cs_err **err);
 void cs_curl_put(void);
+/* Does it look certificates up in a directory as it needs them (OpenSSL), or read all of them for each connection (the others)? */
+bool cs_curl_looks_up(void);
 /* Never unload it again: a thread of its resolver may still be running in it. */
 void cs_curl_pin(void);

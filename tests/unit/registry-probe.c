@@ -323,6 +323,9 @@ static int cmd_cycle(char **a, struct cs_str *out, struct cs_err **err)
 			return -1;
 	}
 	cs_json_put_ki64(out, "us", (cs_monotonic_ns() - start) / 1000 / n);
+	cs_autostr struct cs_str rollup = CS_STR_INIT(65536);
+	if (cs_read_file_at(AT_FDCWD, "/proc/self/smaps_rollup", &rollup) == 0 && strstr(rollup.buf, "Pss:"))
+		cs_json_put_ki64(out, "pss_kib", strtol(strstr(rollup.buf, "Pss:") + 4, NULL, 10));
 	return 0;
 }
 
