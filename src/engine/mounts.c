@@ -459,6 +459,8 @@ static int merge_volumes_from(struct merge *m, const struct cs_container_lookup 
 			free(p->destination);
 			cs_json_copy(&cs_mount_point_store_type, p, &from[k]);
 			p->rw = p->rw && !cs_strv_has(opts, "ro");
+			free(p->mode); /* how it was asked for there */
+			p->mode = cs_xstrdup("");
 			p->no_copy = true; /* anonymous stays: the last who has it takes it along */
 			p->create_source = false;
 		}
