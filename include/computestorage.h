@@ -104,7 +104,7 @@ CS_MUST_CHECK int cs_layers_publish(struct cs_layer_stage **stages, size_t n, co
 				    struct cs_err **err);
 void cs_layer_drop(struct cs_layer_stage *stage); /* accepts NULL */
 
-/* ---- archives around images (archive_in.c) ---- */
+/* ---- archives around images (archive_in.c, archive_out.c) ---- */
 /* A tar (plain, gzip, bzip2, xz, zstd) that comes as a stream and is read once, without libarchive when it is not compressed. Links are told, not
  * followed. Every function fails with INVALID for what is truncated or malformed. One thread. */
 enum cs_archive_type { CS_ARCHIVE_FILE, CS_ARCHIVE_SYMLINK, CS_ARCHIVE_HARDLINK, CS_ARCHIVE_OTHER };
@@ -124,6 +124,9 @@ static inline int cs_archive_in_data(struct cs_archive_in *a, const void **data,
 {
 	return cs_archive_in_piece(a, SIZE_MAX, data, n, err);
 }
+/* The other way: the header of an entry (root's, of the epoch); a name that ends in '/' is a directory's. At most 100 bytes of name. */
+#define CS_ARCHIVE_BLOCK 512
+void cs_archive_out_header(char block[CS_ARCHIVE_BLOCK], const char *name, int64_t size);
 /* What an entry may be, by its first bytes (512 are enough). FOREIGN: compressed in a way that no layer may have. */
 enum cs_content_kind { CS_CONTENT_OTHER, CS_CONTENT_TAR, CS_CONTENT_GZIP, CS_CONTENT_ZSTD, CS_CONTENT_FOREIGN };
 enum cs_content_kind cs_content_guess(const void *head, size_t n);

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 
 #define BLOCK (32u << 10)
+#define BIG_BLOCK (256u << 10)
 
 struct body {
 	struct cs_stream *stream;
@@ -82,7 +83,9 @@ struct MHD_Response *http_stream_response(struct call *c)
 	b->http = c->http;
 	b->client_fd = c->client_fd;
 	b->is_wait = c->rs.is_wait && !c->listener->tls;
-	r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, body_read, b, body_free);
+	/* with a length, the library sends from the block itself: larger ones pay */
+	r = c->rs.stream_size > 0 ? MHD_create_response_from_callback((uint64_t)c->rs.stream_size, BIG_BLOCK, body_read, b, body_free) :
+				    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, body_read, b, body_free);
 	if (!r) {
 		body_free(b);
 		return NULL;

@@ -44,9 +44,31 @@ static int load(struct cs_request *rq, struct cs_response *rs, struct cs_err **e
 	return 0;
 }
 
+static int save(struct cs_request *rq, char *const *names, struct cs_response *rs, struct cs_err **err)
+{
+	cs_autostrv char **platforms = rq->api >= 148 ? cs_query_all(&rq->query, "platform") : NULL;
+
+	if (cs_image_save(rq->engine, names, platforms, &rs->stream, &rs->stream_size, err) < 0)
+		return -1;
+	rs->content_type = "application/x-tar";
+	return 0;
+}
+
+static int save_one(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	char *names[] = {rq->param[0], NULL};
+	return save(rq, names, rs, err);
+}
+
+static int save_all(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	cs_autostrv char **names = cs_query_all(&rq->query, "names");
+	return save(rq, names, rs, err);
+}
+
 const struct cs_route cs_routes_image_archives[] = {
-	{ "GET", "/images/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
+	{ "GET", "/images/get", 0, 0, save_all, CS_ROUTE_DISCARD },
 	{ "POST", "/images/load", 0, 0, load, CS_ROUTE_PULL },
-	{ "GET", "/images/{name:.*}/get", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "saving images" },
+	{ "GET", "/images/{name:.*}/get", 0, 0, save_one, CS_ROUTE_DISCARD },
 	{ NULL },
 };

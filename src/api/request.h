@@ -51,6 +51,7 @@ struct cs_response {
 	char *own_header;         /* a header's value, freed with the response */
 	struct cs_str body;
 	struct cs_stream *stream; /* instead of body */
+	int64_t stream_size;      /* bytes that it will have, when that is known: Content-Length instead of chunks; 0 = unknown */
 	bool is_wait;             /* stream is a wait that may be handed to the worker */
 	struct cs_hijack hijack;  /* instead of body, when run is set */
 	bool websocket, ws_binary;

@@ -91,3 +91,8 @@ struct cs_load {
 	void *ctx;
 };
 CS_MUST_CHECK int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_str *out, struct cs_err **err);
+/* GET /images/get: names (each a reference, an id, or a repository with all of its tags) as one archive of *ret_size bytes that every Docker since 1.10
+ * and every reader of OCI layouts understands. platforms: JSON objects, what the images must be for; NULL: anything. Whatever is missing is found out
+ * before the first byte. */
+CS_MUST_CHECK int cs_image_save(struct cs_engine *e, char *const *names, char *const *platforms, struct cs_stream **ret, int64_t *ret_size,
+				struct cs_err **err);
