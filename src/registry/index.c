@@ -108,12 +108,21 @@ static int search_host(struct cs_repo *r, const char *host, const char *query, s
 				    "to the daemon's arguments. In the case of HTTPS, if you have access to the registry's CA certificate, no need for the flag; simply place the CA "
 				    "certificate at /etc/docker/certs.d/%s/ca.crt", ep->url, host, host);
 	}
-	cs_err_free(e);
+	struct cs_err *second = NULL;
 	char *plain = cs_xasprintf("http%s", ep->url + strlen("https"));
 	free(ep->url);
 	ep->url = plain;
 	cs_autofree char *again = cs_xasprintf("%s/search?%s", ep->url, query);
-	return search_at(r, ep, again, ret, &answered, err);
+	int ok = search_at(r, ep, again, ret, &answered, &second);
+	if (ok < 0 && (answered || cs_err_code(second) == CS_ERR_CANCELLED)) {
+		(void)cs_err_move(err, second);
+	} else if (ok < 0) {
+		cs_autofree char *first = cs_err_text(e), *then = cs_err_text(second);
+		(void)cs_fail(err, CS_ERR_INTERNAL, 0, "invalid registry endpoint \"%s/\". HTTPS attempt: %s. HTTP attempt: %s", plain, first, then);
+		cs_err_free(second);
+	}
+	cs_err_free(e);
+	return ok;
 }
 
 /* A host as a person wrote it. */
@@ -205,7 +214,7 @@ static int login_at(struct cs_repo *r, struct cs_rg_endpoint *ep, char **ret_sta
 	if (cs_rg_fetch(r, ep, &q, CS_RG_ERROR_BODY, &a, err) < 0)
 		return -1;
 	if (a.head.status != 200)
-		ok = cs_fail(err, a.head.status == 401 ? CS_ERR_UNAUTHORIZED : CS_ERR_INTERNAL, 0, "login attempt to %s failed with status: %s", url,
+		ok = cs_fail(err, CS_ERR_INTERNAL, 0, "login attempt to %s failed with status: %s", url,
 			     a.head.status_text ? a.head.status_text : "");
 	cs_rg_answer_done(&a);
 	if (ok < 0)

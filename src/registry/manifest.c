@@ -47,10 +47,8 @@ static int refuse_pull(const struct cs_repo *r, const char *ref, const struct cs
 		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "manifest for %s not found: %s", full, text);
 	case CS_RG_WHY_NAME_UNKNOWN:
 		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "repository %s not found: %s", name, text);
-	case CS_RG_WHY_UNAUTHORIZED:
-		return cs_fail(err, CS_ERR_UNAUTHORIZED, 0, "%s", text);
-	default:
-		return cs_fail(err, a->head.status == 404 ? CS_ERR_NOT_FOUND : CS_ERR_INTERNAL, 0, "%s", text);
+	default: /* also "unauthorized": dockerd answers 500 */
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "%s", text);
 	}
 }
 

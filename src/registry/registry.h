@@ -93,7 +93,8 @@ void cs_remote_manifest_done(struct cs_remote_manifest *m);
 #define cs_automanifest cs_auto(cs_remote_manifest_done) /* struct cs_remote_manifest x = {0} */
 /* ref: tag or digest. By digest, the bytes have that digest. Texts and codes are those of a docker pull:
  * NOT_FOUND "manifest for busybox:x not found: manifest unknown: manifest unknown",
- * NOT_FOUND "pull access denied for x, repository does not exist or may require 'docker login': denied: …". */
+ * NOT_FOUND "pull access denied for x, repository does not exist or may require 'docker login': denied: …",
+ * INTERNAL (500, as dockerd) for the rest: unauthorized, toomanyrequests, no connection, 5xx. */
 CS_MUST_CHECK int cs_repo_manifest_get(struct cs_repo *r, const char *ref, struct cs_remote_manifest *ret, struct cs_err **err);
 CS_MUST_CHECK int cs_repo_manifest_head(struct cs_repo *r, const char *ref, struct cs_remote_manifest *ret, struct cs_err **err);
 CS_MUST_CHECK int cs_repo_manifest_put(struct cs_repo *r, const char *ref, const char *media_type, const void *data, size_t len, struct cs_err **err);
@@ -149,6 +150,7 @@ void cs_search_result_done(struct cs_search_result *s);
 /* `docker search`: term may begin with a host. limit 0 = 25, else 1..100. */
 CS_MUST_CHECK int cs_registry_search(struct cs_registry *reg, const char *term, int64_t limit, const struct cs_registry_auth *auth, int cancel_fd,
 				     struct cs_search_result *ret, struct cs_err **err);
-/* POST /auth. *ret_status: "Login Succeeded"; *ret_token: identity token or "". UNAUTHORIZED with dockerd's text when refused. */
+/* POST /auth. *ret_status: "Login Succeeded"; *ret_token: identity token or "". UNAUTHORIZED when a token server refuses them; INTERNAL
+ * "login attempt to … failed with status: 401 Unauthorized" when the registry does: dockerd's texts and statuses. */
 CS_MUST_CHECK int cs_registry_login(struct cs_registry *reg, const struct cs_registry_auth *auth, int cancel_fd, char **ret_status, char **ret_token,
 				    struct cs_err **err);

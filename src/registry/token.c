@@ -213,7 +213,8 @@ static int ask_once(struct asking *k, char **ret, int64_t *ret_life, bool *again
 	} else if (resp->status < 200 || resp->status >= 300) {
 		cs_autofree char *text = cs_rg_refusal(resp, body.buf, body.len, &why);
 		*again = cs_rg_worth_again(resp->status) && resp->status != 429;
-		r = cs_fail(err, resp->status == 401 ? CS_ERR_UNAUTHORIZED : CS_ERR_INTERNAL, 0, "%s", text);
+		/* dockerd tells wrong credentials by status at a login only */
+		r = cs_fail(err, resp->status == 401 && k->r->offline ? CS_ERR_UNAUTHORIZED : CS_ERR_INTERNAL, 0, "%s", text);
 	} else {
 		r = take_answer(k, body.buf ? body.buf : "", body.len, ret, ret_life, err);
 		if (body.buf)
