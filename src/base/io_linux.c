@@ -141,9 +141,32 @@ int cs_mkdir_p(int dirfd, const char *path, unsigned mode)
 	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-static int remove_children(int fd, dev_t dev, int depth);
+/* A tree may be deeper than the stack or the table of descriptors: what lies deeper than this moves up to the top, and the top is gone
+ * through until nothing comes there any more. */
+#define REMOVE_DEPTH 64
 
-static int remove_one(int dirfd, const char *name, dev_t dev, int depth)
+struct removal {
+	int top;
+	dev_t dev;
+	unsigned moved;
+};
+
+static int remove_children(struct removal *x, int fd, int depth);
+
+static int move_up(struct removal *x, int dirfd, const char *name)
+{
+	char to[32];
+
+	for (;;) {
+		(void)snprintf(to, sizeof(to), ".deep-%u", x->moved++);
+		if (renameat2(dirfd, name, x->top, to, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+}
+
+static int remove_one(struct removal *x, int dirfd, const char *name, int depth)
 {
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -156,21 +179,24 @@ static int remove_one(int dirfd, const char *name, dev_t dev, int depth)
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (dev && st.st_dev != dev)
+	if (depth == 0)
+		x->dev = st.st_dev;
+	if (st.st_dev != x->dev)
 		return -EXDEV;
-	if (depth > 4096)
-		return -ELOOP;
-	int r = remove_children(TAKE_FD(fd), st.st_dev, depth + 1);
+	if (depth > REMOVE_DEPTH)
+		return move_up(x, dirfd, name);
+	int r = remove_children(x, TAKE_FD(fd), depth + 1);
 	if (r < 0)
 		return r;
 	return unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
 /* Takes fd. */
-static int remove_children(int fd, dev_t dev, int depth)
+static int remove_children(struct removal *x, int fd, int depth)
 {
 	DIR *d = fdopendir(fd);
 	struct dirent *e;
+	unsigned before;
 	int r = 0;
 
 	if (!d) {
@@ -178,20 +204,30 @@ static int remove_children(int fd, dev_t dev, int depth)
 		cs_close(fd);
 		return r;
 	}
-	while ((errno = 0, e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		int one = remove_one(dirfd(d), e->d_name, dev, depth);
-		if (one < 0 && r == 0)
-			r = one;
-	}
-	if (errno && r == 0)
-		r = -errno;
+	if (depth == 1)
+		x->top = dirfd(d);
+	do {
+		before = x->moved;
+		while ((errno = 0, e = readdir(d))) {
+			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+				continue;
+			int one = remove_one(x, dirfd(d), e->d_name, depth);
+			if (one < 0 && r == 0)
+				r = one;
+		}
+		if (errno && r == 0)
+			r = -errno;
+		rewinddir(d);
+	} while (depth == 1 && r == 0 && x->moved != before);
 	(void)closedir(d);
 	return r;
 }
 
-int cs_remove_tree_at(int dirfd, const char *path) { return remove_one(dirfd, path, 0, 0); }
+int cs_remove_tree_at(int dirfd, const char *path)
+{
+	struct removal x = {.top = -EBADF};
+	return remove_one(&x, dirfd, path, 0);
+}
 
 ssize_t cs_send_fds(int sock, const void *buf, size_t len, const int *fds, size_t n_fds, int flags)
 {

@@ -82,16 +82,64 @@ static void forget_dirs(struct extract *x)
 	x->parent = NULL;
 }
 
+static int open_path(struct extract *x, const char *path, size_t len)
+{
+	char buf[PATH_MAX];
+
+	memcpy(buf, path, len);
+	buf[len] = 0;
+	return sys_openat2(x->root_fd, len ? buf : ".", O_PATH | O_DIRECTORY, 0, CS_RESOLVE_IN_ROOT);
+}
+
+/* Opens dir and makes what is missing of it. As cs_mkdir_in_root, but a long path costs few walks: with links that lead through links, an
+ * archive could make each of them expensive. ends: where each of its n parts ends. */
+static int make_dirs(struct extract *x, const char *dir, const uint16_t *ends, size_t n)
+{
+	cs_autofd int cur = open_path(x, dir, ends[n - 1]);
+	size_t there = 0, missing = n; /* prefixes of so many parts: one exists, the other does not */
+
+	if (cur != -ENOENT)
+		return TAKE_FD(cur);
+	while (missing - there > 1) {
+		size_t half = (there + missing) / 2;
+		int fd = open_path(x, dir, ends[half - 1]);
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
+		cs_close(fd);
+		*(fd < 0 ? &missing : &there) = half;
+	}
+	cur = open_path(x, dir, there ? ends[there - 1] : 0);
+	for (; cur >= 0 && there < n; there++) {
+		size_t at = there ? ends[there - 1] + 1u : 0;
+		char name[NAME_MAX + 1];
+		if (ends[there] - at > NAME_MAX)
+			return -ENAMETOOLONG;
+		memcpy(name, dir + at, ends[there] - at);
+		name[ends[there] - at] = 0;
+		/* EEXIST: a link to nothing, which the openat2 refuses */
+		if (mkdirat(cur, name, 0755) < 0 ? errno != EEXIST : (x->umask & 0755 || x->acl) && fchmodat(cur, name, 0755, 0) < 0)
+			return -errno;
+		int next = sys_openat2(cur, name, O_PATH | O_DIRECTORY, 0, CS_RESOLVE_BENEATH_NOLINKS);
+		cs_close(cur);
+		cur = next;
+	}
+	return TAKE_FD(cur);
+}
+
 static int open_dir(struct extract *x, const char *dir, struct cs_extract_dir *d, struct cs_err **err)
 {
+	uint16_t ends[CS_EXTRACT_DEPTH];
 	struct stat st;
-	/* no path of a real tree is so deep; the engine has to walk and delete it again */
-	size_t depth = 1;
-	for (const char *p = dir; (p = strchr(p, '/')); p++)
-		depth++;
-	if (depth > CS_EXTRACT_DEPTH)
-		return bad(err, dir, "too many directories in each other");
-	int fd = cs_mkdir_in_root(x->root_fd, dir, 0755, 0, 0);
+	size_t n = 0;
+
+	for (const char *p = dir; *p; p += *p == '/') {
+		p += strcspn(p, "/");
+		/* no path of a real tree is so deep */
+		if (n == CS_EXTRACT_DEPTH)
+			return bad(err, dir, "too many directories in each other");
+		ends[n++] = (uint16_t)(p - dir);
+	}
+	int fd = make_dirs(x, dir, ends, n);
 	if (fd < 0)
 		return fd == -EPERM || fd == -EACCES || fd == -ENOSPC || fd == -EDQUOT || fd == -EIO || fd == -EMFILE || fd == -ENFILE ?
 			       sysfail(err, -fd, "make directory", dir) :

@@ -198,6 +198,8 @@ int cs_untar_apply_pax(struct cs_untar *t, struct cs_err **err)
 		if (!apply(t, key, v, n))
 			return cs_fail(err, CS_ERR_INVALID, 0, "bad tar archive: malformed pax record %.100s", key);
 	}
+	t->e.xattrs = t->xattrs;
+	t->e.n_xattrs = t->n_xattrs;
 	return 0;
 }
 
