@@ -51,6 +51,7 @@ struct image { /* what is pulled for one tag or digest */
 	struct layer *layers;
 	struct cs_image_layer *rows;
 	bool known_platform; /* shape.platform is filled */
+	bool added;          /* what was fetched belongs to an image */
 };
 
 static bool cancelled(const struct pull *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
@@ -74,6 +75,7 @@ static void image_done(struct image *im)
 	if (im->rows)
 		cs_image_layers_free(im->rows, im->manifest.n);
 	pthread_mutex_lock(&m->write);
+	m->sweep_wanted = m->sweep_wanted || !im->added;
 	cs_images_unlease(m, im->leased, im->n_leased);
 	pthread_mutex_unlock(&m->write);
 	free(im->leased);
@@ -450,12 +452,15 @@ static int pull_one(struct pull *x, const char *tag, bool *ret_new, struct cs_er
 	cs_autofree char *shown = cs_xasprintf("%s%s%s", x->familiar, x->ref.digest ? "@" : ":", tag);
 
 	*ret_new = false;
-	if (resolve(&im, &text, &media_type, err) < 0)
+	if (resolve(&im, &text, &media_type, err) < 0) {
+		im.added = true; /* nothing was stored yet */
 		return -1;
+	}
 	cs_autofree char *id = x->ref.digest ? cs_xasprintf("%s/%s@%s", x->ref.domain, x->ref.path, tag) : cs_xstrdup(tag);
 	cs_progress_status(x->out, id, "Pulling from %s", x->ref.path);
 	if (!up_to_date(&im) && fetch(&im, &text, media_type, ret_new, err) < 0)
 		return -1;
+	im.added = true;
 	cs_progress_status(x->out, NULL, "Digest: %s", im.top.s);
 	note_platform(&im, shown);
 	return 0;

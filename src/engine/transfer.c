@@ -217,6 +217,12 @@ static struct cs_transfer *next_to_run(struct cs_transfers *ts)
 	return NULL;
 }
 
+static void sweep(struct cs_images *m)
+{
+	CS_GUARD(&m->write);
+	cs_images_sweep(m);
+}
+
 static void *work(void *arg)
 {
 	struct cs_transfers *ts = arg;
@@ -238,6 +244,7 @@ static void *work(void *arg)
 			unlink_transfer(ts, t);
 			pthread_mutex_unlock(&ts->lock);
 			transfer_free(t);
+			sweep(ts->m); /* a blob that it had finished is nobody's */
 			pthread_mutex_lock(&ts->lock);
 		}
 		pthread_cond_broadcast(&ts->changed);
