@@ -159,7 +159,8 @@ static int move_up(struct removal *x, int dirfd, const char *name)
 
 	for (;;) {
 		(void)snprintf(to, sizeof(to), ".deep-%u", x->moved++);
-		if (renameat2(dirfd, name, x->top, to, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+		/* by number: musl has no renameat2 */
+		if (syscall(SYS_renameat2, dirfd, name, x->top, to, 1u /* RENAME_NOREPLACE */) == 0 || errno == ENOENT)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;
