@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include "base/path.h"
+#include "engine/progress.h"
 
 #define HEAD 512u /* bytes that tell what an entry is */
 
@@ -201,31 +202,14 @@ void load_say(struct cs_load_session *l, const char *text)
 	cs_str_puts(l->out, "}\r\n");
 }
 
-/* go-units' HumanSize: four digits, decimal units */
-static void human(double v, char *buf, size_t n)
-{
-	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-	size_t u = 0;
-
-	while (v >= 1000 && u + 1 < CS_ARRAY_SIZE(units)) {
-		v /= 1000;
-		u++;
-	}
-	(void)snprintf(buf, n, "%.4g%s", v, units[u]);
-}
-
 void load_progress(struct cs_load_session *l, const struct cs_digest *diff, int64_t current, int64_t total)
 {
-	static const char full[] = "==================================================", none[] = "                                                  ";
-	char have[32], all[32], id[13];
-	int filled = total > 0 ? (int)((double)current / (double)total * 100) / 2 : 50;
+	cs_autostr struct cs_str bar = CS_STR_INIT(256);
+	char id[13];
 
 	if (!l->out || l->in->quiet)
 		return;
-	filled = CS_MIN(filled, 50);
-	human((double)current, have, sizeof(have));
-	human((double)total, all, sizeof(all));
-	cs_autofree char *text = cs_xasprintf("[%.*s>%.*s] %8s/%s", filled, full, 50 - filled, none, have, all);
+	cs_progress_bar(&bar, current, total);
 	(void)snprintf(id, sizeof(id), "%.12s", cs_digest_hex(diff));
 	cs_str_puts(l->out, "{");
 	cs_json_put_kstr(l->out, "status", "Loading layer");
@@ -234,7 +218,7 @@ void load_progress(struct cs_load_session *l, const struct cs_digest *diff, int6
 	cs_json_put_ki64(l->out, "current", current);
 	cs_json_put_ki64(l->out, "total", total);
 	cs_str_puts(l->out, "}");
-	cs_json_put_kstr(l->out, "progress", text);
+	cs_json_put_kstr(l->out, "progress", bar.buf ? bar.buf : "");
 	cs_json_put_kstr(l->out, "id", id);
 	cs_str_puts(l->out, "}\r\n");
 }
@@ -254,7 +238,7 @@ static void session_done(struct cs_load_session *l)
 		free(e);
 	}
 	for (size_t i = 0; i < l->n_platforms; i++)
-		cs_doc_platform_done(&l->platforms[i]);
+		cs_platform_done(&l->platforms[i]);
 	free(l->platforms);
 	cs_str_done(&l->ids);
 }
@@ -265,7 +249,7 @@ static int want_platforms(struct cs_load_session *l, struct cs_err **err)
 
 	l->platforms = cs_xcalloc(n + 1, sizeof(*l->platforms));
 	for (size_t i = 0; i < n; i++) {
-		if (cs_doc_platform_param(l->in->platforms[i], &l->platforms[l->n_platforms], err) < 0)
+		if (cs_platform_parse(l->in->platforms[i], &l->platforms[l->n_platforms], err) < 0)
 			return -1;
 		l->n_platforms++;
 	}

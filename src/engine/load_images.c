@@ -12,7 +12,7 @@
 /* One image on its way. */
 struct image {
 	struct cs_str config, manifest; /* manifest: empty when it must be made */
-	struct cs_doc_config doc;
+	struct cs_image_shape doc;
 	struct cs_digest id, manifest_digest;
 	struct candidate **cands;       /* bottom first, doc.n of them */
 	char **names;                   /* full */
@@ -26,7 +26,7 @@ static void image_done(struct image *im)
 	free(im->layers);
 	cs_str_done(&im->config);
 	cs_str_done(&im->manifest);
-	cs_doc_config_done(&im->doc);
+	cs_image_shape_done(&im->doc);
 	free(im->cands);
 	cs_strv_free(im->names);
 }
@@ -70,7 +70,7 @@ static int take_config(struct cs_load_session *l, const struct entry *e, struct 
 	if (load_text(l, e, &im->config, err) < 0)
 		return -1;
 	im->id = e->digest;
-	if (cs_doc_config(im->config.buf, im->config.len, &im->doc, err) < 0)
+	if (cs_image_shape_parse(im->config.buf, im->config.len, &im->doc, err) < 0)
 		return cs_wrap(err, "configuration %.200s", e->path);
 	if (im->doc.platform.os[0] && strcmp(im->doc.platform.os, "linux") != 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "cannot load %.100s image on linux", im->doc.platform.os);
@@ -86,8 +86,8 @@ static int check_diffs(struct cs_load_session *l, struct image *im, struct cs_er
 	for (size_t i = 0; i < im->doc.n; i++) {
 		if (load_diff_id(l, im->cands[i], &is, err) < 0)
 			return cs_wrap(err, "layer %zu", i);
-		if (strcmp(is.s, im->doc.diff_ids[i].s) != 0)
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid diffID for layer %zu: expected \"%s\", got \"%s\"", i, im->doc.diff_ids[i].s, is.s);
+		if (strcmp(is.s, im->doc.diff[i].s) != 0)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid diffID for layer %zu: expected \"%s\", got \"%s\"", i, im->doc.diff[i].s, is.s);
 	}
 	return 0;
 }
@@ -133,7 +133,7 @@ static int take_stages(struct cs_load_session *l, struct image *im, size_t from,
 	for (size_t i = from; i < im->doc.n; i++) {
 		struct cs_image_layer *y = &im->layers[i];
 		struct cs_layer_result res;
-		load_progress(l, &im->doc.diff_ids[i], CS_MIN(im->cands[i]->size, (int64_t)32768), im->cands[i]->size);
+		load_progress(l, &im->doc.diff[i], CS_MIN(im->cands[i]->size, (int64_t)32768), im->cands[i]->size);
 		if (load_take_stage(l, im->cands[i], &stages[i], &res, err) < 0)
 			return cs_wrap(err, "layer %zu", i);
 		y->diff = res.diff_id;
@@ -141,7 +141,7 @@ static int take_stages(struct cs_load_session *l, struct image *im, size_t from,
 		y->blob_size = res.blob_size;
 		y->size = res.size;
 		y->media_type = cs_xstrdup(layer_media(res.compression));
-		load_progress(l, &im->doc.diff_ids[i], im->cands[i]->size, im->cands[i]->size);
+		load_progress(l, &im->doc.diff[i], im->cands[i]->size, im->cands[i]->size);
 	}
 	return 0;
 }
@@ -153,7 +153,7 @@ static int make_layers(struct cs_load_session *l, struct image *im, struct cs_er
 	cs_autofree struct cs_layer_stage **stages = cs_xcalloc(n + 1, sizeof(struct cs_layer_stage *));
 
 	for (; have < n; have++) {
-		cs_chain_id(have ? &chain : NULL, &im->doc.diff_ids[have], &next);
+		cs_chain_id(have ? &chain : NULL, &im->doc.diff[have], &next);
 		if (!have_layer(l->m, &next, &im->layers[have]))
 			break;
 		chain = next;
@@ -177,18 +177,18 @@ static int make_layers(struct cs_load_session *l, struct image *im, struct cs_er
 /* ---- the image itself ---- */
 static bool has_blobs(struct cs_images *m, const struct image *im)
 {
-	struct cs_doc_node node;
+	struct cs_manifest node;
 	bool all = true;
 
-	if (cs_doc_node(im->manifest.buf, im->manifest.len, &node, NULL) < 0)
+	if (cs_manifest_parse(im->manifest.buf, im->manifest.len, NULL, &node, NULL) < 0)
 		return false;
-	for (size_t i = 0; i < node.list.n && all; i++) {
+	for (size_t i = 0; i < node.n && all; i++) {
 		int fd;
-		all = cs_blob_open(m->storage, &node.list.v[i].digest, &fd, NULL, NULL) == 0;
+		all = cs_blob_open(m->storage, &node.v[i].digest, &fd, NULL, NULL) == 0;
 		if (all)
 			cs_close(fd);
 	}
-	cs_doc_node_done(&node);
+	cs_manifest_done(&node);
 	return all;
 }
 
@@ -269,10 +269,10 @@ static int add_tag(struct image *im, const char *tag, struct cs_err **err)
 }
 
 /* ---- platforms ---- */
-static bool wanted(struct cs_load_session *l, const struct cs_doc_platform *have)
+static bool wanted(struct cs_load_session *l, const struct cs_platform *have)
 {
 	for (size_t i = 0; i < l->n_platforms; i++) {
-		if (cs_doc_platform_match(&l->platforms[i], have))
+		if (cs_platform_same(&l->platforms[i], have))
 			return true;
 	}
 	return false;
@@ -280,11 +280,12 @@ static bool wanted(struct cs_load_session *l, const struct cs_doc_platform *have
 
 static int no_platform(struct cs_load_session *l, const char *where, struct cs_err **err)
 {
-	struct cs_doc_platform host;
+	struct cs_platform host = {0};
 
-	cs_doc_platform_host(&host);
-	cs_autofree char *text = cs_doc_platform_text(l->n_platforms ? &l->platforms[0] : &host);
-	cs_doc_platform_done(&host);
+	if (cs_platform_parse(NULL, &host, err) < 0)
+		return -1;
+	cs_autofree char *text = cs_platform_text(l->n_platforms ? &l->platforms[0] : &host);
+	cs_platform_done(&host);
 	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "requested platform (%s) not found in %s", text, where);
 }
 
@@ -294,24 +295,24 @@ static void find_manifest(struct cs_load_session *l, struct image *im)
 {
 	struct entry *index = load_entry(l, "index.json");
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
-	struct cs_doc_node top, node;
+	struct cs_manifest top, node;
 
-	if (!index || index->kind != ENTRY_DOCUMENT || load_text(l, index, &text, NULL) < 0 || cs_doc_node(text.buf, text.len, &top, NULL) < 0)
+	if (!index || index->kind != ENTRY_DOCUMENT || load_text(l, index, &text, NULL) < 0 || cs_manifest_parse(text.buf, text.len, NULL, &top, NULL) < 0)
 		return;
-	for (size_t i = 0; top.index && i < top.list.n && im->manifest.len == 0; i++) {
-		cs_autofree char *path = blob_path(&top.list.v[i].digest);
+	for (size_t i = 0; top.kind == CS_MANIFEST_INDEX && i < top.n && im->manifest.len == 0; i++) {
+		cs_autofree char *path = blob_path(&top.v[i].digest);
 		struct entry *e = load_entry(l, path);
 		cs_str_clear(&text);
-		if (!e || e->kind != ENTRY_DOCUMENT || load_text(l, e, &text, NULL) < 0 || cs_doc_node(text.buf, text.len, &node, NULL) < 0)
+		if (!e || e->kind != ENTRY_DOCUMENT || load_text(l, e, &text, NULL) < 0 || cs_manifest_parse(text.buf, text.len, NULL, &node, NULL) < 0)
 			continue;
-		bool same = !node.index && strcmp(node.config.digest.s, im->id.s) == 0 && node.list.n == im->doc.n;
-		for (size_t k = 0; same && k < node.list.n; k++)
-			same = strcmp(node.list.v[k].digest.s, im->cands[k]->blob.s) == 0 && node.list.v[k].size == im->cands[k]->size;
+		bool same = node.kind == CS_MANIFEST_IMAGE && strcmp(node.config.digest.s, im->id.s) == 0 && node.n == im->doc.n;
+		for (size_t k = 0; same && k < node.n; k++)
+			same = strcmp(node.v[k].digest.s, im->cands[k]->blob.s) == 0 && node.v[k].size == im->cands[k]->size;
 		if (same)
 			cs_str_put(&im->manifest, text.buf, text.len);
-		cs_doc_node_done(&node);
+		cs_manifest_done(&node);
 	}
-	cs_doc_node_done(&top);
+	cs_manifest_done(&top);
 }
 
 static int docker_item(struct cs_load_session *l, const struct cs_doc_item *it, struct image *im, struct cs_err **err)
@@ -357,7 +358,7 @@ static int docker_images(struct cs_load_session *l, const struct entry *e, struc
 }
 
 /* ---- OCI layouts ---- */
-static int read_node(struct cs_load_session *l, const struct cs_doc_desc *d, struct cs_str *text, struct cs_doc_node *node, struct cs_err **err)
+static int read_node(struct cs_load_session *l, const struct cs_descriptor *d, struct cs_str *text, struct cs_manifest *node, struct cs_err **err)
 {
 	cs_autofree char *path = blob_path(&d->digest);
 	struct entry *e = document(l, path, "index.json", err);
@@ -366,38 +367,34 @@ static int read_node(struct cs_load_session *l, const struct cs_doc_desc *d, str
 		return -1;
 	if (d->size != (int64_t)text->len)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s has %zu bytes where its descriptor says %lld", d->digest.s, text->len, (long long)d->size);
-	if (cs_doc_node(text->buf, text->len, node, err) < 0)
+	if (cs_manifest_parse(text->buf, text->len, d->media_type, node, err) < 0)
 		return cs_wrap(err, "%s", d->digest.s);
-	if (d->media_type[0] && strcmp(d->media_type, node->media_type) != 0) {
-		cs_doc_node_done(node);
-		return cs_fail(err, CS_ERR_INVALID, 0, "%s is not the \"%.100s\" that its descriptor promises", d->digest.s, d->media_type);
-	}
 	return 0;
 }
 
-static int oci_config(struct cs_load_session *l, const struct cs_doc_node *node, struct image *im, struct cs_err **err)
+static int oci_config(struct cs_load_session *l, const struct cs_manifest *node, struct image *im, struct cs_err **err)
 {
 	cs_autofree char *path = blob_path(&node->config.digest);
 	struct entry *e;
 
-	if (!cs_doc_is_config_type(node->config.media_type))
-		return cs_fail(err, CS_ERR_INVALID, 0, "it is no image: its configuration is \"%.100s\"", node->config.media_type);
+	if (node->artifact_type)
+		return cs_fail(err, CS_ERR_INVALID, 0, "it is no image, but \"%.100s\"", node->artifact_type);
 	e = document(l, path, "manifest", err);
 	if (!e || take_config(l, e, im, err) < 0)
 		return -1;
 	if (node->config.size != (int64_t)im->config.len)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s has %zu bytes where its descriptor says %lld", im->id.s, im->config.len, (long long)node->config.size);
-	if (node->list.n != im->doc.n)
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu", node->list.n, im->doc.n);
-	return 0;
+	if (node->n != im->doc.n)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid manifest, layers length mismatch: expected %zu, got %zu", node->n, im->doc.n);
+	return l->n_platforms && !wanted(l, &im->doc.platform) ? no_platform(l, im->id.s, err) : 0;
 }
 
-static int oci_manifest(struct cs_load_session *l, const struct cs_doc_node *node, struct image *im, struct cs_err **err)
+static int oci_manifest(struct cs_load_session *l, const struct cs_manifest *node, struct image *im, struct cs_err **err)
 {
 	if (oci_config(l, node, im, err) < 0)
 		return -1;
 	for (size_t i = 0; i < im->doc.n; i++) {
-		const struct cs_doc_desc *d = &node->list.v[i];
+		const struct cs_descriptor *d = &node->v[i];
 		cs_autofree char *path = blob_path(&d->digest);
 		im->cands[i] = layer(l, path, "manifest", err);
 		if (!im->cands[i])
@@ -409,38 +406,53 @@ static int oci_manifest(struct cs_load_session *l, const struct cs_doc_node *nod
 	return check_diffs(l, im, err) < 0 ? -1 : add_image(l, im, err);
 }
 
-static int oci_node(struct cs_load_session *l, const struct cs_doc_desc *d, char *const *names, int depth, struct cs_err **err);
+static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, char *const *names, int depth, struct cs_err **err);
 
-/* Which of an index's manifests: those that were asked for, else the host's, else the only one. */
-static int oci_index(struct cs_load_session *l, const struct cs_doc_node *node, const struct cs_doc_desc *self, char *const *names, int depth, struct cs_err **err)
+/* How well an entry does: an entry without a platform (an index in an index) may have anything. */
+static int score(struct cs_load_session *l, const struct cs_platform *host, const struct cs_descriptor *d)
 {
-	struct cs_doc_platform host;
-	const struct cs_doc_desc *only = NULL;
-	size_t images = 0, taken = 0;
-	int r = 0;
-
-	cs_doc_platform_host(&host);
-	for (size_t i = 0; r == 0 && i < node->list.n; i++) {
-		const struct cs_doc_desc *d = &node->list.v[i];
-		if (d->attestation)
-			continue;
-		images++;
-		only = d;
-		bool fits = !d->has_platform || (l->n_platforms ? wanted(l, &d->platform) : cs_doc_platform_match(&host, &d->platform));
-		if (!fits || (taken && !l->n_platforms))
-			continue;
-		r = oci_node(l, d, taken++ ? NULL : names, depth + 1, err);
-	}
-	cs_doc_platform_done(&host);
-	if (r == 0 && taken == 0)
-		r = images == 1 && !l->n_platforms ? oci_node(l, only, names, depth + 1, err) : no_platform(l, self->digest.s, err);
-	return r;
+	if (d->attestation || strcmp(d->platform.os, "unknown") == 0)
+		return -1;
+	if (!d->platform.os[0])
+		return 1;
+	return l->n_platforms ? wanted(l, &d->platform) : cs_platform_score(host, &d->platform);
 }
 
-static int oci_node(struct cs_load_session *l, const struct cs_doc_desc *d, char *const *names, int depth, struct cs_err **err)
+/* Those that were asked for, else the one that does best on this host, else the only one. */
+static int oci_index(struct cs_load_session *l, const struct cs_manifest *node, const struct cs_descriptor *self, char *const *names, int depth,
+		     struct cs_err **err)
+{
+	struct cs_platform host = {0};
+	const struct cs_descriptor *best = NULL, *only = NULL;
+	size_t images = 0, taken = 0;
+	int r = 0, most = 0;
+
+	if (cs_platform_parse(NULL, &host, err) < 0)
+		return -1;
+	for (size_t i = 0; r == 0 && i < node->n; i++) {
+		const struct cs_descriptor *d = &node->v[i];
+		int points = score(l, &host, d);
+		images += points >= 0;
+		only = points >= 0 ? d : only;
+		if (points > 0 && l->n_platforms)
+			r = oci_node(l, d, taken++ ? NULL : names, depth + 1, err);
+		else if (points > most) {
+			most = points;
+			best = d;
+		}
+	}
+	cs_platform_done(&host);
+	if (r < 0 || taken)
+		return r;
+	if (!best && images == 1 && !l->n_platforms)
+		best = only; /* for another machine, but there is no doubt which one is meant */
+	return best ? oci_node(l, best, names, depth + 1, err) : no_platform(l, self->digest.s, err);
+}
+
+static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, char *const *names, int depth, struct cs_err **err)
 {
 	struct image im = IMAGE_INIT;
-	struct cs_doc_node node;
+	struct cs_manifest node;
 	int r;
 
 	if (depth > MAX_NESTING)
@@ -449,7 +461,7 @@ static int oci_node(struct cs_load_session *l, const struct cs_doc_desc *d, char
 		image_done(&im);
 		return -1;
 	}
-	if (node.index) {
+	if (node.kind == CS_MANIFEST_INDEX) {
 		r = oci_index(l, &node, d, names, depth, err);
 	} else {
 		for (; names && *names; names++)
@@ -458,13 +470,13 @@ static int oci_node(struct cs_load_session *l, const struct cs_doc_desc *d, char
 		if (r < 0)
 			(void)cs_wrap(err, "manifest %s", d->digest.s);
 	}
-	cs_doc_node_done(&node);
+	cs_manifest_done(&node);
 	image_done(&im);
 	return r;
 }
 
 /* All names that index.json gives to one digest. A name that no reference can have (umoci allows more) is none. */
-static char **oci_names(const struct cs_doc_descs *list, const struct cs_digest *d)
+static char **oci_names(const struct cs_manifest *list, const struct cs_digest *d)
 {
 	char **names = cs_xcalloc(1, sizeof(char *));
 
@@ -481,26 +493,26 @@ static char **oci_names(const struct cs_doc_descs *list, const struct cs_digest 
 static int oci_images(struct cs_load_session *l, const struct entry *e, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
-	struct cs_doc_node top;
+	struct cs_manifest top;
 	int r = 0;
 
 	if (load_text(l, e, &text, err) < 0)
 		return -1;
-	if (cs_doc_node(text.buf, text.len, &top, err) < 0)
+	if (cs_manifest_parse(text.buf, text.len, NULL, &top, err) < 0)
 		return cs_wrap(err, "index.json");
-	if (!top.index)
+	if (top.kind != CS_MANIFEST_INDEX)
 		r = cs_fail(err, CS_ERR_INVALID, 0, "index.json is no index");
-	for (size_t i = 0; r == 0 && i < top.list.n; i++) {
-		const struct cs_doc_desc *d = &top.list.v[i];
+	for (size_t i = 0; r == 0 && i < top.n; i++) {
+		const struct cs_descriptor *d = &top.v[i];
 		bool before = d->attestation;
 		for (size_t k = 0; k < i && !before; k++)
-			before = strcmp(top.list.v[k].digest.s, d->digest.s) == 0;
+			before = strcmp(top.v[k].digest.s, d->digest.s) == 0;
 		if (before)
 			continue;
-		cs_autostrv char **names = oci_names(&top.list, &d->digest);
+		cs_autostrv char **names = oci_names(&top, &d->digest);
 		r = oci_node(l, d, names, 0, err);
 	}
-	cs_doc_node_done(&top);
+	cs_manifest_done(&top);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/image_doc.h"
 #include "engine/image_internal.h"
+#include "engine/manifest.h"
 
 #define LOAD_MAX_ENTRIES 20000u
 #define LOAD_MAX_NAMES (4u << 20)     /* bytes of all names together */
@@ -49,7 +50,7 @@ struct cs_load_session {
 	struct cs_archive_in *archive;
 	struct entry *entries;
 	size_t n_entries, names_len, documents_len;
-	struct cs_doc_platform *platforms; /* wanted */
+	struct cs_platform *platforms; /* wanted */
 	size_t n_platforms;
 	bool stray;              /* something may be in the store that nobody will need */
 	size_t named;            /* "Loaded image: …" that were told */

@@ -15,6 +15,7 @@ static void descriptor_done(struct cs_descriptor *d)
 	free(d->media_type);
 	cs_platform_done(&d->platform);
 	cs_strv_free(d->urls);
+	free(d->name);
 }
 
 void cs_manifest_done(struct cs_manifest *m)
@@ -63,6 +64,10 @@ static int read_descriptor(json_t *j, const char *what, struct cs_descriptor *d,
 	free(d->platform.os_version);
 	d->platform.os_version = cs_xstrdup(text(p, "os.version"));
 	d->attestation = *text(notes, "vnd.docker.reference.type") != 0;
+	const char *name = text(notes, "io.containerd.image.name");
+	if (!*name)
+		name = text(notes, "org.opencontainers.image.ref.name");
+	d->name = *name ? cs_xstrdup(name) : NULL;
 	read_urls(json_object_get(j, "urls"), d);
 	return 0;
 }
@@ -217,7 +222,7 @@ int cs_image_shape_parse(const char *data, size_t len, struct cs_image_shape *re
 	if (!j)
 		return cs_wrap(err, "image configuration");
 	if (!json_is_object(j) || !json_is_object(fs) || (diffs && !json_is_null(diffs) && !json_is_array(diffs)))
-		return cs_fail(err, CS_ERR_INVALID, 0, "image configuration has no rootfs section");
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid image JSON, no RootFS key");
 	size_t n = json_array_size(diffs);
 	if (n > CS_MANIFEST_MAX_LAYERS)
 		return cs_fail(err, CS_ERR_INVALID, 0, "image configuration names %zu layers; up to %d are allowed", n, CS_MANIFEST_MAX_LAYERS);

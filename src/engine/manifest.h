@@ -23,6 +23,7 @@ struct cs_descriptor {
 	struct cs_platform platform; /* entries of an index; os "" when it names none */
 	char **urls;                 /* foreign layers */
 	bool attestation;            /* an index entry that is no image (vnd.docker.reference.type) */
+	char *name;                  /* an index entry's, in a layout: io.containerd.image.name, else org.opencontainers.image.ref.name; or NULL */
 };
 enum cs_manifest_kind { CS_MANIFEST_IMAGE, CS_MANIFEST_INDEX };
 struct cs_manifest {
