@@ -58,7 +58,7 @@ static enum verdict refused(struct cs_remote_blob *b, const struct cs_rg_respons
 
 	(void)!cs_rg_xfer_slurp(b->x, &body, &fault, NULL);
 	if (fault == CS_RG_CANCELLED) {
-		(void)cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+		(void)cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 		return FATAL;
 	}
 	cs_autofree char *text = cs_rg_refusal(resp, body.buf, body.len, &why);
@@ -176,7 +176,7 @@ static bool once_more(struct cs_remote_blob *b, enum verdict v, int64_t pause_ms
 		return true;
 	cs_err_free(*err);
 	*err = NULL;
-	(void)cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+	(void)cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	return false;
 }
 

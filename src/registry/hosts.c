@@ -142,13 +142,16 @@ static int take_ca(struct hosts *h, json_t *v, struct cs_rg_endpoint *e)
 
 	if (json_is_string(v)) {
 		cs_autofree char *file = file_of(h, json_string_value(v));
-		return cs_rg_certs_add_ca(&e->tls, file, h->err);
+		return cs_rg_certs_add_ca(&e->tls, file, h->err) < 0 ? cs_wrap(h->err, "%s", h->path) : 0;
 	}
 	if (!json_is_array(v))
 		return bad(h, "ca", "expected a string or an array of strings");
-	json_array_foreach(v, i, item)
-		if (!json_is_string(item) || take_ca(h, item, e) < 0)
+	json_array_foreach(v, i, item) {
+		if (!json_is_string(item))
 			return bad(h, "ca", "expected a string or an array of strings");
+		if (take_ca(h, item, e) < 0)
+			return -1;
+	}
 	return 0;
 }
 

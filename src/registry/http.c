@@ -392,9 +392,9 @@ static int stop(struct cs_rg_xfer *x, enum cs_rg_fault what, enum cs_rg_fault *f
 {
 	*fault = what;
 	if (what == CS_RG_CANCELLED)
-		return cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+		return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	if (what == CS_RG_STALLED)
-		return cs_fail(err, CS_ERR_TIMEOUT, ETIMEDOUT, "%s", x->headers_done ? "no data within the time limit" : "net/http: timeout awaiting response headers");
+		return cs_fail(err, CS_ERR_TIMEOUT, 0, "%s", x->headers_done ? "no data within the time limit" : "net/http: timeout awaiting response headers");
 	return -1;
 }
 

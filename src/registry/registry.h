@@ -7,8 +7,8 @@
  * Any thread. A cs_registry is immutable and counted: a reload makes a new one, sessions keep theirs. One cs_repo may be used by many threads at
  * once; each transfer has a connection of its own, taken from the session's idle ones. libcurl is loaded while a session exists.
  *
- * cancel_fd: -1, or a descriptor that becomes readable (or hangs up) when the caller wants no more: every wait ends at once with CS_ERR_CANCELLED
- * (sys ECANCELED). Borrowed. */
+ * cancel_fd: -1, or a descriptor that becomes readable (or hangs up) when the caller wants no more: every wait ends at once with CS_ERR_CANCELLED,
+ * "context canceled". Borrowed. */
 #pragma once
 
 #include <sys/types.h>

@@ -243,7 +243,7 @@ int cs_rg_endpoint_ready(struct cs_repo *r, struct cs_rg_endpoint *ep, int cance
 	/* Rare (a second endpoint, by several threads at once), and nobody may be stuck behind another's network. */
 	while (pthread_mutex_trylock(&r->ping_lock) != 0)
 		if (!cs_rg_sleep(own, 20))
-			return cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	if (!ep->ready)
 		ok = ping(r, ep, cancel_fd, err);
 	if (ok == 0) {
@@ -367,7 +367,7 @@ static int fetch_once(struct cs_repo *r, struct cs_rg_endpoint *ep, struct cs_rg
 	if (ok < 0 && !good && *fault != CS_RG_CANCELLED)
 		ok = 0; /* what it said until then is enough */
 	else if (ok < 0 && !good)
-		(void)cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+		(void)cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	cs_rg_xfer_close(x);
 	if (ok == 0)
 		return 0;
@@ -398,6 +398,6 @@ int cs_rg_fetch(struct cs_repo *r, struct cs_rg_endpoint *ep, struct cs_rg_reque
 		cs_err_free(e);
 		cs_rg_answer_done(&a);
 		if (!cs_rg_sleep(cancel, ms))
-			return cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	}
 }

@@ -244,7 +244,7 @@ static int ask(struct asking *k, char **ret, int64_t *ret_life, struct cs_err **
 			return cs_err_move(err, e);
 		cs_err_free(e);
 		if (!cs_rg_sleep(cancel, cs_rg_pause(k->r->client.reg, attempt, NULL)))
-			return cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	}
 }
 

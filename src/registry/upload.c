@@ -113,7 +113,7 @@ int cs_repo_blob_push(struct cs_repo *r, const char *digest, const struct cs_upl
 		if (r->on_retry)
 			r->on_retry(r->ctx, digest, (unsigned)((ms + 999) / 1000));
 		if (!cs_rg_sleep(cancel, ms))
-			return cs_fail(err, CS_ERR_CANCELLED, ECANCELED, "context canceled");
+			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 		if (src->progress)
 			src->progress(src->ctx, 0);
 	}

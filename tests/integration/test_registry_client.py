@@ -316,7 +316,9 @@ def test_wrong_content_range(fake, data):
     d = fake.blob(data)
     fake.fault("GET", "/blobs/", Cut(MIB), Lie(status=206, headers={"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}))
     assert good("blob", fake.host, "a/b", d, len(data))["digest"] == d
-    fake.fault("GET", "/blobs/", Cut(MIB), Lie(status=206, headers={"Content-Range": f"bytes {MIB}-{len(data)}/{len(data) + 1}"}), Status(416))
+    fake.fault("GET", "/blobs/", Cut(MIB), Lie(status=206, headers={"Content-Range": f"bytes {MIB}-{len(data)}/{len(data) + 1}"}))
+    assert good("blob", fake.host, "a/b", d, len(data))["digest"] == d
+    fake.fault("GET", "/blobs/", Cut(MIB), Status(416))
     assert good("blob", fake.host, "a/b", d, len(data))["digest"] == d
     fake.fault("GET", "/blobs/", Lie(status=206, headers={"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"}))
     assert good("blob", fake.host, "a/b", d, len(data))["digest"] == d        # 206 although nothing was asked for
@@ -408,7 +410,7 @@ def test_no_registry_there():
 
 
 def test_tags_over_pages(fake):
-    fake.fault("GET", "/tags/list$", Lie(body=b'{"name":"a/b","tags":["a","b","../evil"]}', headers={"Link": '</v2/a/b/tags/list?last=b&n=2>; rel="next"'}, times=-1))
+    fake.fault("GET", "a/b/tags/list$", Lie(body=b'{"name":"a/b","tags":["a","b","../evil"]}', headers={"Link": '</v2/a/b/tags/list?last=b&n=2>; rel="next"'}, times=-1))
     fake.fault("GET", "last=b", Lie(body=b'{"tags":["c"]}', headers={"Link": '<list?last=c>; rel="next"'}, times=-1))
     fake.fault("GET", "last=c", Lie(body=b'{"tags":null}', times=-1))
     assert good("tags", fake.host, "a/b")["tags"] == ["a", "b", "c"]
@@ -430,7 +432,6 @@ def test_credentials_do_not_follow_redirects(fake, data, tmp_path):
         assert other.requests and all("authorization" not in r["headers"] for r in other.requests)
         # nor do they come back, if the other host sends us there
         other.fault("GET", "/blobs/", Redirect(fake.url + f"/v2/secret/repo/blobs/{d}"))
-        good("--user", "u", "--password", "p", "blob", fake.host, "a/b", d, len(data)) if False else None
         before = len(fake.requests)
         probe("--user", "u", "--password", "p", "--attempts", 1, "blob", fake.host, "a/b", d, len(data))
         back = [r for r in fake.requests[before:] if "secret/repo" in r["path"]]
@@ -576,7 +577,7 @@ def test_credentials_are_not_for_mirrors(fake, tmp_path):
     try:
         with Fake() as origin:
             m = origin.manifest("a/b", "v1", {"schemaVersion": 2})
-            fake.fault("GET", "/v2/$", bearer(tokens.url))
+            fake.fault("GET", r"/v2/\?ns=", bearer(tokens.url))
             origin.fault("GET", "/v2/$", Status(401, headers={"Www-Authenticate": 'Basic realm="x"'}, times=-1))
             hosts = hosts_dir(tmp_path / "h", "example.test", f'server = "{origin.url}"\n[host."{fake.url}"]\n  capabilities = ["pull", "resolve"]\n')
             assert good("--hosts", hosts, "--user", "u", "--password", "p", "manifest", "example.test", "a/b", "v1")["digest"] == m

@@ -4,7 +4,6 @@
  * Usage: registry-probe [--option value …] COMMAND ARGUMENT… ; one JSON object on stdout, exit status 1 when that is an error. */
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
@@ -26,9 +25,8 @@ static unsigned retries;
 
 static _Noreturn void leave(int r, struct cs_err *err, struct cs_str *out)
 {
-	struct rusage u;
+	cs_autostr struct cs_str status = CS_STR_INIT(65536);
 
-	(void)getrusage(RUSAGE_SELF, &u);
 	if (r < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_str_clear(out);
@@ -37,7 +35,9 @@ static _Noreturn void leave(int r, struct cs_err *err, struct cs_str *out)
 		cs_json_put_kstr(out, "code", cs_code_name(cs_err_code(err)));
 	}
 	cs_json_put_ki64(out, "retries", retries);
-	cs_json_put_ki64(out, "maxrss_kib", u.ru_maxrss);
+	/* not getrusage(), which remembers the parent's size from before exec */
+	if (cs_read_file_at(AT_FDCWD, "/proc/self/status", &status) == 0 && strstr(status.buf, "VmHWM:"))
+		cs_json_put_ki64(out, "maxrss_kib", strtol(strstr(status.buf, "VmHWM:") + 6, NULL, 10));
 	printf("%s}\n", out->buf);
 	cs_err_free(err);
 	cs_str_done(out);
