@@ -85,7 +85,7 @@ int cs_image_distribution(struct cs_engine *e, const char *name, const char *aut
 	cs_automf struct cs_manifest mf = {0};
 
 	if (cs_ref_is_id(name) || cs_digest_valid(name))
-		return cs_fail(err, CS_ERR_INVALID, 0, "unknown image reference format: %s", name);
+		return cs_fail(err, CS_ERR_INVALID, 0, "no manifest found for full image ID");
 	if (cs_ref_parse(name, &ref, err) < 0 || registry_of(e, &reg, err) < 0)
 		return -1;
 	cs_ref_default_tag(&ref);

@@ -169,6 +169,7 @@ def test_moved_tag_leaves_the_old_image(engine, fake):
     assert {"Deleted": old_id} in engine.http.post("/images/prune").json["ImagesDeleted"]
 
 
+@pytest.mark.caisson
 def test_survives_a_restart(fresh):
     engine = fresh()
     with Fake() as fake:
@@ -310,7 +311,7 @@ def multi(fake):
 
 @pytest.mark.parametrize("platform,key", [(None, "amd64"), ("linux/arm64", "arm64v8"), ("linux/arm64/v8", "arm64v8"), ("linux/arm/v7", "armv7"),
                                           ("linux/arm/v6", "armv6"), ("linux/386", "386"),
-                                          pytest.param("linux/x86_64", "amd64"), pytest.param("linux/arm/v5", None), ("linux/s390x", None)])
+                                          pytest.param("linux/x86_64", "amd64"), pytest.param("linux/arm/v5", None, marks=pytest.mark.caisson), ("linux/s390x", None)])
 def test_platform(engine, fake, multi, platform, key):
     lines = pull(engine.http, f"{fake.host}/multi", "1", **({"platform": platform} if platform else {}))
     if key:
@@ -340,7 +341,7 @@ def test_other_platform_replaces(engine, fake, multi):
 def test_single_image_of_another_platform_warns(engine, fake):
     layers = unique()
     put(fake, "single", "1", layers, conf=images.config(layers, arch="s390x"))
-    lines = pull(engine.http, f"{fake.host}/single", "1", platform="linux/arm64")
+    lines = pull(engine.http, f"{fake.host}/single:1", platform="linux/arm64")      # dockerd 20.10 forgets the tag when it is a parameter
     assert lines[-1] == {"status": f"WARNING: image with reference {fake.host}/single:1 was found but does not match the specified platform: "
                                    "wanted linux/arm64, actual: linux/s390x"}, lines
     assert lines[-2]["status"].startswith("Status: Downloaded")
@@ -661,4 +662,5 @@ def test_distribution(engine, fake):
     assert d["Descriptor"] == {"mediaType": images.MANIFEST, "digest": md, "size": len(fake.manifests["dist", "1"][1])}
     assert d["Platforms"] == [{"architecture": "amd64", "os": "linux"}]
     assert engine.http.get(f"/distribution/{fake.host}/dist:2/json").status == 404
-    assert engine.http.get(f"/distribution/{'0' * 64}/json").status == 400
+    a = engine.http.get(f"/distribution/{'0' * 64}/json")
+    assert a.status == (500 if IS_DOCKERD else 400) and a.message == "no manifest found for full image ID"

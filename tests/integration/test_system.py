@@ -114,7 +114,7 @@ def test_outside_a_swarm(http, method, path):
 
 @pytest.mark.caisson
 @pytest.mark.parametrize("method,path", [("POST", "/build"), ("POST", "/networks/create"), ("POST", "/plugins/pull?remote=x"),
-                                         ("POST", "/session"), ("GET", "/distribution/x/json")])
+                                         ("POST", "/session")])
 def test_not_built_yet(http, method, path):
     a = http.request(method, path, body={} if method == "POST" else None)
     assert a.status == 501 and a.message, a
