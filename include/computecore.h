@@ -61,6 +61,11 @@ typedef struct HcsOperation *HCS_OPERATION;
 
 #define HCS_INFINITE 0xFFFFFFFFu
 
+/* Words on the socket pair of a FollowLog (docs/compute-documents.md). */
+#define HCS_FOLLOW_END 'E'   /* from the worker: everything is sent, and the log has ended with the system */
+#define HCS_FOLLOW_UNTIL 'U' /* from the worker: everything that was asked for is sent */
+#define HCS_FOLLOW_DONE 'D'  /* to the worker: the stream's end has been written, its socket is not the worker's any more */
+
 typedef enum {
 	HcsOperationTypeNone = -1,
 	HcsOperationTypeEnumerate = 0,

@@ -36,6 +36,7 @@ struct call {
 	struct cs_err *err;   /* first error, answered when the body has been read */
 	bool started, dispatched, too_large, versioned_error;
 	bool upgrade;         /* the client asked for it */
+	bool chunked;         /* HTTP/1.1: a body of unknown length comes in chunks */
 	uint64_t discarded;
 	int client_fd;        /* the connection's socket, borrowed */
 	/* CS_ROUTE_PULL */

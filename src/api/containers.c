@@ -73,6 +73,7 @@ static int logs(struct cs_request *rq, struct cs_response *rs, struct cs_err **e
 		.want_stderr = cs_query_bool(&rq->query, "stderr"),
 		.timestamps = cs_query_bool(&rq->query, "timestamps"),
 		.details = cs_query_bool(&rq->query, "details"),
+		.plain = !rq->tls,
 	};
 	const char *tail = cs_query_get(&rq->query, "tail");
 	bool tty;

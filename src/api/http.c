@@ -158,6 +158,7 @@ static int call_start(struct call *c, const char *method, struct cs_err **err)
 	c->rq.registry_auth = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "X-Registry-Auth");
 	c->rq.client_fd = c->client_fd;
 	c->rq.chunked_body = te != NULL;
+	c->rq.tls = c->listener->tls;
 	c->upgrade = header_has(c->conn, MHD_HTTP_HEADER_CONNECTION, "upgrade") &&
 		     MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_UPGRADE);
 	c->rq.upgrade = c->upgrade;
@@ -299,6 +300,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	if (!c || c->magic != CALL_MAGIC || c->dispatched)
 		return MHD_NO;
 	if (!c->started) {
+		c->chunked = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
 		(void)call_start(c, method, &c->err);
 		return MHD_YES;
 	}

@@ -16,7 +16,7 @@ struct body {
 	struct cs_stream *stream;
 	struct cs_http *http;
 	int client_fd;
-	bool is_wait, handed_over;
+	bool is_wait, plain, chunked, handed_over;
 };
 
 /* Blocks until the stream may have something. False when the client or the server is gone. */
@@ -43,10 +43,20 @@ static bool body_wait(struct body *b)
 	return !(p[1].revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) && p[2].revents == 0;
 }
 
+/* True when this call has given the stream away. */
+static bool hand_over(struct body *b)
+{
+	if (!b->plain || b->handed_over || !b->stream->ops->handover)
+		return false;
+	b->handed_over = b->stream->ops->handover(b->stream, b->client_fd, b->chunked);
+	return b->handed_over;
+}
+
 static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct body *b = cls;
 
+	(void)hand_over(b); /* the kernel has the chunk before */
 	for (;;) {
 		ssize_t n = b->stream->ops->read(b->stream, buf, max);
 		if (n > 0)
@@ -61,7 +71,7 @@ static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
 			cs_wait_handover(b->stream, b->client_fd);
 			continue;
 		}
-		if (!body_wait(b))
+		if (!hand_over(b) && !body_wait(b))
 			return MHD_CONTENT_READER_END_WITH_ERROR;
 	}
 }
@@ -82,7 +92,9 @@ struct MHD_Response *http_stream_response(struct call *c)
 	b->stream = TAKE_PTR(c->rs.stream);
 	b->http = c->http;
 	b->client_fd = c->client_fd;
-	b->is_wait = c->rs.is_wait && !c->listener->tls;
+	b->plain = !c->listener->tls && c->rs.stream_size <= 0; /* with TLS the keys are ours, so we stay in the path */
+	b->chunked = c->chunked;
+	b->is_wait = c->rs.is_wait && b->plain && b->chunked;
 	/* with a length, the library sends from the block itself: larger ones pay */
 	r = c->rs.stream_size > 0 ? MHD_create_response_from_callback((uint64_t)c->rs.stream_size, BIG_BLOCK, body_read, b, body_free) :
 				    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, body_read, b, body_free);

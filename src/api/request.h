@@ -32,6 +32,7 @@ struct cs_request {
 	const char *registry_auth;     /* X-Registry-Auth, borrowed or NULL */
 	int client_fd;                 /* the connection's socket, borrowed: to see whether the client is still there */
 	bool chunked_body;             /* no Content-Length */
+	bool tls;
 	bool upgrade;                  /* the client sent Connection: Upgrade */
 	bool ws_handshake;             /* a complete websocket handshake */
 	int body_fd;                   /* routes with CS_ROUTE_PULL: read the body from here until end of file */

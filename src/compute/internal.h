@@ -110,7 +110,7 @@ char *cs_process_status_text(struct cs_process *p); /* takes system.lock; caller
 void cs_process_deliver_exits(struct cs_process *p); /* monitor thread, no locks held */
 
 /* ---- workers' connections (link.c) ---- */
-enum cs_reply_kind { CS_REPLY_PLAIN = 0x40, CS_REPLY_EXEC, CS_REPLY_KILL, CS_REPLY_HELLO, CS_REPLY_LIST, CS_REPLY_RELEASE, CS_REPLY_STATUS };
+enum cs_reply_kind { CS_REPLY_PLAIN = 0x40, CS_REPLY_EXEC, CS_REPLY_KILL, CS_REPLY_HELLO, CS_REPLY_LIST, CS_REPLY_RELEASE, CS_REPLY_STATUS, CS_REPLY_RESERVED };
 struct cs_request {
 	struct cs_request *next;
 	uint32_t seq;
@@ -123,13 +123,14 @@ struct cs_link {
 	int fd;
 	struct cs_system *system; /* owned reference */
 	uint32_t seq;
+	uint32_t protocol; /* what the worker speaks; 1 until it has told; under system.lock */
 	struct cs_request *pending; /* under system.lock */
 	bool dead;
 	struct cs_link *prev, *next; /* monitor's list */
 };
 /* Connects the system to fd (taken) and starts watching it. Call without locks. */
 void cs_link_attach(struct cs_system *s, int fd);
-/* Sends a request; when it returns 0, the reply completes op (reference taken by the call) on the monitor thread. Under system.lock. */
+/* Sends a request: the struct a, and the tail b. When it returns 0, the reply completes op (reference taken by the call) on the monitor thread. Under system.lock. */
 CS_MUST_CHECK int cs_link_request(struct cs_system *s, uint32_t type, const void *a, size_t a_len, const void *b, size_t b_len, const int *fds,
 				  size_t n_fds, enum cs_reply_kind kind, struct HcsOperation *op, struct cs_process *p, int64_t timeout_ms,
 				  struct cs_err **err);
@@ -212,6 +213,10 @@ void cs_start_send_resource(int sock, uint32_t seq, const struct cs_resource *r,
 /* Appends decoded base64; the error names path.InitialInput. */
 CS_MUST_CHECK int cs_base64_put(const char *text, const char *path, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_attach_pack(json_t *settings, const char *path, const char *id, struct cs_w_attach *ret, struct cs_str *tail, struct cs_err **err);
+/* The settings of a FollowLog; the tail is its details. */
+CS_MUST_CHECK int cs_follow_pack(json_t *settings, const char *path, struct cs_w_follow *ret, struct cs_str *tail, struct cs_err **err);
+CS_MUST_CHECK int cs_reserve_pack(json_t *settings, const char *path, struct cs_w_reserve *ret, struct cs_err **err);
+char *cs_reserved_text(const struct cs_w_reserved *r); /* caller frees */
 CS_MUST_CHECK int cs_watch_pack(json_t *settings, const char *path, const char *id, struct cs_w_watch *ret, struct cs_str *tail, struct cs_err **err);
 CS_MUST_CHECK int cs_exit_load(int dirfd, struct cs_exit *ret); /* from `status`; 0 or -errno */
 

@@ -34,6 +34,7 @@ void cs_link_attach(struct cs_system *s, int fd)
 	struct cs_link *l = cs_xcalloc(1, sizeof(*l));
 
 	l->fd = fd;
+	l->protocol = 1;
 	l->seq = 1000; /* below: requests that were queued before the worker ran */
 	l->system = cs_system_ref(s);
 	pthread_mutex_lock(&s->lock);
@@ -49,11 +50,13 @@ int cs_link_request(struct cs_system *s, uint32_t type, const void *a, size_t a_
 		    enum cs_reply_kind kind, struct HcsOperation *op, struct cs_process *p, int64_t timeout_ms, struct cs_err **err)
 {
 	struct cs_link *l = s->link;
-	struct cs_w_header h = {.magic = CS_W_MAGIC, .type = type};
+	struct cs_w_header h = {.magic = CS_W_MAGIC, .type = type, .fixed = (uint16_t)a_len};
 	size_t len = sizeof(h) + a_len + b_len;
 
 	if (!l || l->dead)
 		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the worker of %s does not answer", s->id);
+	if (type >= CS_W_FOLLOW && l->protocol < 2)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, ENOSYS, "container %s runs under a worker of an earlier release, which cannot do that; it can after a restart of the container", s->id);
 	if (len > CS_W_MAX_PACKET)
 		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "the request is too long");
 	cs_autofree char *packet = cs_xmalloc(len);
@@ -87,17 +90,31 @@ int cs_link_request(struct cs_system *s, uint32_t type, const void *a, size_t a_
 
 static enum cs_code known_code(uint32_t code) { return code > CS_ERR_NONE && code < CS_ERR_MAX ? (enum cs_code)code : CS_ERR_INTERNAL; }
 
-static void reply_error(struct cs_request *r, HRESULT hr, const void *data, size_t len)
+/* The struct at the beginning of a payload, whoever knows it longer; its length there, or 0 when it is malformed. v1: its length in version 1. */
+static size_t take_struct(const struct cs_w_header *h, const void *data, size_t len, void *ret, size_t size, size_t v1)
+{
+	size_t fixed = h->fixed ? h->fixed : v1;
+
+	memset(ret, 0, size);
+	if (fixed > len || fixed < v1)
+		return 0;
+	memcpy(ret, data, CS_MIN(fixed, size));
+	return fixed;
+}
+#define TAKE_STRUCT(h, data, len, ret) take_struct(h, data, len, ret, sizeof(*(ret)), sizeof(*(ret)))
+
+static void reply_error(struct cs_request *r, const struct cs_w_header *h, const char *data, size_t len)
 {
 	struct cs_w_error e;
+	size_t fixed = TAKE_STRUCT(h, data, len, &e);
 
-	if (len < sizeof(e)) {
+	if (!fixed) {
 		cs_op_failf(r->op, HCS_E_PROTOCOL_ERROR, CS_ERR_INTERNAL, "the worker sent a malformed error");
 		return;
 	}
-	memcpy(&e, data, sizeof(e));
 	enum cs_code code = known_code(e.code);
-	cs_autofree char *text = cs_xstrndup((const char *)data + sizeof(e), len - sizeof(e));
+	cs_autofree char *text = cs_xstrndup(data + fixed, len - fixed);
+	HRESULT hr = 0;
 	if (hr == 0)
 		hr = cs_hresult(code);
 	cs_op_complete(r->op, hr, cs_result_error(hr, code, e.sys, text));
@@ -105,16 +122,15 @@ static void reply_error(struct cs_request *r, HRESULT hr, const void *data, size
 
 static bool good_id(const char *id) { return memchr(id, 0, CS_W_ID_MAX) != NULL; }
 
-static void exec_started(struct cs_system *s, struct cs_request *r, const void *data, size_t len)
+static void exec_started(struct cs_system *s, struct cs_request *r, const struct cs_w_header *h, const void *data, size_t len)
 {
 	struct cs_w_started st;
 	cs_autostr struct cs_str out = CS_STR_INIT(4096);
 
-	if (len < sizeof(st)) {
+	if (!TAKE_STRUCT(h, data, len, &st)) {
 		cs_op_failf(r->op, HCS_E_PROTOCOL_ERROR, CS_ERR_INTERNAL, "the worker sent a malformed answer");
 		return;
 	}
-	memcpy(&st, data, sizeof(st));
 	pthread_mutex_lock(&s->lock);
 	r->process->pid = st.pid;
 	r->process->started_at = st.started_at;
@@ -170,10 +186,8 @@ static bool list_reply(struct cs_system *s, const struct cs_w_header *h, const c
 {
 	struct cs_w_proc w;
 
-	for (; len >= sizeof(w); data += sizeof(w), len -= sizeof(w)) {
-		memcpy(&w, data, sizeof(w));
+	for (size_t n; len > 0 && (n = TAKE_STRUCT(h, data, len, &w)); data += n, len -= n)
 		list_one(s, &w);
-	}
 	if (h->more)
 		return false;
 	pthread_mutex_lock(&s->lock);
@@ -195,11 +209,25 @@ static void take_exit(struct cs_system *s, const struct cs_w_exited *e)
 	cs_system_exited(s, &x);
 }
 
-static void hello_reply(struct cs_system *s, const void *data, size_t len)
+static void set_protocol(struct cs_system *s, uint32_t protocol)
 {
-	struct cs_w_hello w = {0};
+	pthread_mutex_lock(&s->lock);
+	if (s->link)
+		s->link->protocol = CS_MIN(protocol, CS_W_PROTOCOL);
+	pthread_mutex_unlock(&s->lock);
+}
 
-	memcpy(&w, data, CS_MIN(len, sizeof(w)));
+static void hello_reply(struct cs_system *s, const struct cs_w_header *h, const void *data, size_t len)
+{
+	struct cs_w_hello w;
+
+	if (!take_struct(h, data, len, &w, sizeof(w), CS_W_HELLO_V1)) {
+		cs_warn("compute", "the worker of %s sent a malformed greeting", s->id);
+		return;
+	}
+	set_protocol(s, w.protocol);
+	if (w.protocol_min > CS_W_PROTOCOL) /* a worker of the future: what is the same works, what is not it refuses */
+		cs_warn("compute", "the worker of %s speaks protocol %u or later, this engine %u", s->id, w.protocol_min, CS_W_PROTOCOL);
 	if (w.started.pid > 0)
 		cs_system_started(s, &w.started);
 	if (w.exited.pid > 0) {
@@ -218,12 +246,14 @@ static void hello_reply(struct cs_system *s, const void *data, size_t len)
 /* Returns whether the request is finished. */
 static bool handle_reply(struct cs_system *s, struct cs_request *r, const struct cs_w_header *h, const void *data, size_t len)
 {
+	struct cs_w_reserved re;
+
 	if (r->kind == CS_REPLY_STATUS) { /* whatever it says: all events from before it have been handled */
 		cs_op_complete(r->op, HCS_S_OK, cs_process_status_text(r->process));
 		return true;
 	}
 	if (h->type == CS_W_ERROR) {
-		reply_error(r, 0, data, len);
+		reply_error(r, h, data, len);
 		if (r->kind == CS_REPLY_EXEC)
 			exec_failed(s, r->process);
 		return true;
@@ -232,12 +262,18 @@ static bool handle_reply(struct cs_system *s, struct cs_request *r, const struct
 	case CS_REPLY_EXEC:
 		if (h->type != CS_W_EXEC_STARTED)
 			return false;
-		exec_started(s, r, data, len);
+		exec_started(s, r, h, data, len);
 		return true;
 	case CS_REPLY_LIST:
 		return h->type != CS_W_LIST_REPLY || list_reply(s, h, data, len);
 	case CS_REPLY_HELLO:
-		hello_reply(s, data, len);
+		hello_reply(s, h, data, len);
+		return true;
+	case CS_REPLY_RESERVED:
+		if (h->type != CS_W_RESERVED || !TAKE_STRUCT(h, data, len, &re))
+			cs_op_failf(r->op, HCS_E_PROTOCOL_ERROR, CS_ERR_INTERNAL, "the worker sent a malformed answer");
+		else
+			cs_op_complete(r->op, HCS_S_OK, cs_reserved_text(&re));
 		return true;
 	case CS_REPLY_PLAIN:
 	case CS_REPLY_KILL:
@@ -256,26 +292,29 @@ static void handle_event(struct cs_system *s, const struct cs_w_header *h, const
 	struct cs_w_error er;
 	struct cs_w_id id;
 
+	size_t fixed;
+
 	switch (h->type) {
 	case CS_W_STARTED:
-		if (len >= sizeof(st)) {
-			memcpy(&st, data, sizeof(st));
-			cs_system_started(s, &st);
-		}
+		fixed = TAKE_STRUCT(h, data, len, &st);
+		if (!fixed)
+			break;
+		uint32_t protocol = 1;
+		if (h->fixed && len - fixed >= sizeof(protocol))
+			memcpy(&protocol, data + fixed, sizeof(protocol));
+		set_protocol(s, protocol);
+		cs_system_started(s, &st);
 		break;
 	case CS_W_START_FAILED:
-		if (len >= sizeof(er)) {
-			memcpy(&er, data, sizeof(er));
-			cs_autofree char *text = cs_xstrndup(data + sizeof(er), len - sizeof(er));
+		fixed = TAKE_STRUCT(h, data, len, &er);
+		if (fixed) {
+			cs_autofree char *text = cs_xstrndup(data + fixed, len - fixed);
 			cs_system_start_failed(s, known_code(er.code), er.sys, text);
 		}
 		break;
 	case CS_W_EXITED:
 	case CS_W_EXEC_EXITED:
-		if (len < sizeof(ex))
-			break;
-		memcpy(&ex, data, sizeof(ex));
-		if (!good_id(ex.id))
+		if (!TAKE_STRUCT(h, data, len, &ex) || !good_id(ex.id))
 			break;
 		if (h->type == CS_W_EXITED)
 			take_exit(s, &ex);
@@ -286,8 +325,7 @@ static void handle_event(struct cs_system *s, const struct cs_w_header *h, const
 		cs_system_event(s, HcsEventSystemOom, NULL);
 		break;
 	case CS_W_DETACHED:
-		if (len >= sizeof(id)) {
-			memcpy(&id, data, sizeof(id));
+		if (TAKE_STRUCT(h, data, len, &id)) {
 			cs_autostr struct cs_str out = CS_STR_INIT(4096);
 			cs_str_putc(&out, '{');
 			cs_json_put_kstr(&out, "Id", good_id(id.id) ? id.id : "");

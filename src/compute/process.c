@@ -266,7 +266,6 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 	x.has_client = client >= 0;
 	x.detach_len = (uint32_t)wish.detach_len;
 	x.input_len = (uint32_t)input.len;
-	cs_str_put(&tail, &x, sizeof(x));
 	cs_str_put(&tail, wish.detach, wish.detach_len);
 	cs_str_put(&tail, input.buf, input.len);
 	if (tail.failed)
@@ -285,7 +284,7 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 		pthread_mutex_lock(&op->lock);
 		op->process = h;
 		pthread_mutex_unlock(&op->lock);
-		r = cs_link_request(s, CS_W_EXEC, tail.buf, tail.len, NULL, 0, fds, client >= 0 ? 2 : 1, CS_REPLY_EXEC, op, p, EXEC_TIMEOUT_MS, err);
+		r = cs_link_request(s, CS_W_EXEC, &x, sizeof(x), tail.buf, tail.len, fds, client >= 0 ? 2 : 1, CS_REPLY_EXEC, op, p, EXEC_TIMEOUT_MS, err);
 		if (r == 0) {
 			DL_APPEND(s->processes, p);
 			*ret = h;
@@ -325,8 +324,8 @@ HRESULT HcsCreateProcess(HCS_SYSTEM sh, const char *params, HCS_OPERATION op, vo
 /* ---- requests to a process ---- */
 
 /* Sends one request about a process; completes op by itself. */
-static HRESULT request(HCS_PROCESS h, HCS_OPERATION op, uint32_t type, const void *a, size_t a_len, const void *b, size_t b_len, int fd,
-		       bool exited_too)
+static HRESULT request_with(HCS_PROCESS h, HCS_OPERATION op, uint32_t type, const void *a, size_t a_len, const void *b, size_t b_len, const int *fds,
+			    size_t n_fds, enum cs_reply_kind kind, bool exited_too)
 {
 	struct cs_process *p = h->process;
 	struct cs_system *s = p->system;
@@ -342,7 +341,7 @@ static HRESULT request(HCS_PROCESS h, HCS_OPERATION op, uint32_t type, const voi
 		hr = HCS_E_INVALID_STATE;
 		(void)cs_fail(&err, CS_ERR_CONFLICT, 0, "system %s is not running", s->id);
 	} else {
-		r = cs_link_request(s, type, a, a_len, b, b_len, fd >= 0 ? &fd : NULL, fd >= 0, CS_REPLY_PLAIN, op, NULL, 10000, &err);
+		r = cs_link_request(s, type, a, a_len, b, b_len, fds, n_fds, kind, op, NULL, 10000, &err);
 		if (r < 0 && s->exit.valid)
 			hr = HCS_E_SYSTEM_ALREADY_STOPPED;
 	}
@@ -350,6 +349,12 @@ static HRESULT request(HCS_PROCESS h, HCS_OPERATION op, uint32_t type, const voi
 	if (r < 0)
 		cs_op_fail(op, hr, err);
 	return HCS_S_OK;
+}
+
+static HRESULT request(HCS_PROCESS h, HCS_OPERATION op, uint32_t type, const void *a, size_t a_len, const void *b, size_t b_len, int fd,
+		       bool exited_too)
+{
+	return request_with(h, op, type, a, a_len, b, b_len, fd >= 0 ? &fd : NULL, fd >= 0, CS_REPLY_PLAIN, exited_too);
 }
 
 static HRESULT send_signal(HCS_PROCESS h, HCS_OPERATION op, int sig)
@@ -436,20 +441,24 @@ HRESULT HcsGetProcessProperties(HCS_PROCESS h, HCS_OPERATION op, const char *que
 
 /* ---- modify ---- */
 
-static int take_socket(HCS_OPERATION op, const char *uri, int *ret, struct cs_err **err)
+/* The operation's resources have to be these, in this order. */
+static int take_sockets(HCS_OPERATION op, const char *const *uris, size_t want, int *ret, struct cs_err **err)
 {
 	struct cs_resource *res;
 	size_t n;
 	int r = 0;
 
 	cs_op_take_resources(op, &res, &n);
-	if (n != 1 || strcmp(res[0].uri, uri) != 0)
-		r = cs_fail(err, CS_ERR_INVALID, 0, "the operation needs one socket as resource %s", uri);
-	else
-		*ret = TAKE_FD(res[0].fd);
+	for (size_t i = 0; i < want && r == 0; i++)
+		if (n != want || strcmp(res[i].uri, uris[i]) != 0)
+			r = cs_fail(err, CS_ERR_INVALID, 0, "the operation needs a socket as resource %s", uris[i]);
+	for (size_t i = 0; i < want && r == 0; i++)
+		ret[i] = TAKE_FD(res[i].fd);
 	cs_resources_free(res, n);
 	return r;
 }
+
+static int take_socket(HCS_OPERATION op, const char *uri, int *ret, struct cs_err **err) { return take_sockets(op, &uri, 1, ret, err); }
 
 static int modify_console(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
 {
@@ -492,7 +501,52 @@ static int modify_attach(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_e
 	if (cs_field_obj(o, "", "AttachStdio", CS_F_REQUIRED, &settings, err) < 0 ||
 	    cs_attach_pack(settings, "AttachStdio", h->process->id, &w, &tail, err) < 0 || take_socket(op, "hcs:/Process/Stdio", &fd, err) < 0)
 		return -1;
-	return request(h, op, CS_W_ATTACH, &w, sizeof(w), tail.buf, tail.len, fd, true);
+	return request(h, op, CS_W_ATTACH, &w, w.token ? sizeof(w) : CS_W_ATTACH_V1, tail.buf, tail.len, fd, true);
+}
+
+static int modify_follow(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
+{
+	static const char *const uris[] = {"hcs:/Process/FollowLog", "hcs:/Process/FollowLog/Peer"};
+	cs_autostr struct cs_str tail = CS_STR_INIT(CS_W_MAX_PACKET);
+	struct cs_w_follow w;
+	json_t *settings = NULL;
+	int fds[2] = {-EBADF, -EBADF};
+
+	if (!h->process->is_init)
+		return cs_fail(err, CS_ERR_INVALID, 0, "only the init process has a log");
+	if (cs_field_obj(o, "", "FollowLog", CS_F_REQUIRED, &settings, err) < 0 || cs_follow_pack(settings, "FollowLog", &w, &tail, err) < 0 ||
+	    take_sockets(op, uris, 2, fds, err) < 0)
+		return -1;
+	HRESULT r = request_with(h, op, CS_W_FOLLOW, &w, sizeof(w), tail.buf, tail.len, fds, 2, CS_REPLY_PLAIN, false);
+	cs_close(fds[0]);
+	cs_close(fds[1]);
+	return r;
+}
+
+/* Its result: {"Token":…,"Device":…,"Inode":…,"Offset":…,"At":…} (struct cs_w_reserved). */
+static int modify_reserve(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
+{
+	struct cs_w_reserve w;
+	json_t *settings = NULL;
+
+	if (!h->process->is_init)
+		return cs_fail(err, CS_ERR_INVALID, 0, "only the init process' output is kept");
+	if (cs_field_obj(o, "", "ReserveStdio", CS_F_REQUIRED, &settings, err) < 0 || cs_reserve_pack(settings, "ReserveStdio", &w, err) < 0)
+		return -1;
+	return request_with(h, op, CS_W_RESERVE, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_RESERVED, false);
+}
+
+static int modify_cancel(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
+{
+	struct cs_w_token w = {0};
+	json_t *settings = NULL;
+	int64_t token = 0;
+
+	if (cs_field_obj(o, "", "CancelStdio", CS_F_REQUIRED, &settings, err) < 0 ||
+	    cs_field_i64(settings, "CancelStdio", "Token", 1, INT64_MAX, &token, err) < 0)
+		return -1;
+	w.token = (uint64_t)token;
+	return request(h, op, CS_W_CANCEL, &w, sizeof(w), NULL, 0, -1, true);
 }
 
 static int modify_watch(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
@@ -542,7 +596,8 @@ static const struct {
 	int (*fn)(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err);
 } modifications[] = {
 	{"ConsoleSize", modify_console}, {"CloseHandle", modify_close}, {"AttachStdio", modify_attach},
-	{"WatchExit", modify_watch},	 {"Release", modify_release},
+	{"WatchExit", modify_watch},	 {"Release", modify_release},	  {"FollowLog", modify_follow},
+	{"ReserveStdio", modify_reserve}, {"CancelStdio", modify_cancel},
 };
 
 HRESULT HcsModifyProcess(HCS_PROCESS h, HCS_OPERATION op, const char *settings)

@@ -154,7 +154,7 @@ static void exited_task(void *arg)
 void cs_reconnect(struct cs_system *s)
 {
 	cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
-	struct cs_w_hello hello = {.protocol = 1};
+	struct cs_w_hello_request hello = {.protocol = CS_W_PROTOCOL, .protocol_min = CS_W_PROTOCOL_MIN};
 
 	if (dir < 0)
 		return;

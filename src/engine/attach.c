@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attach: the engine checks, then gives the client's socket to the worker and is out of the way. Sockets that come before the start wait
- * on the container and travel with the start request, so no byte of output is missed. */
+ * on the container and travel with the start request; for a container that runs, the worker keeps the output from the moment of the grant until
+ * the socket is there. So no byte of output is missed. */
 #include "engine/container.h"
 
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/events.h"
+#include "engine/log_files.h"
 #include "engine/validate.h"
 
 struct cs_attach {
@@ -20,6 +22,10 @@ struct cs_attach {
 	uint8_t keys[CS_DETACH_KEYS_MAX];
 	size_t n_keys;
 	bool early; /* counted in c->attaching */
+	struct cs_system *system; /* reference: its worker keeps the output for us, under this token */
+	int64_t token;
+	struct cs_log_pos logged; /* what the log had then */
+	int64_t logged_at;
 	int64_t granted; /* monotonic; the client sees its 101 later, and may count on all output from there on */
 };
 struct cs_pending {
@@ -56,6 +62,50 @@ char *cs_detach_keys_json(const uint8_t *keys, size_t n)
 	return cs_str_steal(&s);
 }
 
+int cs_stdio_reserve(struct cs_system *s, const char *members, int64_t *token, struct cs_log_pos *logged, int64_t *at, struct cs_err **err)
+{
+	cs_autofree char *doc = cs_xasprintf("{\"Operation\":\"ReserveStdio\",\"ReserveStdio\":{%s}}", members);
+	char *text = NULL;
+
+	if (cs_hcs_modify_init_fds(s->h, doc, NULL, NULL, 0, &text, err) < 0)
+		return -1;
+	cs_autojson json_t *j = cs_json_parse(text ? text : "", text ? strlen(text) : 0, NULL);
+	HcsFree(text);
+	*token = json_integer_value(json_object_get(j, "Token"));
+	*logged = (struct cs_log_pos){(uint64_t)json_integer_value(json_object_get(j, "Device")), (uint64_t)json_integer_value(json_object_get(j, "Inode")),
+				      json_integer_value(json_object_get(j, "Offset"))};
+	*at = json_integer_value(json_object_get(j, "At"));
+	return *token ? 0 : cs_fail(err, CS_ERR_INTERNAL, 0, "the worker sent no token");
+}
+
+void cs_stdio_cancel(struct cs_system *s, int64_t token)
+{
+	cs_autofree char *doc = cs_xasprintf("{\"Operation\":\"CancelStdio\",\"CancelStdio\":{\"Token\":%lld}}", (long long)token);
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (cs_hcs_modify_init(s->h, doc, NULL, -1, &err) < 0)
+		cs_debug("engine", "cancel what a worker keeps for a client: %s", err ? err->msg : "?");
+}
+
+/* The place in the output from which on it is ours. Without it (an older worker, or the container just ended) the grant's time has to do. */
+static void reserve(struct cs_attach *a)
+{
+	cs_autosystem struct cs_system *s = cs_container_system(a->c);
+	cs_autostr struct cs_str o = CS_STR_INIT(4096);
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (!s)
+		return;
+	cs_json_put_kbool(&o, "StdOut", a->o.want_stdout);
+	cs_json_put_kbool(&o, "StdErr", a->o.want_stderr);
+	cs_json_put_kbool(&o, "Framed", !a->c->tty && !a->o.raw);
+	cs_json_put_kbool(&o, "AfterLog", a->o.logs && a->c->log_path);
+	if (cs_stdio_reserve(s, o.buf, &a->token, &a->logged, &a->logged_at, &err) == 0)
+		a->system = TAKE_PTR(s);
+	else
+		cs_logk(CS_LOG_DEBUG, "engine", "container", a->c->id, "attach: %s", err ? err->msg : "?");
+}
+
 int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_attach_opts *o, struct cs_attach **ret, struct cs_err **err)
 {
 	cs_autocontainer struct cs_container *c = NULL;
@@ -83,6 +133,8 @@ int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_at
 	a->n_keys = n;
 	a->early = early;
 	a->granted = cs_monotonic_ns();
+	if (o->stream && !early && (o->want_stdout || o->want_stderr))
+		reserve(a);
 	*ret = a;
 	return 0;
 }
@@ -99,6 +151,9 @@ void cs_attach_free(struct cs_attach *a)
 			pthread_cond_broadcast(&a->c->changed);
 		pthread_mutex_unlock(&a->c->lock);
 	}
+	if (a->token)
+		cs_stdio_cancel(a->system, a->token);
+	cs_system_put(a->system);
 	cs_container_unref(a->c);
 	free(a);
 }
@@ -113,7 +168,9 @@ static char *settings_of(const struct cs_attach *a, const void *input, size_t in
 	cs_json_put_kbool(&o, "StdOut", a->o.want_stdout);
 	cs_json_put_kbool(&o, "StdErr", a->o.want_stderr);
 	cs_json_put_kbool(&o, "Framed", !a->c->tty && !a->o.raw);
-	if (!a->o.logs) /* the logs have it already */
+	if (a->token)
+		cs_json_put_ki64(&o, "Token", a->token);
+	else if (!a->o.logs) /* the logs have it already */
 		cs_json_put_ki64(&o, "Since", a->granted);
 	cs_json_put_key(&o, "DetachKeys");
 	cs_str_puts(&o, keys);
@@ -210,11 +267,16 @@ void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct 
 /* logs=1: what was written so far. The client may be slow: at most 30 s without progress. */
 static int replay_logs(struct cs_attach *a, int fd)
 {
-	struct cs_logs_opts o = {.want_stdout = a->o.want_stdout, .want_stderr = a->o.want_stderr, .tail = -1};
 	struct cs_stream *s = NULL;
 	char buf[16384];
 	bool tty = false;
 	int r = 0;
+	struct cs_logs_opts o = {.want_stdout = a->o.want_stdout, .want_stderr = a->o.want_stderr, .tail = -1};
+
+	if (a->token && a->logged.ino) {
+		o.end = &a->logged;
+		o.end_at = a->logged_at;
+	}
 
 	if (cs_container_logs(a->c->e, a->c->id, &o, &tty, &s, NULL) < 0)
 		return 0;
@@ -258,7 +320,10 @@ void cs_attach_run(struct cs_attach *a, int fd, const void *input, size_t input_
 	struct cs_system *s = NULL;
 	bool wait = false;
 	pthread_mutex_lock(&c->lock);
-	if (c->status == CS_ST_RUNNING && c->system) {
+	if (a->token) { /* also if it has ended meanwhile */
+		s = TAKE_PTR(a->system);
+		a->token = 0;
+	} else if (c->status == CS_ST_RUNNING && c->system) {
 		s = c->system;
 		atomic_fetch_add(&s->refs, 1);
 	} else if (settings && !c->removing && !c->dead) {

@@ -151,7 +151,13 @@ CS_MUST_CHECK int cs_hcs_pause(HCS_SYSTEM s, bool pause, struct cs_err **err);
 CS_MUST_CHECK int cs_hcs_modify(HCS_SYSTEM s, const char *doc, struct cs_err **err);
 /* HcsModifyProcess of init; fd (taken, -1 = none) goes along under uri. */
 CS_MUST_CHECK int cs_hcs_modify_init(HCS_SYSTEM s, const char *doc, const char *uri, int fd, struct cs_err **err);
+/* The same with n of them, and the result (HcsFree; may be NULL). */
+CS_MUST_CHECK int cs_hcs_modify_init_fds(HCS_SYSTEM s, const char *doc, const char *const *uris, const int *fds, size_t n, char **ret, struct cs_err **err);
 CS_MUST_CHECK int cs_hcs_process_properties(HCS_PROCESS p, char **ret, struct cs_err **err); /* asks the worker; HcsFree */
+/* attach.c: ReserveStdio with these settings (members of a JSON object), and its end. */
+struct cs_log_pos;
+CS_MUST_CHECK int cs_stdio_reserve(struct cs_system *s, const char *members, int64_t *token, struct cs_log_pos *logged, int64_t *at, struct cs_err **err);
+void cs_stdio_cancel(struct cs_system *s, int64_t token);
 CS_MUST_CHECK int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const char *uri, int fd, struct cs_err **err);
 
 /* ---- container.c: between the engine's own files ---- */

@@ -107,10 +107,14 @@ bool cs_attach_tty(const struct cs_attach *a);
 void cs_attach_run(struct cs_attach *a, int fd, const void *input, size_t input_len);
 void cs_attach_free(struct cs_attach *a); /* instead of run */
 
+struct cs_log_pos;
 struct cs_logs_opts {
 	bool follow, want_stdout, want_stderr, timestamps, details;
+	bool plain; /* the client's socket can be given away */
 	int64_t since, until; /* ns, 0 = none */
 	int64_t tail;         /* -1 = all */
+	const struct cs_log_pos *end; /* log_files.h: only what was logged before this, */
+	int64_t end_at;               /* which was then; NULL: all */
 };
 /* Framed multiplexed stream unless *ret_tty. */
 CS_MUST_CHECK int cs_container_logs(struct cs_engine *e, const char *ref, const struct cs_logs_opts *o, bool *ret_tty, struct cs_stream **ret, struct cs_err **err);

@@ -123,29 +123,42 @@ int cs_hcs_process_properties(HCS_PROCESS p, char **ret, struct cs_err **err)
 	return cs_hcs_finish(op, op ? HcsGetProcessProperties(p, op, NULL) : HCS_E_OUTOFMEMORY, 10000, ret, err);
 }
 
-int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const char *uri, int fd, struct cs_err **err)
+static int modify_process(HCS_PROCESS p, const char *doc, const char *const *uris, const int *fds, size_t n, char **ret, struct cs_err **err)
 {
 	HCS_OPERATION op = new_op();
 	HRESULT r = op ? HCS_S_OK : HCS_E_OUTOFMEMORY;
 
-	if (fd >= 0 && op)
-		r = HcsAddResourceToOperation(op, HcsResourceTypeSocket, uri, fd); /* takes fd in any case */
-	else if (fd >= 0)
-		cs_close(fd);
+	for (size_t i = 0; i < n; i++) {
+		if (r == HCS_S_OK)
+			r = HcsAddResourceToOperation(op, HcsResourceTypeSocket, uris[i], fds[i]); /* takes fd in any case */
+		else
+			cs_close(fds[i]);
+	}
 	if (r == HCS_S_OK)
 		r = HcsModifyProcess(p, op, doc);
-	return cs_hcs_finish(op, r, 10000, NULL, err);
+	return cs_hcs_finish(op, r, 10000, ret, err);
 }
 
-int cs_hcs_modify_init(HCS_SYSTEM s, const char *doc, const char *uri, int fd, struct cs_err **err)
+int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const char *uri, int fd, struct cs_err **err)
+{
+	return modify_process(p, doc, &uri, &fd, fd >= 0, NULL, err);
+}
+
+int cs_hcs_modify_init_fds(HCS_SYSTEM s, const char *doc, const char *const *uris, const int *fds, size_t n, char **ret, struct cs_err **err)
 {
 	HCS_PROCESS p;
 
 	if (with_init(s, &p, err) < 0) {
-		cs_close(fd);
+		for (size_t i = 0; i < n; i++)
+			cs_close(fds[i]);
 		return -1;
 	}
-	int r = cs_hcs_modify_process(p, doc, uri, fd, err);
+	int r = modify_process(p, doc, uris, fds, n, ret, err);
 	HcsCloseProcess(p);
 	return r;
+}
+
+int cs_hcs_modify_init(HCS_SYSTEM s, const char *doc, const char *uri, int fd, struct cs_err **err)
+{
+	return cs_hcs_modify_init_fds(s, doc, &uri, &fd, fd >= 0, NULL, err);
 }

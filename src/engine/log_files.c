@@ -35,6 +35,10 @@ struct cs_log_files {
 	int64_t last_ts;
 	bool resync;
 	size_t resync_seen;
+	struct cs_log_pos mark; /* the end of the newest file when it was opened */
+	struct cs_log_pos end;  /* cs_log_files_limit */
+	int64_t end_at;
+	bool limited, hold;
 };
 
 static void source_done(struct source *s)
@@ -258,10 +262,45 @@ int cs_log_files_open(const char *path, bool json, int64_t tail, bool follow, st
 		cs_log_files_free(f);
 		return -1;
 	}
+	if (f->n) {
+		const struct stat *st = &f->src[f->n - 1].st;
+		f->mark = (struct cs_log_pos){st->st_dev, st->st_ino, st->st_size};
+	}
 	if (tail >= 0)
 		seek_tail(f, tail);
 	*ret = f;
 	return 0;
+}
+
+static bool is_file(const struct source *s, const struct cs_log_pos *p) { return s->st.st_dev == p->dev && s->st.st_ino == p->ino; }
+
+static int64_t offset(struct cs_log_files *f) { return (int64_t)lseek(f->src[f->at].fd, 0, SEEK_CUR) - (int64_t)(f->len - f->pos); }
+
+bool cs_log_files_position(struct cs_log_files *f, struct cs_log_pos *ret)
+{
+	if (f->n == 0 || f->at + 1 < f->n || f->src[f->at].gz || f->skip > 0 || f->resync)
+		return false;
+	const struct source *s = &f->src[f->at];
+	*ret = (struct cs_log_pos){s->st.st_dev, s->st.st_ino, offset(f)};
+	return !is_file(s, &f->mark) || ret->offset >= f->mark.offset;
+}
+
+void cs_log_files_hold(struct cs_log_files *f, bool hold) { f->hold = hold; }
+
+void cs_log_files_limit(struct cs_log_files *f, const struct cs_log_pos *end, int64_t at)
+{
+	f->limited = true;
+	f->end = *end;
+	for (size_t i = 0; i < f->n; i++)
+		if (!f->src[i].gz && is_file(&f->src[i], end))
+			return;
+	f->end_at = at;
+}
+
+/* Is the next record behind the limit? */
+static bool at_limit(struct cs_log_files *f)
+{
+	return f->limited && !f->end_at && f->n && !f->src[f->at].gz && is_file(&f->src[f->at], &f->end) && offset(f) >= f->end.offset;
 }
 
 void cs_log_files_free(struct cs_log_files *f)
@@ -373,7 +412,7 @@ static int next_source(struct cs_log_files *f)
 		f->pos = f->len = 0;
 		return 1;
 	}
-	if (!f->follow)
+	if (!f->follow || (f->hold && f->n))
 		return 0;
 	if (f->n == 0) {
 		if (open_index(f, 0, &s) < 0)
@@ -429,6 +468,8 @@ int cs_log_files_next(struct cs_log_files *f, struct cs_log_rec *r)
 {
 	free(TAKE_PTR(f->owned));
 	for (;;) {
+		if (at_limit(f))
+			return 0;
 		if (f->n) {
 			bool final = f->at + 1 < f->n || !f->follow;
 			if (take(f, f->eof && final, r)) {
@@ -436,6 +477,8 @@ int cs_log_files_next(struct cs_log_files *f, struct cs_log_rec *r)
 					free(TAKE_PTR(f->owned));
 					continue;
 				}
+				if (f->end_at && cs_log_rec_time(r) && r->ts > f->end_at)
+					return 0;
 				if (f->follow)
 					remember(f, r);
 				return 1;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * GET /containers/x/logs as a stream: records of the log files, selected, decorated and framed. Following wakes by inotify on the log's
- * directory, and ends when the container stops (a wait stream of our own). A stream is used by one thread. */
+ * GET /containers/x/logs as a stream: records of the log files, selected, decorated and framed. A client that follows is handed to the
+ * container's worker once it has what was there (worker/follow.c); until then, with TLS, or with a worker that cannot, following wakes by
+ * inotify on the log's directory, and ends when the container stops (a wait stream of our own). A stream is used by one thread. */
 #include <ctype.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 
+#include "base/json.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "engine/container.h"
 #include "engine/log_files.h"
@@ -18,7 +22,14 @@ struct logs {
 	bool framed;
 	bool following, stopped, ended;
 	struct cs_stream *wait;
+	struct cs_system *system; /* reference, while it may be handed over: */
+	int64_t token;            /* its worker keeps the log for us, 0: an older one, or handed over */
 	int inotify, epoll;
+	int peer;         /* handed over: our end of the pair */
+	bool told;        /* the worker has sent everything */
+	bool until_told;  /* and it was enough: the container runs on */
+	unsigned attempts;
+	char *details;    /* of the last record; the same for all of a run */
 	/* a record that did not fit the caller's buffer */
 	char *spill;
 	size_t spill_cap, spill_len, spill_pos;
@@ -102,6 +113,8 @@ static size_t format(struct logs *l, struct cs_log_rec *r, char *out)
 		put_details(&d, r);
 		memcpy(p, d.buf, d.len);
 		p += d.len;
+		if (l->following && !l->details)
+			l->details = cs_xstrndup(d.buf, d.len);
 	}
 	p += cs_log_rec_text(r, p);
 	if (l->framed) {
@@ -147,8 +160,10 @@ static int idle(struct logs *l)
 {
 	char events[4096];
 
-	if (!l->following || l->stopped)
+	if (!l->following)
 		return 0;
+	if (l->stopped)
+		return l->token ? -EAGAIN : 0; /* the worker still has what was rotated meanwhile: to be handed over */
 	if (l->o.until && cs_now_ns() > l->o.until)
 		return 0;
 	char answer[64];
@@ -163,10 +178,133 @@ static int idle(struct logs *l)
 	return any ? 1 : -EAGAIN;
 }
 
+/* ---- with the worker ---- */
+
+#define HANDOVER_ATTEMPTS 20 /* each may meet a rotation */
+
+static char *follow_document(const struct logs *l, const struct cs_log_pos *at, bool chunked)
+{
+	cs_autostr struct cs_str o = CS_STR_INIT(1 << 16);
+
+	cs_str_puts(&o, "{\"Operation\":\"FollowLog\",\"FollowLog\":{");
+	cs_json_put_kbool(&o, "StdOut", l->o.want_stdout);
+	cs_json_put_kbool(&o, "StdErr", l->o.want_stderr);
+	cs_json_put_kbool(&o, "Framed", l->framed);
+	cs_json_put_kbool(&o, "Timestamps", l->o.timestamps);
+	cs_json_put_kbool(&o, "Chunked", chunked);
+	cs_json_put_kstr(&o, "Details", l->o.details ? l->details : "");
+	cs_json_put_ki64(&o, "Token", l->token);
+	cs_json_put_ki64(&o, "Device", (int64_t)at->dev);
+	cs_json_put_ki64(&o, "Inode", (int64_t)at->ino);
+	cs_json_put_ki64(&o, "Offset", at->offset);
+	cs_json_put_ki64(&o, "Since", CS_MAX(l->o.since, 0));
+	cs_json_put_ki64(&o, "Until", CS_MAX(l->o.until, 0));
+	cs_str_puts(&o, "}}");
+	return cs_str_steal(&o);
+}
+
+static int poll_for(int epoll, int op, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	return fd < 0 ? 0 : epoll_ctl(epoll, op, fd, &ev);
+}
+
+static int hand_over(struct logs *l, const struct cs_log_pos *at, int fd, bool chunked, struct cs_err **err)
+{
+	static const char *const uris[] = {"hcs:/Process/FollowLog", "hcs:/Process/FollowLog/Peer"};
+	cs_autofree char *doc = follow_document(l, at, chunked);
+	int sv[2];
+
+	if (!doc)
+		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "details are too long");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "socketpair");
+	const int fds[] = {fcntl(fd, F_DUPFD_CLOEXEC, 3), sv[1]};
+	cs_autofd int mine = sv[0];
+	if (fds[0] < 0) {
+		cs_close(sv[1]);
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "duplicate a socket");
+	}
+	if (poll_for(l->epoll, EPOLL_CTL_ADD, mine) < 0) {
+		cs_close(fds[0]);
+		cs_close(fds[1]);
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "epoll");
+	}
+	if (cs_hcs_modify_init_fds(l->system->h, doc, uris, fds, 2, NULL, err) < 0)
+		return -1;
+	l->peer = TAKE_FD(mine);
+	return 0;
+}
+
+/* It is ours for good. */
+static void stay(struct logs *l)
+{
+	if (l->token)
+		cs_stdio_cancel(l->system, l->token);
+	l->token = 0;
+	cs_system_put(l->system);
+	l->system = NULL;
+	if (l->files)
+		cs_log_files_hold(l->files, false);
+}
+
+static bool logs_handover(struct cs_stream *s, int fd, bool chunked)
+{
+	struct logs *l = cs_container_of(s, struct logs, stream);
+	cs_autoerr struct cs_err *err = NULL;
+	struct cs_log_pos at;
+
+	if (!l->system || l->ended || l->spill_len)
+		return false;
+	if ((l->o.details && !l->details) || !cs_log_files_position(l->files, &at)) {
+		if (l->stopped)
+			stay(l);
+		return false;
+	}
+	if (hand_over(l, &at, fd, chunked, &err) < 0) {
+		cs_debug("engine", "a followed log stays here: %s", err ? err->msg : "?");
+		/* a time-out does not tell whether the worker has it: then the connection must end, or a line could come twice */
+		l->ended = cs_err_code(err) == CS_ERR_TIMEOUT;
+		if (++l->attempts >= HANDOVER_ATTEMPTS || l->token || cs_err_code(err) == CS_ERR_UNSUPPORTED)
+			stay(l);
+		return false;
+	}
+	(void)poll_for(l->epoll, EPOLL_CTL_DEL, l->inotify);
+	(void)poll_for(l->epoll, EPOLL_CTL_DEL, l->wait->ops->poll_fd(l->wait));
+	cs_close(l->inotify);
+	l->inotify = -EBADF;
+	cs_log_files_free(l->files);
+	l->files = NULL;
+	l->token = 0;
+	return true;
+}
+
+/* Handed over: only the end is ours. Who has seen the end of the log also sees that the container has ended. */
+static ssize_t read_peer(struct logs *l)
+{
+	char word = 0, answer[64];
+
+	if (!l->told) {
+		ssize_t n = recv(l->peer, &word, 1, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return -EAGAIN;
+		if (n <= 0)
+			return -EPIPE;
+		l->told = true;
+		l->until_told = word == HCS_FOLLOW_UNTIL;
+		if (poll_for(l->epoll, EPOLL_CTL_ADD, l->wait->ops->poll_fd(l->wait)) < 0)
+			return 0;
+	}
+	return !l->until_told && l->wait->ops->read(l->wait, answer, sizeof(answer)) == -EAGAIN ? -EAGAIN : 0;
+}
+
 static ssize_t logs_read(struct cs_stream *s, void *buf, size_t max)
 {
 	struct logs *l = cs_container_of(s, struct logs, stream);
 	char *out = buf;
+
+	if (l->peer >= 0)
+		return read_peer(l);
 	size_t done = l->spill_len ? take_spill(l, out, max) : 0;
 
 	while (done < max && !l->ended) {
@@ -210,7 +348,7 @@ static int64_t logs_deadline(struct cs_stream *s)
 {
 	struct logs *l = cs_container_of(s, struct logs, stream);
 
-	if (!l->following || !l->o.until)
+	if (!l->following || !l->o.until || l->peer >= 0)
 		return -1;
 	return cs_monotonic_ns() + CS_MAX(l->o.until - cs_now_ns(), 0) + CS_NS_PER_MS;
 }
@@ -219,6 +357,13 @@ static void logs_free(struct cs_stream *s)
 {
 	struct logs *l = cs_container_of(s, struct logs, stream);
 
+	static const char done = HCS_FOLLOW_DONE;
+
+	if (l->told)
+		(void)!send(l->peer, &done, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	cs_close(l->peer);
+	stay(l);
+	free(l->details);
 	cs_log_files_free(l->files);
 	cs_stream_free(l->wait);
 	cs_close(l->inotify);
@@ -227,12 +372,21 @@ static void logs_free(struct cs_stream *s)
 	free(l);
 }
 
-static const struct cs_stream_ops logs_ops = {.read = logs_read, .poll_fd = logs_poll_fd, .deadline = logs_deadline, .free = logs_free};
+static const struct cs_stream_ops logs_ops = {.read = logs_read, .poll_fd = logs_poll_fd, .deadline = logs_deadline, .free = logs_free, .handover = logs_handover};
 
-static int watch(int epoll, int fd)
+/* Before the files are opened: from here on nothing that is rotated away is lost to us. */
+static void keep_for_worker(struct logs *l, struct cs_container *c)
 {
-	struct epoll_event ev = {.events = EPOLLIN};
-	return fd < 0 ? 0 : epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+	cs_autoerr struct cs_err *err = NULL;
+	struct cs_log_pos at;
+	int64_t when;
+
+	l->system = cs_container_system(c);
+	if (l->system && cs_stdio_reserve(l->system, "\"LogOnly\":true", &l->token, &at, &when, &err) < 0) {
+		cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "follow the log: %s", err ? err->msg : "?");
+		l->token = 0;
+		stay(l);
+	}
 }
 
 static int start_following(struct logs *l, struct cs_container *c, struct cs_err **err)
@@ -247,9 +401,11 @@ static int start_following(struct logs *l, struct cs_container *c, struct cs_err
 	l->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (l->inotify < 0 || l->epoll < 0 || inotify_add_watch(l->inotify, dir, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) < 0 ||
-	    watch(l->epoll, l->inotify) < 0 || watch(l->epoll, l->wait->ops->poll_fd(l->wait)) < 0)
+	    poll_for(l->epoll, EPOLL_CTL_ADD, l->inotify) < 0 || poll_for(l->epoll, EPOLL_CTL_ADD, l->wait->ops->poll_fd(l->wait)) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "follow the log of container %s", c->id);
 	l->following = true;
+	if (l->o.plain)
+		keep_for_worker(l, c);
 	return 0;
 }
 
@@ -272,13 +428,18 @@ int cs_container_logs(struct cs_engine *e, const char *ref, const struct cs_logs
 	l->stream.ops = &logs_ops;
 	l->o = *o;
 	l->framed = !c->tty;
-	l->inotify = l->epoll = -EBADF;
+	l->inotify = l->epoll = l->peer = -EBADF;
 	/* the watch first, then the files: a change between the two is seen twice rather than never */
 	if ((o->follow && running && start_following(l, c, err) < 0) ||
 	    cs_log_files_open(c->log_path, !cs_streq(c->log_driver, "local"), o->tail, l->following, &l->files, err) < 0) {
 		logs_free(&l->stream);
 		return -1;
 	}
+	if (l->token)
+		cs_log_files_hold(l->files, true);
+	if (o->end)
+		cs_log_files_limit(l->files, o->end, o->end_at);
+	l->o.end = NULL;
 	*ret_tty = c->tty;
 	*ret = &l->stream;
 	return 0;

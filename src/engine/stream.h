@@ -17,6 +17,10 @@ struct cs_stream_ops {
 	/* Monotonic ns at which read should be tried again although poll_fd is silent, or -1. Optional. */
 	int64_t (*deadline)(struct cs_stream *s);
 	void (*free)(struct cs_stream *s);
+	/* Optional: gives the rest of the body to a process that outlives this one. Called between two reads, when all that was read is out.
+	 * fd: the client's plain socket (borrowed); chunked: what is sent has to be in HTTP/1.1 chunks. True: handed over, nothing may be sent from
+	 * here any more; read() then tells of the end only, which the caller marks (0), or that the client is gone (an error). */
+	bool (*handover)(struct cs_stream *s, int fd, bool chunked);
 };
 struct cs_stream { /* embed as first member */
 	const struct cs_stream_ops *ops;

@@ -5,6 +5,7 @@
  * hold a duplicate: we never change their file status flags, and end a session by shutdown. */
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "base/time.h"
@@ -37,12 +38,13 @@ static void input_end(struct cs_client *c, bool detached);
 
 static void drop(struct cs_client *c)
 {
-	if (c->src.fd < 0)
+	if (c->gone)
 		return;
 	if (!c->in_done)
 		input_end(c, false);
-	if (c->src.fd < 0)
+	if (c->gone)
 		return;
+	c->gone = true;
 	for (struct cs_client **p = &c->proc->clients; *p; p = &(*p)->next) {
 		if (*p == c) {
 			*p = c->next;
@@ -50,14 +52,18 @@ static void drop(struct cs_client *c)
 		}
 	}
 	cs_timer_stop(&c->linger);
-	(void)shutdown(c->src.fd, SHUT_RDWR);
-	/* unread input would turn the peer's end of file into a connection reset */
-	uint8_t junk[4096];
-	for (int i = 0; i < 64 && recv(c->src.fd, junk, sizeof(junk), MSG_DONTWAIT) > 0; i++)
-		;
+	if (c->src.fd >= 0) {
+		(void)shutdown(c->src.fd, SHUT_RDWR);
+		/* unread input would turn the peer's end of file into a connection reset */
+		uint8_t junk[4096];
+		for (int i = 0; i < 64 && recv(c->src.fd, junk, sizeof(junk), MSG_DONTWAIT) > 0; i++)
+			;
+	}
 	cs_source_close(&c->src);
 	cs_close(c->spill);
 	c->spill = -EBADF;
+	cs_log_file_put(TAKE_PTR(c->pinned));
+	cs_log_unfollowed(&worker.log);
 	cs_loop_free(c);
 }
 
@@ -66,11 +72,12 @@ static void end(struct cs_client *c)
 	if (c->ending)
 		return;
 	c->ending = true;
-	if (!has_backlog(c)) {
+	if (!has_backlog(c) && !c->token) {
 		drop(c);
 		return;
 	}
-	cs_timer_arm(&c->linger, cs_monotonic_ns() + LINGER_NS);
+	/* one that only wants the log has no claim: the engine can read it, too */
+	cs_timer_arm(&c->linger, cs_monotonic_ns() + (c->pinned ? CS_NS_PER_SEC : LINGER_NS));
 	watch(c);
 }
 
@@ -159,7 +166,7 @@ static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, s
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
 
 	cs_frame_header(h, type, len);
-	if (!has_backlog(c)) {
+	if (!has_backlog(c) && !c->token) {
 		ssize_t n = sendmsg(c->src.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno != EAGAIN && errno != EINTR) {
 			drop(c);
@@ -242,7 +249,7 @@ static void input_end(struct cs_client *c, bool detached)
 		return; /* a half-close does not hang a terminal up */
 	if (p->stdin_once)
 		cs_stdio_close_input(p);
-	else if (c->src.fd >= 0)
+	else if (!c->gone)
 		end(c); /* as dockerd: the session ends with its input, the process' stdin stays open */
 }
 
@@ -264,7 +271,7 @@ static void input(struct cs_client *c, const uint8_t *data, size_t len)
 			struct cs_w_id id = {0};
 			memcpy(id.id, c->proc->id, sizeof(id.id));
 			input_end(c, true);
-			cs_control_event(CS_W_DETACHED, &id, sizeof(id));
+			cs_control_event(CS_W_DETACHED, sizeof(id), &id, sizeof(id));
 			end(c);
 			return;
 		}
@@ -312,11 +319,11 @@ static void missed(void *ctx, uint8_t type, const uint8_t *data, size_t len)
 {
 	struct cs_client *c = ctx;
 
-	if (c->src.fd >= 0 && c->want[type] && !c->ending)
+	if (!c->gone && c->want[type] && !c->ending)
 		send_chunk(c, type, data, len);
 }
 
-struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_request *r)
+static struct cs_client *add(struct cs_proc *p, int fd, const struct cs_w_request *r)
 {
 	struct cs_client *c = cs_xcalloc(1, sizeof(*c));
 
@@ -325,23 +332,126 @@ struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_req
 	c->linger.fn = on_linger;
 	c->proc = p;
 	c->spill = -EBADF;
-	c->want[0] = r->want_stdin;
 	c->want[1] = r->want_stdout;
 	c->want[2] = r->want_stderr;
 	c->framed = r->framed;
 	c->is_terminal_input = p->tty;
+	c->next = p->clients;
+	p->clients = c;
+	return c;
+}
+
+static void set_input(struct cs_client *c, const struct cs_w_request *r)
+{
+	c->want[0] = r->want_stdin;
 	if (r->detach_len) {
 		c->detach.len = (uint8_t)CS_MIN(r->detach_len, CS_DETACH_MAX);
 		memcpy(c->detach.key, r->detach, c->detach.len);
 	} else {
-		c->detach = p->detach_default;
+		c->detach = c->proc->detach_default;
 	}
-	c->next = p->clients;
-	p->clients = c;
+}
+
+struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_request *r)
+{
+	struct cs_client *c = add(p, fd, r);
+
+	set_input(c, r);
 	input(c, r->input, r->input_len); /* first: it counts even if the client has gone */
 	if (r->since > 0 && !p->id[0])
 		cs_recent_replay(r->since, missed, c);
-	if (c->src.fd >= 0)
+	if (!c->gone)
 		watch(c);
 	return c;
+}
+
+/* ---- clients to come ---- */
+
+#define MAX_RESERVED 256
+
+static struct cs_client *find_reserved(struct cs_proc *p, uint64_t token)
+{
+	struct cs_client *c = p->clients;
+
+	while (c && (c->token != token || !token))
+		c = c->next;
+	return c;
+}
+
+int cs_client_reserve(struct cs_proc *p, const void *owner, const struct cs_w_request *r, struct cs_w_reserved *ret, struct cs_err **err)
+{
+	static uint64_t last;
+	struct stat st;
+	size_t n = 0;
+
+	for (struct cs_client *c = p->clients; c; c = c->next)
+		n += c->token != 0;
+	if (n >= MAX_RESERVED)
+		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "more than %d clients are about to attach", MAX_RESERVED);
+	struct cs_client *c = add(p, -EBADF, r);
+	c->token = ++last;
+	c->owner = owner;
+	c->in_done = true; /* until it is here */
+	*ret = (struct cs_w_reserved){.token = c->token, .at = cs_now_ns()};
+	cs_log_flush(&worker.log);
+	if (worker.log.fd >= 0 && fstat(worker.log.fd, &st) == 0) {
+		ret->dev = st.st_dev;
+		ret->ino = st.st_ino;
+		ret->offset = st.st_size;
+	}
+	if (r->log_only) {
+		c->want[1] = c->want[2] = false;
+		c->pinned = cs_log_file_get(&worker.log);
+	}
+	for (uint8_t i = 0; i < 2 && r->after_log; i++)
+		if (worker.log.line[i].len)
+			missed(c, i + 1, worker.log.line[i].pend, worker.log.line[i].len);
+	return 0;
+}
+
+int cs_client_redeem(struct cs_proc *p, int fd, const struct cs_w_request *r, struct cs_err **err)
+{
+	struct cs_client *c = find_reserved(p, r->token);
+
+	if (!c) {
+		cs_close(fd);
+		return cs_fail(err, CS_ERR_NOT_FOUND, ESTALE, "what was kept for this client is gone");
+	}
+	c->token = 0;
+	c->owner = NULL;
+	c->src.fd = fd;
+	set_input(c, r);
+	c->in_done = c->ending;
+	input(c, r->input, r->input_len);
+	if (c->ending && !has_backlog(c))
+		drop(c);
+	if (!c->gone)
+		watch(c);
+	return 0;
+}
+
+struct cs_log_file *cs_client_pinned(struct cs_proc *p, uint64_t token)
+{
+	struct cs_client *c = find_reserved(p, token);
+
+	return c ? c->pinned : NULL;
+}
+
+void cs_client_cancel(struct cs_proc *p, uint64_t token)
+{
+	struct cs_client *c = find_reserved(p, token);
+
+	if (c)
+		drop(c);
+}
+
+void cs_client_owner_gone(const void *owner)
+{
+	for (struct cs_proc *p = worker.procs; p; p = p->next) {
+		for (struct cs_client *c = p->clients, *next; c; c = next) {
+			next = c->next;
+			if (c->token && c->owner == owner)
+				drop(c);
+		}
+	}
 }

@@ -25,6 +25,7 @@ struct conn {
 	struct cs_source src;
 	struct conn *next;
 	bool hello;
+	uint32_t protocol; /* of the peer */
 	struct packet *first, **last;
 	size_t queued;
 };
@@ -54,16 +55,18 @@ static void close_conn(struct conn *c)
 	cs_source_close(&c->src);
 	if (!worker.quit) /* at the end the engine that asked for it has answered */
 		cs_watch_owner_gone(c);
+	cs_client_owner_gone(c);
 	cs_loop_free(c);
 }
 
-static struct conn *new_conn(int fd, bool hello)
+static struct conn *new_conn(int fd, bool hello, uint32_t protocol)
 {
 	struct conn *c = cs_xcalloc(1, sizeof(*c));
 
 	c->src.fd = fd;
 	c->src.fn = on_conn;
 	c->hello = hello;
+	c->protocol = protocol;
 	c->last = &c->first;
 	c->next = conns;
 	conns = c;
@@ -78,9 +81,32 @@ static int try_send(struct conn *c, const void *data, size_t len)
 	return n >= 0 ? 1 : n == -EAGAIN ? 0 : -1;
 }
 
-static void send_packet(struct conn *c, uint32_t type, uint32_t seq, uint32_t more, const void *body, size_t len)
+#ifdef CS_W_TEST_NEWER
+/* A worker of the future, for the tests: every struct is longer than today's. */
+static void *lengthen(const void *body, size_t *len, size_t fixed, size_t grown)
 {
-	struct cs_w_header h = {CS_W_MAGIC, type, seq, more};
+	size_t n = *len / fixed, more = grown - fixed;
+	uint8_t *out = cs_xcalloc(1, *len + n * more + 1);
+
+	for (size_t i = 0; i < n; i++)
+		memcpy(out + i * grown, (const uint8_t *)body + i * fixed, fixed);
+	memcpy(out + n * grown, (const uint8_t *)body + n * fixed, *len - n * fixed);
+	*len += n * more;
+	return out;
+}
+#endif
+
+/* fixed: length of the struct in body (or of one of several), behind which a tail may come. */
+static void send_packet(struct conn *c, uint32_t type, uint32_t seq, bool more, size_t fixed, const void *body, size_t len)
+{
+	struct cs_w_header h = {CS_W_MAGIC, type, seq, more, c->protocol >= 2 && CS_W_PROTOCOL >= 2 ? (uint16_t)fixed : 0};
+#ifdef CS_W_TEST_NEWER
+	cs_autofree void *longer = NULL;
+	if (h.fixed && (type == CS_W_LIST_REPLY || len < 2 * fixed)) {
+		h.fixed = (uint16_t)(fixed + 8);
+		body = longer = lengthen(body, &len, fixed, fixed + 8);
+	}
+#endif
 	struct packet *k = malloc(sizeof(*k) + sizeof(h) + len);
 
 	if (!k || c->src.fd < 0) {
@@ -125,22 +151,22 @@ static void flush(struct conn *c)
 	cs_source_watch(&c->src, EPOLLIN);
 }
 
-void cs_control_event(enum cs_w_type type, const void *body, size_t len)
+void cs_control_event(enum cs_w_type type, size_t fixed, const void *body, size_t len)
 {
 	for (struct conn *c = conns; c; c = c->next)
 		if (c->hello)
-			send_packet(c, type, 0, 0, body, len);
+			send_packet(c, type, 0, false, fixed, body, len);
 }
 
 void cs_control_warn(void *ctx, const char *text)
 {
 	(void)ctx;
-	cs_control_event(CS_W_WARNING, text, strnlen(text, 4096));
+	cs_control_event(CS_W_WARNING, 0, text, strnlen(text, 4096));
 }
 
 /* ---- answers ---- */
 
-static void answer_ok(struct conn *c, uint32_t seq) { send_packet(c, CS_W_OK, seq, 0, NULL, 0); }
+static void answer_ok(struct conn *c, uint32_t seq) { send_packet(c, CS_W_OK, seq, false, 0, NULL, 0); }
 
 static size_t error_body(const struct cs_err *err, char *buf, size_t max)
 {
@@ -159,14 +185,14 @@ static void answer_err(struct conn *c, uint32_t seq, const struct cs_err *err)
 {
 	char buf[4096];
 
-	send_packet(c, CS_W_ERROR, seq, 0, buf, error_body(err, buf, sizeof(buf)));
+	send_packet(c, CS_W_ERROR, seq, false, sizeof(struct cs_w_error), buf, error_body(err, buf, sizeof(buf)));
 }
 
 void cs_control_start_failed(const struct cs_err *err)
 {
 	char buf[4096];
 
-	cs_control_event(CS_W_START_FAILED, buf, error_body(err, buf, sizeof(buf)));
+	cs_control_event(CS_W_START_FAILED, sizeof(struct cs_w_error), buf, error_body(err, buf, sizeof(buf)));
 }
 
 static void fill_started(const struct cs_proc *p, struct cs_w_started *s)
@@ -176,17 +202,18 @@ static void fill_started(const struct cs_proc *p, struct cs_w_started *s)
 	s->started_at = p->started_at;
 }
 
-static void answer_hello(struct conn *c, uint32_t seq)
+static void answer_hello(struct conn *c, const struct cs_w_request *r)
 {
-	struct cs_w_hello h = {.protocol = 1, .worker_pid = getpid()};
+	struct cs_w_hello h = {.protocol = CS_W_PROTOCOL, .worker_pid = getpid(), .protocol_min = CS_W_PROTOCOL_MIN};
 	struct cs_proc *init = cs_proc_init();
 
 	c->hello = true;
+	c->protocol = r->protocol;
 	if (init && init->pid)
 		fill_started(init, &h.started);
 	if (init && worker.phase == CS_PHASE_DEAD)
 		cs_proc_fill_exited(init, &h.exited);
-	send_packet(c, CS_W_HELLO_REPLY, seq, 0, &h, sizeof(h));
+	send_packet(c, CS_W_HELLO_REPLY, r->h.seq, false, sizeof(h), &h, CS_W_PROTOCOL >= 2 ? sizeof(h) : CS_W_HELLO_V1);
 }
 
 static void answer_list(struct conn *c, uint32_t seq)
@@ -199,14 +226,14 @@ static void answer_list(struct conn *c, uint32_t seq)
 		if (!p->pid)
 			continue;
 		if (n == PER_PACKET) {
-			send_packet(c, CS_W_LIST_REPLY, seq, 1, v, n * sizeof(*v));
+			send_packet(c, CS_W_LIST_REPLY, seq, true, sizeof(*v), v, n * sizeof(*v));
 			n = 0;
 		}
 		v[n] = (struct cs_w_proc){.tty = p->tty, .exited = p->exited, .pid = p->pid, .exit_code = p->exit_code,
 					  .started_at = p->started_at, .exited_at = p->exited_at};
 		memcpy(v[n++].id, p->id, sizeof(p->id));
 	}
-	send_packet(c, CS_W_LIST_REPLY, seq, 0, v, n * sizeof(*v));
+	send_packet(c, CS_W_LIST_REPLY, seq, false, sizeof(*v), v, n * sizeof(*v));
 }
 
 /* ---- requests ---- */
@@ -225,12 +252,33 @@ static int do_attach(struct cs_proc *p, const struct cs_w_request *r, int *fd, s
 {
 	if (check_socket(*fd, err) < 0)
 		return -1;
+	if (r->token) /* what was kept for it is its own, also after the exit */
+		return cs_client_redeem(p, TAKE_FD(*fd), r, err);
 	if (p->exited)
 		return cs_fail(err, CS_ERR_CONFLICT, ESRCH, "the process has exited");
 	if (!p->has_output)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "the process runs detached, its output is not kept");
 	cs_client_new(p, TAKE_FD(*fd), r);
 	return 0;
+}
+
+static int do_reserve(struct conn *c, struct cs_proc *p, const struct cs_w_request *r, struct cs_err **err)
+{
+	struct cs_w_reserved x = {0};
+
+	if (p->exited)
+		return cs_fail(err, CS_ERR_CONFLICT, ESRCH, "the process has exited");
+	if (cs_client_reserve(p, c, r, &x, err) < 0)
+		return -1;
+	send_packet(c, CS_W_RESERVED, r->h.seq, false, sizeof(x), &x, sizeof(x));
+	return 1;
+}
+
+static int do_follow(struct cs_proc *p, const struct cs_w_request *r, int *fds, struct cs_err **err)
+{
+	if (check_socket(fds[0], err) < 0 || check_socket(fds[1], err) < 0)
+		return -1;
+	return cs_follow_new(p, &fds[0], &fds[1], r, err);
 }
 
 static int do_signal(struct cs_proc *p, int sig, struct cs_err **err);
@@ -245,6 +293,13 @@ static int do_process(struct conn *c, struct cs_proc *p, const struct cs_w_reque
 		if (check_socket(fds[0], err) < 0)
 			return -1;
 		return cs_watch_add(p, TAKE_FD(fds[0]), c, r, err);
+	case CS_W_FOLLOW:
+		return do_follow(p, r, fds, err);
+	case CS_W_RESERVE:
+		return do_reserve(c, p, r, err);
+	case CS_W_CANCEL:
+		cs_client_cancel(p, r->token);
+		return 0;
 	case CS_W_RESIZE:
 		if (!p->tty)
 			return cs_fail(err, CS_ERR_INVALID, 0, "the process has no terminal");
@@ -277,10 +332,10 @@ static int do_request(struct conn *c, const struct cs_w_request *r, int *fds, st
 			return -1;
 		struct cs_w_started s = {0};
 		fill_started(p, &s);
-		send_packet(c, CS_W_EXEC_STARTED, r->h.seq, 0, &s, sizeof(s));
+		send_packet(c, CS_W_EXEC_STARTED, r->h.seq, false, sizeof(s), &s, sizeof(s));
 		return 1;
 	case CS_W_HELLO:
-		answer_hello(c, r->h.seq);
+		answer_hello(c, r);
 		return 1;
 	case CS_W_LIST:
 		answer_list(c, r->h.seq);
@@ -379,7 +434,7 @@ static void on_listener(struct cs_source *s, uint32_t events)
 		n++;
 	if (fd < 0 || n >= MAX_CONNS || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid != geteuid())
 		return;
-	new_conn(TAKE_FD(fd), false);
+	new_conn(TAKE_FD(fd), false, 1);
 }
 
 static void listen_on_socket(void)
@@ -404,7 +459,7 @@ static void listen_on_socket(void)
 
 void cs_control_init(int first_fd)
 {
-	new_conn(first_fd, true);
+	new_conn(first_fd, true, CS_W_PROTOCOL); /* its engine is of our build */
 	listen_on_socket();
 }
 

@@ -57,6 +57,14 @@ static bool need_buf(struct cs_log *l)
 	return true;
 }
 
+uint8_t *cs_log_borrow(struct cs_log *l, size_t *cap)
+{
+	if (l->len || !need_buf(l))
+		return NULL;
+	*cap = l->cap;
+	return l->buf;
+}
+
 void cs_log_trim(struct cs_log *l)
 {
 	cs_log_flush(l);

@@ -26,6 +26,13 @@ struct cs_log_opts {
 	bool compress;
 	const char *attrs; /* JSON object or "" */
 };
+struct cs_log_file { /* one file, as long as somebody follows it: rotated or even removed, it stays readable until the last has left it */
+	unsigned refs;
+	int fd;
+	bool full;                /* nothing more is written to it; next is the file after it */
+	uint64_t before;          /* bytes in the files before it, since the first follower */
+	struct cs_log_file *next; /* owned reference */
+};
 struct cs_log {
 	enum cs_log_driver driver;
 	int dirfd, fd;
@@ -41,6 +48,7 @@ struct cs_log {
 	uint64_t lost; /* bytes dropped since writing began to fail */
 	int64_t warned_at; /* monotonic */
 	bool told;         /* the failure was reported, so its end will be */
+	struct cs_log_file *current; /* of fd, while somebody follows; owned reference */
 	pid_t gz_pid;  /* running compressor, or 0 */
 	unsigned gz_index; /* which rotated file it works on */
 	void (*warn)(void *ctx, const char *text);
@@ -53,6 +61,13 @@ void cs_log_feed(struct cs_log *l, int stream, const uint8_t *data, size_t len, 
 void cs_log_eof(struct cs_log *l, int stream, int64_t now); /* writes the incomplete line */
 void cs_log_flush(struct cs_log *l);
 void cs_log_trim(struct cs_log *l); /* idle: give the buffer's memory back */
+/* For a reader of what is being written: the current file, with a reference; NULL without a log or without descriptors. */
+struct cs_log_file *cs_log_file_get(struct cs_log *l);
+struct cs_log_file *cs_log_file_next(struct cs_log_file *f); /* gives f back; NULL at the end */
+void cs_log_file_put(struct cs_log_file *f);
+void cs_log_unfollowed(struct cs_log *l); /* a reference has gone: forgets the current file if it was the last */
+/* Memory of the write buffer, while nothing is in it; *cap is its size. NULL: none to be had. */
+uint8_t *cs_log_borrow(struct cs_log *l, size_t *cap);
 CS_MUST_CHECK int cs_log_reopen(struct cs_log *l, struct cs_err **err);
 /* A child was reaped; true if it was the compressor. */
 bool cs_log_reaped(struct cs_log *l, pid_t pid, int status);

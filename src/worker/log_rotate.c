@@ -15,6 +15,75 @@
 
 static char *old_name(const struct cs_log *l, unsigned i, bool gz) { return cs_xasprintf("%s.%u%s", l->name, i, gz ? ".gz" : ""); }
 
+/* ---- who follows ---- */
+
+void cs_log_file_put(struct cs_log_file *f)
+{
+	while (f && --f->refs == 0) {
+		struct cs_log_file *next = f->next;
+		cs_close(f->fd);
+		free(f);
+		f = next;
+	}
+}
+
+struct cs_log_file *cs_log_file_next(struct cs_log_file *f)
+{
+	struct cs_log_file *next = f->next;
+
+	if (next)
+		next->refs++;
+	cs_log_file_put(f);
+	return next;
+}
+
+static struct cs_log_file *file_new(int fd, uint64_t before)
+{
+	struct cs_log_file *f = cs_xcalloc(1, sizeof(*f));
+
+	f->refs = 1;
+	f->before = before;
+	f->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return f;
+}
+
+struct cs_log_file *cs_log_file_get(struct cs_log *l)
+{
+	if (l->driver == CS_LOG_NONE || l->fd < 0)
+		return NULL;
+	if (!l->current)
+		l->current = file_new(l->fd, 0);
+	if (l->current->fd < 0) {
+		cs_log_file_put(TAKE_PTR(l->current));
+		return NULL;
+	}
+	l->current->refs++;
+	return l->current;
+}
+
+void cs_log_unfollowed(struct cs_log *l)
+{
+	if (l->current && l->current->refs == 1)
+		cs_log_file_put(TAKE_PTR(l->current));
+}
+
+/* l->fd is another file now. */
+static void file_changed(struct cs_log *l)
+{
+	struct cs_log_file *old = TAKE_PTR(l->current);
+	struct stat st;
+
+	if (!old)
+		return;
+	old->full = true;
+	if (old->refs > 1) {
+		old->next = file_new(l->fd, old->before + (old->fd >= 0 && fstat(old->fd, &st) == 0 ? (uint64_t)st.st_size : 0));
+		old->next->refs++;
+		l->current = old->next;
+	}
+	cs_log_file_put(old);
+}
+
 int cs_log_open_file(struct cs_log *l, bool truncate)
 {
 	struct stat st;
@@ -31,6 +100,7 @@ int cs_log_open_file(struct cs_log *l, bool truncate)
 	cs_close(l->fd);
 	l->fd = TAKE_FD(fd);
 	l->size = (uint64_t)st.st_size;
+	file_changed(l);
 	return 0;
 }
 
@@ -54,8 +124,12 @@ static void drop(struct cs_log *l, unsigned i)
 
 int cs_log_rotate(struct cs_log *l)
 {
-	if (l->max_file < 2)
-		return cs_log_open_file(l, true);
+	if (l->max_file < 2) {
+		bool followed = l->current && l->current->refs > 1; /* who is behind reads on in the old file */
+		if (followed)
+			(void)unlinkat(l->dirfd, l->name, 0);
+		return cs_log_open_file(l, !followed);
+	}
 	drop(l, l->max_file - 1);
 	for (unsigned i = l->max_file - 2; i >= 1; i--) {
 		shift(l, i, true);
@@ -149,6 +223,7 @@ void cs_log_close(struct cs_log *l)
 		l->mid[i] = NULL;
 		l->line[i] = (struct cs_log_line){0};
 	}
+	cs_log_file_put(TAKE_PTR(l->current));
 	free(l->name);
 	l->name = NULL;
 	cs_close(l->fd);

@@ -226,10 +226,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	cs_timer_arm(&worker.trim, cs_monotonic_ns() + CS_NS_PER_SEC);
-	while (!cs_worker_may_end()) {
-		(void)cs_loop_turn(true);
+	for (bool more = false; !cs_worker_may_end();) {
+		(void)cs_loop_turn(!more);
 		/* whatever this turn brought is in the file before we sleep */
 		cs_log_flush(&worker.log);
+		more = cs_follow_pump();
 	}
 	finish();
 	return 0;

@@ -16,7 +16,13 @@ struct cs_w_request { /* pointers are borrowed from the packet */
 	int64_t since;
 	uint16_t rows, cols;
 	int sig;
+	uint32_t protocol; /* HELLO */
+	bool after_log, log_only;
+	uint64_t token;
+	struct cs_w_follow follow;
+	const uint8_t *details; /* follow.details_len bytes */
 };
+#define CS_PACKET_DETAILS_MAX 4096
 
 /* Number of descriptors that the request needs is checked against n_fds. Returns 0; -EBADMSG (not our protocol: h is unset, nothing can be
  * answered), -EINVAL (malformed, *why says what; h is set), -ENOSYS (unknown request type; h is set). */

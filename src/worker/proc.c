@@ -148,7 +148,7 @@ static bool oom_grew(void)
 	bool grew = n > worker.oom_kills;
 	worker.oom_kills = CS_MAX(worker.oom_kills, n);
 	if (grew)
-		cs_control_event(CS_W_OOM, NULL, 0);
+		cs_control_event(CS_W_OOM, 0, NULL, 0);
 	return grew;
 }
 
@@ -238,8 +238,11 @@ int cs_proc_start_init(struct cs_err **err)
 		cs_stdio_set_pty(p, ch.pty);
 	worker.phase = CS_PHASE_RUNNING;
 	cs_state_started(p);
-	struct cs_w_started s = {.pid = p->pid, .started_at = p->started_at};
-	cs_control_event(CS_W_STARTED, &s, sizeof(s));
+	struct {
+		struct cs_w_started s;
+		uint32_t protocol;
+	} s = {.s = {.pid = p->pid, .started_at = p->started_at}, .protocol = CS_W_PROTOCOL};
+	cs_control_event(CS_W_STARTED, sizeof(s.s), &s, sizeof(s.s) + sizeof(s.protocol));
 	cs_stdio_run(p);
 	/* what nobody waits for comes in a moment: an engine woken on our processor should get it now */
 	worker.settle.fn = on_settle;
@@ -377,7 +380,7 @@ static void exec_exited(struct cs_proc *p)
 	cs_proc_fill_exited(p, &x);
 	if (!engine)
 		cs_state_exec(p);
-	cs_control_event(CS_W_EXEC_EXITED, &x, sizeof(x));
+	cs_control_event(CS_W_EXEC_EXITED, sizeof(x), &x, sizeof(x));
 	cs_watch_fire(p);
 	if (!engine)
 		p->released = true; /* the file tells it */
@@ -483,17 +486,18 @@ static void end_system(void)
 	init->reported = true;
 	cs_proc_fill_exited(init, &x);
 	cs_state_status(&x);
-	cs_control_event(CS_W_EXITED, &x, sizeof(x));
+	cs_control_event(CS_W_EXITED, sizeof(x), &x, sizeof(x));
 	cs_watch_fire(init);
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
 		cs_client_end_all(p);
+	cs_follow_end_all();
 	/* the cgroups go last (finish in main.c): whoever waits for the exit should not wait for them. A new start of this id waits for us. */
 	cs_timer_stop(&worker.settle);
 }
 
 bool cs_worker_may_end(void)
 {
-	if (worker.phase != CS_PHASE_DEAD || !(worker.quit || !cs_control_has_engine()))
+	if (worker.phase != CS_PHASE_DEAD || !(worker.quit || !cs_control_has_engine()) || cs_follow_any())
 		return false;
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
 		if (p->clients)

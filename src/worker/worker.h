@@ -6,6 +6,7 @@
  *   stdio.c     the processes' pipes and terminals
  *   client.c    attached clients: output queue, input, detach keys
  *   recent.c    the last output, for clients that are on their way
+ *   follow.c    clients that follow the log, from the hand-over on
  *   state.c     files in the runtime directory, exit watchers */
 #pragma once
 
@@ -29,6 +30,10 @@ struct cs_client {
 	bool framed, is_terminal_input; /* detach keys apply */
 	bool in_done;                   /* nothing more comes from the client */
 	bool ending;                    /* flush, then close */
+	bool gone;                      /* freed after this turn */
+	uint64_t token;                 /* not here yet: src.fd is -EBADF */
+	const void *owner;              /* of the token */
+	struct cs_log_file *pinned;     /* of the token: the log from here on */
 	struct cs_detach detach;
 	int spill;                 /* what the client has not taken yet, or -EBADF */
 	int64_t spill_at, spill_end, punched; /* offsets in the spill file */
@@ -107,7 +112,7 @@ extern struct cs_worker worker;
 void cs_control_init(int first_fd);
 void cs_control_take_early(void); /* requests that came before the start */
 bool cs_control_has_engine(void);
-void cs_control_event(enum cs_w_type type, const void *body, size_t len); /* to everybody who said HELLO */
+void cs_control_event(enum cs_w_type type, size_t fixed, const void *body, size_t len); /* to everybody who said HELLO; fixed: of the struct in body */
 void cs_control_warn(void *ctx, const char *text);
 void cs_control_start_failed(const struct cs_err *err);
 void cs_control_trim(void);
@@ -155,6 +160,19 @@ struct cs_client *cs_client_new(struct cs_proc *p, int fd, const struct cs_w_req
 void cs_client_output(struct cs_proc *p, uint8_t type, const uint8_t *data, size_t len);
 void cs_client_end_all(struct cs_proc *p);
 void cs_client_resume_input(struct cs_proc *p); /* the process takes input again */
+/* A client to come: its output is kept until it is redeemed, cancelled, or its owner (a connection) has gone. */
+CS_MUST_CHECK int cs_client_reserve(struct cs_proc *p, const void *owner, const struct cs_w_request *r, struct cs_w_reserved *ret, struct cs_err **err);
+CS_MUST_CHECK int cs_client_redeem(struct cs_proc *p, int fd, const struct cs_w_request *r, struct cs_err **err); /* takes fd */
+void cs_client_cancel(struct cs_proc *p, uint64_t token);
+struct cs_log_file *cs_client_pinned(struct cs_proc *p, uint64_t token); /* borrowed; or NULL */
+void cs_client_owner_gone(const void *owner);
+
+/* follow.c */
+/* Takes both descriptors when it succeeds. */
+CS_MUST_CHECK int cs_follow_new(struct cs_proc *p, int *client, int *peer, const struct cs_w_request *r, struct cs_err **err);
+bool cs_follow_pump(void);    /* after the log has been flushed; true: there is more to send at once */
+void cs_follow_end_all(void); /* nothing more will be logged */
+bool cs_follow_any(void);
 
 /* state.c */
 void cs_state_started(const struct cs_proc *p);

@@ -273,7 +273,6 @@ def test_log_is_complete(fresh):
     assert b.out.split() == [str(n) for n in range(600)]
 
 
-@pytest.mark.xfail(strict=True, reason="the daemon still reads log files for logs -f; the hand-over to the worker is open")
 def test_follow_goes_on(fresh):
     """logs -f belongs to the worker once its header is out."""
     engine = fresh()

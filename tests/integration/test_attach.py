@@ -3,8 +3,11 @@
 import json
 import socket
 import threading
+import time
 
 import pytest
+
+from unixhttp import demux
 
 CAT = ["sh", "-c", "echo ready; cat; echo eof"]
 
@@ -40,6 +43,49 @@ def test_stdin_half_close(boxes):
         assert h.frames_until(b"eof\n").endswith(b"eof\n")
         assert h.frame() is None
     assert b.wait() == 0
+
+
+@pytest.mark.caisson
+def test_a_flood_after_the_101_is_complete(boxes):
+    """However much comes between the grant and the moment when the client reads: from the 101 on all of it is his."""
+    b = boxes.start("echo ready; read x; seq 1 40000; echo end; read x", OpenStdin=True, Tty=True)
+    b.wait_log("ready")
+    with b.attach(stdout=0, stderr=0) as one, socket.socket(socket.AF_UNIX) as two:
+        two.settimeout(15)
+        two.connect(b.engine.sock)
+        two.sendall(f"POST {b.url}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode())
+        assert two.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 101"
+        one.send(b"\n")
+        b.wait_log("end\r\n")
+        got = b""
+        while not got.endswith(b"end\r\n"):
+            more = two.recv(1 << 20)
+            assert more, got[-100:]
+            got += more
+    assert got.split(b"\r\n\r\n", 1)[1].lstrip(b"\r\n") == b"".join(b"%d\r\n" % n for n in range(1, 40001)) + b"end\r\n"
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("log", [{"Type": "json-file", "Config": {}}, {"Type": "local", "Config": {}}], ids=["json", "local"])
+def test_logs_and_stream_meet_exactly(boxes, tty, log):
+    """logs=1&stream=1: what is in the log, then what comes; also in the middle of lines that are in no record yet."""
+    b = boxes.start("i=0; while [ $i -lt 30000 ]; do printf \"$i \"; i=$((i+1)); [ $((i%600)) = 0 ] && usleep 5000; [ $((i%997)) = 0 ] && echo; done; echo end",
+                    Tty=tty, Host={"LogConfig": log})
+    streams = []
+    for _ in range(8):
+        h = b.attach(stdin=0, logs=1)
+        streams.append(h)
+        time.sleep(0.03)
+    texts = [h.read_all() for h in streams]
+    for h in streams:
+        h.__exit__(None, None, None)
+    assert b.wait() == 0
+    whole = b.raw_logs() if tty else b.out.encode()
+    assert whole.split()[-1] == b"end" and len(whole.split()) == 30001
+    for text in texts:
+        text = text if tty else demux(text)[0]
+        assert text == whole, "a gap or an overlap"
 
 
 def test_stdin_stays_open_without_stdin_once(boxes):

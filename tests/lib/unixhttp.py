@@ -238,10 +238,10 @@ class Hijacked:
 
 def demux(data):
     """Split a multiplexed body into (stdout, stderr)."""
-    parts = {0: b"", 1: b"", 2: b"", 3: b""}
+    parts = {k: bytearray() for k in range(4)}
     pos = 0
     while pos < len(data):
         kind, size = struct.unpack(">BxxxL", data[pos:pos + 8])
         parts[kind] += data[pos + 8:pos + 8 + size]
         pos += 8 + size
-    return parts[1], parts[2]
+    return bytes(parts[1]), bytes(parts[2])

@@ -15,9 +15,11 @@
 
 static uint8_t packet[512];
 
+static uint16_t fixed; /* as the sender has it */
+
 static size_t make(uint32_t type, const void *body, size_t len)
 {
-	struct cs_w_header h = {CS_W_MAGIC, type, 7, 0};
+	struct cs_w_header h = {CS_W_MAGIC, type, 7, 0, fixed};
 
 	memcpy(packet, &h, sizeof(h));
 	if (len)
@@ -36,9 +38,11 @@ static void test_packets(void **state)
 	size_t body = sizeof(x.a) + 5;
 
 	(void)state;
+	fixed = 0;
 	assert_int_equal(cs_packet_decode(packet, make(CS_W_LIST, NULL, 0), 0, &r, &why), 0);
 	assert_int_equal(r.h.seq, 7);
 	assert_int_equal(cs_packet_decode(packet, make(CS_W_LIST, NULL, 0), 1, &r, &why), -EINVAL);
+	fixed = sizeof(x.a);
 	assert_int_equal(cs_packet_decode(packet, make(CS_W_ATTACH, &x, body), 1, &r, &why), 0);
 	assert_string_equal(r.id, "abc");
 	assert_true(r.want_stdout && r.framed && !r.want_stdin);
@@ -54,6 +58,7 @@ static void test_packets(void **state)
 	x.a.detach_len = UINT32_MAX;
 	x.a.input_len = 6; /* the sum wraps around to the right length */
 	assert_int_equal(cs_packet_decode(packet, make(CS_W_ATTACH, &x, body), 1, &r, &why), -EINVAL);
+	fixed = 0;
 	/* header */
 	for (size_t n = 0; n < sizeof(struct cs_w_header); n++)
 		assert_int_equal(cs_packet_decode(packet, n, 0, &r, &why), -EBADMSG);
@@ -62,6 +67,72 @@ static void test_packets(void **state)
 	assert_int_equal(cs_packet_decode(packet, make(CS_W_STARTED, NULL, 0), 0, &r, &why), -ENOSYS);
 	packet[0] ^= 1;
 	assert_int_equal(cs_packet_decode(packet, 16, 0, &r, &why), -EBADMSG);
+}
+
+/* The same message as three releases send it: without what came later, as we do, and with what we do not know yet. */
+static void test_versions(void **state)
+{
+	struct cs_w_attach a = {.id = "abc", .want_stdout = 1, .detach_len = 2, .input_len = 1, .since = 42, .token = 9};
+	struct cs_w_hello_request hello = {.protocol = 7, .protocol_min = 1};
+	struct cs_w_request r;
+	const char *why;
+	uint8_t body[256];
+
+	(void)state;
+	for (size_t len = CS_W_ATTACH_V1; len <= sizeof(a) + 40; len += 8) {
+		memset(body, 0xee, sizeof(body));
+		memcpy(body, &a, CS_MIN(len, sizeof(a)));
+		memcpy(body + len, "\x10\x11z", 3);
+		for (fixed = len == CS_W_ATTACH_V1 ? 0 : (uint16_t)len; fixed <= len; fixed += (uint16_t)len) {
+			assert_int_equal(cs_packet_decode(packet, make(CS_W_ATTACH, body, len + 3), 1, &r, &why), 0);
+			assert_int_equal(r.since, 42);
+			assert_int_equal(r.token, len >= sizeof(a) ? 9 : 0);
+			assert_memory_equal(r.detach, "\x10\x11", 2);
+			assert_memory_equal(r.input, "z", 1);
+		}
+	}
+	/* a struct shorter than the first release's, or than the header says */
+	fixed = CS_W_ATTACH_V1 - 8;
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_ATTACH, body, sizeof(a)), 1, &r, &why), -EINVAL);
+	fixed = UINT16_MAX;
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_ATTACH, body, sizeof(a)), 1, &r, &why), -EINVAL);
+	/* what version 1 sent with HELLO says nothing */
+	fixed = 0;
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_HELLO, &hello, sizeof(hello)), 0, &r, &why), 0);
+	assert_int_equal(r.protocol, 1);
+	fixed = sizeof(hello);
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_HELLO, &hello, sizeof(hello)), 0, &r, &why), 0);
+	assert_int_equal(r.protocol, 7);
+	fixed = 0;
+}
+
+static void test_follow(void **state)
+{
+	struct {
+		struct cs_w_follow f;
+		uint8_t tail[8];
+	} x = {.f = {.want_stdout = 1, .timestamps = 1, .details_len = 3, .ino = 5, .offset = 77, .until = 3}, .tail = "a=b"};
+	struct cs_w_request r;
+	const char *why;
+
+	(void)state;
+	fixed = sizeof(x.f);
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_FOLLOW, &x, sizeof(x.f) + 3), 2, &r, &why), 0);
+	assert_int_equal(r.follow.offset, 77);
+	assert_memory_equal(r.details, "a=b", 3);
+	for (size_t n = 0; n < 4; n++)
+		if (n != 2)
+			assert_int_equal(cs_packet_decode(packet, make(CS_W_FOLLOW, &x, sizeof(x.f) + 3), n, &r, &why), -EINVAL);
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_FOLLOW, &x, sizeof(x.f) + 2), 2, &r, &why), -EINVAL);
+	x.f.offset = -1;
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_FOLLOW, &x, sizeof(x.f) + 3), 2, &r, &why), -EINVAL);
+	x.f.offset = 0;
+	x.f.details_len = CS_PACKET_DETAILS_MAX + 1;
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_FOLLOW, &x, sizeof(x.f) + 3), 2, &r, &why), -EINVAL);
+	x.f.details_len = 3;
+	x.f.id[0] = 'x'; /* an exec has no log */
+	assert_int_equal(cs_packet_decode(packet, make(CS_W_FOLLOW, &x, sizeof(x.f) + 3), 2, &r, &why), -EINVAL);
+	fixed = 0;
 }
 
 static void test_ids(void **state)
@@ -141,6 +212,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_follow),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test(test_frame),

@@ -133,7 +133,7 @@ def exec_body(id, client=1, stdin=0, stdout=1, stderr=1, framed=1, keys=b"", dat
 
 
 def exited(b):
-    id, oom, forced, pid, code, sig, started, ended = struct.unpack("<65sBBxiiiqq", b)
+    id, oom, forced, pid, code, sig, started, ended = struct.unpack_from("<65sBBxiiiqq", b)
     return dict(id=id.rstrip(b"\0").decode(), oom=oom, forced=forced, pid=pid, code=code, signal=sig, started=started, exited=ended)
 
 
@@ -173,7 +173,7 @@ class Worker:
         self.status = None
 
     def started(self):
-        return struct.unpack("<65sxxxiq", self.c.event(STARTED))
+        return struct.unpack_from("<65sxxxiq", self.c.event(STARTED))
 
     def attach(self, framed=1, **kw):
         cl = Client(framed)
