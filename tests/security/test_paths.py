@@ -44,31 +44,6 @@ def test_cve_2021_30465_parallel_swaps(boxes, canary):  # noqa: F811
 
 
 @pytest.mark.caisson
-@pytest.mark.timeout(300)
-def test_cve_2018_15664_copy_up_into_a_shared_volume(boxes, image, canary, engine):  # noqa: F811
-    """CVE-2018-15664, CVE-2020-1726: the image's files are copied into a volume whose other user swaps them for links."""
-    tar = rootfs.busybox().dir("d", 0o777)
-    for n in range(60):
-        tar.file(f"d/f{n}", "x", 0o4777, 1234, 1234).fifo(f"d/p{n}")
-    ref = image(tar)
-    name = f"race{os.getpid()}"
-    try:
-        boxes.start(f"while :; do for n in $(seq 0 59); do ln -sf {canary.path}/secret /v/f$n; ln -sf {canary.path}/secret /v/p$n; done; rm -rf /v/*; done",
-                    Host={"Binds": [f"{name}:/v:nocopy"]})
-        for _ in range(RACES // 5):
-            a = create(boxes.engine, "true", image=ref, Host={"Binds": [f"{name}:/d"]})
-            assert a.status in (201, 500), a
-            if a.status == 201:
-                b = Box(boxes.engine, a.json["Id"])
-                b.post("start")
-                b.rm(v=False)
-            canary.check()
-    finally:
-        boxes.clean()
-        engine.http.delete(f"/volumes/{name}", {"force": 1}, rec=False)
-
-
-@pytest.mark.caisson
 def test_volume_subpath_stays_inside(boxes, canary, engine):  # noqa: F811
     """CVE-2019-10152, CVE-2023-0778: a sub-path is resolved beneath its volume."""
     name = f"sub{os.getpid()}"
