@@ -1,10 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
+ * Host compute storage: layers on disk, after Windows' computestorage.dll. Part of the library's interface are the Hcs functions; what follows
+ * them (cs_*) is Caisson's own door to its content store, layers and snapshots, and is there inside of Caisson's source tree only.
+ *
+ * Strings are UTF-8; paths are absolute paths of the host. All functions are synchronous and may be called from any thread; calls for one layer
+ * are the caller's to serialise. A layer is a directory:
+ *   read-only: diff/ (the files, whiteouts in overlayfs' form) and layerchain.json (the parents, when there are some)
+ *   writable:  upper/, work/, merged/ (where the filter attaches) and layerchain.json
+ * layerData: {"SchemaVersion": {"Major": 2, "Minor": 1}, "Layers": [{"Id": "...", "Path": "<layer directory>"}, ...]}, the nearest parent first.
+ * Unknown members are refused (HCS_E_INVALID_JSON), a parent that is not there or is no layer is HCS_E_INVALID_LAYER.
+ * Whatever fails leaves no half-made layer behind. */
+#pragma once
+
+#include "computecore.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HCS_E_PATH_NOT_FOUND ((HRESULT)0x80070003) /* Win32 3 */
+#define HCS_E_ALREADY_EXISTS ((HRESULT)0x800700B7) /* Win32 183 */
+
+/* Makes the read-only layer layerPath, which does not exist or is an empty directory, from sourceFolderPath: from the file layer.tar in it (an OCI
+ * layer; plain, gzip, zstd, bzip2, xz), else from the folder itself as a tree with overlayfs' whiteouts. Durable on return. */
+HRESULT HcsImportLayer(const char *layerPath, const char *sourceFolderPath, const char *layerData);
+/* Writes exportFolderPath/layer.tar, an uncompressed OCI layer; the folder is made when it is missing. options: NULL or {"IsWritableLayer": bool}:
+ * the difference that a writable layer holds, else a read-only layer's files. */
+HRESULT HcsExportLayer(const char *layerPath, const char *exportFolderPath, const char *layerData, const char *options);
+/* Deletes a layer of either kind; HCS_E_INVALID_STATE while its filter is attached, HCS_E_INVALID_LAYER for what is no layer. */
+HRESULT HcsDestroyLayer(const char *layerPath);
+/* Makes a writable layer on top of at least one parent. options: NULL. */
+HRESULT HcsInitializeWritableLayer(const char *writableLayerPath, const char *layerData, const char *options);
+/* The union of a writable layer and its parents appears at layerPath/merged, and disappears. */
+HRESULT HcsAttachLayerStorageFilter(const char *layerPath, const char *layerData);
+HRESULT HcsDetachLayerStorageFilter(const char *layerPath);
+/* The newer form of the two: layerData may have "FilterType": "UnionFS"; "WCIFS" is HCS_E_NOT_SUPPORTED, for there is no such filter here. */
+HRESULT HcsAttachOverlayFilter(const char *volumePath, const char *layerData);
+HRESULT HcsDetachOverlayFilter(const char *volumePath, const char *layerData);
+
+/* Windows only: version 1 of the layer format, registry hives, NTFS volumes in virtual disks. Each answers HCS_E_NOT_SUPPORTED. */
+HRESULT HcsExportLegacyWritableLayer(const char *writableLayerMountPath, const char *writableLayerFolderPath, const char *exportFolderPath,
+				     const char *layerData);
+HRESULT HcsInitializeLegacyWritableLayer(const char *writableLayerMountPath, const char *writableLayerFolderPath, const char *layerData,
+					 const char *options);
+HRESULT HcsSetupBaseOSLayer(const char *layerPath, int vhd, const char *options);
+HRESULT HcsSetupBaseOSVolume(const char *layerPath, const char *volumePath, const char *options);
+HRESULT HcsFormatWritableLayerVhd(int vhd);
+HRESULT HcsGetLayerVhdMountPath(int vhd, char **mountPath);
+
+#ifdef __cplusplus
+}
+#endif
+
+/* ---- inside of Caisson ----
+ *
  * Content store, layers and snapshots below the data root. Owner of <data root>/{content,layers,snapshots,tmp}; knows nothing of
  * image names or containers. Every function may be called from any thread: objects are made under a private name in tmp/ and
  * appear by rename, so a crash leaves nothing but entries of tmp/, which the next cs_storage_open removes. */
-#pragma once
-
+#if __has_include("base/banned.h")
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -150,7 +203,7 @@ CS_MUST_CHECK int cs_layer_capture(struct cs_storage *s, const struct cs_layer_c
 /* Everything below one file or directory of a foreign tree: path is resolved in root_fd (RESOLVE_IN_ROOT, no magic links), the last component not
  * followed. Entries are named `as`, `as`/x … ("" with a directory: its content as "./"-less relative names, as Docker's export). Mounts below are crossed. */
 struct cs_tar_tree {
-	const char *path, *as;
+	const char *path, *as; /* path NULL: what root_fd is, a file too (O_PATH) */
 	bool one_file_system;
 	bool live; /* a running container's: the kernel's own file systems (proc, sysfs …) and /dev count as empty directories */
 };
@@ -235,3 +288,4 @@ CS_MUST_CHECK int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err);
 
 /* INTERNAL, or NO_SPACE when sys says that the disk (or quota) is full. */
 enum cs_code cs_storage_code(int sys);
+#endif

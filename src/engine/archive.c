@@ -147,6 +147,7 @@ static int put_stat(const struct cs_files *f, const char *abs, const struct stat
 	return 0;
 }
 
+/* A descriptor of it, O_PATH. */
 static int stat_path(const struct cs_files *f, const char *ref, const char *path, const char *abs, struct stat *st, char **ret, struct cs_err **err)
 {
 	cs_autofd int fd = open_path(f, abs);
@@ -155,7 +156,7 @@ static int stat_path(const struct cs_files *f, const char *ref, const char *path
 		return path_error(fd, ref, path, err);
 	if (fstat(fd, st) < 0)
 		return path_error(-errno, ref, path, err);
-	return put_stat(f, abs, st, ref, ret, err);
+	return put_stat(f, abs, st, ref, ret, err) < 0 ? -1 : TAKE_FD(fd);
 }
 
 static int begin(struct cs_engine *e, const char *ref, bool write, struct cs_files *f, struct cs_err **err)
@@ -177,13 +178,15 @@ int cs_container_stat_path(struct cs_engine *e, const char *ref, const char *pat
 
 	if (begin(e, ref, false, &f, err) < 0)
 		return -1;
-	return stat_path(&f, ref, path, abs, &st, ret, err);
+	cs_autofd int fd = stat_path(&f, ref, path, abs, &st, ret, err);
+	return fd < 0 ? -1 : 0;
 }
 
 /* ---- out ---- */
 
 struct get {
 	struct cs_files f;
+	int fd; /* of what is packed: what the client was told about */
 	char *abs, *as;
 };
 
@@ -192,16 +195,14 @@ static int get_write(void *ctx, const void *data, size_t len) { return cs_queue_
 static int get_main(struct cs_producer *p)
 {
 	struct get *g = p->ctx;
-	const char *in;
-	int root = cs_files_at(&g->f, g->abs, &in);
-	const struct cs_tar_tree t = {.path = in, .as = g->as, .live = g->f.running};
+	const struct cs_tar_tree t = {.as = g->as, .live = g->f.running};
 	cs_autoerr struct cs_err *err = NULL;
 
-	if (root >= 0 && cs_tar_tree(root, &t, get_write, p, &err) == 0)
+	if (cs_tar_tree(g->fd, &t, get_write, p, &err) == 0)
 		return 0;
 	if (atomic_load(&p->cancelled))
 		return -EPIPE;
-	cs_autofree char *text = err ? cs_err_text(err) : cs_xstrdup("its volume is gone");
+	cs_autofree char *text = cs_err_text(err);
 	cs_logk(CS_LOG_ERROR, "engine", "container", g->f.c->id, "copy %s out: %s", g->abs, text);
 	return -EIO;
 }
@@ -210,6 +211,7 @@ static void get_done(void *ctx)
 {
 	struct get *g = ctx;
 
+	cs_close(g->fd); /* before the mounts it is on */
 	cs_files_close(&g->f);
 	free(g->abs);
 	free(g->as);
@@ -222,13 +224,17 @@ int cs_container_archive_path(struct cs_engine *e, const char *ref, const char *
 	cs_autofree char *abs = absolute(path), *stat = NULL;
 	struct stat st;
 
-	if (begin(e, ref, false, &f, err) < 0 || stat_path(&f, ref, path, abs, &st, &stat, err) < 0)
+	if (begin(e, ref, false, &f, err) < 0)
+		return -1;
+	cs_autofd int fd = stat_path(&f, ref, path, abs, &st, &stat, err);
+	if (fd < 0)
 		return -1;
 	if (S_ISSOCK(st.st_mode))
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s is a socket, which cannot be copied", path);
 	struct get *g = cs_xcalloc(1, sizeof(*g));
 	struct cs_container *c = cs_container_ref(f.c);
 	g->f = f;
+	g->fd = TAKE_FD(fd);
 	f = (struct cs_files){.fd = -EBADF};
 	g->as = base_name(abs);
 	g->abs = TAKE_PTR(abs);

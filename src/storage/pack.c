@@ -49,10 +49,11 @@ struct pack {
 	struct level *levels;
 	size_t depth, cap;
 	struct link *links;
-	bool diff, one_fs, live, of_root;
+	bool diff, one_fs;
+	bool live, of_root, of_kernel; /* of_: what the walk began with */
 	char *const *skip;  /* diff: sorted paths to leave out */
 	size_t n_skip;
-	uint64_t mnt_id, root_mnt_id, dev;
+	uint64_t mnt_id, dev;
 	char *xlist;
 	struct cs_str xvalues;
 	struct cs_tar_xattr xattrs[MAX_XATTRS];
@@ -388,16 +389,12 @@ static bool other_mount(const struct pack *p, const struct statx *st)
 }
 
 /* What is in them is made up while it is read, may never end, and is no file of the container's. */
-static bool kernels_own(const struct pack *p, int fd, const struct statx *st)
+static bool is_kernels(int fd)
 {
 	static const unsigned long magics[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, MQUEUE_MAGIC_,
 					       DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC, BINFMTFS_MAGIC, PSTOREFS_MAGIC, NSFS_MAGIC};
 	struct statfs fs;
 
-	if (!S_ISDIR(st->stx_mode) || ((st->stx_mask & STATX_MNT_ID) && st->stx_mnt_id == p->root_mnt_id))
-		return false;
-	if (p->of_root && other_mount(p, st) && strcmp(path_below(p), "dev") == 0)
-		return true;
 	if (fstatfs(fd, &fs) < 0)
 		return false;
 	for (size_t i = 0; i < CS_ARRAY_SIZE(magics); i++)
@@ -406,9 +403,16 @@ static bool kernels_own(const struct pack *p, int fd, const struct statx *st)
 	return false;
 }
 
+static bool kernels_mount(const struct pack *p, int fd, const struct statx *st)
+{
+	if (!S_ISDIR(st->stx_mode) || !(p->of_kernel || other_mount(p, st)))
+		return false;
+	return (p->of_root && strcmp(path_below(p), "dev") == 0) || is_kernels(fd);
+}
+
 static int put_object(struct pack *p, int fd, const struct statx *st)
 {
-	bool mount_point = (p->one_fs && other_mount(p, st)) || (p->live && kernels_own(p, fd, st));
+	bool mount_point = (p->one_fs && other_mount(p, st)) || (p->live && kernels_mount(p, fd, st));
 
 	if (S_ISDIR(st->stx_mode))
 		return enter(p, fd, st, false, mount_point);
@@ -529,17 +533,18 @@ static int pack_base(struct pack *p, int fd, const char *as, struct cs_err **err
 
 int cs_tar_tree(int root_fd, const struct cs_tar_tree *t, cs_write_fn write, void *ctx, struct cs_err **err)
 {
-	struct statx st;
-	cs_autofd int fd = sys_openat2(root_fd, cs_empty(t->path) ? "." : t->path, O_PATH | O_NOFOLLOW, 0, CS_RESOLVE_IN_ROOT);
+	cs_autofd int fd = !t->path ? fcntl(root_fd, F_DUPFD_CLOEXEC, 3) :
+				       sys_openat2(root_fd, *t->path ? t->path : ".", O_PATH | O_NOFOLLOW, 0, CS_RESOLVE_IN_ROOT);
 
+	if (fd < 0 && !t->path)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "duplicate a descriptor");
 	if (fd < 0)
 		return cs_fail(err, gone(-fd) ? CS_ERR_NOT_FOUND : CS_ERR_INTERNAL, -fd, "open \"%.200s\"", t->path);
 	struct pack *p = pack_new(write, ctx, err);
 	p->one_fs = t->one_file_system;
 	p->live = t->live;
-	p->of_root = t->path && strcmp(t->path, "/") == 0;
-	if (t->live && statx(root_fd, "", AT_EMPTY_PATH, STATX_WANTED, &st) == 0)
-		p->root_mnt_id = st.stx_mnt_id;
+	p->of_root = cs_streq(t->as, "/");
+	p->of_kernel = t->live && is_kernels(fd);
 	int r = pack_base(p, fd, t->as ? t->as : "", err);
 	pack_free(p);
 	return r;

@@ -155,6 +155,7 @@ static int open_parent(struct into *x, struct cs_err **err)
 
 enum existing { NOTHING, DIRECTORY, BUSY }; /* BUSY: a file that something is mounted on */
 
+/* Asked before something is unlinked: what is a mount point in another namespace only does not count as busy, the mount just goes. */
 static bool mounted_on(int parent, const char *name)
 {
 	struct statx a, b;
@@ -181,9 +182,9 @@ static int clear_way(struct into *x, bool want_dir, bool want_file, enum existin
 		*ret = DIRECTORY;
 		return 0;
 	}
-	if (is_dir && mounted_on(x->parent_fd, x->name)) /* a volume: its content is not what is replaced */
-		return sysfail(x, EBUSY, "replace", err);
-	int r = is_dir ? cs_remove_tree_at(x->parent_fd, x->name) : unlinkat(x->parent_fd, x->name, 0) < 0 ? -errno : 0;
+	int r = mounted_on(x->parent_fd, x->name) ? -EBUSY :
+		is_dir				  ? cs_remove_tree_at(x->parent_fd, x->name) :
+		unlinkat(x->parent_fd, x->name, 0) < 0 ? -errno : 0;
 	if (r == -EBUSY && want_file && S_ISREG(st.st_mode)) {
 		*ret = BUSY;
 		return 0;

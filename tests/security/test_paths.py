@@ -116,15 +116,6 @@ def test_cve_2026_55686_workdir_in_a_volume(boxes, canary, engine):  # noqa: F81
     canary.check()
 
 
-@pytest.mark.caisson
-def test_cve_2018_15664_archive_is_refused_until_it_is_built(boxes):
-    """CVE-2018-15664, CVE-2019-14271, CVE-2026-41567, CVE-2026-42306: nothing of `docker cp` half works."""
-    up = boxes.sleeper()
-    for method in ("GET", "PUT", "HEAD"):
-        a = up.http.request(method, up.url + "/archive", {"path": "/etc"}, b"" if method == "PUT" else None)
-        assert a.status in (501,), a
-
-
 # The API -----------------------------------------------------------------------------------------------------------------
 
 def rss(engine):
