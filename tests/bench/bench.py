@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import caisson_fixture as fx  # noqa: E402
-import images  # noqa: E402
+import image_bench  # noqa: E402
 import rootfs  # noqa: E402
 from unixhttp import UnixConnection  # noqa: E402
 
@@ -189,7 +189,7 @@ def image_measures(kind, quick, data):
     engine = bench_engine(kind)
     try:
         engine.start().prepare()
-        return images.measure(engine, Wire(engine.sock), data, 1 if quick else 3)
+        return image_bench.measure(engine, Wire(engine.sock), data, 1 if quick else 3)
     finally:
         close(engine)
 
@@ -289,7 +289,7 @@ def podman_measures(quick):
 
 
 ROWS = [("run, network none", "ms"), ("run, network host", "ms"), ("20 in parallel", "ms"), ("exec", "ms"), ("64 MiB of logs", "ms"),
-        ("daemon, idle", "KiB"), ("per container", "KiB")] + images.ROWS
+        ("daemon, idle", "KiB"), ("per container", "KiB")] + image_bench.ROWS
 
 
 def show(value, unit):
@@ -363,7 +363,7 @@ def main():
     results = {}
     if args.images:
         subprocess.run([str(Path(__file__).with_name("make-image")), str(args.images)], check=True)
-        images.save_of_dockerd(fx.Engine, args.images)
+        image_bench.save_of_dockerd(fx.Engine, args.images)
     for kind in args.only.split(","):
         if kind == "podman":
             if not args.no_runs and shutil.which("podman"):
