@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "daemon/options.h"
+#include "registry/registry.h"
 
 #define FILE_MAX_BYTES (1u << 20)
 
@@ -363,6 +364,52 @@ static int load_file(struct cs_daemon_config *c, char *const *given, bool named,
 
 /* ---- checks of the whole ---- */
 
+static const char *const proxy_keys[] = { "http-proxy", "https-proxy", "no-proxy" };
+
+static char *proxy_flag(const struct cs_daemon_config *c, const char *key)
+{
+	return !strcmp(key, "http-proxy") ? c->http_proxy : !strcmp(key, "https-proxy") ? c->https_proxy : c->no_proxy;
+}
+
+static int check_proxies(const struct cs_daemon_config *c, struct cs_err **err)
+{
+	for (size_t i = 0; c->proxies && i < c->proxies->n; i++) {
+		const char *key = c->proxies->kv[i].key;
+		bool known = false;
+		for (size_t k = 0; k < CS_ARRAY_SIZE(proxy_keys); k++)
+			known = known || !strcmp(key, proxy_keys[k]);
+		if (!known)
+			return cs_fail(err, CS_ERR_INVALID, 0, "the following directives don't match any configuration option: %s", key);
+		if (proxy_flag(c, key)) /* their values may hold a password */
+			return cs_fail(err, CS_ERR_INVALID, 0, "the following directives are specified both as a flag and in the configuration file: %s", key);
+	}
+	return 0;
+}
+
+static int check_registries(struct cs_daemon_config *c, struct cs_err **err)
+{
+	for (size_t i = 0; i < cs_strv_len(c->registry_mirrors); i++) {
+		char *normal = NULL;
+		if (cs_registry_check_mirror(c->registry_mirrors[i], &normal, err) < 0)
+			return -1;
+		free(c->registry_mirrors[i]);
+		c->registry_mirrors[i] = normal;
+	}
+	for (size_t i = 0; i < cs_strv_len(c->insecure_registries); i++)
+		if (cs_registry_check_insecure(c->insecure_registries[i], err) < 0)
+			return -1;
+	for (size_t i = 0; i < cs_strv_len(c->registry_hosts_dirs); i++)
+		if (c->registry_hosts_dirs[i][0] != '/')
+			return cs_fail(err, CS_ERR_INVALID, 0, "registry-hosts-dir must be an absolute path: %s", c->registry_hosts_dirs[i]);
+	if (c->max_concurrent_downloads < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid max concurrent downloads: %lld", (long long)c->max_concurrent_downloads);
+	if (c->max_concurrent_uploads < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid max concurrent uploads: %lld", (long long)c->max_concurrent_uploads);
+	if (c->max_download_attempts <= 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid max download attempts: %lld", (long long)c->max_download_attempts);
+	return check_proxies(c, err);
+}
+
 static int check(struct cs_daemon_config *c, struct cs_err **err)
 {
 	enum cs_log_level level;
@@ -382,6 +429,8 @@ static int check(struct cs_daemon_config *c, struct cs_err **err)
 	for (size_t i = 0; i < cs_strv_len(c->labels); i++)
 		if (!strchr(c->labels[i], '='))
 			return cs_fail(err, CS_ERR_INVALID, 0, "bad attribute format: %s", c->labels[i]);
+	if (check_registries(c, err) < 0)
+		return -1;
 	if (!c->hosts)
 		cs_strv_push(&c->hosts, "unix:///run/caisson.sock");
 	for (size_t i = 0; i < cs_strv_len(c->hosts); i++) {
@@ -490,6 +539,14 @@ static void engine_ulimits(const struct cs_strmap *m, struct cs_engine_config *e
 	}
 }
 
+/* The flag, the file, or NULL: then the environment counts. */
+static const char *proxy_of(const struct cs_daemon_config *c, const char *key)
+{
+	const char *flag = proxy_flag(c, key), *v = flag ? flag : cs_strmap_get(c->proxies, key);
+
+	return cs_empty(v) ? NULL : v;
+}
+
 void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_config *ret)
 {
 	*ret = (struct cs_engine_config){
@@ -501,7 +558,8 @@ void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_
 		.max_concurrent_downloads = c->max_concurrent_downloads, .max_concurrent_uploads = c->max_concurrent_uploads,
 		.max_download_attempts = c->max_download_attempts,
 		.shutdown_timeout = c->shutdown_timeout, .dns = c->dns, .dns_search = c->dns_search, .dns_opts = c->dns_opts,
-		.insecure_registries = c->insecure_registries, .registry_mirrors = c->registry_mirrors, .hosts = c->hosts,
+		.insecure_registries = c->insecure_registries, .registry_mirrors = c->registry_mirrors, .registry_hosts_dirs = c->registry_hosts_dirs,
+		.http_proxy = proxy_of(c, "http-proxy"), .https_proxy = proxy_of(c, "https-proxy"), .no_proxy = proxy_of(c, "no-proxy"), .hosts = c->hosts,
 	};
 	engine_ulimits(c->default_ulimits, ret);
 }

@@ -20,7 +20,9 @@ struct cs_daemon_config {
 	int64_t default_shm_size, default_stop_timeout, shutdown_timeout;
 	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts;
 	bool init, no_new_privileges, live_restore;
-	char **dns, **dns_search, **dns_opts, **insecure_registries, **registry_mirrors;
+	char **dns, **dns_search, **dns_opts, **insecure_registries, **registry_mirrors, **registry_hosts_dirs;
+	char *http_proxy, *https_proxy, *no_proxy; /* flags */
+	struct cs_strmap *proxies;                 /* the same in the file */
 	/* what to tell the log once there is one */
 	char **warnings;
 };

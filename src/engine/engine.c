@@ -169,6 +169,30 @@ void cs_engine_close(struct cs_engine *e)
 	/* containers and tables stay: API threads may still hold references while the process ends */
 }
 
+static void put_registries(struct cs_strmap *m, const struct cs_engine_config *cfg)
+{
+	struct {
+		const char *key;
+		char **list;
+	} lists[] = {{"registry-mirrors", cfg->registry_mirrors}, {"insecure-registries", cfg->insecure_registries}};
+	struct {
+		const char *key;
+		int64_t n;
+	} numbers[] = {{"max-concurrent-downloads", cfg->max_concurrent_downloads}, {"max-concurrent-uploads", cfg->max_concurrent_uploads},
+		       {"max-download-attempts", cfg->max_download_attempts}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(lists); i++) {
+		cs_autostr struct cs_str s = CS_STR_INIT(1 << 16);
+		char *none[] = {NULL};
+		cs_json_put_strv(&s, lists[i].list ? lists[i].list : none);
+		cs_strmap_set(m, lists[i].key, s.buf ? s.buf : "[]");
+	}
+	for (size_t i = 0; i < CS_ARRAY_SIZE(numbers); i++) {
+		cs_autofree char *text = cs_xasprintf("%lld", (long long)numbers[i].n);
+		cs_strmap_set(m, numbers[i].key, text);
+	}
+}
+
 void cs_engine_reload(struct cs_engine *e, const struct cs_engine_config *cfg)
 {
 	struct cs_strmap *m = cs_strmap_new();
@@ -180,6 +204,7 @@ void cs_engine_reload(struct cs_engine *e, const struct cs_engine_config *cfg)
 	cs_strmap_set(m, "live-restore", cfg->live_restore ? "true" : "false");
 	cs_autofree char *labels = cfg->labels ? cs_strv_join(cfg->labels, ",") : NULL;
 	cs_strmap_set(m, "labels", labels ? labels : "");
+	put_registries(m, cfg);
 	cs_event(e, "daemon", "reload", e->id, m);
 }
 

@@ -35,6 +35,8 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	int64_t default_stop_timeout, shutdown_timeout; /* s; 10, 15 */
 	char **dns, **dns_search, **dns_opts;
 	char **insecure_registries, **registry_mirrors;
+	char **registry_hosts_dirs;  /* <dir>/<host>/{hosts.toml,*.crt,…}; NULL = the registry client's own */
+	const char *http_proxy, *https_proxy, *no_proxy; /* NULL: as the environment says */
 	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts; /* 3, 5, 5 */
 	char **hosts;                /* what we listen on, for info */
 };

@@ -354,7 +354,8 @@ struct cs_registry *cs_images_registry(struct cs_images *m)
 
 	if (!m->registry || m->registry_cfg != cfg) {
 		struct cs_registry_config rc = {.mirrors = cfg->registry_mirrors, .insecure = cfg->insecure_registries,
-						.max_attempts = cfg->max_download_attempts};
+						.certs_dirs = cfg->registry_hosts_dirs, .hosts_dirs = cfg->registry_hosts_dirs, .http_proxy = cfg->http_proxy,
+						.https_proxy = cfg->https_proxy, .no_proxy = cfg->no_proxy, .max_attempts = cfg->max_download_attempts};
 		cs_autofree char *agent = cs_xasprintf("caisson/%s", cfg->version ? cfg->version : "dev");
 		struct cs_registry *r = NULL;
 		cs_autoerr struct cs_err *e = NULL;

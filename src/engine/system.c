@@ -13,6 +13,7 @@
 #include "engine/events.h"
 #include "engine/hostfacts.h"
 #include "engine/image_internal.h"
+#include "registry/registry.h"
 
 #define API_MAX "1.55" /* src/api/request.h */
 #define API_MIN "1.24"
@@ -191,25 +192,59 @@ static void put_warnings(struct cs_engine *e, const struct cs_host_facts *h, str
 	cs_json_put_strv(out, v);
 }
 
+static const char *without_scheme(const char *s)
+{
+	const char *sep = strstr(s, "://");
+	return sep ? sep + 3 : s;
+}
+
 static void put_registry(const struct cs_engine_config *cfg, struct cs_str *out)
 {
 	char *none[] = {NULL};
 
 	cs_json_put_kstr(out, "IndexServerAddress", "https://index.docker.io/v1/");
 	cs_json_put_key(out, "RegistryConfig");
-	cs_str_puts(out, "{\"AllowNondistributableArtifactsCIDRs\":null,\"AllowNondistributableArtifactsHostnames\":null,"
-			 "\"InsecureRegistryCIDRs\":[\"::1/128\",\"127.0.0.0/8\"],\"IndexConfigs\":{\"docker.io\":{\"Mirrors\":");
+	cs_str_puts(out, "{\"AllowNondistributableArtifactsCIDRs\":null,\"AllowNondistributableArtifactsHostnames\":null,\"InsecureRegistryCIDRs\":[");
+	for (char **r = cfg->insecure_registries; r && *r; r++) {
+		if (!cs_registry_insecure_is_cidr(without_scheme(*r)))
+			continue;
+		cs_json_put_string(out, without_scheme(*r));
+		cs_str_puts(out, ",");
+	}
+	cs_str_puts(out, "\"::1/128\",\"127.0.0.0/8\"],\"IndexConfigs\":{\"docker.io\":{\"Mirrors\":");
 	cs_json_put_strv(out, cfg->registry_mirrors ? cfg->registry_mirrors : none);
 	cs_str_puts(out, ",\"Name\":\"docker.io\",\"Official\":true,\"Secure\":true}");
 	for (char **r = cfg->insecure_registries; r && *r; r++) {
-		cs_json_put_key(out, *r);
+		if (cs_registry_insecure_is_cidr(without_scheme(*r)))
+			continue;
+		cs_json_put_key(out, without_scheme(*r));
 		cs_str_puts(out, "{\"Mirrors\":[],\"Official\":false,\"Secure\":false");
-		cs_json_put_kstr(out, "Name", *r);
+		cs_json_put_kstr(out, "Name", without_scheme(*r));
 		cs_str_puts(out, "}");
 	}
 	cs_str_puts(out, "},\"Mirrors\":");
 	cs_json_put_strv(out, cfg->registry_mirrors ? cfg->registry_mirrors : none);
 	cs_str_puts(out, "}");
+}
+
+/* As dockerd: the daemon's own or the environment's, without name and password. */
+static void put_proxy(struct cs_str *out, const char *key, const char *own, const char *upper, const char *lower)
+{
+	const char *v = !cs_empty(own) ? own : !cs_empty(getenv(upper)) ? getenv(upper) : getenv(lower), *host, *at;
+
+	if (!v)
+		v = "";
+	host = without_scheme(v);
+	at = memrchr(host, '@', strcspn(host, "/?#"));
+	cs_autofree char *shown = at ? cs_xasprintf("%.*sxxxxx:xxxxx%s", (int)(host - v), v, at) : cs_xstrdup(v);
+	cs_json_put_kstr(out, key, shown);
+}
+
+static void put_proxies(const struct cs_engine_config *cfg, struct cs_str *out)
+{
+	put_proxy(out, "HttpProxy", cfg->http_proxy, "HTTP_PROXY", "http_proxy");
+	put_proxy(out, "HttpsProxy", cfg->https_proxy, "HTTPS_PROXY", "https_proxy");
+	put_proxy(out, "NoProxy", cfg->no_proxy, "NO_PROXY", "no_proxy");
 }
 
 static void put_host(const struct cs_host_facts *h, struct cs_str *out)
@@ -288,7 +323,8 @@ int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_e
 	cs_json_put_ki64(out, "NEventsListener", (int64_t)cs_bus_subscribers(e->bus));
 	put_host(h, out);
 	put_registry(cfg, out);
-	cs_str_puts(out, ",\"GenericResources\":null,\"HttpProxy\":\"\",\"HttpsProxy\":\"\",\"NoProxy\":\"\"");
+	cs_str_puts(out, ",\"GenericResources\":null");
+	put_proxies(cfg, out);
 	cs_json_put_kstr(out, "Name", u.nodename);
 	cs_json_put_key(out, "Labels");
 	cs_json_put_strv(out, cfg->labels ? cfg->labels : none);

@@ -131,6 +131,41 @@ static void test_live(void **state)
 	cs_daemon_config_done(&b);
 }
 
+static void test_registries(void **state)
+{
+	struct cs_daemon_config c = { 0 }, b = { 0 };
+	struct cs_engine_config e;
+
+	assert_int_equal(load("{\"registry-mirrors\":[\"https://m.example\"],\"insecure-registries\":[\"10.0.0.0/8\",\"http://h:5000\"],"
+			      "\"proxies\":{\"http-proxy\":\"http://p:1\",\"no-proxy\":\"a,b\"},\"registry-hosts-dirs\":[\"/x\"],\"max-download-attempts\":2}",
+			      &c, NULL, FLAGS("--https-proxy", "http://q:2", "--max-concurrent-uploads=0")), 0);
+	assert_string_equal(c.registry_mirrors[0], "https://m.example/");
+	assert_int_equal(cs_strv_len(c.warnings), 0);
+	cs_daemon_config_engine(&c, &e);
+	assert_string_equal(e.http_proxy, "http://p:1");
+	assert_string_equal(e.https_proxy, "http://q:2");
+	assert_string_equal(e.no_proxy, "a,b");
+	assert_string_equal(e.registry_hosts_dirs[0], "/x");
+	assert_true(e.max_concurrent_downloads == 3 && e.max_concurrent_uploads == 0 && e.max_download_attempts == 2);
+	assert_int_equal(load("{\"registry-mirrors\":[\"http://n.example/\"]}", &b, NULL, NULL), 0);
+	cs_daemon_config_take_live(&c, &b);
+	assert_string_equal(c.registry_mirrors[0], "http://n.example/");
+	assert_null(c.insecure_registries);
+	cs_daemon_config_engine(&c, &e);
+	assert_null(e.http_proxy);
+	cs_daemon_config_done(&b);
+	cs_daemon_config_done(&c);
+
+	expect_error("{\"registry-mirrors\":[\"m.example\"]}", NULL, "invalid mirror: no scheme specified for \"m.example\": must use either 'https://' or 'http://'");
+	expect_error("{\"registry-mirrors\":[\"https://u:secret@m.example\"]}", NULL, "invalid mirror: username/password not allowed in URI \"https://u:xxxxx@m.example\"");
+	expect_error("", FLAGS("--insecure-registry", "ftp://x"), "insecure registry ftp://x should not contain '://'");
+	expect_error("{\"max-concurrent-downloads\":-1}", NULL, "invalid max concurrent downloads: -1");
+	expect_error("{\"max-download-attempts\":0}", NULL, "invalid max download attempts: 0");
+	expect_error("{\"proxies\":{\"ftp-proxy\":\"x\"}}", NULL, "don't match any configuration option: ftp-proxy");
+	expect_error("{\"proxies\":{\"no-proxy\":\"x\"}}", FLAGS("--no-proxy=y"), "specified both as a flag and in the configuration file: no-proxy");
+	expect_error("{\"registry-hosts-dirs\":[\"x\"]}", NULL, "registry-hosts-dir must be an absolute path: x");
+}
+
 static void test_table(void **state)
 {
 	cs_autostr struct cs_str help = CS_STR_INIT(1 << 16);
@@ -150,7 +185,7 @@ int main(void)
 {
 	char name[] = "/tmp/caisson-test-config-XXXXXX";
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_defaults), cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_refused),
-					    cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_live), cmocka_unit_test(test_table) };
+					    cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_live), cmocka_unit_test(test_registries), cmocka_unit_test(test_table) };
 	int fd = mkstemp(name), r;
 
 	if (fd < 0)
