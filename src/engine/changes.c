@@ -83,6 +83,27 @@ static bool own_mount_point(const char *path, const struct stat *st)
 	return false;
 }
 
+/* What the image has in a directory that the container has replaced: gone, where the container has nothing of that name. Once for each layer. */
+static void add_hidden(struct diff *d, int dir_fd, const char *path)
+{
+	for (size_t i = 0; i < d->n_lowers; i++) {
+		int fd = sys_openat2(d->lowers[i], path + 1, O_RDONLY | O_DIRECTORY, 0, CS_RESOLVE_BENEATH_NOLINKS);
+		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+		struct stat st;
+		if (!dir)
+			cs_close(fd);
+		for (const struct dirent *e; dir && (e = readdir(dir));) {
+			if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+				continue;
+			cs_autofree char *sub = cs_xasprintf("%s/%s", path, e->d_name);
+			if (lower_stat(d, sub, &st) == 1)
+				add(d, sub, 2);
+		}
+		if (dir)
+			(void)closedir(dir);
+	}
+}
+
 static void hide(struct diff *d, const char *path)
 {
 	d->hidden++;
@@ -119,12 +140,13 @@ static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsign
 			continue;
 		}
 		cs_autofd int fd = S_ISDIR(st.st_mode) ? openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
-		/* an opaque directory replaces the image's: it counts as modified, all that is in it as added */
-		bool hides = fd >= 0 && opaque_dir(fd);
+		bool hides = fd >= 0 && opaque_dir(fd), dirs = below && S_ISDIR(low.st_mode);
 		add(d, sub, below ? 0 : 1);
 		size_t seen = d->n, hidden = d->hidden;
 		if (fd >= 0 && depth < MAX_DEPTH)
-			(void)walk(d, fd, sub, !below || hides || !S_ISDIR(low.st_mode), depth + 1);
+			(void)walk(d, fd, sub, fresh || !dirs, depth + 1);
+		if (hides && dirs)
+			add_hidden(d, fd, sub);
 		if (below && !hides && d->n == seen && d->hidden > hidden && same_owner(&st, &low)) {
 			free(d->v[--d->n].path); /* it was touched only for a mount point */
 			hide(d, sub);
@@ -183,6 +205,8 @@ int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *ou
 		qsort(d.v, d.n, sizeof(*d.v), by_path);
 	cs_str_puts(out, d.n ? "[" : "null");
 	for (size_t i = 0; i < d.n; i++) {
+		if (i && strcmp(d.v[i].path, d.v[i - 1].path) == 0)
+			continue;
 		cs_str_puts(out, i ? ",{" : "{");
 		cs_json_put_kstr(out, "Path", d.v[i].path);
 		cs_json_put_ki64(out, "Kind", d.v[i].kind);

@@ -395,7 +395,9 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, bool manifests, int a
 	cs_json_put_kstr(out, "Id", r->id.s);
 	put_names(m, out, r);
 	put_optional(out, "Parent", r->parent.s, lean);
-	put_optional(out, "Comment", text_of(j, "comment"), lean);
+	json_t *history = json_object_get(j, "history");
+	const char *comment = text_of(j, "comment"); /* of a committed image it stands in the history */
+	put_optional(out, "Comment", *comment ? comment : text_of(json_array_get(history, json_array_size(history) - 1), "comment"), lean);
 	if (r->created != CS_TIME_ZERO || (api && api < 144))
 		cs_json_put_ktime(out, "Created", r->created);
 	if (api && api < 145) {

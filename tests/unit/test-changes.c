@@ -48,7 +48,7 @@ static void kinds(void **state)
 	assert_int_equal(chdir(diff), 0);
 	assert_int_equal(mkdir("etc", 0755) | mkdir("opq", 0755), 0);
 	assert_int_equal(cs_replace_file_at(AT_FDCWD, "etc/old", "1", 1, 0644, false) | cs_replace_file_at(AT_FDCWD, "etc/gone", "1", 1, 0644, false) |
-				 cs_replace_file_at(AT_FDCWD, "opq/a", "1", 1, 0644, false),
+				 cs_replace_file_at(AT_FDCWD, "opq/a", "1", 1, 0644, false) | cs_replace_file_at(AT_FDCWD, "opq/lost", "1", 1, 0644, false),
 			 0);
 	assert_int_equal(cs_snap_create(m.storage, "box", &lower, NULL), 0);
 	cs_autofree char *snap = cs_snap_path(m.storage, "box"), *upper = cs_xasprintf("%s/upper", snap);
@@ -65,7 +65,7 @@ static void kinds(void **state)
 	cs_str_clear(&out);
 	assert_int_equal(cs_container_changes(&e, "box", &out, NULL), 0);
 	assert_string_equal(out.buf, "[{\"Path\":\"/etc\",\"Kind\":0},{\"Path\":\"/etc/gone\",\"Kind\":2},{\"Path\":\"/etc/old\",\"Kind\":0},"
-				     "{\"Path\":\"/new\",\"Kind\":1},{\"Path\":\"/new/f\",\"Kind\":1},{\"Path\":\"/opq\",\"Kind\":0},{\"Path\":\"/opq/a\",\"Kind\":1}]");
+				     "{\"Path\":\"/new\",\"Kind\":1},{\"Path\":\"/new/f\",\"Kind\":1},{\"Path\":\"/opq\",\"Kind\":0},{\"Path\":\"/opq/a\",\"Kind\":0},{\"Path\":\"/opq/lost\",\"Kind\":2}]");
 	assert_int_equal(chdir("/"), 0);
 	cs_storage_close(m.storage);
 	assert_int_equal(cs_remove_tree_at(AT_FDCWD, root), 0);
