@@ -131,7 +131,7 @@ def test_events(engine, boxes, commit):
     attrs = e["Actor"]["Attributes"]
     assert (attrs["comment"], attrs["imageID"]) == ("c", ident)
     assert attrs["imageRef"] == "t-commit-events" + (":latest" if not IS_DOCKERD else "")
-    assert events.until("tag", ident)["Actor"]["Attributes"]["name"] == "t-commit-events:latest"
+    assert events.until("tag", ident)["Actor"]["Attributes"]["name"] == attrs["imageRef"]
     events.until("pause", box.id)
     events.until("unpause", box.id)
 
