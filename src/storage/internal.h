@@ -40,6 +40,10 @@ CS_MUST_CHECK int cs_vol_open_dir(struct cs_storage *s, const char *name, int *r
 CS_MUST_CHECK int cs_extract_tar(cs_piece_fn next, void *ctx, int root_fd, const struct cs_storage_limits *limits, int64_t *ret_size,
 				 struct cs_err **err);
 
+/* unpack.c: a layer's archive, compressed or not, into an empty directory that nobody else uses. */
+CS_MUST_CHECK int cs_unpack_into(int dir_fd, cs_read_fn read, void *ctx, const struct cs_storage_limits *limits, struct cs_err **err);
+extern const struct cs_storage_limits cs_storage_default_limits;
+
 /* ---- stage.c ---- */
 struct cs_layer_stage {
 	struct cs_storage *s;

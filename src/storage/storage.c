@@ -12,6 +12,9 @@
 
 enum cs_code cs_storage_code(int sys) { return sys == ENOSPC || sys == EDQUOT ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL; }
 
+const struct cs_storage_limits cs_storage_default_limits = {
+	.layer_bytes = 256ll << 30, .layer_entries = 10000000, .ratio = 400, .ratio_from = 8ll << 30};
+
 static int open_dir(struct cs_storage *s, const char *path, int *ret, struct cs_err **err)
 {
 	int r = cs_mkdir_p(s->root_fd, path, 0710);
@@ -40,7 +43,7 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = s->volumes_fd = -EBADF;
 	(void)pthread_mutex_init(&s->discard_lock, NULL);
 	(void)pthread_cond_init(&s->discard_idle, NULL);
-	s->limits = (struct cs_storage_limits){.layer_bytes = 256ll << 30, .layer_entries = 10000000, .ratio = 400, .ratio_from = 8ll << 30};
+	s->limits = cs_storage_default_limits;
 	s->root = cs_xstrdup(data_root);
 	s->root_fd = open(data_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root_fd < 0) {

@@ -22,7 +22,7 @@
 #define GZ_BUF (64u << 10)
 
 struct unpack {
-	struct cs_storage *s;
+	const struct cs_storage_limits *limits;
 	const struct cs_layer_source *src;
 	enum cs_packed packed;
 	struct cs_blob_writer *blob; /* or NULL; of the caller's thread, of the inflater's when the stream is recompressed */
@@ -40,7 +40,7 @@ struct unpack {
 /* Both kinds of bomb: more than a layer may have, and much from nearly nothing. */
 static int count_output(struct unpack *u, size_t n, struct cs_err **err)
 {
-	const struct cs_storage_limits *l = &u->s->limits;
+	const struct cs_storage_limits *l = u->limits;
 
 	u->out_bytes += (int64_t)n;
 	if (u->out_bytes > l->layer_bytes)
@@ -177,7 +177,7 @@ static void *write_main(void *arg)
 	ssize_t n;
 
 	/* The diff id covers what follows the end-of-archive marks, too: it has to come through. */
-	if (cs_extract_tar(next_tar, u, u->diff_fd, &u->s->limits, &u->size, &u->write_err) == 0) {
+	if (cs_extract_tar(next_tar, u, u->diff_fd, u->limits, &u->size, &u->write_err) == 0) {
 		while ((n = next_tar(u, &p)) > 0)
 			;
 		if (n < 0)
@@ -260,12 +260,28 @@ static int finish(struct unpack *u, struct cs_layer_stage *st, struct cs_layer_r
 	return u->blob ? cs_blob_commit(TAKE_PTR(u->blob), u->src->blob, &res->blob, &res->blob_size, err) : 0;
 }
 
+static void done(struct unpack *u)
+{
+	cs_blocks_free(u->raw);
+	cs_blocks_free(u->tar);
+	cs_hash_done(u->diff, NULL);
+	cs_blob_abort(u->blob);
+	if (u->gz) {
+		(void)deflateEnd(u->gz);
+		free(u->gz);
+		free(u->gzbuf);
+	}
+	cs_err_free(u->read_err);
+	cs_err_free(u->inflate_err);
+	cs_err_free(u->write_err);
+}
+
 int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_stage **ret, struct cs_layer_result *ret_result,
 		   struct cs_err **err)
 {
 	struct cs_layer_result res = {0};
 	struct cs_layer_stage *st = NULL;
-	struct unpack u = {.s = s, .src = src, .diff_fd = -EBADF};
+	struct unpack u = {.limits = &s->limits, .src = src, .diff_fd = -EBADF};
 	struct cs_err *e = NULL;
 
 	u.diff = cs_hash_new();
@@ -276,18 +292,7 @@ int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, stru
 	}
 	if (r == 0)
 		r = finish(&u, st, &res, &e);
-	cs_blocks_free(u.raw);
-	cs_blocks_free(u.tar);
-	cs_hash_done(u.diff, NULL);
-	cs_blob_abort(u.blob);
-	if (u.gz) {
-		(void)deflateEnd(u.gz);
-		free(u.gz);
-		free(u.gzbuf);
-	}
-	cs_err_free(u.read_err);
-	cs_err_free(u.inflate_err);
-	cs_err_free(u.write_err);
+	done(&u);
 	if (r < 0) {
 		cs_layer_drop(st);
 		if (src->blob)
@@ -297,6 +302,18 @@ int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, stru
 	*ret = st;
 	*ret_result = res;
 	return 0;
+}
+
+int cs_unpack_into(int dir_fd, cs_read_fn read, void *ctx, const struct cs_storage_limits *limits, struct cs_err **err)
+{
+	const struct cs_layer_source src = {.read = read, .ctx = ctx};
+	struct unpack u = {.limits = limits, .src = &src, .diff_fd = dir_fd};
+	struct cs_digest diff_id;
+
+	u.diff = cs_hash_new();
+	int r = run(&u, &diff_id, err);
+	done(&u);
+	return r;
 }
 
 int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_result *ret, struct cs_err **err)
