@@ -184,16 +184,6 @@ def close(engine):
     shutil.rmtree("/dev/shm" + str(engine.root), ignore_errors=True)
 
 
-def image_measures(kind, quick, data):
-    """Images and copies: a daemon of its own, since their traces would show in the other numbers."""
-    engine = bench_engine(kind)
-    try:
-        engine.start().prepare()
-        return image_bench.measure(engine, Wire(engine.sock), data, 1 if quick else 3)
-    finally:
-        close(engine)
-
-
 def daemon_measures(kind, quick):
     """All numbers of one daemon."""
     engine = bench_engine(kind)
@@ -360,7 +350,7 @@ def main():
     parser.add_argument("--no-runs", action="store_true", help="images only")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     args = parser.parse_args()
-    results = {}
+    results, kept = {}, []
     if args.images:
         subprocess.run([str(Path(__file__).with_name("make-image")), str(args.images)], check=True)
         image_bench.save_of_dockerd(fx.Engine, args.images)
@@ -376,9 +366,11 @@ def main():
         else:
             results[kind] = {"version": kind} if args.no_runs else daemon_measures(kind, args.quick)
             if args.images:
-                results[kind].update(image_measures(kind, args.quick, args.images))
+                results[kind].update(image_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), args.images, 1 if args.quick else 3, kept))
         print(kind, json.dumps(results.get(kind)), flush=True)
     idle = idle_containers(args.idle) if args.idle else None
+    for path in kept:
+        shutil.rmtree(path, ignore_errors=True)
     text = table(results, idle)
     print(text)
     if args.dry or "caisson" not in results:

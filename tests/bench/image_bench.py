@@ -41,7 +41,6 @@ class Registry:
     def close(self):
         self.proc.terminate()
         self.proc.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
 
 
 def transfer(path, method, target, source=None, sink=None, kind=None, headers=""):
@@ -89,79 +88,38 @@ def peak_kib(pid):
     return int(next(l for l in status.splitlines() if l.startswith("VmHWM:")).split()[1])
 
 
-def remove(wire, name):
-    wire.call("DELETE", f"/images/{name}?force=1")
-    time.sleep(0.5)     # what is deleted behind the answer is not part of the next measure
-
-
-def measure(engine, wire, data, rounds):
-    """All rows of ROWS for a running engine."""
-    work = Path(str(engine.root) + "-images")
-    work.mkdir()
-    registry, target = Registry(work / "registry"), None
-    auth = "X-Registry-Auth: e30=\r\n"
-    result = {}
+def pushed_and_pulled(engine, wire, data, work):
+    """A registry to an empty engine, from there to an empty registry and into an archive."""
+    registry = Registry(work / "registry")
+    target = Registry(work / "target")
     try:
         subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{data}/layout:8", f"docker://{registry.name}/bench/big:8"], check=True)
         name = f"{registry.name}/bench/big"
         pull = f"/images/create?fromImage={name}&tag=8"
-        pulls, again, peaks = [], [], []
-        for _ in range(rounds):
-            with contextlib.suppress(RuntimeError):
-                remove(wire, name + ":8")
-            os.sync()
-            peak_reset(engine.proc.pid)
-            pulls.append(transfer(engine.sock, "POST", pull)[0])
-            peaks.append(peak_kib(engine.proc.pid))
-            again += [transfer(engine.sock, "POST", pull)[0] for _ in range(5)]
-        result["pull, 8 layers"], result["pull again"], result["peak during pull"] = map(statistics.median, (pulls, again, peaks))
-
-        pushes = []
-        for i in range(rounds):
-            target = Registry(work / f"target{i}")
-            wire.call("POST", f"/images/{name}:8/tag?repo={target.name}/bench/pushed&tag=8")
-            os.sync()
-            pushes.append(transfer(engine.sock, "POST", f"/images/{target.name}/bench/pushed/push?tag=8", headers=auth)[0])
-            wire.call("DELETE", f"/images/{target.name}/bench/pushed:8")
-            target.close()
-        result["push"] = statistics.median(pushes)
-
-        saves = []
+        out = {}
+        os.sync()
+        peak_reset(engine.proc.pid)
+        out["pull, 8 layers"] = transfer(engine.sock, "POST", pull)[0]
+        out["peak during pull"] = peak_kib(engine.proc.pid)
+        out["pull again"] = statistics.median(transfer(engine.sock, "POST", pull)[0] for _ in range(5))
+        wire.call("POST", f"/images/{name}:8/tag?repo={target.name}/bench/pushed&tag=8")
+        os.sync()
+        out["push"] = transfer(engine.sock, "POST", f"/images/{target.name}/bench/pushed/push?tag=8", headers="X-Registry-Auth: e30=\r\n")[0]
         with open("/dev/null", "wb", buffering=0) as null:
-            for _ in range(rounds):
-                saves.append(transfer(engine.sock, "GET", f"/images/{name}:8/get", sink=null)[0])
-        result["save"] = statistics.median(saves)
-
-        archive = data / "dockerd.tar"
-        loads = []
-        if archive.exists():
-            for _ in range(rounds):
-                with contextlib.suppress(RuntimeError):
-                    remove(wire, name + ":8")
-                with contextlib.suppress(RuntimeError):
-                    remove(wire, "bench/big:8")
-                os.sync()
-                with open(archive, "rb") as source:
-                    loads.append(transfer(engine.sock, "POST", "/images/load?quiet=1", source, kind="application/x-tar")[0])
-            result["load"] = statistics.median(loads)
-
-        imports = []
-        for i in range(rounds):
-            os.sync()
-            with open(data / "rootfs.tar", "rb") as source:
-                imports.append(transfer(engine.sock, "POST", "/images/create?fromSrc=-&repo=bench/import&tag=1", source, kind="application/x-tar")[0])
-            remove(wire, "bench/import:1")
-        result["import"] = statistics.median(imports)
-        result.update(copies(engine, wire, work, rounds))
-        return result
+            out["save"] = transfer(engine.sock, "GET", f"/images/{name}:8/get", sink=null)[0]
+        return out
     finally:
         registry.close()
-        if target and target.proc.poll() is None:
-            target.close()
-        shutil.rmtree(work, ignore_errors=True)
+        target.close()
 
 
-def copies(engine, wire, work, rounds):
+def archives_in(engine, wire, data, work):
+    """Archives into an empty engine, and a large file into and out of a container."""
+    out = {}
+    for row, file, path in (("load", "dockerd.tar", "/images/load?quiet=1"), ("import", "rootfs.tar", "/images/create?fromSrc=-&repo=bench/import&tag=1")):
+        os.sync()
+        with open(data / file, "rb") as source:
+            out[row] = transfer(engine.sock, "POST", path, source, kind="application/x-tar")[0]
     big = work / "in"
     big.mkdir()
     with open(big / "big.bin", "wb") as f:
@@ -172,15 +130,35 @@ def copies(engine, wire, work, rounds):
     subprocess.run(["tar", "-C", str(big), "-cf", str(tar), "big.bin"], check=True)
     ident = wire.create(["sleep", "100000"])
     wire.call("POST", f"/containers/{ident}/start")
-    ins, outs = [], []
+    os.sync()
+    with open(tar, "rb") as source:
+        out["cp 1 GB in"] = transfer(engine.sock, "PUT", f"/containers/{ident}/archive?path=/", source, kind="application/x-tar")[0]
     with open("/dev/null", "wb", buffering=0) as null:
-        for _ in range(rounds):
-            os.sync()
-            with open(tar, "rb") as source:
-                ins.append(transfer(engine.sock, "PUT", f"/containers/{ident}/archive?path=/", source, kind="application/x-tar")[0])
-            outs.append(transfer(engine.sock, "GET", f"/containers/{ident}/archive?path=/big.bin", sink=null)[0])
+        out["cp 1 GB out"] = transfer(engine.sock, "GET", f"/containers/{ident}/archive?path=/big.bin", sink=null)[0]
     wire.call("DELETE", f"/containers/{ident}?force=1")
-    return {"cp 1 GB in": statistics.median(ins), "cp 1 GB out": statistics.median(outs)}
+    return out
+
+
+def measure(new_engine, wire_of, data, rounds, kept):
+    """All rows of ROWS. Each round has engines with empty roots, and nothing is deleted before the end (the paths come back in kept): a file
+    system avoids inodes that were freed a minute ago, and looking for others would be measured."""
+    found = []
+    for _ in range(rounds):
+        result = {}
+        for part in (pushed_and_pulled, archives_in):
+            engine = new_engine()
+            work = Path(str(engine.root) + "-images")
+            work.mkdir()
+            kept += [str(engine.root), str(work)]
+            try:
+                engine.start().prepare()
+                result.update(part(engine, wire_of(engine), data, work))
+            finally:
+                os.environ["CAISSON_KEEP"] = "1"
+                engine.close(check=False)
+                del os.environ["CAISSON_KEEP"]
+        found.append(result)
+    return {row: statistics.median(f[row] for f in found) for row in found[0]}
 
 
 def save_of_dockerd(engine_class, data):
@@ -201,4 +179,5 @@ def save_of_dockerd(engine_class, data):
         tmp.rename(archive)
     finally:
         registry.close()
+        shutil.rmtree(registry.root, ignore_errors=True)
         engine.close(check=False)
