@@ -404,7 +404,8 @@ int cs_images_open(struct cs_engine *e, struct cs_err **err)
 	m->transfers = cs_transfers_new(m);
 	pthread_rwlock_init(&m->lock, NULL);
 	e->images = m;
-	if (cs_storage_open(cfg->data_root, &m->storage, err) < 0 || cs_image_db_open(m, path, err) < 0 || cs_image_db_load(m, err) < 0) {
+	if (cs_storage_open(cfg->data_root, &m->storage, err) < 0 || cs_image_db_open(m, path, err) < 0 || cs_image_db_load(m, err) < 0 ||
+	    cs_images_check_index(m, err) < 0) {
 		cs_images_close(e);
 		return -1;
 	}

@@ -2,6 +2,9 @@
  *
  * Changes of the set of images: rows first, then the tables in memory, then index.json, and files that nobody needs last; so a crash at any
  * line leaves at most rubbish, which the next start sweeps. All under m->write. */
+#include <fcntl.h>
+
+#include "base/io.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/image_internal.h"
@@ -34,13 +37,12 @@ static void put_manifest(struct cs_str *out, const struct cs_image_rec *r, const
 /* sorted by name, so that index.json and every list have one order */
 static int by_name(struct cs_image_name *a, struct cs_image_name *b) { return strcmp(a->full, b->full); }
 
-static int write_index(struct cs_images *m, struct cs_err **err)
+static int build_index(struct cs_images *m, struct cs_str *out, struct cs_err **err)
 {
-	cs_autostr struct cs_str out = CS_STR_INIT(256u << 20);
 	struct cs_image_rec *r, *rn;
 	struct cs_image_name *n, *nn;
 
-	cs_str_puts(&out, "{\"schemaVersion\":2,\"mediaType\":\"" CS_MEDIA_INDEX "\",\"manifests\":[");
+	cs_str_puts(out, "{\"schemaVersion\":2,\"mediaType\":\"" CS_MEDIA_INDEX "\",\"manifests\":[");
 	HASH_ITER(hh, m->by_id, r, rn)
 	{
 		r->indexed = false;
@@ -49,17 +51,34 @@ static int write_index(struct cs_images *m, struct cs_err **err)
 	{
 		if (cs_image_is_digest_ref(n->full))
 			continue;
-		put_manifest(&out, n->rec, n->full);
+		put_manifest(out, n->rec, n->full);
 		n->rec->indexed = true;
 	}
 	HASH_ITER(hh, m->by_id, r, rn)
 	{
 		if (!r->indexed)
-			put_manifest(&out, r, NULL);
+			put_manifest(out, r, NULL);
 	}
-	cs_str_puts(&out, "]}");
-	if (out.failed)
-		return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "build index.json");
+	cs_str_puts(out, "]}");
+	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "build index.json") : 0;
+}
+
+static int write_index(struct cs_images *m, struct cs_err **err)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT(256u << 20);
+	return build_index(m, &out, err) < 0 ? -1 : cs_content_set_index(m->storage, out.buf, out.len, err);
+}
+
+int cs_images_check_index(struct cs_images *m, struct cs_err **err)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT(256u << 20);
+	cs_autofree char *path = cs_xasprintf("%s/content/index.json", cs_engine_config(m->e)->data_root);
+	cs_autostr struct cs_str is = CS_STR_INIT(256u << 20);
+
+	if (build_index(m, &out, err) < 0)
+		return -1;
+	if (cs_read_file_at(AT_FDCWD, path, &is) == 0 && is.len == out.len && memcmp(is.buf, out.buf, out.len) == 0)
+		return 0;
 	return cs_content_set_index(m->storage, out.buf, out.len, err);
 }
 

@@ -94,6 +94,8 @@ CS_MUST_CHECK int cs_images_add(struct cs_images *m, const struct cs_digest *id,
 CS_MUST_CHECK int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, struct cs_err **err);
 CS_MUST_CHECK int cs_images_del_name(struct cs_images *m, const char *full, struct cs_err **err);
 CS_MUST_CHECK int cs_images_del(struct cs_images *m, struct cs_image_rec *r, struct cs_err **err); /* with its names; sweeps */
+/* Writes index.json anew if it is not what the tables say: after a crash between the two. */
+CS_MUST_CHECK int cs_images_check_index(struct cs_images *m, struct cs_err **err);
 CS_MUST_CHECK int cs_images_set_parent(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *parent, struct cs_err **err);
 /* The same image with another manifest and other blobs for its layers (compressed for a push). */
 CS_MUST_CHECK int cs_images_set_manifest(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
