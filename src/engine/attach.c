@@ -22,8 +22,9 @@ struct cs_attach {
 	uint8_t keys[CS_DETACH_KEYS_MAX];
 	size_t n_keys;
 	bool early; /* counted in c->attaching */
-	struct cs_system *system; /* reference: its worker keeps the output for us, under this token */
-	int64_t token;
+	struct cs_system *system; /* reference, for the moment to the hand-over: a restart waits for it; NULL with logs */
+	unsigned run;
+	int64_t token; /* that run's worker keeps the output for us */
 	struct cs_log_pos logged; /* what the log had then */
 	int64_t logged_at;
 	int64_t granted; /* monotonic; the client sees its 101 later, and may count on all output from there on */
@@ -100,10 +101,25 @@ static void reserve(struct cs_attach *a)
 	cs_json_put_kbool(&o, "StdErr", a->o.want_stderr);
 	cs_json_put_kbool(&o, "Framed", !a->c->tty && !a->o.raw);
 	cs_json_put_kbool(&o, "AfterLog", a->o.logs && a->c->log_path);
-	if (cs_stdio_reserve(s, o.buf, &a->token, &a->logged, &a->logged_at, &err) == 0)
-		a->system = TAKE_PTR(s);
-	else
+	if (cs_stdio_reserve(s, o.buf, &a->token, &a->logged, &a->logged_at, &err) == 0) {
+		a->run = s->run;
+		if (!a->o.logs)
+			a->system = TAKE_PTR(s);
+	} else {
+		a->token = 0;
 		cs_logk(CS_LOG_DEBUG, "engine", "container", a->c->id, "attach: %s", err ? err->msg : "?");
+	}
+}
+
+/* With a reference: the system whose worker keeps our output; NULL when that run is over. */
+static struct cs_system *take_system(struct cs_attach *a)
+{
+	struct cs_system *s = a->system ? TAKE_PTR(a->system) : cs_container_system(a->c);
+
+	if (!s || s->run == a->run)
+		return s;
+	cs_system_put(s);
+	return NULL;
 }
 
 int cs_container_attach(struct cs_engine *e, const char *ref, const struct cs_attach_opts *o, struct cs_attach **ret, struct cs_err **err)
@@ -151,9 +167,11 @@ void cs_attach_free(struct cs_attach *a)
 			pthread_cond_broadcast(&a->c->changed);
 		pthread_mutex_unlock(&a->c->lock);
 	}
-	if (a->token)
-		cs_stdio_cancel(a->system, a->token);
-	cs_system_put(a->system);
+	if (a->token) {
+		cs_autosystem struct cs_system *s = take_system(a);
+		if (s)
+			cs_stdio_cancel(s, a->token);
+	}
 	cs_container_unref(a->c);
 	free(a);
 }
@@ -264,6 +282,12 @@ void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct 
 
 /* ---- run ---- */
 
+static bool is_running(struct cs_attach *a)
+{
+	cs_autosystem struct cs_system *s = cs_container_system(a->c);
+	return s && s->run == a->run;
+}
+
 /* logs=1: what was written so far. The client may be slow: at most 30 s without progress. */
 static int replay_logs(struct cs_attach *a, int fd)
 {
@@ -285,6 +309,11 @@ static int replay_logs(struct cs_attach *a, int fd)
 		if (n == -EAGAIN) {
 			struct pollfd p = {.fd = s->ops->poll_fd(s), .events = POLLIN};
 			(void)poll(&p, 1, 20);
+			continue;
+		}
+		if (n == 0 && o.end && !is_running(a)) { /* nobody keeps the rest for us any more, but it is in the log */
+			o.end = NULL;
+			cs_container_logs_go_on(s);
 			continue;
 		}
 		if (n <= 0)
@@ -317,12 +346,11 @@ void cs_attach_run(struct cs_attach *a, int fd, const void *input, size_t input_
 		return;
 	}
 	cs_autofree char *settings = settings_of(a, input, input_len);
-	struct cs_system *s = NULL;
+	struct cs_system *s = a->token ? take_system(a) : NULL; /* also if it has ended meanwhile */
 	bool wait = false;
 	pthread_mutex_lock(&c->lock);
-	if (a->token) { /* also if it has ended meanwhile */
-		s = TAKE_PTR(a->system);
-		a->token = 0;
+	if (a->token) {
+		a->token = 0; /* ended meanwhile: nothing more comes, the log was sent to its end */
 	} else if (c->status == CS_ST_RUNNING && c->system) {
 		s = c->system;
 		atomic_fetch_add(&s->refs, 1);

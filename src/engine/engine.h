@@ -120,6 +120,7 @@ struct cs_logs_opts {
 };
 /* Framed multiplexed stream unless *ret_tty. */
 CS_MUST_CHECK int cs_container_logs(struct cs_engine *e, const char *ref, const struct cs_logs_opts *o, bool *ret_tty, struct cs_stream **ret, struct cs_err **err);
+void cs_container_logs_go_on(struct cs_stream *s); /* at the end that `end` has set: on to that of the log */
 /* JSON objects, one per second (stream) or one (stream=false; one_shot: without waiting for a first sample). */
 CS_MUST_CHECK int cs_container_stats(struct cs_engine *e, const char *ref, bool stream, bool one_shot, int api, struct cs_stream **ret, struct cs_err **err);
 

@@ -36,6 +36,9 @@ struct cs_health {
 	struct result log[LOG_MAX];
 	size_t n;
 	bool active;
+	/* as found on disk when the engine started */
+	int64_t saved_run, saved_streak; /* the run by its start */
+	const char *saved_status;
 };
 struct probe {
 	struct cs_container *c; /* reference */
@@ -285,39 +288,78 @@ static bool record(struct cs_container *c, const struct cs_health_config *cfg, c
 
 static const char *const statuses[] = {"starting", "healthy", "unhealthy"};
 
-/* A line in the container's directory: which run, its status, its streak. It is a cache: losing it costs a repeated transition. */
+#define FILE_MAX (LOG_MAX * (6 * OUTPUT_MAX + 256) + 256)
+
+static void put_result(struct cs_str *out, const struct result *r)
+{
+	cs_str_putc(out, '{');
+	cs_json_put_ki64(out, "Start", r->start);
+	cs_json_put_ki64(out, "End", r->end);
+	cs_json_put_ki64(out, "ExitCode", r->exit_code);
+	cs_json_put_kstr(out, "Output", r->output ? r->output : "");
+	cs_str_puts(out, "}\n");
+}
+
+/* In the container's directory: a line of which run, its status, its streak, and a line per result. It is a cache: losing it costs a repeated
+ * transition and the results. */
 static void remember(struct cs_container *c)
 {
 	cs_autofree char *path = cs_path_join(c->dir, "health");
-	char line[96];
+	cs_autostr struct cs_str out = CS_STR_INIT(FILE_MAX);
 
 	pthread_mutex_lock(&c->lock);
-	int n = snprintf(line, sizeof(line), "%lld %s %lld\n", (long long)c->started_at, c->health->status, (long long)c->health->streak);
+	struct cs_health *h = c->health;
+	cs_str_putf(&out, "%lld %s %lld\n", (long long)c->started_at, h->status, (long long)h->streak);
+	for (size_t i = 0; i < h->n; i++)
+		put_result(&out, &h->log[i]);
 	pthread_mutex_unlock(&c->lock);
-	cs_autofd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || cs_write_full(fd, line, (size_t)n) < 0)
+	if (out.failed || cs_replace_file_at(AT_FDCWD, path, out.buf, out.len, 0600, false) < 0)
 		cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "the health status is not kept for a restart of the engine");
 }
 
-/* lock held */
-static void recall(struct cs_container *c)
+static bool read_status(struct cs_health *h, char *line)
+{
+	cs_autostrv char **word = cs_strv_split(line, ' ');
+
+	if (cs_strv_len(word) != 3 || !cs_parse_i64(word[0], INT64_MIN, INT64_MAX, &h->saved_run) ||
+	    !cs_parse_i64(word[2], 0, INT64_MAX, &h->saved_streak))
+		return false;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(statuses); i++)
+		if (strcmp(word[1], statuses[i]) == 0)
+			h->saved_status = statuses[i];
+	return h->saved_status;
+}
+
+static void read_result(struct cs_health *h, const char *line)
+{
+	cs_autojson json_t *j = cs_json_parse(line, strlen(line), NULL);
+	const char *output = json_string_value(json_object_get(j, "Output"));
+
+	if (output && h->n < LOG_MAX)
+		h->log[h->n++] = (struct result){.start = json_integer_value(json_object_get(j, "Start")), .end = json_integer_value(json_object_get(j, "End")),
+						 .exit_code = (int)json_integer_value(json_object_get(j, "ExitCode")), .output = cs_xstrdup(output)};
+}
+
+void cs_health_load(struct cs_container *c)
 {
 	cs_autofree char *path = cs_path_join(c->dir, "health");
-	cs_autostr struct cs_str s = CS_STR_INIT(256);
-	int64_t run, streak;
+	cs_autostr struct cs_str s = CS_STR_INIT(FILE_MAX);
 
-	if (cs_read_file_at(AT_FDCWD, path, &s) < 0 || !s.buf)
+	if (!config_of(c) || cs_read_file_at(AT_FDCWD, path, &s) < 0 || !s.buf)
 		return;
-	s.buf[strcspn(s.buf, "\n")] = 0;
-	cs_autostrv char **word = cs_strv_split(s.buf, ' ');
-	if (cs_strv_len(word) != 3 || !cs_parse_i64(word[0], INT64_MIN, INT64_MAX, &run) || run != c->started_at ||
-	    !cs_parse_i64(word[2], 0, INT64_MAX, &streak))
+	cs_autostrv char **line = cs_strv_split(s.buf, '\n');
+	struct cs_health *h = cs_xcalloc(1, sizeof(*h));
+	if (!line || !line[0] || !read_status(h, line[0])) {
+		cs_health_free(h);
 		return;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(statuses); i++)
-		if (strcmp(word[1], statuses[i]) == 0) {
-			c->health->status = statuses[i];
-			c->health->streak = streak;
-		}
+	}
+	for (char **p = line + 1; *p; p++)
+		read_result(h, *p);
+	h->status = "unhealthy"; /* as after every end; who runs is adopted */
+	h->streak = h->saved_streak;
+	CS_GUARD(&c->lock);
+	cs_health_free(c->health);
+	c->health = h;
 }
 
 static void restart_unhealthy(struct cs_container *c)
@@ -346,7 +388,7 @@ static void probe_job(void *ctx)
 	const struct cs_health_config *cfg = config_of(c);
 	struct result res = {.start = cs_now_ns(), .exit_code = -1};
 	cs_autoerr struct cs_err *err = NULL;
-	bool changed = false, unhealthy = false;
+	bool changed = false, unhealthy = false, recorded = false;
 
 	pthread_mutex_lock(&c->lock);
 	bool mine = cfg && c->health && c->health->active && c->run == p->run && c->status == CS_ST_RUNNING;
@@ -369,12 +411,14 @@ static void probe_job(void *ctx)
 		res.output = NULL;
 		unhealthy = changed && cs_streq(c->health->status, "unhealthy");
 		schedule(c, next_delay(c, cfg));
+		recorded = true;
 	}
 	const char *status = c->health->status;
 	pthread_mutex_unlock(&c->lock);
 	free(res.output);
-	if (changed) {
+	if (recorded)
 		remember(c);
+	if (changed) {
 		cs_autofree char *action = cs_xasprintf("health_status: %s", status);
 		cs_container_event(c, action, NULL);
 	}
@@ -397,16 +441,21 @@ void cs_health_start(struct cs_container *c, bool adopted)
 	c->health->status = "starting";
 	c->health->streak = 0;
 	c->health->active = true;
-	if (adopted)
-		recall(c); /* what it was is no news: only a change is */
+	struct cs_health *h = c->health;
+	if (adopted && h->saved_status && h->saved_run == c->started_at) { /* what it was is no news: only a change is */
+		h->status = h->saved_status;
+		h->streak = h->saved_streak;
+	}
 	schedule(c, next_delay(c, cfg));
 }
 
 void cs_health_stop(struct cs_container *c)
 {
 	CS_GUARD(&c->lock);
-	if (c->health)
-		c->health->active = false; /* the timer finds that, and frees its own reference, when it is due */
+	if (!c->health)
+		return;
+	c->health->active = false; /* the timer finds that, and frees its own reference, when it is due */
+	c->health->status = "unhealthy"; /* as dockerd: nothing that does not run is healthy */
 }
 
 void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code)

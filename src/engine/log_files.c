@@ -289,7 +289,10 @@ void cs_log_files_hold(struct cs_log_files *f, bool hold) { f->hold = hold; }
 
 void cs_log_files_limit(struct cs_log_files *f, const struct cs_log_pos *end, int64_t at)
 {
-	f->limited = true;
+	f->limited = end;
+	f->end_at = 0;
+	if (!end)
+		return;
 	f->end = *end;
 	for (size_t i = 0; i < f->n; i++)
 		if (!f->src[i].gz && is_file(&f->src[i], end))

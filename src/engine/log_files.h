@@ -18,7 +18,7 @@ struct cs_log_pos {
 bool cs_log_files_position(struct cs_log_files *f, struct cs_log_pos *ret);
 /* While set, the sequence ends with the files that were opened: who takes over has the later ones. */
 void cs_log_files_hold(struct cs_log_files *f, bool hold);
-/* Ends the sequence there, whatever comes behind. If that file is not there any more: with the last record not younger than `at`. */
+/* Ends the sequence there (NULL: nowhere), whatever comes behind. If that file is not there any more: with the last record not younger than `at`. */
 void cs_log_files_limit(struct cs_log_files *f, const struct cs_log_pos *end, int64_t at);
 void cs_log_files_free(struct cs_log_files *f); /* accepts NULL */
 /* 1: a record, valid until the next call; 0: the end for now; -errno. */

@@ -22,8 +22,9 @@ struct logs {
 	bool framed;
 	bool following, stopped, ended;
 	struct cs_stream *wait;
-	struct cs_system *system; /* reference, while it may be handed over: */
-	int64_t token;            /* its worker keeps the log for us, 0: an older one, or handed over */
+	struct cs_container *c; /* reference, while it may be handed over, to the worker of this run; not its system, which a restart waits for */
+	unsigned run;
+	int64_t token;          /* that worker keeps the log for us; 0: handed over */
 	int inotify, epoll;
 	int peer;         /* handed over: our end of the pair */
 	bool told;        /* the worker has sent everything */
@@ -182,6 +183,17 @@ static int idle(struct logs *l)
 
 #define HANDOVER_ATTEMPTS 20 /* each may meet a rotation */
 
+/* With a reference; NULL when that run is over. */
+static struct cs_system *system_of_run(struct logs *l)
+{
+	struct cs_system *s = l->c ? cs_container_system(l->c) : NULL;
+
+	if (!s || s->run == l->run)
+		return s;
+	cs_system_put(s);
+	return NULL;
+}
+
 static char *follow_document(const struct logs *l, const struct cs_log_pos *at, bool chunked)
 {
 	cs_autostr struct cs_str o = CS_STR_INIT(1 << 16);
@@ -212,9 +224,12 @@ static int poll_for(int epoll, int op, int fd)
 static int hand_over(struct logs *l, const struct cs_log_pos *at, int fd, bool chunked, struct cs_err **err)
 {
 	static const char *const uris[] = {"hcs:/Process/FollowLog", "hcs:/Process/FollowLog/Peer"};
+	cs_autosystem struct cs_system *s = system_of_run(l);
 	cs_autofree char *doc = follow_document(l, at, chunked);
 	int sv[2];
 
+	if (!s)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "the container is not running");
 	if (!doc)
 		return cs_fail(err, CS_ERR_INVALID, EMSGSIZE, "details are too long");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
@@ -230,7 +245,7 @@ static int hand_over(struct logs *l, const struct cs_log_pos *at, int fd, bool c
 		cs_close(fds[1]);
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "epoll");
 	}
-	if (cs_hcs_modify_init_fds(l->system->h, doc, uris, fds, 2, NULL, err) < 0)
+	if (cs_hcs_modify_init_fds(s->h, doc, uris, fds, 2, NULL, err) < 0)
 		return -1;
 	l->peer = TAKE_FD(mine);
 	return 0;
@@ -239,11 +254,13 @@ static int hand_over(struct logs *l, const struct cs_log_pos *at, int fd, bool c
 /* It is ours for good. */
 static void stay(struct logs *l)
 {
-	if (l->token)
-		cs_stdio_cancel(l->system, l->token);
+	cs_autosystem struct cs_system *s = l->token ? system_of_run(l) : NULL;
+
+	if (s)
+		cs_stdio_cancel(s, l->token);
 	l->token = 0;
-	cs_system_put(l->system);
-	l->system = NULL;
+	cs_container_unref(l->c);
+	l->c = NULL;
 	if (l->files)
 		cs_log_files_hold(l->files, false);
 }
@@ -254,7 +271,7 @@ static bool logs_handover(struct cs_stream *s, int fd, bool chunked)
 	cs_autoerr struct cs_err *err = NULL;
 	struct cs_log_pos at;
 
-	if (!l->system || l->ended || l->spill_len)
+	if (!l->c || l->ended || l->spill_len)
 		return false;
 	if ((l->o.details && !l->details) || !cs_log_files_position(l->files, &at)) {
 		if (l->stopped)
@@ -276,6 +293,7 @@ static bool logs_handover(struct cs_stream *s, int fd, bool chunked)
 	cs_log_files_free(l->files);
 	l->files = NULL;
 	l->token = 0;
+	stay(l);
 	return true;
 }
 
@@ -381,12 +399,16 @@ static void keep_for_worker(struct logs *l, struct cs_container *c)
 	struct cs_log_pos at;
 	int64_t when;
 
-	l->system = cs_container_system(c);
-	if (l->system && cs_stdio_reserve(l->system, "\"LogOnly\":true", &l->token, &at, &when, &err) < 0) {
+	cs_autosystem struct cs_system *s = cs_container_system(c);
+	if (!s)
+		return;
+	if (cs_stdio_reserve(s, "\"LogOnly\":true", &l->token, &at, &when, &err) < 0) {
 		cs_logk(CS_LOG_DEBUG, "engine", "container", c->id, "follow the log: %s", err ? err->msg : "?");
 		l->token = 0;
-		stay(l);
+		return;
 	}
+	l->c = cs_container_ref(c);
+	l->run = s->run;
 }
 
 static int start_following(struct logs *l, struct cs_container *c, struct cs_err **err)
@@ -407,6 +429,14 @@ static int start_following(struct logs *l, struct cs_container *c, struct cs_err
 	if (l->o.plain)
 		keep_for_worker(l, c);
 	return 0;
+}
+
+void cs_container_logs_go_on(struct cs_stream *s)
+{
+	struct logs *l = cs_container_of(s, struct logs, stream);
+
+	l->ended = false;
+	cs_log_files_limit(l->files, NULL, 0);
 }
 
 int cs_container_logs(struct cs_engine *e, const char *ref, const struct cs_logs_opts *o, bool *ret_tty, struct cs_stream **ret, struct cs_err **err)

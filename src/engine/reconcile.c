@@ -239,6 +239,7 @@ static void settle(struct cs_container *c, json_t *systems)
 	HCS_SYSTEM h = NULL;
 
 	CS_GUARD(&c->op_lock);
+	cs_health_load(c);
 	if (c->removing)
 		return finish_removal(c, sys != NULL);
 	if (sys && HcsOpenComputeSystem(c->id, 0, &h) != HCS_S_OK)

@@ -377,20 +377,37 @@ static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_
 	return cs_spec_build(&in, doc, err);
 }
 
+#define FREE_MS 5000
+
+/* The id of the run before is free once nobody holds that system any more: a client that was just attached, a query. They are quick. */
+static int create_system(struct cs_container *c, const char *doc, HCS_SYSTEM *ret, struct cs_err **err)
+{
+	int64_t until = cs_monotonic_ns() + FREE_MS * CS_NS_PER_MS;
+
+	for (;;) {
+		struct cs_err *inner = NULL;
+		HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
+		if (cs_hcs_finish(op, op ? HcsCreateComputeSystem(c->id, doc, op, NULL, ret) : HCS_E_OUTOFMEMORY, CS_HCS_TIMEOUT_MS, NULL, &inner) == 0)
+			return 0;
+		if (*ret)
+			HcsCloseComputeSystem(TAKE_PTR(*ret));
+		if (cs_err_code(inner) != CS_ERR_CONFLICT || cs_monotonic_ns() > until)
+			return cs_err_move(err, inner);
+		cs_err_free(inner);
+		(void)nanosleep(&(struct timespec){0, 2 * CS_NS_PER_MS}, NULL);
+	}
+}
+
 static int launch(struct cs_container *c, const char *doc, struct cs_system **ret, int *pid, int64_t *started_at, struct cs_err **err)
 {
 	HCS_SYSTEM h = NULL;
 	char *result = NULL;
 
-	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
-	if (cs_hcs_finish(op, op ? HcsCreateComputeSystem(c->id, doc, op, NULL, &h) : HCS_E_OUTOFMEMORY, CS_HCS_TIMEOUT_MS, NULL, err) < 0) {
-		if (h)
-			HcsCloseComputeSystem(h);
+	if (create_system(c, doc, &h, err) < 0)
 		return -1;
-	}
 	c->run++;
 	struct cs_system *s = cs_system_adopt(c, h);
-	op = HcsCreateOperation(NULL, NULL);
+	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
 	if (op) {
 		pthread_mutex_lock(&c->lock);
 		struct cs_pending *early = cs_pending_take(c);
@@ -415,17 +432,38 @@ static int launch(struct cs_container *c, const char *doc, struct cs_system **re
 	return 0;
 }
 
+/* A start that the policy wanted did not come about (disk full, a mount's source gone, …): the cause may pass, so it is as good a failure as any
+ * other exit. dockerd gives up here. lock held. */
+static struct cs_restart_out decide_again(struct cs_container *c, int exit_code)
+{
+	struct cs_restart_in in = {.policy = c->host->restart_policy.name, .max_retries = c->host->restart_policy.maximum_retry_count,
+				   .count = c->restart_count, .exit_code = exit_code, .manually_stopped = c->manually_stopped || c->stopping,
+				   .backoff_ns = c->backoff_ns};
+	struct cs_restart_out out = cs_restart_decide(&in);
+
+	if (c->removing || atomic_load(&c->e->closing))
+		out.restart = false;
+	if (out.restart) {
+		c->backoff_ns = out.delay_ns;
+		c->restart_count++;
+	}
+	return out;
+}
+
 /* What dockerd keeps of a failed start: exit code 126, 127 or 128 and the text. Returns -1. */
 static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *why, struct cs_err **err)
 {
 	enum cs_code code = cs_err_code(why);
 	int exit_code = code == CS_ERR_EXEC_NOT_FOUND ? 127 : code == CS_ERR_EXEC_DENIED ? 126 : 128;
 
+	struct cs_restart_out next = {0};
 	cs_autofree char *text = cs_err_text(why);
 	cs_volumes_stop(c);
 	pthread_mutex_lock(&c->lock);
 	c->starting = false;
-	c->status = c->started_at == CS_TIME_ZERO ? CS_ST_CREATED : CS_ST_EXITED;
+	if (by_policy)
+		next = decide_again(c, exit_code);
+	c->status = next.restart ? CS_ST_RESTARTING : c->started_at == CS_TIME_ZERO ? CS_ST_CREATED : CS_ST_EXITED;
 	c->exit_code = exit_code;
 	free(c->error);
 	c->error = TAKE_PTR(text);
@@ -438,7 +476,9 @@ static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *w
 	pthread_mutex_unlock(&c->lock);
 	cs_pending_close(left);
 	cs_container_save(c);
-	if (auto_remove)
+	if (next.restart)
+		cs_restart_schedule(c, next.delay_ns);
+	else if (auto_remove)
 		autoremove(c, NULL);
 	return cs_err_move(err, why);
 }

@@ -33,7 +33,7 @@ struct follower {
 	uint8_t *rest; /* of a batch that the client has not taken */
 	size_t rest_at, rest_len;
 	bool ending;  /* nothing more will come behind what is logged */
-	bool sent_all, gone;
+	bool sent_all, closing, gone;
 	uint8_t why;
 	struct cs_timer until_timer, linger;
 	char details[];
@@ -75,13 +75,24 @@ static void patience(struct follower *f)
 		cs_timer_arm(&f->linger, cs_monotonic_ns() + LINGER_NS);
 }
 
+static void keep(struct follower *f, const uint8_t *data, size_t n)
+{
+	f->rest = cs_xrealloc(f->rest, f->rest_len + n);
+	memcpy(f->rest + f->rest_len, data, n);
+	f->rest_len += n;
+	cs_source_watch(&f->client, EPOLLOUT | EPOLLRDHUP);
+}
+
+/* The end of the body is ours to write; the client may be slow to take even that. */
 static void last_chunk(struct follower *f)
 {
 	static const char text[] = "0\r\n\r\n";
 
+	f->closing = true;
 	if (f->o.chunked)
-		(void)!send(f->client.fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	drop(f, true);
+		keep(f, (const uint8_t *)text, sizeof(text) - 1);
+	else
+		drop(f, true);
 }
 
 /* The client has everything. */
@@ -133,6 +144,8 @@ static void send_rest(struct follower *f)
 	free(TAKE_PTR(f->rest));
 	f->rest_at = f->rest_len = 0;
 	cs_source_watch(&f->client, ONLY_HANGUP);
+	if (f->closing)
+		drop(f, true);
 }
 
 static void on_client(struct cs_source *s, uint32_t events)
@@ -143,14 +156,6 @@ static void on_client(struct cs_source *s, uint32_t events)
 		drop(f, true);
 	else if (events & EPOLLOUT && f->rest)
 		send_rest(f);
-}
-
-static void keep(struct follower *f, const uint8_t *data, size_t n)
-{
-	f->rest = cs_xrealloc(f->rest, f->rest_len + n);
-	memcpy(f->rest + f->rest_len, data, n);
-	f->rest_len += n;
-	cs_source_watch(&f->client, EPOLLOUT | EPOLLRDHUP);
 }
 
 /* n bytes of body at data, before which there are CHUNK_HEAD bytes of room and behind which there are two. */

@@ -239,6 +239,27 @@ def test_health_status_is_no_news_after_a_restart(fresh, graceful):
     assert b.state["Health"]["Status"] == "starting"
 
 
+@pytest.mark.parametrize("graceful", [False, True])
+def test_health_results_survive(fresh, graceful):
+    """The last results are there after a restart of the daemon, also of a container that has stopped; they end with five."""
+    engine = fresh()
+    b = Boxes(engine).sleeper(Healthcheck={"Test": ["CMD-SHELL", "echo 'sa\"id'; exit 3"], "Interval": 60_000_000, "Retries": 2})
+    wait_for(lambda: len(b.state["Health"]["Log"]) == 5, what="five results")
+    engine.kill()
+    time.sleep(0.2)
+    engine.start()
+    log = b.state["Health"]["Log"]
+    assert len(log) == 5 and log[0]["Output"] == 'sa"id\n' and log[0]["ExitCode"] == 3
+    assert b.state["Health"]["Status"] == "unhealthy" and b.state["Health"]["FailingStreak"] >= 5
+    assert parse(log[0]["Start"]) < parse(log[4]["End"]) <= time.time()
+    b.kill()
+    b.wait()
+    last = b.state["Health"]
+    assert last["Status"] == "unhealthy" and len(last["Log"]) == 5
+    engine.restart(graceful)
+    assert b.state["Health"]["Log"] == last["Log"] and b.state["Health"]["Status"] == "unhealthy"
+
+
 def test_paused_stays_paused(fresh):
     engine = fresh()
     b = Boxes(engine).sleeper()

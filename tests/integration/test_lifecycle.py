@@ -10,6 +10,34 @@ from box import IS_DOCKERD, Events
 from caisson_fixture import wait_for
 
 
+@pytest.mark.caisson
+@pytest.mark.parametrize("policy", [{"Name": "always"}, {"Name": "unless-stopped"}, {"Name": "on-failure", "MaximumRetryCount": 3}])
+def test_a_restart_that_fails_is_tried_again(boxes, tmp_path, policy):
+    """What a start needs may come back: a policy goes on with its growing pauses, and says why meanwhile."""
+    source, away = tmp_path / "source", tmp_path / "away"
+    source.mkdir()
+    b = boxes.start("sleep 0.3; exit 1", Host={"RestartPolicy": policy, "Mounts": [{"Type": "bind", "Source": str(source), "Target": "/m"}]})
+    source.rename(away)
+    if policy["Name"] == "on-failure":
+        wait_for(lambda: b.state["Status"] == "exited", what="the tries are used up")
+        assert b.inspect()["RestartCount"] == 3 and "bind source path does not exist" in b.state["Error"]
+        return
+    wait_for(lambda: b.inspect()["RestartCount"] >= 3, what="three tries")
+    state = b.state
+    assert state["Restarting"] and state["Status"] == "restarting" and "bind source path does not exist" in state["Error"], state
+    began = time.monotonic()
+    wait_for(lambda: b.inspect()["RestartCount"] >= 5, what="two more")
+    assert time.monotonic() - began > 0.8, "no pauses"
+    away.rename(source)
+    wait_for(lambda: b.state["Status"] == "running" or b.state["Error"] == "", what="it runs again", timeout=20)
+    source.rename(away)
+    wait_for(lambda: b.state["Error"], what="fails again")
+    assert b.post("stop").status == 204
+    count = b.inspect()["RestartCount"]
+    time.sleep(0.5)
+    assert b.state["Status"] == "exited" and b.inspect()["RestartCount"] == count
+
+
 def test_start_twice(boxes):
     b = boxes.sleeper()
     assert b.post("start").status == 304
