@@ -228,6 +228,9 @@ CS_MUST_CHECK int cs_snap_open_upper(struct cs_storage *s, const char *id, int *
 /* Takes a tree away at once and deletes it later: `name` below dirfd, on the data root's file system. Absent is fine. */
 CS_MUST_CHECK int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err); /* absent is fine */
+/* At most so many bytes in the snapshot, which is new and empty: by a project quota. INTERNAL with Docker's sentence where the file system has none. */
+CS_MUST_CHECK int cs_snap_limit(struct cs_storage *s, const char *id, int64_t bytes, struct cs_err **err);
+bool cs_storage_has_quota(struct cs_storage *s);
 CS_MUST_CHECK int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err);
 void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx);
 

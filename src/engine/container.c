@@ -343,8 +343,8 @@ static void undo_create(struct cs_container *c)
 	if (cs_snapshot_remove(c->e, c->id, NULL) < 0)
 		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "cannot remove the snapshot of a failed creation");
 	(void)cs_remove_tree_at(AT_FDCWD, c->dir);
+	cs_volumes_unpin(c); /* first: the pins are in the objects that the release takes away */
 	cs_volumes_release(c->e, c->mounts, c->n_mounts, c->id, false);
-	cs_volumes_unpin(c);
 }
 
 static int make_parts(struct cs_container *c, const struct cs_image_info *img, struct cs_err **err)
@@ -357,7 +357,7 @@ static int make_parts(struct cs_container *c, const struct cs_image_info *img, s
 		cs_autofree char *d = cs_path_join(c->dir, "local-logs");
 		(void)mkdir(d, 0700);
 	}
-	if (cs_snapshot_create(c->e, c->id, img, &snap, err) < 0)
+	if (cs_snapshot_create(c->e, c->id, img, &snap, err) < 0 || cs_snapshot_options(c->e, c->id, c->host->storage_opt, err) < 0)
 		return -1;
 	if (cs_volumes_prepare(c, img->layer_ids, err) < 0)
 		return -1;

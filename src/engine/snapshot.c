@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "base/log.h"
+#include "base/num.h"
 #include "engine/image_internal.h"
 
 int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err)
@@ -23,6 +24,23 @@ int cs_snapshot_create(struct cs_engine *e, const char *container_id, const stru
 	if (r == 0 && ret_dir)
 		*ret_dir = cs_snap_path(m->storage, container_id);
 	return r;
+}
+
+int cs_snapshot_options(struct cs_engine *e, const char *container_id, const struct cs_strmap *options, struct cs_err **err)
+{
+	struct cs_storage *s = e->images->storage;
+
+	for (size_t i = 0; options && i < options->n; i++) {
+		const char *key = options->kv[i].key, *value = options->kv[i].val;
+		int64_t bytes = 0;
+		if (strcasecmp(key, "size") != 0)
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "Unknown option %s", key);
+		if (cs_storage_has_quota(s) && !cs_parse_bytes(value ? value : "", &bytes))
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "invalid size: '%s'", value);
+		if (cs_snap_limit(s, container_id, bytes, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir) { *ret_dir = cs_snap_path(e->images->storage, container_id); }

@@ -142,8 +142,6 @@ static int check_misc(const struct cs_host_config *h, struct cs_err **err)
 	for (size_t i = 0; h->sysctls && i < h->sysctls->n; i++)
 		if (check_sysctl(h, h->sysctls->kv[i].key, err) < 0)
 			return -1;
-	if (h->storage_opt && h->storage_opt->n)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "--storage-opt %s is not available in this build", h->storage_opt->kv[0].key);
 	if (!cs_empty(h->res.cgroup_parent)) {
 		cs_autostrv char **parts = cs_strv_split(h->res.cgroup_parent, '/');
 		if (cs_strv_has(parts, "..") || strpbrk(h->res.cgroup_parent, " \t\n"))

@@ -16,6 +16,9 @@ struct cs_storage {
 	int root_fd, blobs_fd, layers_fd, snaps_fd, tmp_fd, volumes_fd; /* directories */
 	atomic_ullong serial;                    /* for names in tmp/ */
 	struct cs_storage_limits limits;
+	/* quota_linux.c */
+	pthread_mutex_t quota_lock;
+	uint32_t last_project; /* 0: not looked yet */
 	/* discard.c */
 	pthread_mutex_t discard_lock;
 	pthread_cond_t discard_idle;

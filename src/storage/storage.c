@@ -42,6 +42,7 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 
 	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = s->volumes_fd = -EBADF;
 	(void)pthread_mutex_init(&s->discard_lock, NULL);
+	(void)pthread_mutex_init(&s->quota_lock, NULL);
 	(void)pthread_cond_init(&s->discard_idle, NULL);
 	s->limits = cs_storage_default_limits;
 	s->root = cs_xstrdup(data_root);
@@ -84,6 +85,7 @@ void cs_storage_close(struct cs_storage *s)
 		return;
 	cs_storage_discard_done(s);
 	(void)pthread_mutex_destroy(&s->discard_lock);
+	(void)pthread_mutex_destroy(&s->quota_lock);
 	(void)pthread_cond_destroy(&s->discard_idle);
 	cs_close(s->root_fd);
 	cs_close(s->blobs_fd);
