@@ -90,6 +90,16 @@ static int try_endpoint(struct cs_repo *r, struct cs_rg_endpoint *ep, const char
 
 	if (cs_rg_endpoint_ready(r, ep, CS_RG_SESSION_FD, err) < 0 || cs_rg_fetch(r, ep, &q, CS_MANIFEST_MAX, &a, err) < 0)
 		return -1;
+	if (!get && (a.head.status != 200 || !a.head.digest || !cs_rg_digest_valid(a.head.digest))) {
+		/* as Docker: a registry that does not say, or not why not, is asked again in a way that has a body */
+		cs_rg_answer_done(&a);
+		ok = try_endpoint(r, ep, ref, true, ret, err);
+		if (ok == 0) {
+			free(ret->data);
+			ret->data = NULL;
+		}
+		return ok;
+	}
 	ok = a.head.status == 200 ? 0 : refuse_pull(r, ref, &a, err);
 	if (ok == 0 && get)
 		ok = verify(r, ref, &a, m.digest, err);
@@ -98,7 +108,7 @@ static int try_endpoint(struct cs_repo *r, struct cs_rg_endpoint *ep, const char
 		m.len = get ? a.body.len : a.head.content_length > 0 ? (size_t)a.head.content_length : 0;
 		if (get)
 			m.data = cs_str_steal(&a.body);
-		else if (a.head.digest && cs_rg_digest_valid(a.head.digest))
+		else
 			(void)snprintf(m.digest, sizeof(m.digest), "%s", a.head.digest);
 		*ret = m;
 	}

@@ -85,7 +85,7 @@ static inline void cs_repo_close_done_(struct cs_repo **r) { cs_repo_close(*r); 
 
 struct cs_remote_manifest {
 	char *media_type;  /* of the answer, without parameters */
-	char digest[72];   /* "sha256:…" of the bytes (get), of the header (head; "" when the registry sends none) */
+	char digest[72];   /* "sha256:…" of the bytes (get), or of the header (head) */
 	char *data;        /* NUL-terminated; NULL after head */
 	size_t len;        /* head: what the registry says, 0 if nothing */
 };
