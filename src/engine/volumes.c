@@ -161,7 +161,9 @@ static bool has_options(const struct cs_volume *v) { return v->options && v->opt
 /* dockerd leaves those with options alone: what they hold may belong to others, on another machine. */
 static bool prunable(const struct cs_volume *v, const struct cs_filters *f, bool all)
 {
-	return v->present && !has_options(v) && (all || v->anonymous) && cs_filter_labels(f, "label", v->labels) &&
+	bool anonymous = v->anonymous || cs_strmap_get(v->labels, CS_VOLUME_ANONYMOUS); /* who sets the label asks for it */
+
+	return v->present && !has_options(v) && (all || anonymous) && cs_filter_labels(f, "label", v->labels) &&
 	       (!cs_filter_values(f, "label!") || !cs_filter_labels(f, "label!", v->labels));
 }
 

@@ -97,8 +97,9 @@ def test_anonymous_label(boxes, http):
     name = b.inspect()["Mounts"][0]["Name"]
     assert http.get(f"/volumes/{name}").json["Labels"] == {"com.docker.volume.anonymous": ""}
     b.rm(v=False)
+    http.post("/volumes/create", body={"Name": "labelled", "Labels": {"com.docker.volume.anonymous": ""}})
     deleted = http.post("/volumes/prune").json["VolumesDeleted"]
-    assert {name, a.json["Name"]} <= set(deleted)
+    assert {name, a.json["Name"], "labelled"} <= set(deleted)
 
 
 def test_list_filters(boxes, http, volume):

@@ -6,9 +6,10 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "base/io.h"
-#include "base/macros.h"
+#include "base/str.h"
 #include "engine/store.h"
 
 static char dir[] = "/tmp/caisson-test-store-XXXXXX";
@@ -130,8 +131,67 @@ static void settings(void **state)
 	cs_store_close(s);
 }
 
+static int on_volume(const struct cs_store_volume *v, void *ctx)
+{
+	struct cs_str *out = ctx;
+
+	cs_str_putf(out, "%s %lld %d %s %s %s\n", v->name, (long long)v->created, v->anonymous, v->labels ? v->labels : "-", v->options ? v->options : "-",
+		    v->owner ? v->owner : "-");
+	return 0;
+}
+
+static void volumes_are(struct cs_store *s, const char *expected)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT(4096);
+
+	assert_int_equal(cs_store_volumes(s, on_volume, &out, NULL), 0);
+	assert_string_equal(out.len ? out.buf : "", expected);
+}
+
+static void volumes(void **state)
+{
+	struct cs_store_volume a = {.name = "a", .labels = "{}", .created = 5, .anonymous = true, .owner = "c1"}, b = {.name = "b", .options = "{\"o\":\"\"}"};
+	struct cs_store *s = open_store();
+
+	assert_int_equal(cs_store_volume_put(s, &a, NULL), 0);
+	assert_int_equal(cs_store_volume_put(s, &b, NULL), 0);
+	a.created = 6;
+	assert_int_equal(cs_store_volume_put(s, &a, NULL), 0); /* keeps what is there */
+	volumes_are(s, "a 5 1 {} - c1\nb 0 0 - {\"o\":\"\"} -\n");
+	assert_int_equal(cs_store_volume_disown(s, "a", NULL), 0);
+	assert_int_equal(cs_store_volume_delete(s, "b", NULL), 0);
+	cs_store_close(s);
+	s = open_store();
+	volumes_are(s, "a 5 1 {} - -\n");
+	assert_int_equal(cs_store_volume_delete(s, "a", NULL), 0);
+	cs_store_close(s);
+}
+
+/* A database of schema 1, which knew no owners. */
+static void older_schema(void **state)
+{
+	cs_autofree char *old = cs_xasprintf("%s/old", dir);
+	struct cs_store *s = NULL;
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(old, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				      "CREATE TABLE kv(key TEXT PRIMARY KEY, val TEXT NOT NULL) WITHOUT ROWID;"
+				      "INSERT INTO kv VALUES('schema.containers','1');"
+				      "CREATE TABLE volumes(name TEXT PRIMARY KEY, created INTEGER NOT NULL, anonymous INTEGER NOT NULL, labels TEXT, options TEXT) WITHOUT ROWID;"
+				      "INSERT INTO volumes VALUES('v',7,0,NULL,NULL);",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	(void)sqlite3_close(db);
+	for (int i = 0; i < 2; i++) { /* the second time it is of today */
+		assert_int_equal(cs_store_open(old, &s, NULL), 0);
+		volumes_are(s, "v 7 0 - - -\n");
+		cs_store_close(s);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container), cmocka_unit_test(settings)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container), cmocka_unit_test(settings), cmocka_unit_test(volumes), cmocka_unit_test(older_schema)};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
