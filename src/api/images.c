@@ -58,7 +58,7 @@ static ssize_t read_body(void *ctx, void *buf, size_t max)
 }
 
 /* The answer is a stream of progress in dockerd; errors in the middle come after a 200 there. We know the end before we answer. */
-static int import(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+static int import(struct cs_request *rq, const char *src, struct cs_response *rs, struct cs_err **err)
 {
 	cs_autostrv char **changes = cs_query_all(&rq->query, "changes");
 	cs_autofree char *id = NULL;
@@ -72,6 +72,8 @@ static int import(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 		.ctx = rq,
 	};
 
+	if (strcmp(src, "-") != 0)
+		return cs_image_import_url(rq->engine, &in, src, rq->client_fd, &rs->stream, err);
 	if (cs_image_import(rq->engine, &in, &id, err) < 0)
 		return -1;
 	cs_str_putc(&rs->body, '{');
@@ -127,9 +129,7 @@ static int create(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 		return pull(rq, rs, err);
 	if (!src)
 		return cs_fail(err, CS_ERR_INVALID, 0, "either fromImage or fromSrc is required");
-	if (strcmp(src, "-"))
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "importing from a URL is not available in this build of Caisson: send the archive (fromSrc=-)");
-	return import(rq, rs, err);
+	return import(rq, src, rs, err);
 }
 
 /* There is no build cache yet, so pruning it is done at once; `docker system prune` asks for it always. */

@@ -43,6 +43,8 @@ struct cs_import {
 	ssize_t (*read)(void *ctx, void *buf, size_t max);
 	void *ctx;
 };
+/* fromSrc=URL: downloads (in->read is not used) and answers with progress. */
+CS_MUST_CHECK int cs_image_import_url(struct cs_engine *e, const struct cs_import *in, const char *url, int client_fd, struct cs_stream **ret, struct cs_err **err);
 CS_MUST_CHECK int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_id, struct cs_err **err);
 /* ---- registries. auth: the X-Registry-Auth header, or NULL. client_fd: the client's socket, borrowed, or -1 ---- */
 struct cs_pull {

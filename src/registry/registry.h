@@ -154,3 +154,9 @@ CS_MUST_CHECK int cs_registry_search(struct cs_registry *reg, const char *term, 
  * "login attempt to … failed with status: 401 Unauthorized" when the registry does: dockerd's texts and statuses. */
 CS_MUST_CHECK int cs_registry_login(struct cs_registry *reg, const struct cs_registry_auth *auth, int cancel_fd, char **ret_status, char **ret_token,
 				    struct cs_err **err);
+
+/* GET of any http or https URL, following redirects. *ret_size: -1 when the server does not say. NOT_FOUND, DENIED, … "failed to GET … with status …". */
+struct cs_download;
+CS_MUST_CHECK int cs_download_open(struct cs_registry *reg, const char *url, int cancel_fd, struct cs_download **ret, int64_t *ret_size, struct cs_err **err);
+ssize_t cs_download_read(struct cs_download *d, void *buf, size_t max, struct cs_err **err); /* > 0 bytes, 0 end, -1 */
+void cs_download_close(struct cs_download *d);                                               /* accepts NULL */
