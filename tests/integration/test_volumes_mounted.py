@@ -261,7 +261,8 @@ def test_survives_the_daemon(fresh, graceful):
     assert len(mounts(engine, "used")) == 1
     os.kill(pid, 9)     # ends while nobody looks
     engine.start()
-    assert mounts(engine, "stale") == [] and len(mounts(engine, "used")) == 1
+    wait_for(lambda: mounts(engine, "stale") == [], what="unmounted: nobody uses it")
+    assert len(mounts(engine, "used")) == 1
     c = boxes.run("cat /v/f", Host={"Binds": ["used:/v"]})
     assert c.out == "kept\n" and len(mounts(engine, "used")) == 1
     assert engine.http.delete("/volumes/used").status == 409
