@@ -26,7 +26,7 @@ struct cs_rg_xfer {
 	struct cs_rg_request q;
 	struct cs_rg_response resp;
 	struct curl_slist *slist;
-	char *url, ca_path[40], error[CURL_ERROR_SIZE];
+	char *url, *proxy /* host:port, or NULL */, ca_path[40], error[CURL_ERROR_SIZE];
 	size_t header_bytes, data_sent;
 	char *dst; /* where the caller wants the body now */
 	size_t dst_left, dst_got;
@@ -333,6 +333,16 @@ static void set_method(struct cs_rg_xfer *x)
 	}
 }
 
+/* Of a proxy's URL, without name and password. */
+static char *proxy_address(const char *proxy)
+{
+	const char *sep = strstr(proxy, "://"), *host = sep ? sep + 3 : proxy, *at = memrchr(host, '@', strcspn(host, "/"));
+
+	if (at)
+		host = at + 1;
+	return cs_xstrndup(host, strcspn(host, "/"));
+}
+
 static int set_up(struct cs_rg_xfer *x, bool own, struct cs_err **err)
 {
 	const struct cs_registry *reg = x->client->reg;
@@ -343,6 +353,8 @@ static int set_up(struct cs_rg_xfer *x, bool own, struct cs_err **err)
 	const char *proxy = cs_rg_proxy_for(reg, u.scheme, u.host, u.port);
 	SET(x, CURLOPT_PROXY, proxy ? proxy : ""); /* "": not the environment's */
 	SET(x, CURLOPT_NOPROXY, "");
+	free(x->proxy);
+	x->proxy = proxy ? proxy_address(proxy) : NULL;
 	cs_rg_url_done(&u);
 	SET(x, CURLOPT_URL, x->url);
 	SET(x, CURLOPT_PATH_AS_IS, 1L);
@@ -442,6 +454,8 @@ static int fail_connect(struct cs_rg_xfer *x, const struct cs_rg_url *u, struct 
 	bool v6 = strchr(where, ':') != NULL;
 	if (sys == 0 && strstr(x->error, "refused"))
 		sys = ECONNREFUSED;
+	if (x->proxy)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "proxyconnect tcp: dial tcp %s: connect: %s", x->proxy, sys == ECONNREFUSED ? "connection refused" : "no connection");
 	if (x->result == CURLE_OPERATION_TIMEDOUT || sys == ETIMEDOUT)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "dial tcp %s%s%s:%s: i/o timeout", v6 ? "[" : "", where, v6 ? "]" : "", u->port);
 	/* Go's errno texts begin with a small letter */
@@ -483,7 +497,7 @@ static int fail_result(struct cs_rg_xfer *x, const struct cs_rg_url *u, enum cs_
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "dial tcp: lookup %s: no such host", u->host);
 	case CURLE_COULDNT_RESOLVE_PROXY:
 		*fault = CS_RG_UNREACHABLE;
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "proxyconnect tcp: dial tcp: lookup of the proxy: no such host");
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "proxyconnect tcp: dial tcp: lookup %s: no such host", x->proxy ? x->proxy : "");
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_OPERATION_TIMEDOUT:
 		*fault = CS_RG_UNREACHABLE;
@@ -563,6 +577,7 @@ void cs_rg_xfer_close(struct cs_rg_xfer *x)
 	detach(x);
 	cs_rg_response_done(&x->resp);
 	cs_str_done(&x->spill);
+	free(x->proxy);
 	free(x->url);
 	free(x);
 }
