@@ -214,7 +214,7 @@ struct cs_tar_into {
 	bool no_overwrite_dir_nondir;  /* refuse to replace a directory by something else, and the reverse */
 	bool chown;                    /* all belongs to uid:gid, not to whom the archive says */
 	uint32_t uid, gid;
-	cs_read_fn read;
+	ssize_t (*next)(void *ctx, const void **ret); /* the next piece, borrowed until the next call: > 0 bytes, 0 end, -errno */
 	void *ctx;
 };
 CS_MUST_CHECK int cs_tar_into(int root_fd, const struct cs_tar_into *t, struct cs_err **err);
@@ -288,6 +288,38 @@ bool cs_vol_is_empty(struct cs_storage *s, const char *name, const char *subpath
 
 /* Bytes of regular files and links below a directory, hard links once, without crossing into another file system. */
 CS_MUST_CHECK int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err);
+
+/* ---- check and repair (check.c) ---- */
+enum cs_check_kind {
+	CS_CHECK_TMP,           /* rubbish in tmp/; repaired: taken away */
+	CS_CHECK_FOREIGN,       /* a name in layers/ or among the blobs that means nothing; repaired (blobs): taken away */
+	CS_CHECK_LAYER_DAMAGED, /* repaired: taken away, so that a pull brings it again */
+	CS_CHECK_LAYER_UNUSED,  /* repaired: taken away */
+	CS_CHECK_SNAP_DAMAGED,  /* repaired when only work or merged was missing */
+	CS_CHECK_SNAP_UNUSED,   /* repaired: taken away */
+	CS_CHECK_SNAP_PARENT,   /* its layer is missing or not told; not repaired: its files may be all that is left */
+	CS_CHECK_BLOB_DAMAGED,  /* repaired: taken away */
+	CS_CHECK_BLOB_UNUSED,   /* repaired: taken away */
+	CS_CHECK_LAYOUT,        /* oci-layout; repaired: written anew */
+	CS_CHECK_INDEX,         /* index.json; one that cannot be read is repaired to an empty one, the engine writes the names */
+};
+struct cs_check_problem {
+	enum cs_check_kind kind;
+	const char *name; /* digest, chain id, container id or file name */
+	const char *text; /* to be read behind the name: "has lost its files" */
+	bool repaired;
+};
+struct cs_check_options {
+	bool repair, deep; /* deep: every blob is read and hashed */
+	/* Whether somebody needs it; NULL: not asked. What is being pulled or made right now has to be answered with true. */
+	bool (*layer_used)(void *ctx, const struct cs_digest *chain);
+	bool (*blob_used)(void *ctx, const struct cs_digest *d);
+	bool (*snap_used)(void *ctx, const char *id);
+	void *ctx;
+};
+/* Whoever finds a layer or blob of his own missing asks cs_layer_exists, cs_blob_open. Fails only when a folder cannot be read. */
+CS_MUST_CHECK int cs_storage_check(struct cs_storage *s, const struct cs_check_options *o, void (*report)(void *ctx, const struct cs_check_problem *p),
+				   void *ctx, struct cs_err **err);
 
 /* INTERNAL, or NO_SPACE when sys says that the disk (or quota) is full. */
 enum cs_code cs_storage_code(int sys);

@@ -15,6 +15,7 @@ struct cs_storage {
 	char *root;                              /* absolute */
 	int root_fd, blobs_fd, layers_fd, snaps_fd, tmp_fd, volumes_fd; /* directories */
 	atomic_ullong serial;                    /* for names in tmp/ */
+	char own[32];                            /* part of our names in tmp/ */
 	struct cs_storage_limits limits;
 	/* quota_linux.c */
 	pthread_mutex_t quota_lock;
@@ -28,6 +29,9 @@ struct cs_storage {
 
 /* A name below tmp/ that nobody else uses. buf needs 64 bytes. */
 const char *cs_storage_tmp_name(struct cs_storage *s, const char *kind, char buf[64]);
+
+bool cs_storage_tmp_is_own(struct cs_storage *s, const char *name);
+int cs_storage_write_layout(struct cs_storage *s, bool layout, bool index); /* oci-layout; an empty index.json. 0 or -errno */
 
 /* Stops deleting; what is left goes at the next open. */
 void cs_storage_discard_done(struct cs_storage *s);

@@ -5,6 +5,7 @@
 #include "storage/internal.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/id.h"
@@ -26,17 +27,29 @@ static int open_dir(struct cs_storage *s, const char *path, int *ret, struct cs_
 	return 0;
 }
 
+bool cs_storage_tmp_is_own(struct cs_storage *s, const char *name) { return strstr(name, s->own) != NULL; }
+
+/* Nobody waits for the deletion; what stays is tried again at the next start. */
 static int remove_entry(void *ctx, int dir_fd, const struct dirent *d)
 {
-	(void)ctx;
-	(void)cs_remove_tree_at(dir_fd, d->d_name); /* what stays is tried again at the next start */
+	struct cs_storage *s = ctx;
+
+	if (!cs_storage_tmp_is_own(s, d->d_name))
+		(void)!cs_storage_discard(s, dir_fd, d->d_name, NULL);
 	return 0;
+}
+
+int cs_storage_write_layout(struct cs_storage *s, bool layout, bool index)
+{
+	static const char version[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+	static const char empty[] = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[]}";
+	int r = layout ? cs_replace_file_at(s->root_fd, "content/oci-layout", version, sizeof(version) - 1, 0644, true) : 0;
+
+	return r == 0 && index ? cs_replace_file_at(s->root_fd, "content/index.json", empty, sizeof(empty) - 1, 0644, true) : r;
 }
 
 int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err)
 {
-	static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
-	static const char empty_index[] = "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[]}";
 	struct cs_storage *s = cs_xcalloc(1, sizeof(*s));
 	int r = 0;
 
@@ -45,6 +58,10 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	(void)pthread_mutex_init(&s->quota_lock, NULL);
 	(void)pthread_cond_init(&s->discard_idle, NULL);
 	s->limits = cs_storage_default_limits;
+	/* a number besides the pid: in a container every daemon has the same one */
+	unsigned nonce = 0;
+	(void)!getrandom(&nonce, sizeof(nonce), GRND_NONBLOCK);
+	(void)snprintf(s->own, sizeof(s->own), "-%d.%08x-", (int)getpid(), nonce);
 	s->root = cs_xstrdup(data_root);
 	s->root_fd = open(data_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root_fd < 0) {
@@ -55,11 +72,8 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	    open_dir(s, "snapshots", &s->snaps_fd, err) < 0 || open_dir(s, "tmp", &s->tmp_fd, err) < 0 ||
 	    cs_volumes_dir_open(s, err) < 0)
 		goto fail;
-	(void)cs_each_entry(s->tmp_fd, ".", remove_entry, NULL);
-	if (faccessat(s->root_fd, "content/oci-layout", F_OK, 0) < 0)
-		r = cs_replace_file_at(s->root_fd, "content/oci-layout", layout, sizeof(layout) - 1, 0644, true);
-	if (r == 0 && faccessat(s->root_fd, "content/index.json", F_OK, 0) < 0)
-		r = cs_replace_file_at(s->root_fd, "content/index.json", empty_index, sizeof(empty_index) - 1, 0644, true);
+	(void)cs_each_entry(s->tmp_fd, ".", remove_entry, s);
+	r = cs_storage_write_layout(s, faccessat(s->root_fd, "content/oci-layout", F_OK, 0) < 0, faccessat(s->root_fd, "content/index.json", F_OK, 0) < 0);
 	if (r < 0) {
 		cs_fail(err, cs_storage_code(-r), -r, "write the image layout in %s/content", data_root);
 		goto fail;
@@ -99,7 +113,7 @@ void cs_storage_close(struct cs_storage *s)
 
 const char *cs_storage_tmp_name(struct cs_storage *s, const char *kind, char buf[64])
 {
-	(void)snprintf(buf, 64, "%.20s-%d-%llu", kind, (int)getpid(), atomic_fetch_add(&s->serial, 1ull) + 1);
+	(void)snprintf(buf, 64, "%.10s%s%llu", kind, s->own, atomic_fetch_add(&s->serial, 1ull) + 1);
 	return buf;
 }
 

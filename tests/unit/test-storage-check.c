@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Damage to a data root is told, each kind of it, and repaired where that can be. Needs root for whiteouts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "computestorage.h"
+
+#define N_KINDS (CS_CHECK_INDEX + 1)
+
+static char root[] = "/tmp/caisson-check-XXXXXX";
+
+static const char *at(const char *fmt, const char *name)
+{
+	static char buf[4][512];
+	static unsigned i;
+	char *b = buf[i++ % 4];
+	int n = snprintf(b, sizeof(buf[0]), "%s/", root);
+	(void)snprintf(b + n, sizeof(buf[0]) - (size_t)n, fmt, name);
+	return b;
+}
+
+struct seen {
+	int n[N_KINDS], repaired[N_KINDS];
+};
+static void on_problem(void *ctx, const struct cs_check_problem *p)
+{
+	struct seen *s = ctx;
+	assert_true(p->name && p->text);
+	s->n[p->kind]++;
+	s->repaired[p->kind] += p->repaired;
+}
+
+static struct seen check(struct cs_storage *s, const struct cs_check_options *o)
+{
+	struct seen r = {0};
+	assert_int_equal(cs_storage_check(s, o, on_problem, &r, NULL), 0);
+	return r;
+}
+static int total(const struct seen *s)
+{
+	int n = 0;
+	for (size_t i = 0; i < N_KINDS; i++)
+		n += s->n[i];
+	return n;
+}
+
+/* An empty tar is a layer, too. */
+static ssize_t nothing(void *ctx, void *buf, size_t max)
+{
+	bool *done = ctx;
+	if (*done || max < 1024)
+		return 0;
+	*done = true;
+	memset(buf, 0, 1024);
+	return 1024;
+}
+
+static void make(struct cs_storage *s, struct cs_digest *layer, struct cs_digest *blob)
+{
+	bool done = false;
+	struct cs_layer_result r;
+	struct cs_layer_source src = {.read = nothing, .ctx = &done, .store_blob = true};
+	assert_int_equal(cs_layer_unpack(s, &src, &r, NULL), 0);
+	*layer = r.chain_id;
+	*blob = r.blob;
+	assert_int_equal(cs_snap_create(s, "box", &r.chain_id, NULL), 0);
+}
+
+static bool no(void *ctx, const struct cs_digest *d) { return false; }
+static bool no_snap(void *ctx, const char *id) { return false; }
+static bool yes(void *ctx, const struct cs_digest *d) { return true; }
+static bool yes_snap(void *ctx, const char *id) { return true; }
+
+static void damage(void **state)
+{
+	struct cs_storage *s;
+	struct cs_digest layer, blob;
+	const struct cs_check_options look = {.deep = true, .layer_used = yes, .blob_used = yes, .snap_used = yes_snap};
+	const struct cs_check_options repair = {.repair = true, .deep = true, .layer_used = yes, .blob_used = yes, .snap_used = yes_snap};
+	struct seen r;
+
+	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
+	make(s, &layer, &blob);
+	r = check(s, &look);
+	assert_int_equal(total(&r), 0);
+
+	/* one of each */
+	const char *hex = cs_digest_hex(&layer), *bhex = cs_digest_hex(&blob);
+	assert_int_equal(mkdir(at("%s", "tmp/layer-1-1"), 0700), 0);
+	assert_int_equal(mkdir(at("%s", "layers/rubbish"), 0700), 0);
+	assert_int_equal(cs_replace_file_at(AT_FDCWD, at("%s", "content/blobs/sha256/rubbish"), "x", 1, 0644, false), 0);
+	assert_int_equal(cs_replace_file_at(AT_FDCWD, at("content/blobs/sha256/%s", bhex), "changed", 7, 0644, false), 0);
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("layers/%s/diff", hex)), 0);
+	assert_int_equal(rmdir(at("%s", "snapshots/box/work")), 0);
+	assert_int_equal(cs_replace_file_at(AT_FDCWD, at("%s", "content/oci-layout"), "{}", 2, 0644, false), 0);
+	assert_int_equal(cs_replace_file_at(AT_FDCWD, at("%s", "content/index.json"), "{\"schemaVer", 11, 0644, false), 0);
+	static const int want[N_KINDS] = {[CS_CHECK_TMP] = 1, [CS_CHECK_FOREIGN] = 2, [CS_CHECK_LAYER_DAMAGED] = 1, [CS_CHECK_SNAP_DAMAGED] = 1,
+					  [CS_CHECK_SNAP_PARENT] = 1, [CS_CHECK_BLOB_DAMAGED] = 1, [CS_CHECK_LAYOUT] = 1, [CS_CHECK_INDEX] = 1};
+	for (int again = 0; again < 2; again++) { /* looking changes nothing */
+		r = check(s, &look);
+		for (size_t i = 0; i < N_KINDS; i++) {
+			assert_int_equal(r.repaired[i], 0);
+			if (i == CS_CHECK_SNAP_PARENT)
+				assert_int_equal(r.n[i], 1);
+			else
+				assert_int_equal(r.n[i], want[i]);
+		}
+	}
+	r = check(s, &repair);
+	assert_int_equal(r.repaired[CS_CHECK_FOREIGN], 1);
+	assert_int_equal(r.repaired[CS_CHECK_LAYER_DAMAGED], 1);
+	assert_int_equal(r.repaired[CS_CHECK_SNAP_DAMAGED], 1);
+	assert_int_equal(r.repaired[CS_CHECK_BLOB_DAMAGED], 1);
+	assert_int_equal(r.repaired[CS_CHECK_TMP] + r.repaired[CS_CHECK_LAYOUT] + r.repaired[CS_CHECK_INDEX], 3);
+	assert_false(cs_layer_exists(s, &layer));
+	r = check(s, &look);
+	assert_int_equal(r.n[CS_CHECK_FOREIGN], 1);     /* in layers/: not ours to delete */
+	assert_int_equal(r.n[CS_CHECK_SNAP_PARENT], 1); /* what the container wrote stays */
+	assert_int_equal(total(&r), 2);
+	cs_storage_close(s);
+}
+
+static void orphans(void **state)
+{
+	struct cs_storage *s;
+	struct cs_digest layer, blob;
+	const struct cs_check_options o = {.repair = true, .layer_used = no, .blob_used = no, .snap_used = no_snap};
+	static const char text[] = "{\"schemaVersion\":2,\"manifests\":[{\"digest\":\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",\"size\":1}]}";
+	struct seen r;
+
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("%s", "layers")), 0);
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("%s", "snapshots")), 0);
+	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
+	make(s, &layer, &blob);
+	assert_int_equal(cs_content_set_index(s, text, strlen(text), NULL), 0);
+	r = check(s, &o);
+	assert_int_equal(r.repaired[CS_CHECK_LAYER_UNUSED], 1);
+	assert_int_equal(r.repaired[CS_CHECK_BLOB_UNUSED], 1);
+	assert_int_equal(r.repaired[CS_CHECK_SNAP_UNUSED], 1);
+	assert_int_equal(r.n[CS_CHECK_INDEX], 1);
+	assert_int_equal(r.repaired[CS_CHECK_INDEX], 0);
+	assert_int_equal(total(&r), 4);
+	assert_false(cs_layer_exists(s, &layer));
+	cs_storage_close(s);
+}
+
+static int setup(void **state)
+{
+	if (geteuid() != 0)
+		exit(77);
+	return mkdtemp(root) ? 0 : -1;
+}
+static int teardown(void **state) { return cs_remove_tree_at(AT_FDCWD, root); }
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(orphans)};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
