@@ -11,10 +11,12 @@ struct command {
 	int (*run)(char **argv);
 	const char *help;
 };
-extern const struct command container_commands[], run_commands[], image_commands[], system_commands[];
+extern const struct command container_commands[], run_commands[], image_commands[], transfer_commands[], volume_commands[], system_commands[];
 
 /* Prints "Error response from daemon: ..." or "caisson: ..." and returns `status`. Takes err. */
 int cli_error(struct cs_err *err, int status);
+/* "WARNING! This will remove …": asks; true for yes. */
+bool cli_confirm(const char *what);
 /* Usage error: message, 125. */
 int cli_usage(const char *cmd, const char *text);
 

@@ -9,6 +9,7 @@
 #include "base/num.h"
 
 const char *client_host = "unix:///run/caisson.sock";
+const char *client_registry_auth;
 
 static int unreachable(struct cs_err **err, int sys)
 {
@@ -175,6 +176,8 @@ int client_open(const char *method, const char *path, const char *body, size_t b
 		return -1;
 	cs_str_putf(&req, "%s /v" CLIENT_API "%s HTTP/1.1\r\nHost: caisson\r\nUser-Agent: caisson\r\n", method, path);
 	cs_str_puts(&req, upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "Connection: close\r\n");
+	if (client_registry_auth)
+		cs_str_putf(&req, "X-Registry-Auth: %s\r\n", client_registry_auth);
 	if (body)
 		cs_str_puts(&req, "Content-Type: application/json\r\n");
 	if (body || strcmp(method, "POST") == 0)

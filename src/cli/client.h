@@ -11,6 +11,7 @@
 
 #define CLIENT_API "1.55"
 
+extern const char *client_registry_auth; /* X-Registry-Auth of the next requests, or NULL */
 extern const char *client_host; /* "unix:///run/caisson.sock" or "tcp://host:port" */
 
 struct reply {

@@ -343,13 +343,8 @@ static int prune(char **argv, const char *path, const char *usage, const char *w
 
 	if (!operands)
 		return 125;
-	if (!force) {
-		printf("WARNING! This will remove %s.\nAre you sure you want to continue? [y/N] ", warning);
-		(void)fflush(stdout);
-		int c = getchar();
-		if (c != 'y' && c != 'Y')
-			return 0;
-	}
+	if (!force && !cli_confirm(warning))
+		return 0;
 	if (client_json("POST", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	json_array_foreach(json_object_get(j, key), i, d) printf("%s\n", json_is_string(d) ? json_string_value(d) : *jstr(d, "Deleted") ? jstr(d, "Deleted") : jstr(d, "Untagged"));

@@ -3,8 +3,8 @@
  * caisson: the client. Finds the command in the tables of the command groups and runs it. */
 #include "cli/cli.h"
 
-static const struct command *const groups[] = {run_commands, container_commands, image_commands, system_commands};
-static const char *const group_titles[] = {"Running containers", "Managing containers", "Images", "System"};
+static const struct command *const groups[] = {run_commands, container_commands, image_commands, transfer_commands, volume_commands, system_commands};
+static const char *const group_titles[] = {"Running containers", "Managing containers", "Images", "Moving images", "Volumes", "System"};
 
 int cli_error(struct cs_err *err, int status)
 {
@@ -14,6 +14,14 @@ int cli_error(struct cs_err *err, int status)
 	fprintf(stderr, "%s%s\n", from_engine ? "Error response from daemon: " : "caisson: ", text);
 	cs_err_free(err);
 	return status;
+}
+
+bool cli_confirm(const char *what)
+{
+	printf("WARNING! This will remove %s.\nAre you sure you want to continue? [y/N] ", what);
+	(void)fflush(stdout);
+	int c = getchar();
+	return c == 'y' || c == 'Y';
 }
 
 int cli_usage(const char *cmd, const char *text)
@@ -39,9 +47,10 @@ static int help(FILE *out)
 /* The table entry for argv[0], or for argv[0] argv[1] of a management command ("container ls", "system df"). */
 static const struct command *find(char ***argv)
 {
-	static const char *const management[] = {"container", "image", "system"};
+	static const char *const management[] = {"container", "image", "system", "volume"};
 	static const char *const aliases[][2] = {{"container ls", "ps"}, {"container list", "ps"}, {"image ls", "images"}, {"image rm", "rmi"},
-						 {"image list", "images"}, {"system info", "info"}, {"system events", "events"}};
+						 {"image list", "images"}, {"system info", "info"}, {"system events", "events"},
+						 {"volume list", "volume ls"}, {"volume remove", "volume rm"}};
 	char **v = *argv;
 	cs_autofree char *two = v[1] ? cs_xasprintf("%s %s", v[0], v[1]) : NULL;
 	const char *name = v[0];
@@ -54,7 +63,7 @@ static const struct command *find(char ***argv)
 		}
 	for (size_t i = 0; !pair && v[1] && i < CS_ARRAY_SIZE(management); i++)
 		if (cs_streq(v[0], management[i])) {
-			name = i == 2 ? two : v[1];
+			name = i >= 2 ? two : v[1];
 			pair = true;
 		}
 	for (size_t g = 0; g < CS_ARRAY_SIZE(groups); g++)

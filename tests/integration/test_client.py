@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The caisson command, Caisson's own client."""
+import base64
 import json
 import os
 import subprocess
+import tarfile
 import uuid
 
 import pytest
 
 import caisson_fixture as fx
 import rootfs
+from registry import Registry
 from terminal import Terminal
 
 pytestmark = pytest.mark.caisson
@@ -150,3 +153,83 @@ def test_help():
     for args in (["--help"], ["run", "--help"], ["ps", "--help"], ["import", "--help"]):
         r = subprocess.run([str(fx.BUILD / "caisson"), *args], capture_output=True, text=True, timeout=10, check=False)
         assert r.returncode == 0 and r.stdout.startswith("Usage:  caisson") and not r.stderr
+
+
+# -- images on their way, volumes -------------------------------------------------------------------------------------
+
+def test_save_and_load(engine, tmp_path):
+    tag = "own/saved:" + uuid.uuid4().hex[:8]
+    assert client(engine, "tag", IMAGE, tag).returncode == 0
+    ident = client(engine, "images", "-q", "--no-trunc", tag).stdout
+    out = tmp_path / "a.tar"
+    r = client(engine, "save", "-o", str(out), tag)
+    assert (r.returncode, r.stdout, r.stderr) == (0, "", "")
+    with tarfile.open(out) as t:
+        assert {"manifest.json", "index.json", "oci-layout"} <= set(t.getnames())
+    assert client(engine, "rmi", tag).returncode == 0
+    r = client(engine, "load", "-i", str(out))
+    assert r.returncode == 0 and r.stdout.splitlines()[-1] == f"Loaded image: {tag}", r
+    assert client(engine, "images", "-q", "--no-trunc", tag).stdout == ident
+    assert client(engine, "rmi", tag).returncode == 0
+
+
+def test_save_leaves_no_half_file(engine, tmp_path):
+    r = client(engine, "save", "-o", str(tmp_path / "a.tar"), "no/such:image")
+    assert r.returncode == 1 and "No such image" in r.stderr and os.listdir(tmp_path) == []
+
+
+def test_commit_and_export(engine, name, tmp_path):
+    assert client(engine, "run", "--name", name, "--network", "none", IMAGE, "sh", "-c", "echo hello > /made").returncode == 0
+    tag = "own/made:" + name
+    r = client(engine, "commit", "-m", "why", "-a", "who", "-c", "ENV A=1", name, tag)
+    assert r.returncode == 0 and r.stdout.startswith("sha256:"), r
+    try:
+        assert client(engine, "run", "--rm", "--network", "none", tag, "sh", "-c", "cat /made; echo $A").stdout == "hello\n1\n"
+        assert client(engine, "history", tag).returncode == 0
+    finally:
+        client(engine, "rmi", "-f", tag)
+    out = tmp_path / "e.tar"
+    assert client(engine, "export", "-o", str(out), name).returncode == 0
+    with tarfile.open(out) as t:
+        assert t.extractfile("made").read() == b"hello\n"
+
+
+def test_push_and_pull_with_credentials(engine, tmp_path):
+    with Registry(htpasswd={"me": "secret:word"}) as r:
+        name = f"{r.host}/own/moved"
+        assert client(engine, "tag", IMAGE, name + ":1").returncode == 0
+        refused = client(engine, "push", name + ":1")
+        assert refused.returncode == 1 and refused.stderr.strip(), refused
+        auth = base64.b64encode(b"me:secret:word").decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {r.host: {"auth": auth}}}))
+        env = {"PATH": os.environ["PATH"], "CAISSON_HOST": f"unix://{engine.sock}", "DOCKER_CONFIG": str(tmp_path)}
+
+        def mine(*args):
+            return subprocess.run([str(fx.BUILD / "caisson"), *args], env=env, text=True, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        pushed = mine("push", name + ":1")
+        assert pushed.returncode == 0 and "1: digest: sha256:" in pushed.stdout, pushed
+        assert mine("rmi", name + ":1").returncode == 0
+        pulled = mine("pull", name + ":1")
+        assert pulled.returncode == 0 and pulled.stdout.splitlines()[-1] == name + ":1", pulled
+        assert mine("pull", "-q", name + ":1").stdout == name + ":1\n"
+        missing = mine("pull", name + ":2")
+        assert missing.returncode == 1 and "not found" in missing.stderr, missing
+        assert mine("rmi", name + ":1").returncode == 0
+
+
+def test_volumes(engine, name):
+    assert client(engine, "volume", "create", "--label", "a=b=c", name).stdout == name + "\n"
+    v = json.loads(client(engine, "volume", "inspect", name).stdout)
+    assert v[0]["Name"] == name and v[0]["Labels"] == {"a": "b=c"}
+    assert name in client(engine, "volume", "ls", "-q").stdout.split()
+    assert client(engine, "volume", "rm", name).stdout == name + "\n"
+    r = client(engine, "volume", "rm", name)
+    assert r.returncode == 1 and "no such volume" in r.stderr.lower()
+    assert client(engine, "volume", "rm", "-f", name).returncode == 0
+
+
+def test_prune_asks(engine, name):
+    assert client(engine, "volume", "create", name).returncode == 0
+    r = client(engine, "volume", "prune", "-a", stdin="n\n")
+    assert r.returncode == 0 and "[y/N]" in r.stdout and name in client(engine, "volume", "ls", "-q").stdout
+    assert name in client(engine, "volume", "prune", "-a", "-f").stdout
