@@ -132,6 +132,7 @@ struct cs_layer_source {
 	const struct cs_digest *parent;  /* chain id below, or NULL */
 	const struct cs_digest *diff_id; /* NULL, or what the uncompressed tar must hash to */
 	const struct cs_digest *blob;    /* NULL, or what the stream itself must hash to (with store_blob) */
+	bool verified;                   /* the stream is a blob that was hashed when it was stored; a plain tar with this diff_id is not hashed again */
 	bool store_blob;                 /* also keep the stream as a blob (as received when tar, gzip or zstd; else gzip) */
 };
 /* Extracts a tar in one pass and publishes <data root>/layers/<chain id hex>/diff. When the layer exists already the work is dropped and the

@@ -14,6 +14,7 @@
 #include "api/call.h"
 #include "api/router.h"
 #include "base/log.h"
+#include "base/queue.h"
 #include "base/time.h"
 #include "engine/trim.h"
 
@@ -21,6 +22,7 @@
 #define CONNECTION_LIMIT 4096u
 #define CONNECTION_MEMORY (64u << 10) /* headers must fit into half of it */
 #define TRIM_EVERY 512u             /* connections */
+#define BODY_QUEUE (1u << 20)
 #define DISCARD_MAX (4ull << 30)   /* of a body that nobody wants, before the connection is cut */
 
 /* ---- life of a call ---- */
@@ -45,9 +47,12 @@ static void end_pull(struct call *c)
 {
 	if (!c->pulling)
 		return;
+	if (c->rq.body_queue)
+		cs_queue_end(c->rq.body_queue, 0);
 	cs_close(TAKE_FD(c->pull_fd)); /* end of file for the handler */
 	pthread_join(c->pull_thread, NULL);
 	cs_close(TAKE_FD(c->rq.body_fd));
+	cs_queue_free(TAKE_PTR(c->rq.body_queue));
 	c->pulling = false;
 }
 
@@ -126,7 +131,11 @@ static void *pull_main(void *arg)
 	struct call *c = arg;
 
 	c->pull_result = c->rq.route->fn(&c->rq, &c->rs, &c->err);
-	shutdown(c->rq.body_fd, SHUT_RDWR); /* whoever still sends gets EPIPE */
+	/* whoever still sends gets EPIPE */
+	if (c->rq.body_queue)
+		cs_queue_close(c->rq.body_queue);
+	else
+		shutdown(c->rq.body_fd, SHUT_RDWR);
 	return NULL;
 }
 
@@ -134,13 +143,21 @@ static int start_pull(struct call *c, struct cs_err **err)
 {
 	int sv[2], r;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
-	c->rq.body_fd = sv[0];
-	c->pull_fd = sv[1];
+	if (c->rq.route->flags & CS_ROUTE_QUEUE) {
+		c->rq.body_queue = cs_queue_new(BODY_QUEUE);
+	} else {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
+		c->rq.body_fd = sv[0];
+		c->pull_fd = sv[1];
+	}
 	r = pthread_create(&c->pull_thread, NULL, pull_main, c);
-	if (r)
+	if (r) {
+		cs_close(TAKE_FD(c->pull_fd));
+		cs_close(TAKE_FD(c->rq.body_fd));
+		cs_queue_free(TAKE_PTR(c->rq.body_queue));
 		return cs_fail(err, CS_ERR_INTERNAL, r, "thread for the body");
+	}
 	c->pulling = true;
 	return 0;
 }
@@ -178,7 +195,9 @@ static enum MHD_Result take_body(struct call *c, const char *data, size_t *len)
 {
 	size_t done = 0;
 
-	if (c->pulling && !c->err && !c->discarded) {
+	if (c->rq.body_queue && !c->discarded) {
+		done = cs_queue_write(c->rq.body_queue, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
+	} else if (c->pulling && !c->err && !c->discarded) {
 		while (done < *len) {
 			ssize_t n = send(c->pull_fd, data + done, *len - done, MSG_NOSIGNAL);
 			if (n < 0 && errno == EINTR)

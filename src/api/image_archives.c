@@ -3,22 +3,12 @@
  * Images in archives: docker load and docker save. */
 #include "api/routes.h"
 
-#include <sys/socket.h>
-
 #include "base/log.h"
+#include "base/queue.h"
 #include "engine/engine.h"
 #include "engine/image.h"
 
-static ssize_t read_body(void *ctx, void *buf, size_t max)
-{
-	const struct cs_request *rq = ctx;
-	ssize_t n;
-
-	do
-		n = recv(rq->body_fd, buf, max, 0);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
+static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_queue_read(((struct cs_request *)ctx)->body_queue, buf, max); }
 
 /* Failures are the last line of the stream, as in dockerd; that one, too, tells nothing before it has read the whole archive. */
 static int load(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
@@ -68,7 +58,7 @@ static int save_all(struct cs_request *rq, struct cs_response *rs, struct cs_err
 
 const struct cs_route cs_routes_image_archives[] = {
 	{ "GET", "/images/get", 0, 0, save_all, CS_ROUTE_DISCARD },
-	{ "POST", "/images/load", 0, 0, load, CS_ROUTE_PULL },
+	{ "POST", "/images/load", 0, 0, load, CS_ROUTE_PULL | CS_ROUTE_QUEUE },
 	{ "GET", "/images/{name:.*}/get", 0, 0, save_one, CS_ROUTE_DISCARD },
 	{ NULL },
 };

@@ -22,7 +22,7 @@ static int unpack(struct cs_load_session *l, const struct candidate *c, struct c
 
 	if (cs_blob_open(l->m->storage, &c->blob, &fd, NULL, err) < 0)
 		return -1;
-	struct cs_layer_source src = {.read = read_fd, .ctx = &fd, .store_blob = foreign, .diff_id = c->kind == CS_CONTENT_TAR ? &c->blob : NULL};
+	struct cs_layer_source src = {.read = read_fd, .ctx = &fd, .store_blob = foreign, .diff_id = c->kind == CS_CONTENT_TAR ? &c->blob : NULL, .verified = true};
 	if (cs_layer_stage(l->m->storage, &src, stage, res, err) < 0)
 		return cs_wrap(err, "layer %s", c->blob.s);
 	if (!foreign) {
