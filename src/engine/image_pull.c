@@ -401,7 +401,12 @@ static bool have_image(struct image *im, bool *ret_new, int *ret, struct cs_err 
 
 	if (cs_image_find(m, im->manifest.config.digest.s, &r, NULL, NULL) < 0)
 		return false;
-	*ret = add(im, r->layers, r->n_layers, ret_new, err);
+	cs_autoerr struct cs_err *e = NULL;
+	*ret = add(im, r->layers, r->n_layers, ret_new, &e);
+	if (*ret < 0 && atomic_load(&r->gone))
+		return false; /* it was removed this very moment */
+	if (*ret < 0)
+		(void)cs_err_move(err, TAKE_PTR(e));
 	return true;
 }
 

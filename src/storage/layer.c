@@ -25,15 +25,10 @@ int cs_layer_open(struct cs_storage *s, const struct cs_digest *chain, int *ret_
 	return 0;
 }
 
+/* It is gone for everybody on return; its files are deleted behind the caller's back. */
 int cs_layer_remove(struct cs_storage *s, const struct cs_digest *chain, struct cs_err **err)
 {
-	char tmp[64];
-
-	cs_storage_tmp_name(s, "gone", tmp);
-	if (renameat(s->layers_fd, cs_digest_hex(chain), s->tmp_fd, tmp) < 0)
-		return errno == ENOENT ? 0 : cs_fail(err, cs_storage_code(errno), errno, "remove layer %s", chain->s);
-	int r = cs_remove_tree_at(s->tmp_fd, tmp);
-	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "remove files of layer %s", chain->s) : 0;
+	return cs_storage_discard(s, s->layers_fd, cs_digest_hex(chain), err) < 0 ? cs_wrap(err, "layer %s", chain->s) : 0;
 }
 
 struct each_ctx {

@@ -22,6 +22,8 @@ needs_skopeo = pytest.mark.skipif(not shutil.which("skopeo"), reason="no skopeo"
 
 @pytest.fixture
 def fake(engine):
+    if IS_DOCKERD:
+        pytest.skip("dockerd uploads in pieces without a length, which this registry does not know")
     with Fake() as f:
         yield f
         for i in engine.http.get("/images/json", {"all": 1}).json:
