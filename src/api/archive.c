@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * /containers/{id}/archive (docker cp). */
+#include "api/body.h"
 #include "api/routes.h"
 #include "engine/engine.h"
 
@@ -37,12 +38,15 @@ static int get(struct cs_request *rq, struct cs_response *rs, struct cs_err **er
 	return 0;
 }
 
+static ssize_t next(void *ctx, const void **ret, int timeout_ms) { return cs_body_next(ctx, ret, timeout_ms); }
+
 static int put(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
 	struct cs_extract x = {
 		.no_overwrite_dir_nondir = cs_query_bool(&rq->query, "noOverwriteDirNonDir"),
 		.copy_uid_gid = cs_query_bool(&rq->query, "copyUIDGID"),
-		.fd = rq->body_fd,
+		.next = next,
+		.ctx = rq->blocks,
 	};
 
 	if (path_of(rq, &x.path, err) < 0)
@@ -53,6 +57,6 @@ static int put(struct cs_request *rq, struct cs_response *rs, struct cs_err **er
 const struct cs_route cs_routes_archive[] = {
 	{ "HEAD", "/containers/{id}/archive", 0, 0, head },
 	{ "GET", "/containers/{id}/archive", 0, 0, get },
-	{ "PUT", "/containers/{id}/archive", 0, 0, put, CS_ROUTE_PULL },
+	{ "PUT", "/containers/{id}/archive", 0, 0, put, CS_ROUTE_PULL | CS_ROUTE_BLOCKS },
 	{ NULL },
 };

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "api/body.h"
 #include "api/call.h"
 #include "api/router.h"
 #include "base/log.h"
@@ -20,7 +21,8 @@
 
 #define IDLE_TIMEOUT_S 60u         /* a client that sends nothing: slow headers, idle keep-alive */
 #define CONNECTION_LIMIT 4096u
-#define CONNECTION_MEMORY (64u << 10) /* headers must fit into half of it */
+#define CONNECTION_MEMORY (256u << 10) /* touched as far as it is needed; headers must fit into half of it */
+#define PULL_BUFFER (2 << 20)       /* of a body on its way to its handler: kernel memory, used only when the handler is slower than the client */
 #define TRIM_EVERY 512u             /* connections */
 #define BODY_QUEUE (1u << 20)
 #define DISCARD_MAX (4ull << 30)   /* of a body that nobody wants, before the connection is cut */
@@ -47,12 +49,21 @@ static void end_pull(struct call *c)
 {
 	if (!c->pulling)
 		return;
+<<<<<<<
+	if (c->rq.blocks)
+		cs_body_end(c->rq.blocks, c->dispatched ? 0 : -ECONNRESET);
+=======
 	if (c->rq.body_queue)
 		cs_queue_end(c->rq.body_queue, 0);
+>>>>>>>
 	cs_close(TAKE_FD(c->pull_fd)); /* end of file for the handler */
 	pthread_join(c->pull_thread, NULL);
 	cs_close(TAKE_FD(c->rq.body_fd));
+<<<<<<<
+	cs_body_free(TAKE_PTR(c->rq.blocks));
+=======
 	cs_queue_free(TAKE_PTR(c->rq.body_queue));
+>>>>>>>
 	c->pulling = false;
 }
 
@@ -131,6 +142,8 @@ static void *pull_main(void *arg)
 	struct call *c = arg;
 
 	c->pull_result = c->rq.route->fn(&c->rq, &c->rs, &c->err);
+<<<<<<<
+=======
 	/* whoever still sends gets EPIPE */
 	if (c->rq.body_queue)
 		cs_queue_close(c->rq.body_queue);
@@ -139,7 +152,28 @@ static void *pull_main(void *arg)
 	return NULL;
 }
 
+>>>>>>>
+	if (c->rq.blocks)
+		cs_body_close(c->rq.blocks);
+	else
+		shutdown(c->rq.body_fd, SHUT_RDWR); /* whoever still sends gets EPIPE */
+	return NULL;
+}
+
 static int start_pull(struct call *c, struct cs_err **err)
+{
+	int sv[2], r, room = PULL_BUFFER;
+
+	if (c->rq.route->flags & CS_ROUTE_BLOCKS) {
+		c->rq.blocks = cs_body_new();
+	} else {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
+		c->rq.body_fd = sv[0];
+<<<<<<<
+		c->pull_fd = sv[1];
+		(void)setsockopt(c->pull_fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)); /* as root: beyond wmem_max */
+=======
 {
 	int sv[2], r;
 
@@ -150,12 +184,17 @@ static int start_pull(struct call *c, struct cs_err **err)
 			return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
 		c->rq.body_fd = sv[0];
 		c->pull_fd = sv[1];
+>>>>>>>
 	}
 	r = pthread_create(&c->pull_thread, NULL, pull_main, c);
 	if (r) {
+<<<<<<<
+		cs_body_free(TAKE_PTR(c->rq.blocks));
+=======
 		cs_close(TAKE_FD(c->pull_fd));
 		cs_close(TAKE_FD(c->rq.body_fd));
 		cs_queue_free(TAKE_PTR(c->rq.body_queue));
+>>>>>>>
 		return cs_fail(err, CS_ERR_INTERNAL, r, "thread for the body");
 	}
 	c->pulling = true;
@@ -195,10 +234,17 @@ static enum MHD_Result take_body(struct call *c, const char *data, size_t *len)
 {
 	size_t done = 0;
 
+<<<<<<<
+	if (c->pulling && !c->err && !c->discarded) {
+		if (c->rq.blocks && cs_body_put(c->rq.blocks, data, *len) == 0)
+			done = *len;
+		while (!c->rq.blocks && done < *len) {
+=======
 	if (c->rq.body_queue && !c->discarded) {
 		done = cs_queue_write(c->rq.body_queue, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
 	} else if (c->pulling && !c->err && !c->discarded) {
 		while (done < *len) {
+>>>>>>>
 			ssize_t n = send(c->pull_fd, data + done, *len - done, MSG_NOSIGNAL);
 			if (n < 0 && errno == EINTR)
 				continue;

@@ -38,6 +38,7 @@ struct cs_request {
 	bool ws_handshake;             /* a complete websocket handshake */
 	struct cs_queue *body_queue;   /* routes with CS_ROUTE_QUEUE: the same without the kernel's copies; borrowed */
 	int body_fd;                   /* routes with CS_ROUTE_PULL: read the body from here until end of file */
+	struct cs_body *blocks;        /* with CS_ROUTE_BLOCKS: here instead (body.h) */
 };
 
 /* A connection that leaves HTTP. run takes fd; exactly one of run and free is called. */

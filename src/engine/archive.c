@@ -4,7 +4,6 @@
  * from its root, links lead inside of it, and the kernel alone resolves them (base/path.h, storage). Any thread. */
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -22,6 +21,7 @@
 
 #define QUEUE (1u << 20)
 #define PASSWD_MAX (4u << 20)
+#define STEP_MS 200
 #define STALL_NS (10 * CS_NS_PER_SEC) /* of a client that holds up a start */
 
 /* ---- paths ---- */
@@ -370,25 +370,21 @@ struct body { /* of the request, until somebody wants the container more */
 };
 
 /* Waits for the client in small steps: a removal ends the copy at once, a start when the client does not get ahead. */
-static ssize_t body_read(void *ctx, void *buf, size_t max)
+static ssize_t body_next(void *ctx, const void **ret)
 {
 	struct body *b = ctx;
-	struct pollfd p = {.fd = b->x->fd, .events = POLLIN};
 	bool removal;
 
 	for (;;) {
-		int n = poll(&p, 1, 200);
+		ssize_t n = b->x->next(b->x->ctx, ret, STEP_MS);
 		bool wanted = cs_files_wanted(b->c, &removal);
 		int64_t now = cs_monotonic_ns();
-		if (wanted && (removal || (n == 0 && now - b->last > STALL_NS)))
+		if (wanted && (removal || (n == -EAGAIN && now - b->last > STALL_NS)))
 			return -ECANCELED;
-		if (n == 0 || (n < 0 && errno == EINTR))
+		if (n == -EAGAIN)
 			continue;
 		b->last = now;
-		ssize_t got = read(b->x->fd, buf, max);
-		if (got < 0 && errno == EINTR)
-			continue;
-		return got < 0 ? -errno : got;
+		return n;
 	}
 }
 
@@ -435,7 +431,7 @@ int cs_container_extract(struct cs_engine *e, const char *ref, const struct cs_e
 	if (dir < 0 || check_writable(&f, dir, real, err) < 0)
 		return -1;
 	struct body b = {.x = x, .c = f.c, .last = cs_monotonic_ns()};
-	struct cs_tar_into t = {.path = in, .no_overwrite_dir_nondir = x->no_overwrite_dir_nondir, .read = body_read, .ctx = &b};
+	struct cs_tar_into t = {.path = in, .no_overwrite_dir_nondir = x->no_overwrite_dir_nondir, .next = body_next, .ctx = &b};
 	const char *user = f.c->config->user;
 	if (x->copy_uid_gid && !cs_empty(user) && owner(f.running ? f.fd : cs_root_fd(f.root), user, &t, err) < 0)
 		return -1;

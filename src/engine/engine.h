@@ -133,7 +133,9 @@ struct cs_extract {
 	const char *path; /* a directory */
 	bool no_overwrite_dir_nondir;
 	bool copy_uid_gid; /* everything belongs to the container's user */
-	int fd;            /* a tar, plain or compressed, until end of file */
+	/* a tar, plain or compressed: the next piece, borrowed until the next call; > 0 bytes, 0 end, -EAGAIN nothing in time, other -errno */
+	ssize_t (*next)(void *ctx, const void **ret, int timeout_ms);
+	void *ctx;
 };
 CS_MUST_CHECK int cs_container_extract(struct cs_engine *e, const char *ref, const struct cs_extract *x, struct cs_err **err);
 

@@ -31,12 +31,14 @@ struct into {
 	struct cs_inflate *inflate;
 	struct cs_err **err; /* of whoever reads the stream below tar */
 	int read_errno;
-	size_t n_head;      /* of buf: what was read to see how the stream is packed */
+	const char *head;   /* what was read to see how the stream is packed */
+	size_t n_head;
+	char *small;        /* holds it when it came in crumbs */
 	char *parent;       /* path of parent_fd inside dest, or NULL */
 	int parent_fd;
 	struct dirtime *dirs;
 	size_t n_dirs;
-	char *buf, *unpacked; /* BUFFER bytes each */
+	char *unpacked;     /* BUFFER bytes */
 	/* the current entry */
 	const struct cs_untar_entry *e;
 	char *path;         /* clean, inside dest */
@@ -50,12 +52,14 @@ static ssize_t raw_piece(void *ctx, const void **ret)
 	struct into *x = ctx;
 	ssize_t n = (ssize_t)x->n_head;
 
-	if (n == 0)
-		n = x->t->read(x->t->ctx, x->buf, BUFFER);
+	if (n) { /* what open_stream looked at */
+		*ret = x->head;
+		x->n_head = 0;
+		return n;
+	}
+	n = x->t->next(x->t->ctx, ret);
 	if (n < 0)
 		x->read_errno = (int)-n;
-	x->n_head = 0;
-	*ret = x->buf;
 	return n;
 }
 
@@ -70,18 +74,29 @@ static ssize_t unpacked_piece(void *ctx, const void **ret)
 
 static int open_stream(struct into *x, struct cs_err **err)
 {
-	x->buf = cs_xmalloc(BUFFER);
+	const void *piece;
+	ssize_t n;
+
+	/* mostly one piece is more than enough; it is kept where it lies */
 	while (x->n_head < CS_PACKED_MAGIC) {
-		ssize_t n = x->t->read(x->t->ctx, x->buf + x->n_head, BUFFER - x->n_head);
+		n = x->t->next(x->t->ctx, &piece);
 		if (n < 0)
 			x->read_errno = (int)-n;
 		if (n <= 0)
 			break;
+		if (x->n_head == 0 && n >= CS_PACKED_MAGIC) {
+			x->head = piece;
+			x->n_head = (size_t)n;
+			break;
+		}
+		x->small = cs_xrealloc(x->small, x->n_head + (size_t)n);
+		memcpy(x->small + x->n_head, piece, (size_t)n);
+		x->head = x->small;
 		x->n_head += (size_t)n;
 	}
 	if (x->read_errno)
 		return -1;
-	enum cs_packed kind = cs_packed_kind(x->buf, x->n_head);
+	enum cs_packed kind = cs_packed_kind(x->head, x->n_head);
 	if (kind == CS_PACKED_NONE) {
 		x->tar = cs_untar_open(raw_piece, x);
 		return 0;
@@ -472,7 +487,7 @@ int cs_tar_into(int root_fd, const struct cs_tar_into *t, struct cs_err **err)
 		return cs_fail(err, x.dest_fd == -ENOENT ? CS_ERR_NOT_FOUND : x.dest_fd == -ENOTDIR ? CS_ERR_INVALID : CS_ERR_INTERNAL, -x.dest_fd,
 			       "extract to %s", dest);
 	int r = extract(&x, err);
-	free(x.buf);
+	free(x.small);
 	free(x.unpacked);
 	cs_close(x.parent_fd);
 	cs_close(x.dest_fd);

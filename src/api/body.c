@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A large body on its way from the connection's thread to its handler, in whole blocks: two threads that hand over each piece of a few
+ * KiB wait for each other, and for the scheduler, most of the time. The handler works in the block itself. One writer, one reader. */
+#include "api/body.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "base/time.h"
+
+#define BLOCK (512u << 10)
+#define BLOCKS 4u
+
+struct cs_body {
+	pthread_mutex_t lock;
+	pthread_cond_t can_read, can_write;
+	/* under lock: numbers only grow; block n is at n % BLOCKS. taken <= full; the reader works in block taken - 1. */
+	size_t full, taken, done;
+	bool ended, closed;
+	int error;
+	/* the writer's, while it is not full */
+	size_t fill;
+	size_t len[BLOCKS];
+	char *block[BLOCKS];
+};
+
+struct cs_body *cs_body_new(void)
+{
+	struct cs_body *b = cs_xcalloc(1, sizeof(*b));
+	pthread_condattr_t ca;
+
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_condattr_init(&ca);
+	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
+	pthread_cond_init(&b->can_read, &ca);
+	pthread_cond_init(&b->can_write, NULL);
+	pthread_condattr_destroy(&ca);
+	return b;
+}
+
+void cs_body_free(struct cs_body *b)
+{
+	if (!b)
+		return;
+	for (size_t i = 0; i < BLOCKS; i++)
+		free(b->block[i]);
+	pthread_mutex_destroy(&b->lock);
+	pthread_cond_destroy(&b->can_read);
+	pthread_cond_destroy(&b->can_write);
+	free(b);
+}
+
+/* Hands the current block over. Under lock. */
+static void push(struct cs_body *b)
+{
+	b->len[b->full % BLOCKS] = b->fill;
+	b->full++;
+	b->fill = 0;
+	pthread_cond_signal(&b->can_read);
+}
+
+int cs_body_put(struct cs_body *b, const char *data, size_t len)
+{
+	while (len) {
+		pthread_mutex_lock(&b->lock);
+		if (b->fill == BLOCK)
+			push(b);
+		while (!b->closed && b->full - b->done == BLOCKS)
+			pthread_cond_wait(&b->can_write, &b->lock);
+		bool closed = b->closed;
+		char **block = &b->block[b->full % BLOCKS]; /* ours until it is pushed */
+		pthread_mutex_unlock(&b->lock);
+		if (closed)
+			return -EPIPE;
+		if (!*block)
+			*block = cs_xmalloc(BLOCK);
+		size_t n = CS_MIN(len, BLOCK - b->fill);
+		memcpy(*block + b->fill, data, n);
+		b->fill += n;
+		data += n;
+		len -= n;
+	}
+	return 0;
+}
+
+void cs_body_end(struct cs_body *b, int error)
+{
+	pthread_mutex_lock(&b->lock);
+	if (!b->ended) {
+		if (b->fill)
+			push(b);
+		b->ended = true;
+		b->error = error;
+		pthread_cond_signal(&b->can_read);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+ssize_t cs_body_next(struct cs_body *b, const void **ret, int timeout_ms)
+{
+	int64_t until = cs_monotonic_ns() + timeout_ms * CS_NS_PER_MS;
+	const struct timespec ts = {until / CS_NS_PER_SEC, until % CS_NS_PER_SEC};
+	ssize_t r = 0;
+
+	pthread_mutex_lock(&b->lock);
+	b->done = b->taken;
+	pthread_cond_signal(&b->can_write);
+	while (b->full == b->taken && !b->ended && r == 0)
+		r = pthread_cond_timedwait(&b->can_read, &b->lock, &ts) == ETIMEDOUT ? -EAGAIN : 0;
+	if (b->full > b->taken) {
+		*ret = b->block[b->taken % BLOCKS];
+		r = (ssize_t)b->len[b->taken % BLOCKS];
+		b->taken++;
+	} else if (b->ended) {
+		r = b->error;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return r;
+}
+
+void cs_body_close(struct cs_body *b)
+{
+	pthread_mutex_lock(&b->lock);
+	b->closed = true;
+	pthread_cond_signal(&b->can_write);
+	pthread_mutex_unlock(&b->lock);
+}
