@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+import images
 import rootfs
 from box import IS_DOCKERD, create
+from registry import Fake
 
 
 def import_raw(http, data, **query):
@@ -221,3 +223,93 @@ def test_base_image_greets(boxes, http):
     b = boxes.run(None, image="caisson/base")
     assert b.code == 0 and len(b.out) > 20
     assert "linux" in http.get("/images/caisson/base/json").json["Os"] and not IS_DOCKERD
+
+
+# ---- digests, parents, sizes ----
+
+def test_reference_filter_and_digests(http, engine):
+    """Filters look at digest names, too; an image that only has those is dangling to prune, but listed."""
+    with Fake() as fake:
+        md, ident = images.put(fake, "filt/er", "1", [images.files(x="filter " + fake.host)])
+        images.pull(http, f"{fake.host}/filt/er", "1")
+        ref = f"{fake.host}/filt/er@{md}"
+        find = lambda **f: [i["Id"] for i in http.get("/images/json", {"filters": f}).json]
+        assert find(reference=[f"{fake.host}/filt/er"]) == [ident] and find(reference=[f"{fake.host}/*/*:1"]) == [ident]
+        assert find(reference=["*/nothing"]) == []
+        assert ident not in find(dangling=["true"])
+        assert http.delete(f"/images/{ref}").status == 200            # the tag stays
+        i = http.get(f"/images/{ident}/json").json
+        assert i["RepoTags"] == [f"{fake.host}/filt/er:1"] and i["RepoDigests"] == []
+        images.pull(http, f"{fake.host}/filt/er", md)                 # and the digest comes back
+        assert http.get(f"/images/{ident}/json").json["RepoDigests"] == [ref]
+        http.delete(f"/images/{ident}")
+        assert http.get(f"/images/{ident}/json").status == 404
+
+
+def test_remove_by_id_takes_tag_and_digest(http):
+    with Fake() as fake:
+        md, ident = images.put(fake, "byid", "1", [images.files(x="by id " + fake.host)])
+        images.pull(http, f"{fake.host}/byid", "1")
+        gone = http.delete(f"/images/{ident[7:19]}").json
+        assert {"Untagged": f"{fake.host}/byid:1"} in gone and {"Untagged": f"{fake.host}/byid@{md}"} in gone and {"Deleted": ident} in gone
+
+
+def test_two_repositories_must_be_forced(http):
+    with Fake() as fake:
+        _, ident = images.put(fake, "two", "1", [images.files(x="two " + fake.host)])
+        images.pull(http, f"{fake.host}/two", "1")
+        http.post(f"/images/{fake.host}/two:1/tag", {"repo": "t-two-other"})
+        a = http.delete(f"/images/{ident}")
+        assert a.status == 409 and a.message == f"conflict: unable to delete {ident[7:19]} (must be forced) - image is referenced in multiple repositories"
+        assert {"Deleted": ident} in http.delete(f"/images/{ident}", {"force": 1}).json
+
+
+def test_shared_sizes(http):
+    with Fake() as fake:
+        base, a, b = (images.files(**{n: n * 1000 + fake.host}) for n in "xyz")
+        ids = [images.put(fake, "sizes", t, [base, top])[1] for t, top in (("a", a), ("b", b))]
+        for t in "ab":
+            images.pull(http, f"{fake.host}/sizes", t)
+        size = len("x" * 1000 + fake.host)
+        listed = {i["Id"]: i for i in http.get("/images/json", {"shared-size": 1}, version="1.42" if not IS_DOCKERD else "1.41").json}
+        df = {i["Id"]: i for i in http.get("/system/df", version="1.41").json["Images"]}
+        for i in ids:
+            assert df[i]["SharedSize"] == size and df[i]["Size"] == 2 * size and df[i]["Containers"] == 0
+            if not IS_DOCKERD:
+                assert listed[i]["SharedSize"] == size
+            http.delete(f"/images/{i}")
+
+
+@pytest.mark.caisson
+def test_parents(http, engine, boxes):
+    """What a commit was made from cannot be removed before it, is hidden without a name, and goes with it."""
+    first = http.get("/images/caisson-test/rootfs/json").json["Id"]
+    c = create(engine, "true").json["Id"]
+    one = http.post("/commit", {"container": c, "repo": "t-parent"}).json["Id"]
+    d = http.post("/containers/create", body={"Image": "t-parent", "Cmd": ["true"]}).json["Id"]
+    two = http.post("/commit", {"container": d, "repo": "t-child"}).json["Id"]
+    for x in (c, d):
+        http.delete(f"/containers/{x}", {"force": 1})
+    assert http.get("/images/t-child/json").json["Parent"] == one and http.get("/images/t-parent/json").json["Parent"] == first
+    assert http.delete("/images/t-parent").json == [{"Untagged": "t-parent:latest"}]
+    a = http.delete(f"/images/{one}", {"force": 1})
+    assert a.status == 409 and a.message.endswith("(cannot be forced) - image has dependent child images"), a
+    shown = lambda **q: [i["Id"] for i in http.get("/images/json", q).json]
+    assert one not in shown() and one in shown(all=1)
+    assert one not in [g.get("Deleted") for g in http.post("/images/prune").json["ImagesDeleted"] or []]
+    gone = http.delete("/images/t-child").json
+    assert {"Deleted": two} in gone and {"Deleted": one} in gone, gone
+    assert http.get(f"/images/{first}/json").status == 200
+
+
+@pytest.mark.caisson
+def test_manifests_member(http, image):
+    ref = image()
+    i = http.get(f"/images/{ref}/json", {"manifests": 1}, version="1.48").json
+    m = i["Manifests"][0]
+    assert m["Descriptor"] == i["Descriptor"] and m["Available"] and m["Kind"] == "image" and m["ImageData"]["Platform"]["os"] == "linux"
+    assert "Manifests" not in http.get(f"/images/{ref}/json", version="1.48").json
+    assert "Descriptor" not in http.get(f"/images/{ref}/json", version="1.47").json
+    for version, there in (("1.46", False), ("1.47", True)):
+        listed = [x for x in http.get("/images/json", {"manifests": 1}, version=version).json if x["Id"] == i["Id"]][0]
+        assert ("Manifests" in listed) == there
