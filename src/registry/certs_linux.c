@@ -95,17 +95,55 @@ int cs_rg_certs_load(const struct cs_registry *reg, const char *hostport, struct
 	return 0;
 }
 
-int cs_rg_certs_seal(struct cs_rg_tls *tls, struct cs_err **err)
+/* ---- the system's authorities ---- */
+
+static bool hashed; /* CERT_DIR can be searched: it has entries such as 5ed36f99.0 */
+
+static void look_for_hashes(void)
+{
+	DIR *d = opendir(CS_RG_CERT_DIR);
+	struct dirent *e;
+
+	while (d && !hashed && (e = readdir(d)))
+		hashed = strspn(e->d_name, "0123456789abcdef") == 8 && strcmp(e->d_name + 8, ".0") == 0;
+	if (d)
+		(void)closedir(d);
+}
+
+/* As in Go, the environment may name another file. */
+const char *cs_rg_system_bundle(void)
 {
 	static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"};
+	const char *own = getenv("SSL_CERT_FILE");
+
+	if (!cs_empty(own))
+		return own;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(bundles); i++)
+		if (access(bundles[i], R_OK) == 0)
+			return bundles[i];
+	return NULL;
+}
+
+bool cs_rg_looks_up(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, look_for_hashes);
+	return hashed && cs_empty(getenv("SSL_CERT_FILE")) && cs_curl_looks_up();
+}
+
+int cs_rg_certs_seal(struct cs_rg_tls *tls, struct cs_err **err)
+{
 	cs_autostr struct cs_str system = CS_STR_INIT(PEM_MAX);
+	const char *bundle = cs_rg_looks_up() ? NULL : cs_rg_system_bundle();
 	cs_autofd int fd = -EBADF;
-	int r = -ENOENT;
+	int r;
 
 	if (!tls->own_pem || tls->ca_fd >= 0)
 		return 0;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(bundles) && r < 0 && !cs_curl_looks_up(); i++)
-		r = cs_read_file_at(AT_FDCWD, bundles[i], &system);
+	r = bundle ? cs_read_file_at(AT_FDCWD, bundle, &system) : 0;
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "read %s", bundle);
 	fd = memfd_create("caisson-ca", MFD_CLOEXEC);
 	if (fd < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "memory for CA certificates");

@@ -16,7 +16,6 @@
 #define SPILL_STOP (256u << 10) /* of body bytes that came while the caller's buffer was full: then the transfer pauses */
 #define SPILL_MAX (512u << 10)
 #define REDIRECTS_MAX 10
-#define CERT_DIR "/etc/ssl/certs" /* by hash, as openssl rehash makes it */
 #define DRAIN_MAX (64u << 10)
 #define ANSWER_PATIENCE 10 /* times the stall limit, from the end of an upload to the answer: the registry may be hashing */
 
@@ -283,11 +282,13 @@ static void set_tls(struct cs_rg_xfer *x, const struct cs_rg_tls *tls)
 	if (tls->skip_verify) { /* else all of the system's authorities are read for nothing: 8 MB and 40 ms for each connection */
 		SET(x, CURLOPT_CAINFO, NULL);
 		SET(x, CURLOPT_CAPATH, NULL);
-	} else if (cs_curl_looks_up() && access(CERT_DIR, X_OK) == 0) {
+	} else if (cs_rg_looks_up()) {
 		SET(x, CURLOPT_CAINFO, tls->ca_fd >= 0 ? x->ca_path : NULL);
-		SET(x, CURLOPT_CAPATH, CERT_DIR);
+		SET(x, CURLOPT_CAPATH, CS_RG_CERT_DIR);
 	} else if (tls->ca_fd >= 0) {
 		SET(x, CURLOPT_CAINFO, x->ca_path);
+	} else if (cs_rg_system_bundle()) {
+		SET(x, CURLOPT_CAINFO, cs_rg_system_bundle());
 	}
 	if (tls->client_cert) {
 		SET(x, CURLOPT_SSLCERT, tls->client_cert);

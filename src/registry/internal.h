@@ -96,6 +96,10 @@ CS_MUST_CHECK int cs_rg_endpoint_plain(struct cs_registry *reg, const char *host
 CS_MUST_CHECK int cs_rg_certs_load(const struct cs_registry *reg, const char *hostport, struct cs_rg_tls *tls, struct cs_err **err);
 CS_MUST_CHECK int cs_rg_certs_add_ca(struct cs_rg_tls *tls, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_rg_certs_seal(struct cs_rg_tls *tls, struct cs_err **err); /* makes ca_fd */
+#define CS_RG_CERT_DIR "/etc/ssl/certs"
+/* Can the library find one of the system's authorities in CS_RG_CERT_DIR? Otherwise it reads all of cs_rg_system_bundle() (NULL: its own). */
+bool cs_rg_looks_up(void);
+const char *cs_rg_system_bundle(void);
 void cs_rg_tls_done(struct cs_rg_tls *tls);
 
 /* ---- transfers (http.c) ---- */

@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 def probe(*args, timeout=60, env=None):
     """(object, exit status). Patience is short: tests do not wait for real back-offs."""
-    clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("SSL_CERT")}
     args = [str(a) for a in args]
     for option, value in (("--backoff", "5"), ("--stall", "1500"), ("--certs", "/nonexistent")):
         if option not in args:
@@ -232,6 +232,18 @@ def test_tls_both_flavours_of_the_library(ca, tmp_path, data):
         assert "x509: certificate is not valid for 127.0.0.1" in e["error"]
     with Fake() as f:
         assert "server gave HTTP response to HTTPS client" in bad(*strict(tmp_path, f"https://{f.host}"), "manifest", "example.test", "a/b", "v1", env=env)["error"]
+
+
+def test_tls_system_authorities(ca, tmp_path):
+    """SSL_CERT_FILE takes the place of the system's, as in Go; by itself and with certificates of the host."""
+    env = {"SSL_CERT_FILE": str(ca.cert)}
+    other = Authority(tmp_path / "other", "another ca")
+    with Registry(tls=ca) as r:
+        assert bad(*strict(tmp_path, f"https://{r.host}"), "manifest", "example.test", "a/b", "v1", env=env)["code"] == "NOT_FOUND"
+        both = strict(tmp_path, f"https://{r.host}", f'ca = "{other.cert}"\n')
+        assert bad(*both, "manifest", "example.test", "a/b", "v1", env=env)["code"] == "NOT_FOUND"
+        assert "unknown authority" in bad(*both, "manifest", "example.test", "a/b", "v1")["error"]
+        assert "read /nonexistent" in bad(*both, "manifest", "example.test", "a/b", "v1", env={"SSL_CERT_FILE": "/nonexistent"})["error"]
 
 
 def test_insecure_loopback_tries_https_then_http(ca, fake, data):
