@@ -49,21 +49,15 @@ static void end_pull(struct call *c)
 {
 	if (!c->pulling)
 		return;
-<<<<<<<
 	if (c->rq.blocks)
 		cs_body_end(c->rq.blocks, c->dispatched ? 0 : -ECONNRESET);
-=======
 	if (c->rq.body_queue)
 		cs_queue_end(c->rq.body_queue, 0);
->>>>>>>
 	cs_close(TAKE_FD(c->pull_fd)); /* end of file for the handler */
 	pthread_join(c->pull_thread, NULL);
 	cs_close(TAKE_FD(c->rq.body_fd));
-<<<<<<<
 	cs_body_free(TAKE_PTR(c->rq.blocks));
-=======
 	cs_queue_free(TAKE_PTR(c->rq.body_queue));
->>>>>>>
 	c->pulling = false;
 }
 
@@ -142,20 +136,11 @@ static void *pull_main(void *arg)
 	struct call *c = arg;
 
 	c->pull_result = c->rq.route->fn(&c->rq, &c->rs, &c->err);
-<<<<<<<
-=======
-	/* whoever still sends gets EPIPE */
 	if (c->rq.body_queue)
 		cs_queue_close(c->rq.body_queue);
-	else
-		shutdown(c->rq.body_fd, SHUT_RDWR);
-	return NULL;
-}
-
->>>>>>>
 	if (c->rq.blocks)
 		cs_body_close(c->rq.blocks);
-	else
+	else if (!c->rq.body_queue)
 		shutdown(c->rq.body_fd, SHUT_RDWR); /* whoever still sends gets EPIPE */
 	return NULL;
 }
@@ -166,35 +151,21 @@ static int start_pull(struct call *c, struct cs_err **err)
 
 	if (c->rq.route->flags & CS_ROUTE_BLOCKS) {
 		c->rq.blocks = cs_body_new();
-	} else {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-			return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
-		c->rq.body_fd = sv[0];
-<<<<<<<
-		c->pull_fd = sv[1];
-		(void)setsockopt(c->pull_fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)); /* as root: beyond wmem_max */
-=======
-{
-	int sv[2], r;
-
-	if (c->rq.route->flags & CS_ROUTE_QUEUE) {
+	} else if (c->rq.route->flags & CS_ROUTE_QUEUE) {
 		c->rq.body_queue = cs_queue_new(BODY_QUEUE);
 	} else {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
 		c->rq.body_fd = sv[0];
 		c->pull_fd = sv[1];
->>>>>>>
+		(void)setsockopt(c->pull_fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)); /* as root: beyond wmem_max */
 	}
 	r = pthread_create(&c->pull_thread, NULL, pull_main, c);
 	if (r) {
-<<<<<<<
-		cs_body_free(TAKE_PTR(c->rq.blocks));
-=======
 		cs_close(TAKE_FD(c->pull_fd));
 		cs_close(TAKE_FD(c->rq.body_fd));
+		cs_body_free(TAKE_PTR(c->rq.blocks));
 		cs_queue_free(TAKE_PTR(c->rq.body_queue));
->>>>>>>
 		return cs_fail(err, CS_ERR_INTERNAL, r, "thread for the body");
 	}
 	c->pulling = true;
@@ -234,17 +205,12 @@ static enum MHD_Result take_body(struct call *c, const char *data, size_t *len)
 {
 	size_t done = 0;
 
-<<<<<<<
-	if (c->pulling && !c->err && !c->discarded) {
-		if (c->rq.blocks && cs_body_put(c->rq.blocks, data, *len) == 0)
-			done = *len;
-		while (!c->rq.blocks && done < *len) {
-=======
 	if (c->rq.body_queue && !c->discarded) {
 		done = cs_queue_write(c->rq.body_queue, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
 	} else if (c->pulling && !c->err && !c->discarded) {
-		while (done < *len) {
->>>>>>>
+		if (c->rq.blocks && cs_body_put(c->rq.blocks, data, *len) == 0)
+			done = *len;
+		while (!c->rq.blocks && done < *len) {
 			ssize_t n = send(c->pull_fd, data + done, *len - done, MSG_NOSIGNAL);
 			if (n < 0 && errno == EINTR)
 				continue;
