@@ -30,6 +30,7 @@ struct copy {
 	struct linked *links;
 	char *names, *value; /* scratch for attributes, XATTR_MAX each */
 	unsigned depth;
+	bool too_deep;
 	char failed[256]; /* name of the entry that failed */
 };
 struct level {
@@ -242,8 +243,10 @@ static int copy_dir(const struct level *v, int dir, const char *name)
 	cs_autofree char *path = *v->path ? cs_path_join(v->path, name) : cs_xstrdup(name);
 	struct stat st;
 
-	if (v->c->depth >= DEPTH_MAX)
+	if (v->c->depth >= DEPTH_MAX) {
+		v->c->too_deep = true;
 		return -ELOOP;
+	}
 	if (mkdirat(v->to, name, 0700) < 0)
 		return -errno;
 	cs_autofd int from = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -392,6 +395,8 @@ int cs_vol_fill(struct cs_storage *s, const char *name, const struct cs_vol_fill
 		r = cs_empty(f->subpath) && !cs_vol_is_mounted(s, name) ? fill_staged(s, &c, from, dir, to, f->in_use) : fill_directly(&c, from, to);
 	if (r == -EEXIST)
 		return 0; /* somebody else filled it while we did: it is not empty any more */
+	if (r < 0 && c.too_deep)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "copy the image's %s into volume %s: directories are nested deeper than %d", f->what, name, DEPTH_MAX);
 	if (r < 0)
 		return cs_fail(err, cs_storage_code(-r), -r, "copy the image's %s into volume %s%s%s", f->what, name, c.failed[0] ? ": " : "", c.failed);
 	return 0;

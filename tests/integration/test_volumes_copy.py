@@ -9,7 +9,7 @@ import tarfile
 import pytest
 
 import rootfs
-from box import IS_DOCKERD, Boxes, create
+from box import IS_DOCKERD, Box, Boxes, create
 from caisson_fixture import wait_for
 
 PATHENV = "ENV PATH=/bin"
@@ -365,3 +365,21 @@ def test_full_disk(fresh, tmp_path):
         assert a.status == 500 and "ead-only file system" in a.message and engine.http.get("/volumes/cannot").status == 404
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+@pytest.mark.caisson
+def test_deep_tree(boxes, engine, images, names):
+    """As deep as it goes, and one that is refused: neither ends the daemon."""
+    for depth, status in ((150, 201), (400, 500)):
+        tar = rootfs.busybox()
+        for n in range(1, depth + 1):
+            tar.dir("d/" * n)
+        tar.file("d/" * depth + "f", "deep")
+        name = names(f"copy-depth-{depth}")
+        a = create(engine, "true", image=images(tar), Host={"Binds": [name + ":/d"]})
+        assert a.status == status, a
+        if status == 201:
+            boxes.made.append(Box(engine, a.json["Id"]))
+            assert (volume_dir(engine, name) / ("d/" * (depth - 1)) / "f").read_text() == "deep"
+        else:
+            assert os.listdir(volume_dir(engine, name)) == [] and "nested deeper" in a.message
