@@ -18,11 +18,10 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 
+#include "build-id.h" /* made by scripts/build-id */
+
 #ifndef CAISSON_VERSION
 #define CAISSON_VERSION "0.1.0"
-#endif
-#ifndef CAISSON_COMMIT
-#define CAISSON_COMMIT "unknown"
 #endif
 
 #define PEM_MAX (1u << 20)
@@ -53,6 +52,8 @@ static int make_dir(const char *path, unsigned mode, struct cs_err **err)
 {
 	int r = cs_mkdir_p(AT_FDCWD, path, mode);
 
+	if (r == -EROFS || (r == 0 && access(path, W_OK) < 0 && errno == EROFS))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "%s is on a read-only file system, and the daemon has to write there", path);
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "create %s", path);
 	/* An older or hand-made directory may be wider: others must not reach programs in layers (CVE-2021-41091). */
@@ -120,6 +121,7 @@ static int start(struct daemon *d, struct cs_err **err)
 	cs_daemon_config_engine(&d->cfg, &d->view);
 	d->view.version = CAISSON_VERSION;
 	d->view.git_commit = CAISSON_COMMIT;
+	d->view.build_time = CAISSON_BUILD_TIME;
 	if (cs_engine_open(&d->view, &d->engine, err) < 0)
 		return -1;
 	d->http = cs_http_new(d->engine, CAISSON_VERSION);
@@ -151,6 +153,7 @@ static void reload(struct daemon *d)
 		cs_daemon_config_engine(&d->cfg, view);
 		view->version = CAISSON_VERSION;
 		view->git_commit = CAISSON_COMMIT;
+		view->build_time = CAISSON_BUILD_TIME;
 		cs_engine_reload(d->engine, view);
 		cs_info("daemon", "configuration reloaded from %s", d->cfg.config_file);
 	}

@@ -18,7 +18,7 @@ struct cs_container; /* private to engine/ (container.h) */
 
 /* ---- life of the engine (engine.c) ---- */
 struct cs_engine_config { /* borrowed for the engine's life; the live members change under cs_engine_reload */
-	const char *data_root, *exec_root, *worker_path, *cgroup_parent, *version, *git_commit;
+	const char *data_root, *exec_root, *worker_path, *cgroup_parent, *version, *git_commit, *build_time;
 	const char *base_image; /* OCI archive loaded at first start, or NULL */
 	const char *pidfile;
 	/* daemon.json, see src/daemon/config.h; NULL/0 = default */
@@ -27,6 +27,7 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	char *log_driver;
 	struct cs_strmap *log_opts;
 	int64_t default_shm_size;    /* bytes, 64 MiB */
+	int64_t max_layer_size;      /* bytes unpacked; 0: storage's default */
 	char *default_ipc_mode, *default_cgroupns_mode;
 	struct cs_ulimit *default_ulimits;
 	size_t n_default_ulimits;
@@ -168,3 +169,6 @@ CS_MUST_CHECK int cs_system_info(struct cs_engine *e, int api, struct cs_str *ou
 CS_MUST_CHECK int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
 /* types: NULL = all, else of container, image, volume, build-cache; verbose as of 1.52 */
 CS_MUST_CHECK int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api, struct cs_str *out, struct cs_err **err);
+/* {"Problems":[{"Kind","Name","Text","Repaired"}],"Found":n,"Repaired":n}: what the data root holds against what the tables say. deep reads and
+ * hashes all content. Everything goes on meanwhile; what is being pulled or created counts as needed. */
+CS_MUST_CHECK int cs_system_check(struct cs_engine *e, bool repair, bool deep, struct cs_str *out, struct cs_err **err);

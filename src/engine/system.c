@@ -354,7 +354,7 @@ int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct c
 	cs_str_puts(out, "{");
 	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++)
 		cs_json_put_kstr(out, keys[i], vals[i]);
-	cs_json_put_kstr(out, "BuildTime", "");
+	cs_json_put_kstr(out, "BuildTime", cfg->build_time ? cfg->build_time : "");
 	cs_json_put_kstr(out, "Experimental", "false");
 	cs_str_puts(out, "}},{\"Name\":\"caisson-worker\"");
 	cs_json_put_kstr(out, "Version", cfg->version);
@@ -364,7 +364,7 @@ int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct c
 	cs_json_put_kstr(out, "Version", cfg->version);
 	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++)
 		cs_json_put_kstr(out, keys[i], vals[i]);
-	cs_json_put_kstr(out, "BuildTime", "");
+	cs_json_put_kstr(out, "BuildTime", cfg->build_time ? cfg->build_time : "");
 	cs_str_puts(out, "}");
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "version") : 0;
 }

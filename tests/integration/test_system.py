@@ -39,6 +39,48 @@ def test_version(http):
     assert v["MinAPIVersion"] == ("1.12" if IS_DOCKERD else "1.24")
 
 
+@pytest.mark.caisson
+def test_version_says_what_was_built(http):
+    """The commit, and a time that is not the build's own: the same source gives the same program."""
+    import os
+    import subprocess
+    from datetime import datetime
+    from caisson_fixture import REPO
+    v = http.get("/version").json
+    stamp = v["BuildTime"]
+    assert v["Components"][0]["Details"]["BuildTime"] == stamp and v["Components"][0]["Details"]["GitCommit"] == v["GitCommit"]
+    git = subprocess.run(["git", "-C", REPO, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if git.returncode or os.environ.get("SOURCE_DATE_EPOCH") or os.environ.get("CAISSON_COMMIT"):
+        pytest.skip("not built from a checkout")
+    assert datetime.fromisoformat(stamp[:19]) and stamp.endswith(".000000000+00:00")
+    assert len(v["GitCommit"]) == 7 and int(v["GitCommit"], 16) >= 0
+
+
+def test_build_id_is_reproducible(tmp_path):
+    import os
+    import subprocess
+    from caisson_fixture import REPO
+    out = tmp_path / "build-id.h"
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "1000000000", "CAISSON_COMMIT": "abcdef0"}
+    for _ in range(2):
+        subprocess.run([REPO / "scripts/build-id", REPO, out], env=env, check=True)
+        before = out.stat().st_mtime_ns
+    assert '"abcdef0"' in out.read_text() and '"2001-09-09T01:46:40.000000000+00:00"' in out.read_text()
+    subprocess.run([REPO / "scripts/build-id", REPO, out], env=env, check=True)
+    assert out.stat().st_mtime_ns == before, "nothing is built again for it"
+    subprocess.run([REPO / "scripts/build-id", tmp_path, tmp_path / "none.h"], env={"PATH": os.environ["PATH"]}, check=True)
+    assert '#define CAISSON_COMMIT ""' in (tmp_path / "none.h").read_text(), "an archive has no commit"
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("version", ["1.41", "1.49", "1.50", "1.55"])
+def test_what_is_off_is_shown_as_docker_shows_it(http, version):
+    """No CDI: an empty list of directories. Devices, firewall and NRI are left out where there are none."""
+    info = http.get("/info", version=version).json
+    assert info["CDISpecDirs"] == []
+    assert not {"DiscoveredDevices", "FirewallBackend", "NRI"} & set(info)
+
+
 def test_version_1_24_has_no_components(http):
     assert http.get("/version", version="1.24").status == 200
 
