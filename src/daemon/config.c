@@ -552,7 +552,7 @@ void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_
 	*ret = (struct cs_engine_config){
 		.data_root = c->data_root, .exec_root = c->exec_root, .worker_path = c->worker, .cgroup_parent = c->cgroup_parent,
 		.base_image = c->base_image, .pidfile = c->pidfile, .debug = c->debug, .labels = c->labels, .log_driver = c->log_driver,
-		.log_opts = c->log_opts, .default_shm_size = c->default_shm_size, .default_ipc_mode = c->default_ipc_mode,
+		.log_opts = c->log_opts, .default_shm_size = c->default_shm_size, .max_layer_size = c->max_layer_size, .default_ipc_mode = c->default_ipc_mode,
 		.default_cgroupns_mode = c->default_cgroupns_mode, .init = c->init, .no_new_privileges = c->no_new_privileges,
 		.live_restore = c->live_restore, .seccomp_profile = c->seccomp_profile, .default_stop_timeout = c->default_stop_timeout,
 		.max_concurrent_downloads = c->max_concurrent_downloads, .max_concurrent_uploads = c->max_concurrent_uploads,

@@ -17,6 +17,7 @@ struct cs_daemon_config {
 	/* handed to the engine */
 	char **labels, *log_driver, *default_ipc_mode, *default_cgroupns_mode, *seccomp_profile;
 	struct cs_strmap *log_opts, *default_ulimits; /* ulimits: name -> "soft:hard" */
+	int64_t max_layer_size;
 	int64_t default_shm_size, default_stop_timeout, shutdown_timeout;
 	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts;
 	bool init, no_new_privileges, live_restore;

@@ -41,6 +41,7 @@ const struct opt cs_daemon_options[] = {
 	{ "log-level",             'l', NULL,                  OPT_STR,    0,             C(log_level), "info", "Level of the daemon's log: debug, info, warn, error, fatal" },
 	{ "log-opt",               0,   "log-opts",            OPT_MAP,    0,             C(log_opts), NULL, "Default options of the log driver (key=value)" },
 	{ "max-concurrent-downloads", 0, NULL,                 OPT_INT,    OPT_LIVE,      C(max_concurrent_downloads), "3", "Layers that are downloaded at once" },
+	{ "max-layer-size",        0,   NULL,                  OPT_BYTES,  0,             C(max_layer_size), "256g", "Largest layer of an image, unpacked; a larger one is refused" },
 	{ "max-concurrent-uploads", 0,  NULL,                  OPT_INT,    OPT_LIVE,      C(max_concurrent_uploads), "5", "Layers that are uploaded at once" },
 	{ "max-download-attempts", 0,   NULL,                  OPT_INT,    OPT_LIVE,      C(max_download_attempts), "5", "Attempts at each transfer from a registry" },
 	{ "no-new-privileges",     0,   NULL,                  OPT_BOOL,   0,             C(no_new_privileges), NULL, "Set no-new-privileges for new containers" },

@@ -409,6 +409,7 @@ int cs_images_open(struct cs_engine *e, struct cs_err **err)
 		cs_images_close(e);
 		return -1;
 	}
+	cs_storage_set_limits(m->storage, &(struct cs_storage_limits){.layer_bytes = cfg->max_layer_size});
 	pthread_mutex_lock(&m->write);
 	cs_images_sweep(m);
 	pthread_mutex_unlock(&m->write);

@@ -9,9 +9,9 @@
  * A plain tar needs no inflater, and its digest is its diff id: it is hashed once. Each stage records its own failure only; a stage whose
  * neighbour has failed just ends. Memory is two short queues of blocks per layer, whatever the archive says. */
 #include <pthread.h>
-#include <zlib.h>
 
 #include "storage/blocks.h"
+#include "storage/deflate.h"
 #include "storage/inflate.h"
 #include "storage/internal.h"
 
@@ -19,7 +19,6 @@
 #define TAR_BLOCK (256u << 10)
 #define N_BLOCKS 4
 #define STACK (512u << 10)
-#define GZ_BUF (64u << 10)
 
 struct unpack {
 	const struct cs_storage_limits *limits;
@@ -30,8 +29,7 @@ struct unpack {
 	struct cs_blocks *raw, *tar;
 	bool eof;
 	int64_t in_bytes, out_bytes; /* of the inflater; of the caller for a plain tar */
-	z_stream *gz;                /* recompression of bzip2, xz, … */
-	char *gzbuf;
+	struct cs_deflate *packer;   /* of what was bzip2, xz, … */
 	int diff_fd;
 	int64_t size;
 	struct cs_err *read_err, *inflate_err, *write_err;
@@ -102,28 +100,19 @@ static int feed(struct unpack *u, struct cs_blocks *q, const char *head, size_t 
 }
 
 /* ---- the inflater ---- */
-static int gz_put(struct unpack *u, const void *data, size_t len, int flush, struct cs_err **err)
+static int put_blob(void *ctx, const void *data, size_t len)
 {
-	int r;
+	struct unpack *u = ctx;
+	return cs_blob_write(u->blob, data, len, &u->inflate_err) < 0 ? -EIO : 0;
+}
 
-	if (!u->gz) {
-		u->gz = cs_xcalloc(1, sizeof(*u->gz));
-		u->gzbuf = cs_xmalloc(GZ_BUF);
-		if (deflateInit2(u->gz, 3, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-			return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "compress a layer");
-	}
-	u->gz->next_in = (unsigned char *)(uintptr_t)data;
-	u->gz->avail_in = (unsigned)len;
-	do {
-		u->gz->next_out = (unsigned char *)u->gzbuf;
-		u->gz->avail_out = GZ_BUF;
-		r = deflate(u->gz, flush);
-		if (r == Z_STREAM_ERROR)
-			return cs_fail(err, CS_ERR_INTERNAL, 0, "compress a layer");
-		if (cs_blob_write(u->blob, u->gzbuf, GZ_BUF - u->gz->avail_out, err) < 0)
-			return -1;
-	} while (u->gz->avail_out == 0 || (flush == Z_FINISH && r != Z_STREAM_END));
-	return 0;
+/* What no layer may be compressed with is kept as gzip. p NULL: the end. */
+static int pack_again(struct unpack *u, const void *p, size_t n, struct cs_err **err)
+{
+	if (!u->packer && cs_deflate_new(put_blob, u, &u->packer, err) < 0)
+		return -1;
+	int r = p ? cs_deflate_write(u->packer, p, n) : cs_deflate_end(u->packer);
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "compress a layer") : 0;
 }
 
 static ssize_t next_raw(void *ctx, const void **ret)
@@ -147,9 +136,9 @@ static int inflate_all(struct unpack *u, struct cs_inflate *z, struct cs_err **e
 		if (n < 0)
 			return -1;
 		if (n == 0)
-			return again ? gz_put(u, NULL, 0, Z_FINISH, err) : 0;
+			return again ? pack_again(u, NULL, 0, err) : 0;
 		cs_hash_update(u->diff, p, (size_t)n);
-		if (count_output(u, (size_t)n, err) < 0 || (again && gz_put(u, p, (size_t)n, Z_NO_FLUSH, err) < 0))
+		if (count_output(u, (size_t)n, err) < 0 || (again && pack_again(u, p, (size_t)n, err) < 0))
 			return -1;
 		cs_blocks_put(u->tar, (size_t)n);
 	}
@@ -271,11 +260,7 @@ static void done(struct unpack *u)
 	cs_blocks_free(u->tar);
 	cs_hash_done(u->diff, NULL);
 	cs_blob_abort(u->blob);
-	if (u->gz) {
-		(void)deflateEnd(u->gz);
-		free(u->gz);
-		free(u->gzbuf);
-	}
+	cs_deflate_free(u->packer);
 	cs_err_free(u->read_err);
 	cs_err_free(u->inflate_err);
 	cs_err_free(u->write_err);

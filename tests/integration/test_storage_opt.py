@@ -42,7 +42,7 @@ def test_size_is_a_limit(fresh, quota_root):
     eng = fresh(data_root=quota_root / "data")
     boxes = Boxes(eng)
     b = boxes.create("dd if=/dev/zero of=/big bs=1M count=50 2>&1; ls -l /big | awk '{print $5}'; rm /big; dd if=/dev/zero of=/small bs=1M count=5 && echo fits",
-                     StorageOpt={"size": "20M"})
+                     Host={"StorageOpt": {"size": "20M"}})
     b.start()
     b.wait()
     assert "No space" in b.out or "quota" in b.out.lower(), b.out

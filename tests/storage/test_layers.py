@@ -27,9 +27,9 @@ class Store:
     def names(self):
         return [sorted(os.listdir(self.path / d)) if (self.path / d).exists() else [] for d in ("layers", "content/blobs/sha256")]
 
-    def unpack(self, data, *limits):
+    def unpack(self, data, *limits, wrapper=()):
         before = self.names()
-        r = subprocess.run([EXE, self.path, *limits], input=data, capture_output=True, timeout=50)
+        r = subprocess.run([*wrapper, EXE, self.path, *limits], input=data, capture_output=True, timeout=50)
         assert r.returncode == 0, r.stderr
         answer = json.loads(r.stdout)
         assert not os.listdir(self.path / "tmp"), "something half-made stays"
@@ -42,8 +42,8 @@ class Store:
         assert "error" not in a, a
         return self.path / "layers" / a["chain_id"][7:] / "diff", a
 
-    def bad(self, data, *limits, code="INVALID"):
-        a = self.unpack(data, *limits)
+    def bad(self, data, *limits, code="INVALID", **kw):
+        a = self.unpack(data, *limits, **kw)
         assert a.get("code") == code, a
         return a["error"]
 
@@ -358,6 +358,34 @@ def test_whiteouts(store):
     assert (out / "back").read_bytes() == b"y", "and is replaced by what comes after"
     assert is_whiteout(out / "tree") and is_whiteout(out / "new/dir/x") and is_whiteout(out / ".hidden")
     assert not (out / ".wh..wh.aufs").exists()
+
+
+def test_whiteouts_are_lower_case(store):
+    out, _ = store.good(header(b".WH.x") + header(b"d/.Wh..wh..opq") + END)
+    assert (out / ".WH.x").is_file() and (out / "d/.Wh..wh..opq").is_file() and not os.listxattr(out / "d")
+
+
+@pytest.mark.parametrize("capability,data,word", [
+    ("mknod", header(b"null", typ=b"4"), "make device"), ("sys_admin", header(b".wh..wh..opq"), "opaque"),
+    ("chown", header(b"f", uid=5), "chown"), ("setfcap", pax((b"SCHILY.xattr.security.capability", bytes.fromhex("01000002" + "00200000" + "00" * 12))) +
+                                      header(b"f"), "security.capability")])
+def test_without_the_capability(store, capability, data, word):
+    """What an archive needs and the engine may not is an error that says so, and no layer without it."""
+    error = store.bad(data + END, code="INTERNAL", wrapper=("setpriv", "--bounding-set", "-" + capability, "--inh-caps", "-" + capability))
+    assert word in error and "not permitted" in error, error
+
+
+def test_full_disk(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], check=True)
+    try:
+        small = Store(place)
+        error = small.bad(header(b"f", 6 << 20) + b"x" * (6 << 20) + END, code="NO_SPACE")
+        assert "No space left" in error
+        small.good(header(b"f", 1 << 20) + b"x" * (1 << 20) + END)
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def test_root_is_opaque(store):
