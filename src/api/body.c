@@ -21,6 +21,9 @@ struct cs_body {
 	size_t full, taken, done;
 	bool ended, closed;
 	int error;
+	/* the reader's */
+	const char *rest;
+	size_t n_rest;
 	/* the writer's, while it is not full */
 	size_t fill;
 	size_t len[BLOCKS];
@@ -119,6 +122,25 @@ ssize_t cs_body_next(struct cs_body *b, const void **ret, int timeout_ms)
 	}
 	pthread_mutex_unlock(&b->lock);
 	return r;
+}
+
+ssize_t cs_body_read(struct cs_body *b, void *buf, size_t max)
+{
+	while (b->n_rest == 0) {
+		const void *piece;
+		ssize_t n = cs_body_next(b, &piece, 60000);
+		if (n == -EAGAIN)
+			continue;
+		if (n <= 0)
+			return n;
+		b->rest = piece;
+		b->n_rest = (size_t)n;
+	}
+	size_t n = CS_MIN(max, b->n_rest);
+	memcpy(buf, b->rest, n);
+	b->rest += n;
+	b->n_rest -= n;
+	return (ssize_t)n;
 }
 
 void cs_body_close(struct cs_body *b)

@@ -17,4 +17,6 @@ void cs_body_end(struct cs_body *b, int error);
 /* Reader. The next piece, borrowed until the next call: > 0 bytes, 0 at the end, -EAGAIN when nothing came in time, other -errno. What a slow client has
  * sent may stay behind until a block is full or the body ends. */
 ssize_t cs_body_next(struct cs_body *b, const void **ret, int timeout_ms);
+/* The same as bytes: > 0 as many as there are, up to max; 0 at the end, -errno. Not beside next. */
+ssize_t cs_body_read(struct cs_body *b, void *buf, size_t max);
 void cs_body_close(struct cs_body *b);

@@ -15,7 +15,6 @@
 #include "api/call.h"
 #include "api/router.h"
 #include "base/log.h"
-#include "base/queue.h"
 #include "base/time.h"
 #include "engine/trim.h"
 
@@ -24,7 +23,6 @@
 #define CONNECTION_MEMORY (256u << 10) /* touched as far as it is needed; headers must fit into half of it */
 #define PULL_BUFFER (2 << 20)       /* of a body on its way to its handler: kernel memory, used only when the handler is slower than the client */
 #define TRIM_EVERY 512u             /* connections */
-#define BODY_QUEUE (1u << 20)
 #define DISCARD_MAX (4ull << 30)   /* of a body that nobody wants, before the connection is cut */
 
 /* ---- life of a call ---- */
@@ -51,13 +49,10 @@ static void end_pull(struct call *c)
 		return;
 	if (c->rq.blocks)
 		cs_body_end(c->rq.blocks, c->dispatched ? 0 : -ECONNRESET);
-	if (c->rq.body_queue)
-		cs_queue_end(c->rq.body_queue, 0);
 	cs_close(TAKE_FD(c->pull_fd)); /* end of file for the handler */
 	pthread_join(c->pull_thread, NULL);
 	cs_close(TAKE_FD(c->rq.body_fd));
 	cs_body_free(TAKE_PTR(c->rq.blocks));
-	cs_queue_free(TAKE_PTR(c->rq.body_queue));
 	c->pulling = false;
 }
 
@@ -136,11 +131,9 @@ static void *pull_main(void *arg)
 	struct call *c = arg;
 
 	c->pull_result = c->rq.route->fn(&c->rq, &c->rs, &c->err);
-	if (c->rq.body_queue)
-		cs_queue_close(c->rq.body_queue);
 	if (c->rq.blocks)
 		cs_body_close(c->rq.blocks);
-	else if (!c->rq.body_queue)
+	else
 		shutdown(c->rq.body_fd, SHUT_RDWR); /* whoever still sends gets EPIPE */
 	return NULL;
 }
@@ -151,8 +144,6 @@ static int start_pull(struct call *c, struct cs_err **err)
 
 	if (c->rq.route->flags & CS_ROUTE_BLOCKS) {
 		c->rq.blocks = cs_body_new();
-	} else if (c->rq.route->flags & CS_ROUTE_QUEUE) {
-		c->rq.body_queue = cs_queue_new(BODY_QUEUE);
 	} else {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, errno, "socket pair for the body");
@@ -165,7 +156,6 @@ static int start_pull(struct call *c, struct cs_err **err)
 		cs_close(TAKE_FD(c->pull_fd));
 		cs_close(TAKE_FD(c->rq.body_fd));
 		cs_body_free(TAKE_PTR(c->rq.blocks));
-		cs_queue_free(TAKE_PTR(c->rq.body_queue));
 		return cs_fail(err, CS_ERR_INTERNAL, r, "thread for the body");
 	}
 	c->pulling = true;
@@ -205,12 +195,10 @@ static enum MHD_Result take_body(struct call *c, const char *data, size_t *len)
 {
 	size_t done = 0;
 
-	if (c->rq.body_queue && !c->discarded) {
-		done = cs_queue_write(c->rq.body_queue, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
+	if (c->rq.blocks && !c->discarded) {
+		done = cs_body_put(c->rq.blocks, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
 	} else if (c->pulling && !c->err && !c->discarded) {
-		if (c->rq.blocks && cs_body_put(c->rq.blocks, data, *len) == 0)
-			done = *len;
-		while (!c->rq.blocks && done < *len) {
+		while (done < *len) {
 			ssize_t n = send(c->pull_fd, data + done, *len - done, MSG_NOSIGNAL);
 			if (n < 0 && errno == EINTR)
 				continue;

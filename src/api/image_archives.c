@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Images in archives: docker load and docker save. */
+#include "api/body.h"
 #include "api/routes.h"
 
 #include "base/log.h"
-#include "base/queue.h"
 #include "engine/engine.h"
 #include "engine/image.h"
 
-static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_queue_read(((struct cs_request *)ctx)->body_queue, buf, max); }
+static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_body_read(((struct cs_request *)ctx)->blocks, buf, max); }
 
 /* Failures are the last line of the stream, as in dockerd; that one, too, tells nothing before it has read the whole archive. */
 static int load(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
@@ -58,7 +58,7 @@ static int save_all(struct cs_request *rq, struct cs_response *rs, struct cs_err
 
 const struct cs_route cs_routes_image_archives[] = {
 	{ "GET", "/images/get", 0, 0, save_all, CS_ROUTE_DISCARD },
-	{ "POST", "/images/load", 0, 0, load, CS_ROUTE_PULL | CS_ROUTE_QUEUE },
+	{ "POST", "/images/load", 0, 0, load, CS_ROUTE_PULL | CS_ROUTE_BLOCKS },
 	{ "GET", "/images/{name:.*}/get", 0, 0, save_one, CS_ROUTE_DISCARD },
 	{ NULL },
 };

@@ -10,7 +10,7 @@
 #include "engine/stream.h"
 
 struct cs_engine;
-struct cs_queue;
+struct cs_body;
 struct cs_route;
 
 #define CS_API_MIN 124
@@ -36,7 +36,6 @@ struct cs_request {
 	bool tls;
 	bool upgrade;                  /* the client sent Connection: Upgrade */
 	bool ws_handshake;             /* a complete websocket handshake */
-	struct cs_queue *body_queue;   /* routes with CS_ROUTE_QUEUE: the same without the kernel's copies; borrowed */
 	int body_fd;                   /* routes with CS_ROUTE_PULL: read the body from here until end of file */
 	struct cs_body *blocks;        /* with CS_ROUTE_BLOCKS: here instead (body.h) */
 };

@@ -6,8 +6,7 @@
 #include "api/request.h"
 
 #define CS_ROUTE_PULL (1u << 0)    /* the body is not JSON and may be large: the handler reads rq->body_fd in a thread of its own */
-#define CS_ROUTE_BLOCKS (1u << 2)  /* with CS_ROUTE_PULL: in large blocks, from rq->blocks */
-#define CS_ROUTE_QUEUE (1u << 3)   /* with PULL: from rq->body_queue, for bodies of gigabytes that are read to their end */
+#define CS_ROUTE_BLOCKS (1u << 2)  /* with CS_ROUTE_PULL: from rq->blocks, for bodies of gigabytes */
 #define CS_ROUTE_DISCARD (1u << 1) /* the body is not looked at */
 
 struct cs_route {
