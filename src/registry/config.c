@@ -6,7 +6,10 @@
 #include <sys/socket.h>
 
 #include "base/num.h"
+#include "base/time.h"
 #include "registry/internal.h"
+
+#define DOWN_S 60
 
 /* ---- addresses ---- */
 
@@ -230,6 +233,30 @@ static char **no_proxy_list(const char *given)
 	return list;
 }
 
+/* ---- mirrors that are down ---- */
+
+bool cs_rg_is_down(struct cs_registry *reg, const char *url)
+{
+	int64_t now = cs_monotonic_ns();
+	bool down = false;
+
+	pthread_mutex_lock(&reg->down_lock);
+	for (size_t i = 0; i < CS_RG_DOWN_MAX && !down; i++)
+		down = reg->down[i].url && reg->down[i].until_ns > now && strcmp(reg->down[i].url, url) == 0;
+	pthread_mutex_unlock(&reg->down_lock);
+	return down;
+}
+
+void cs_rg_mark_down(struct cs_registry *reg, const char *url)
+{
+	pthread_mutex_lock(&reg->down_lock);
+	unsigned i = reg->next_down++ % CS_RG_DOWN_MAX;
+	free(reg->down[i].url);
+	reg->down[i].url = cs_xstrdup(url);
+	reg->down[i].until_ns = cs_monotonic_ns() + DOWN_S * CS_NS_PER_SEC;
+	pthread_mutex_unlock(&reg->down_lock);
+}
+
 /* ---- life ---- */
 
 static int take_lists(struct cs_registry *reg, const struct cs_registry_config *cfg, struct cs_err **err)
@@ -260,6 +287,7 @@ int cs_registry_new(const struct cs_registry_config *cfg, struct cs_registry **r
 	struct cs_registry *reg = cs_xcalloc(1, sizeof(*reg));
 
 	atomic_init(&reg->refs, 1);
+	(void)pthread_mutex_init(&reg->down_lock, NULL);
 	for (size_t i = 0; i < CS_ARRAY_SIZE(always); i++) {
 		reg->cidr = cs_xreallocarray(reg->cidr, reg->n_cidr + 1, sizeof(*reg->cidr));
 		if (cs_rg_cidr_parse(always[i], &reg->cidr[reg->n_cidr]))
@@ -299,6 +327,9 @@ void cs_registry_unref(struct cs_registry *r)
 	cs_strv_free(r->certs_dirs);
 	cs_strv_free(r->hosts_dirs);
 	cs_strv_free(r->no_proxy);
+	for (size_t i = 0; i < CS_RG_DOWN_MAX; i++)
+		free(r->down[i].url);
+	(void)pthread_mutex_destroy(&r->down_lock);
 	free(r->cidr);
 	free(r->http_proxy);
 	free(r->https_proxy);

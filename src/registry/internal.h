@@ -23,8 +23,15 @@ struct cs_rg_cidr {
 	unsigned char addr[16];
 	unsigned bits;
 };
-struct cs_registry { /* immutable but for refs */
+#define CS_RG_DOWN_MAX 16
+struct cs_registry { /* immutable but for refs and down */
 	atomic_uint refs;
+	pthread_mutex_t down_lock;
+	struct {
+		char *url;
+		int64_t until_ns; /* monotonic */
+	} down[CS_RG_DOWN_MAX]; /* mirrors that did not answer: not asked again for a minute */
+	unsigned next_down;
 	char **mirrors;         /* normal form, ending in / */
 	char **insecure;        /* host or host:port */
 	struct cs_rg_cidr *cidr;
@@ -34,6 +41,8 @@ struct cs_registry { /* immutable but for refs */
 	char *user_agent;
 	int64_t max_attempts, stall_ms, backoff_ms;
 };
+bool cs_rg_is_down(struct cs_registry *reg, const char *url);
+void cs_rg_mark_down(struct cs_registry *reg, const char *url);
 /* Insecure by name or literal address. */
 bool cs_rg_insecure_host(const struct cs_registry *reg, const char *hostport);
 /* Insecure because of what its name resolves to. Blocks for the resolver: ask only when a connection to it was tried. */

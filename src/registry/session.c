@@ -231,6 +231,18 @@ static int ping(struct cs_repo *r, struct cs_rg_endpoint *ep, int cancel_fd, str
 	return ok;
 }
 
+/* One that swallows packets would cost each pull its whole patience. */
+static int ping_mirror(struct cs_repo *r, struct cs_rg_endpoint *ep, int cancel_fd, struct cs_err **err)
+{
+	struct cs_err *e = NULL;
+
+	if (ping(r, ep, cancel_fd, &e) == 0)
+		return 0;
+	if (!ep->origin && cs_err_code(e) != CS_ERR_CANCELLED)
+		cs_rg_mark_down(r->client.reg, ep->url);
+	return cs_err_move(err, e);
+}
+
 int cs_rg_endpoint_ready(struct cs_repo *r, struct cs_rg_endpoint *ep, int cancel_fd, struct cs_err **err)
 {
 	int own = cancel_fd == CS_RG_SESSION_FD ? r->client.cancel_fd : cancel_fd, ok = 0;
@@ -244,8 +256,10 @@ int cs_rg_endpoint_ready(struct cs_repo *r, struct cs_rg_endpoint *ep, int cance
 	while (pthread_mutex_trylock(&r->ping_lock) != 0)
 		if (!cs_rg_sleep(own, 20))
 			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
-	if (!ep->ready)
-		ok = ping(r, ep, cancel_fd, err);
+	if (!ep->ready && !ep->origin && cs_rg_is_down(r->client.reg, ep->url))
+		ok = cs_fail(err, CS_ERR_INTERNAL, 0, "mirror %s did not answer a moment ago", ep->url);
+	else if (!ep->ready)
+		ok = ping_mirror(r, ep, cancel_fd, err);
 	if (ok == 0) {
 		pthread_mutex_lock(&r->lock);
 		ep->ready = true;
@@ -355,7 +369,7 @@ static void copy_response(struct cs_rg_response *to, const struct cs_rg_response
 static int fetch_once(struct cs_repo *r, struct cs_rg_endpoint *ep, struct cs_rg_request *q, size_t max, struct cs_rg_answer *ret,
 		      enum cs_rg_fault *fault, struct cs_err **err)
 {
-	struct cs_rg_xfer *x;
+	struct cs_rg_xfer *x = NULL;
 	int ok;
 
 	if (cs_rg_send(r, ep, q, NULL, &x, fault, err) < 0)

@@ -258,7 +258,7 @@ static int bearer(struct asking *k, char **ret, struct cs_err **err)
 	int64_t life = 0;
 
 	if (!token) {
-		if (ask(k, &token, &life, err) < 0)
+		if (ask(k, &token, &life, err) < 0 || !token)
 			return -1;
 		remember(k->r, key, token, life);
 	}

@@ -646,6 +646,14 @@ server = "{fake.url}"     # the registry itself
         assert digest(b"pushed") in fake.blobs and digest(b"pushed") not in mirror.blobs
 
 
+def test_a_mirror_that_swallows_everything_costs_its_time_once(fake, tmp_path):
+    with Fake() as dead:
+        dead.fault("GET", "/", Stall(None, times=-1))
+        hosts = ("--hosts", hosts_dir(tmp_path / "h", "example.test", f'server = "{fake.url}"\n[host."{dead.url}"]\n'), "--stall", 600)
+        assert good(*hosts, "cycle", "example.test", "a/b", 6)["us"] < 300000         # on average
+        assert len(dead.requests) == 1 and fake.count("GET", "/v2/") == 6
+
+
 def test_hosts_toml_default(fake, tmp_path):
     m = fake.manifest("a/b", "v1", {"schemaVersion": 2})
     hosts = hosts_dir(tmp_path / "h", "_default", f'server = "{fake.url}"\n')
