@@ -61,7 +61,7 @@ struct image { /* one tag on its way */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct cs_err *err; /* the first failure */
-	bool stop;
+	atomic_bool stop;
 };
 
 static bool cancelled(const struct push *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }

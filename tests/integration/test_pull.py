@@ -664,3 +664,39 @@ def test_distribution(engine, fake):
     assert engine.http.get(f"/distribution/{fake.host}/dist:2/json").status == 404
     a = engine.http.get(f"/distribution/{'0' * 64}/json")
     assert a.status == (500 if IS_DOCKERD else 400) and a.message == "no manifest found for full image ID"
+
+
+@needs_docker
+@pytest.mark.caisson
+def test_run_pulls_what_is_missing(engine, fake):
+    put(fake, "missing", "1", [busybox(), *unique()])
+    out = engine.cli("run", "--rm", f"{fake.host}/missing:1", "echo", "here")
+    assert out.returncode == 0 and out.stdout == "here\n" and f"Unable to find image '{fake.host}/missing:1' locally" in out.stderr
+    assert f"Status: Downloaded newer image for {fake.host}/missing:1" in out.stderr
+
+
+@pytest.mark.caisson
+@pytest.mark.unsanitized
+def test_memory_of_a_pull(fresh):
+    """Queues are bounded: what a pull needs does not grow with the image."""
+    engine = fresh()
+    with Fake() as fake:
+        layers = [Layer(rootfs.Tar().file(f"f{i}", os.urandom(12 << 20)).bytes()) for i in range(6)]
+        put(fake, "mem", "1", layers)
+        assert not pull(engine.http, f"{fake.host}/mem", "1").error
+        status = open(f"/proc/{engine.proc.pid}/status").read()
+        peak = int(status.split("VmHWM:")[1].split()[0])
+        assert peak <= 40 << 10, f"{peak} KiB"
+
+
+@pytest.mark.caisson
+def test_search(engine, fake):
+    hits = [{"name": f"n{i}", "description": "d", "star_count": i * 10, "is_official": i == 2, "is_automated": i == 1} for i in range(3)]
+    fake.fault("GET", "/v1/search", Lie(status=200, headers={"Content-Type": "application/json"}, body=json.dumps({"query": "x", "num_results": 3, "results": hits}).encode(), times=-1))
+    find = lambda **q: engine.http.get("/images/search", {"term": f"{fake.host}/x", **q})
+    a = find()
+    assert a.status == 200, a
+    assert [sorted(h) for h in a.json] == [["description", "is_automated", "is_official", "name", "star_count"]] * 3
+    names = lambda **f: [h["name"].rsplit("/", 1)[-1] for h in find(filters=f).json]
+    assert names(stars=["10"]) == ["n1", "n2"] and names(**{"is-official": ["true"]}) == ["n2"] and names(**{"is-official": ["false"]}) == ["n0", "n1"]
+    assert find(limit=101).status == 400 and find(filters={"stars": ["x"]}).status == 400 and find(filters={"nope": ["x"]}).status == 400
