@@ -35,6 +35,12 @@ static int df(struct cs_request *rq, struct cs_response *rs, struct cs_err **err
 	return cs_system_df(rq->engine, types, rq->api < 152 || cs_query_bool(&rq->query, "verbose"), rq->api, &rs->body, err);
 }
 
+/* Caisson's own: dockerd has no such thing. */
+static int check(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	return cs_system_check(rq->engine, cs_query_bool(&rq->query, "repair"), cs_query_bool(&rq->query, "deep"), &rs->body, err);
+}
+
 static int events(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
 	int64_t since, until;
@@ -61,6 +67,7 @@ const struct cs_route cs_routes_system[] = {
 	{ "GET", "/info", 0, 0, info },
 	{ "GET", "/events", 0, 0, events },
 	{ "GET", "/system/df", 125, 0, df },
+	{ "POST", "/system/check", 0, 0, check, CS_ROUTE_DISCARD },
 	{ "POST", "/auth", 0, 0, auth },
 	{ NULL },
 };

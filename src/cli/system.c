@@ -122,10 +122,44 @@ static int cmd_df(char **argv)
 	return 0;
 }
 
+static int cmd_check(char **argv)
+{
+	bool repair = false, deep = false;
+	const struct opt opts[] = {{"repair", 0, OPT_BOOL, &repair, "Put right what can be put right"},
+				   {"deep", 0, OPT_BOOL, &deep, "Read all content and compare digests, too"}, OPT_END};
+	char **operands = opt_parse(argv, opts, false, "system check [--repair] [--deep]");
+	struct table t = {.columns = 4};
+	struct cs_err *err = NULL;
+	json_t *j = NULL, *p;
+	size_t i;
+
+	if (!operands)
+		return 125;
+	cs_autofree char *path = cs_xasprintf("/system/check?repair=%d&deep=%d", repair, deep);
+	if (client_json("POST", path, NULL, &j, &err) < 0)
+		return cli_error(err, 1);
+	int64_t found = jint(j, "Found"), repaired = jint(j, "Repaired");
+	for (i = 0; found && i < 4; i++)
+		table_cell(&t, (const char *const[]){"KIND", "NAME", "PROBLEM", "REPAIRED"}[i]);
+	json_array_foreach(json_object_get(j, "Problems"), i, p)
+	{
+		table_cell(&t, jstr(p, "Kind"));
+		table_cell(&t, jstr(p, "Name"));
+		table_cell(&t, jstr(p, "Text"));
+		table_cell(&t, json_is_true(json_object_get(p, "Repaired")) ? "yes" : "no");
+	}
+	if (found)
+		table_print(&t);
+	printf("%lld problems, %lld repaired\n", (long long)found, (long long)repaired);
+	json_decref(j);
+	return found > repaired;
+}
+
 const struct command system_commands[] = {
 	{"version", cmd_version, "Show the versions of client and engine"},
 	{"info", cmd_info, "Show what the engine is and runs on"},
 	{"events", cmd_events, "Show events as they happen"},
 	{"system df", cmd_df, "Show what takes disk space"},
+	{"system check", cmd_check, "Compare the disk with the engine's tables, and repair it"},
 	{NULL, NULL, NULL},
 };

@@ -107,6 +107,12 @@ void cs_images_sweep(struct cs_images *m);
 /* A lease keeps a blob or a layer (by chain id) from being swept; counted. unlease sweeps what was spared for it. */
 void cs_images_lease(struct cs_images *m, const struct cs_digest *v, size_t n);
 void cs_images_unlease(struct cs_images *m, const struct cs_digest *v, size_t n);
+/* Who needs what right now; whatever is on its way counts as needed. NULL when the tables cannot be read. */
+struct cs_needed;
+struct cs_needed *cs_images_needed(struct cs_images *m, struct cs_err **err);
+bool cs_needed_layer(struct cs_needed *n, const struct cs_digest *d);
+bool cs_needed_blob(struct cs_needed *n, const struct cs_digest *d);
+void cs_needed_free(struct cs_needed *n); /* accepts NULL */
 /* Brackets around work that makes layers or blobs before their image is added. */
 void cs_images_unpack_begin(struct cs_images *m);
 void cs_images_unpack_end(struct cs_images *m);

@@ -242,6 +242,50 @@ void cs_images_sweep(struct cs_images *m)
 	marks_free(&s.blobs);
 }
 
+/* ---- the same knowledge for `system check` ---- */
+struct cs_needed {
+	struct sweep s;
+	bool sure, unpacking;
+};
+
+struct cs_needed *cs_images_needed(struct cs_images *m, struct cs_err **err)
+{
+	struct cs_needed *n = cs_xcalloc(1, sizeof(*n));
+
+	n->s.m = m;
+	n->unpacking = m->unpacking > 0;
+	if (cs_image_db_layers(m, on_row, &n->s, err) < 0) {
+		cs_needed_free(n);
+		return NULL;
+	}
+	n->sure = keep_images(&n->s);
+	cs_snap_each(m->storage, on_snapshot, &n->s);
+	return n;
+}
+
+bool cs_needed_layer(struct cs_needed *n, const struct cs_digest *d)
+{
+	struct mark *k;
+	HASH_FIND_STR(n->s.layers, d->s, k);
+	return (k && k->keep) || n->unpacking || leased(&n->s, d);
+}
+
+bool cs_needed_blob(struct cs_needed *n, const struct cs_digest *d)
+{
+	struct mark *k;
+	HASH_FIND_STR(n->s.blobs, d->s, k);
+	return k || n->unpacking || !n->sure || leased(&n->s, d);
+}
+
+void cs_needed_free(struct cs_needed *n)
+{
+	if (!n)
+		return;
+	marks_free(&n->s.layers);
+	marks_free(&n->s.blobs);
+	free(n);
+}
+
 void cs_images_unpack_begin(struct cs_images *m) { m->unpacking++; }
 
 void cs_images_unpack_end(struct cs_images *m)
