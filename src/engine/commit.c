@@ -190,6 +190,7 @@ struct work {
 	char *name; /* full, or NULL */
 	struct cs_image_layer *layers;
 	size_t n_layers;
+	bool unused; /* there is a blob that no image has */
 };
 
 static int add_image(struct work *w, const struct cs_layer_result *layer, char **ret_id, struct cs_err **err)
@@ -242,6 +243,7 @@ static int make_layer(struct work *w, struct cs_layer_result *layer, bool *ret_e
 	cs_hash_data(nothing, sizeof(nothing), &empty);
 	*ret_empty = strcmp(layer->diff_id.s, empty.s) == 0;
 	if (*ret_empty) {
+		w->unused = true;
 		cs_layer_drop(stage);
 		return 0;
 	}
@@ -310,7 +312,8 @@ int cs_container_commit(struct cs_engine *e, const struct cs_commit *in, char **
 	pthread_mutex_unlock(&w.m->write);
 	int r = commit(&w, &id, err);
 	pthread_mutex_lock(&w.m->write);
-	w.m->sweep_wanted = true; /* what a failure, or an empty layer, left */
+	if (r < 0 || w.unused)
+		w.m->sweep_wanted = true;
 	cs_images_unpack_end(w.m);
 	pthread_mutex_unlock(&w.m->write);
 	if (r < 0)

@@ -224,7 +224,9 @@ static int put_regular(struct pack *p, int fd, const struct statx *st)
 
 	/* Through the descriptor: what is opened is the very file that was looked at, and never a device that took its place. */
 	proc_path(fd, proc);
-	cs_autofd int file = open(proc, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	cs_autofd int file = open(proc, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOATIME);
+	if (file < 0 && errno == EPERM) /* not everywhere are we the owner of all files */
+		file = open(proc, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (file < 0)
 		return gone(errno) ? 0 : packfail(p, -errno, "open");
 	describe(p, st, &e);

@@ -62,8 +62,47 @@ static void refused(void **state)
 	assert_string_equal(e->msg, "RUN is not a valid change command");
 }
 
+static void several(void **state)
+{
+	static const struct {
+		const char *changes[4];
+		const char *cmd, *entrypoint, *env, *message; /* message: of the error */
+	} cases[] = {
+		{{"CMD [\"a\"]", "ENV B=1"}, "a", NULL, "B=1", NULL},
+		{{"CMD [\"a\"]\nENV B=1\n\n# CMD b\nENV C=2"}, "a", NULL, "B=1|C=2", NULL},
+		{{"ENV B=1 \\\n  C=2\\\n# in between\n\n D=3"}, "old", NULL, "B=1|C=2|D=3", NULL},
+		{{"ENV B=1\\"}, "old", NULL, "B=1", NULL},
+		{{"ENTRYPOINT [\"e\"]"}, NULL, "e", NULL, NULL}, /* the command was meant for another one */
+		{{"CMD [\"c\"]", "ENTRYPOINT [\"e\"]"}, "c", "e", NULL, NULL},
+		{{"entrypoint [\"e\"]", "cmd [\"c\"]"}, "c", "e", NULL, NULL},
+		{{NULL}, "old", NULL, NULL, NULL},
+		{{""}, NULL, NULL, NULL, "file with no instructions"},
+		{{" \n# x\n\t", ""}, NULL, NULL, NULL, "file with no instructions"},
+		{{"ENV B=1", "RUN x"}, NULL, NULL, NULL, "RUN is not a valid change command"},
+		{{"ENV B=1\nRUN x"}, NULL, NULL, NULL, "RUN is not a valid change command"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		struct cs_config *c = cs_xcalloc(1, sizeof(*c));
+		cs_autoerr struct cs_err *e = NULL;
+		cs_strv_push(&c->cmd, "old");
+		int r = cs_import_changes(c, (char *const *)(uintptr_t)cases[i].changes, &e);
+		if (cases[i].message) {
+			assert_int_equal(r, -1);
+			assert_string_equal(e->msg, cases[i].message);
+		} else {
+			assert_int_equal(r, 0);
+			is(c->cmd, cases[i].cmd ? cases[i].cmd : "");
+			is(c->entrypoint, cases[i].entrypoint ? cases[i].entrypoint : "");
+			is(c->env, cases[i].env ? cases[i].env : "");
+		}
+		cs_config_free(c);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(instructions), cmocka_unit_test(refused)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(instructions), cmocka_unit_test(refused), cmocka_unit_test(several)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
