@@ -33,7 +33,7 @@ struct layer { /* of the image that is pulled */
 	char id[13];
 	enum cs_transfer_phase told;
 	bool told_waiting;
-	int64_t told_got;
+	int64_t told_got, told_at;
 	unsigned told_retries;
 	bool whole; /* extracted, not only its blob */
 };
@@ -285,7 +285,7 @@ static void tell(struct image *im, size_t i, const struct cs_transfer_state *s)
 {
 	struct layer *l = &im->layers[i];
 	struct cs_progress *out = im->x->out;
-	int64_t total = im->manifest.v[i].size;
+	int64_t total = im->manifest.v[i].size, now = cs_monotonic_ns();
 
 	if (s->phase == CS_TR_QUEUED && s->waiting && !l->told_waiting) {
 		l->told_waiting = true;
@@ -296,8 +296,9 @@ static void tell(struct image *im, size_t i, const struct cs_transfer_state *s)
 		cs_autofree char *text = cs_xasprintf("Retrying in %u second%s", s->pause_s, s->pause_s == 1 ? "" : "s");
 		cs_progress_step(out, l->id, text, 0, 0);
 	}
-	if (s->phase >= CS_TR_DOWNLOADING && s->phase < CS_TR_EXTRACTING && s->got != l->told_got) {
+	if (s->phase >= CS_TR_DOWNLOADING && s->phase < CS_TR_EXTRACTING && s->got != l->told_got && now - l->told_at >= TICK_MS * 9 / 10 * CS_NS_PER_MS) {
 		l->told_got = s->got;
+		l->told_at = now;
 		cs_progress_step(out, l->id, "Downloading", s->got, total);
 	}
 	if (s->phase >= CS_TR_EXTRACTING && s->phase <= CS_TR_READY && l->told < CS_TR_EXTRACTING) {
@@ -317,10 +318,8 @@ static int wait_layers(struct image *im, struct cs_err **err)
 {
 	struct cs_transfers *ts = im->x->m->transfers;
 
-	for (bool first = true;; first = false) {
+	for (unsigned seen = 0;; cs_transfers_wait(ts, &seen, TICK_MS)) {
 		size_t left = 0;
-		if (!first)
-			cs_transfers_wait(ts, TICK_MS);
 		for (size_t i = 0; i < im->manifest.n; i++) {
 			struct cs_transfer_state s;
 			if (!im->layers[i].t)

@@ -33,9 +33,16 @@ struct cs_transfers {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct cs_transfer *list;
-	unsigned threads;
+	unsigned threads, changes;
 	bool closing;
 };
+
+/* lock held */
+static void announce(struct cs_transfers *ts)
+{
+	ts->changes++;
+	pthread_cond_broadcast(&ts->changed);
+}
 
 /* ---- sessions ---- */
 static void on_retry(void *ctx, const char *digest, unsigned seconds)
@@ -49,7 +56,7 @@ static void on_retry(void *ctx, const char *digest, unsigned seconds)
 			t->pause_s = seconds;
 		}
 	}
-	pthread_cond_broadcast(&s->ts->changed);
+	announce(s->ts);
 }
 
 int cs_session_open(struct cs_transfers *ts, struct cs_registry *reg, const struct cs_repo_options *o, struct cs_session **ret, struct cs_err **err)
@@ -92,7 +99,7 @@ static void set_phase(struct cs_transfer *t, enum cs_transfer_phase phase)
 {
 	CS_GUARD(&t->ts->lock);
 	t->phase = phase;
-	pthread_cond_broadcast(&t->ts->changed);
+	announce(t->ts);
 }
 
 struct source {
@@ -233,7 +240,7 @@ static void *work(void *arg)
 		struct cs_err *err = NULL;
 		t->running = true;
 		t->phase = CS_TR_DOWNLOADING;
-		pthread_cond_broadcast(&ts->changed);
+		announce(ts);
 		pthread_mutex_unlock(&ts->lock);
 		int r = transfer(t, &err);
 		pthread_mutex_lock(&ts->lock);
@@ -247,10 +254,10 @@ static void *work(void *arg)
 			sweep(ts->m); /* a blob that it had finished is nobody's */
 			pthread_mutex_lock(&ts->lock);
 		}
-		pthread_cond_broadcast(&ts->changed);
+		announce(ts);
 	}
 	ts->threads--;
-	pthread_cond_broadcast(&ts->changed);
+	announce(ts);
 	pthread_mutex_unlock(&ts->lock);
 	return NULL;
 }
@@ -334,16 +341,19 @@ void cs_transfer_state(struct cs_transfers *ts, struct cs_transfer *t, struct cs
 		.phase = t->phase, .waiting = t->waiting, .got = atomic_load(&t->got), .size = t->size, .retries = t->retries, .pause_s = t->pause_s};
 }
 
-void cs_transfers_wait(struct cs_transfers *ts, int timeout_ms)
+void cs_transfers_wait(struct cs_transfers *ts, unsigned *seen, int timeout_ms)
 {
 	struct timespec until;
+	int r = 0;
 	CS_GUARD(&ts->lock);
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	int64_t ns = until.tv_nsec + timeout_ms * CS_NS_PER_MS;
 	until.tv_sec += ns / CS_NS_PER_SEC;
 	until.tv_nsec = ns % CS_NS_PER_SEC;
-	(void)pthread_cond_timedwait(&ts->changed, &ts->lock, &until);
+	while (r == 0 && ts->changes == *seen)
+		r = pthread_cond_timedwait(&ts->changed, &ts->lock, &until);
+	*seen = ts->changes;
 }
 
 int cs_transfer_error(struct cs_transfers *ts, struct cs_transfer *t, struct cs_err **err)

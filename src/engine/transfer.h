@@ -45,8 +45,8 @@ struct cs_transfer_state {
 	unsigned pause_s; /* the last one's length */
 };
 void cs_transfer_state(struct cs_transfers *ts, struct cs_transfer *t, struct cs_transfer_state *ret);
-/* Until something happens to some transfer, or timeout_ms have passed. */
-void cs_transfers_wait(struct cs_transfers *ts, int timeout_ms);
+/* Until something has happened to some transfer since *seen (start with 0), or timeout_ms have passed. */
+void cs_transfers_wait(struct cs_transfers *ts, unsigned *seen, int timeout_ms);
 /* A copy of a FAILED transfer's error. Returns -1. */
 int cs_transfer_error(struct cs_transfers *ts, struct cs_transfer *t, struct cs_err **err);
 /* Gives READY layers their names; t[i] NULL: that layer exists. chains: all of the image's, lowest first. */
