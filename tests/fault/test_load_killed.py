@@ -12,6 +12,7 @@ import pytest
 
 import caisson_fixture as fx
 import imagetar as it
+from caisson_fixture import wait_for
 
 pytestmark = pytest.mark.caisson
 ROUNDS = int(os.environ.get("CAISSON_FAULT_ROUNDS", "20"))
@@ -67,10 +68,10 @@ def test_killed_during_load():
             engine.kill()
             client.join()
             engine.start()
+            wait_for(lambda: os.listdir(engine.data / "tmp") == [], what="tmp/ is empty")
             blobs, chains = referenced(engine)
             assert sorted(os.listdir(engine.data / "content/blobs/sha256")) == sorted(blobs)
             assert sorted(os.listdir(engine.data / "layers")) == sorted(chains)
-            assert os.listdir(engine.data / "tmp") == []
             index = json.loads((engine.data / "content/index.json").read_text())
             assert {m["digest"][7:] for m in index["manifests"]} <= blobs
             a = engine.http.get("/images/t/killed:1/json", rec=False)

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import threading
 
 import pytest
 
@@ -65,6 +66,7 @@ def stored(engine):
     """Everything that an archive could leave behind, and what the API says."""
     found = {}
     if not IS_DOCKERD:
+        wait_for(lambda: not any(n.startswith("gone-") for n in os.listdir(engine.data / "tmp")), what="what was removed before is deleted")
         for sub in ("content/blobs/sha256", "layers", "tmp"):
             found[sub] = sorted(os.listdir(engine.data / sub))
     found["images"] = sorted((i["Id"], sorted(i["RepoTags"] or [])) for i in engine.http.get("/images/json", {"all": 1}, rec=False).json)
@@ -513,6 +515,25 @@ def test_many_documents_do_not_fill_the_memory(engine):
     assert inspect(engine, "t/pad:1")["Id"] == it.sha(it.config(A) + pad)
     engine.http.delete("/images/t/pad:1")
     assert stored(engine) == before
+
+
+@caisson
+def test_the_same_at_the_same_time(engine):
+    """Two clients load one image, a third removes it: each gets a proper answer, and what stays is whole."""
+    body = it.layer("race", random.Random(5).randbytes(1 << 20))
+    data, said = it.docker(["t/race:1"], A, body), []
+
+    def work():
+        for _ in range(5):
+            said.append(load(engine, data))
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        assert engine.http.delete("/images/t/race:1", {"force": 1}, rec=False).status in (200, 404)
+    assert len(said) == 10 and all(s.said == ["Loaded image: t/race:1\n"] for s in said), said
+    loaded(engine, data)
+    assert hashlib.sha256(it.read(save(engine, "t/race:1").body)["blobs/sha256/" + it.sha(body)[7:]]).hexdigest() == it.sha(body)[7:]
 
 
 @caisson
