@@ -203,8 +203,7 @@ struct cs_repo {
 /* All of a session but its endpoints (login, search). done frees what is in r, not r. */
 CS_MUST_CHECK int cs_rg_session_init(struct cs_repo *r, struct cs_registry *reg, const struct cs_registry_auth *auth, int cancel_fd, struct cs_err **err);
 void cs_rg_session_done(struct cs_repo *r);
-/* Authorization value for a request, NULL when none is wanted. from: another repository to be read (mounts), or NULL. scope: instead of the
- * repository's, or NULL. */
+/* Authorization value for a request, NULL when none is wanted. from: another repository to be read (mounts), or NULL. */
 CS_MUST_CHECK int cs_rg_authorize(struct cs_repo *r, struct cs_rg_endpoint *ep, const char *from, int cancel_fd, char **ret, struct cs_err **err);
 void cs_rg_forget_token(struct cs_repo *r, const char *authorization);
 /* One request with credentials; a 401 renews them once. from as above. q->authorization is set here. */
