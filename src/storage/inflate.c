@@ -79,7 +79,7 @@ static int more(struct cs_inflate *z, struct cs_err **err)
 		z->read_errno = (int)-n;
 		return cs_fail(err, CS_ERR_INTERNAL, z->read_errno, "read the archive");
 	}
-	z->in = p;
+	z->in = n ? p : (const void *)"";
 	z->in_len = (size_t)n;
 	z->in_end = n == 0;
 	return n > 0;
@@ -163,7 +163,7 @@ static ssize_t read_zstd(struct cs_inflate *z, void *buf, size_t max, struct cs_
 		if (r < 0)
 			return -1;
 		size_t before = out.pos;
-		ZSTD_inBuffer in = {.src = z->in_len ? z->in : (const unsigned char *)"", .size = z->in_len};
+		ZSTD_inBuffer in = {.src = z->in, .size = z->in_len};
 		if (r == 0 && !z->zs_open)
 			break;
 		size_t left = lib.ZSTD_decompressStream(z->zs, &out, &in);
@@ -259,6 +259,7 @@ int cs_inflate_new(enum cs_packed kind, cs_piece_fn next, void *ctx, struct cs_i
 	z->kind = kind;
 	z->next = next;
 	z->ctx = ctx;
+	z->in = (const unsigned char *)"";
 	if (kind == CS_PACKED_GZIP) {
 		z->gz = cs_xcalloc(1, sizeof(*z->gz));
 		lib.isal_inflate_init(z->gz);
