@@ -82,6 +82,7 @@ struct cs_container {
 	unsigned holds; /* commits that paused it */
 	struct cs_root *files_root; /* files.c: does not run, and is mounted for those who write files */
 	unsigned files_writers;     /* who may be writing files, through it or through the running root; moves with `changed` */
+	unsigned files_waiting;     /* who waits for them: they give up when their client is slow */
 	unsigned exits; /* counts exits that are fully recorded and announced; moves with `changed` */
 };
 

@@ -124,14 +124,17 @@ static void detach(struct cs_container *c, struct cs_root *root)
 /* op_lock held; the container does not run. */
 static int stopped_root(struct cs_container *c, struct cs_files *f, struct cs_err **err)
 {
-	pthread_mutex_lock(&c->lock);
-	/* one that is being taken down, or writers that the container left behind when it ended */
-	while (f->write && !c->files_root && c->files_writers)
-		pthread_cond_wait(&c->changed, &c->lock);
-	f->root = c->files_root;
-	f->counted = f->root != NULL;
-	c->files_writers += f->counted;
-	pthread_mutex_unlock(&c->lock);
+	if (f->write) {
+		CS_GUARD(&c->lock);
+		/* one that is being taken down, or writers that the container left behind when it ended */
+		c->files_waiting++;
+		while (!c->files_root && c->files_writers)
+			pthread_cond_wait(&c->changed, &c->lock);
+		c->files_waiting--;
+		f->root = c->files_root;
+		f->counted = f->root != NULL;
+		c->files_writers += f->counted;
+	}
 	if (f->root)
 		return 0;
 	if (attach(c, f->write, &f->root, err) < 0)
@@ -253,13 +256,15 @@ int cs_files_at(const struct cs_files *f, const char *path, const char **ret_pat
 void cs_files_settle(struct cs_container *c)
 {
 	CS_GUARD(&c->lock);
+	c->files_waiting++;
 	while (c->files_writers)
 		pthread_cond_wait(&c->changed, &c->lock);
+	c->files_waiting--;
 }
 
 bool cs_files_wanted(struct cs_container *c, bool *ret_removal)
 {
 	CS_GUARD(&c->lock);
 	*ret_removal = c->removing;
-	return c->removing || c->starting;
+	return c->removing || c->files_waiting;
 }

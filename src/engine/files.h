@@ -18,7 +18,7 @@ void cs_files_close(struct cs_files *f); /* accepts what was never opened, if ze
 /* The root for `path` (absolute, clean) and the path in it (see cs_root_at). Borrowed; negative: not there. */
 int cs_files_at(const struct cs_files *f, const char *path, const char **ret_path);
 
-/* op_lock held: waits until nobody writes. They give up when the container is being removed, or do not get ahead while it is being started. */
+/* op_lock held: waits until nobody writes. They give up when the container is being removed, or when their client does not get ahead. */
 void cs_files_settle(struct cs_container *c);
 /* Somebody waits for writers to end; *ret_removal: for good. */
 bool cs_files_wanted(struct cs_container *c, bool *ret_removal);

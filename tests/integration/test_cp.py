@@ -484,6 +484,31 @@ def test_start_during_an_upload(box):
 
 
 @pytest.mark.caisson
+def test_start_during_an_upload_that_hangs(box):
+    """A client that sends nothing more holds a start up for ten seconds, not for ever."""
+    data = rootfs.Tar().file("big", b"x" * 300000).bytes()
+    with upload(box, "/d", len(data)) as s:
+        s.sendall(data[:100000])
+        time.sleep(0.3)
+        assert box.post("start").status == 204
+        s.sendall(data[100000:])
+        assert answer(s) == 409
+
+
+@pytest.mark.caisson
+def test_start_during_a_download_that_hangs(box):
+    assert put(box, "/d", rootfs.Tar().file("big", b"y" * (8 << 20))).status == 200
+    r = box.http.stream("GET", box.url + "/archive", {"path": "/d"})
+    r.read1(1000)
+    began = time.monotonic()
+    assert put(box, "/d", rootfs.Tar().file("x", "1")).status == 200
+    box.start()
+    assert box.rm().status == 204
+    assert time.monotonic() - began < 5
+    r.connection.close()
+
+
+@pytest.mark.caisson
 @pytest.mark.parametrize("state", ["created", "running"])
 def test_removal_during_an_upload(box, state):
     STATES[state](box)
