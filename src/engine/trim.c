@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "registry/registry.h"
 
 #define QUIET (3 * CS_NS_PER_SEC / 2)
 
@@ -52,6 +53,7 @@ static void on_quiet(void *ctx)
 	pthread_mutex_unlock(&trim.lock);
 	if (again)
 		return;
+	cs_registry_trim();
 	(void)malloc_trim(0);
 	(void)dl_iterate_phdr(drop_code, NULL);
 }

@@ -5,7 +5,8 @@
  * bytes came, credentials never reach a host that they are not for.
  *
  * Any thread. A cs_registry is immutable and counted: a reload makes a new one, sessions keep theirs. One cs_repo may be used by many threads at
- * once; each transfer has a connection of its own, taken from the session's idle ones. libcurl is loaded while a session exists.
+ * once; each transfer has a connection of its own, taken from the session's idle ones. libcurl is loaded for the first session and
+ * stays until cs_registry_trim.
  *
  * cancel_fd: -1, or a descriptor that becomes readable (or hangs up) when the caller wants no more: every wait ends at once with CS_ERR_CANCELLED,
  * "context canceled". Borrowed. */
@@ -35,6 +36,8 @@ struct cs_registry;
 CS_MUST_CHECK int cs_registry_new(const struct cs_registry_config *cfg, struct cs_registry **ret, struct cs_err **err);
 struct cs_registry *cs_registry_ref(struct cs_registry *r);
 void cs_registry_unref(struct cs_registry *r); /* accepts NULL */
+/* Gives memory back if there is no session: for a quiet moment. */
+void cs_registry_trim(void);
 /* The checks of cs_registry_new alone, for the configuration file. */
 CS_MUST_CHECK int cs_registry_check_mirror(const char *url, char **ret_normal, struct cs_err **err); /* with its trailing slash, as info shows it */
 CS_MUST_CHECK int cs_registry_check_insecure(const char *text, struct cs_err **err);

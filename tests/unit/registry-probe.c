@@ -321,6 +321,8 @@ static int cmd_cycle(char **a, struct cs_str *out, struct cs_err **err)
 		cs_autorepo struct cs_repo *repo = NULL;
 		if (open_repo(a, &repo, err) < 0)
 			return -1;
+		cs_repo_close(TAKE_PTR(repo));
+		cs_registry_trim();
 	}
 	cs_json_put_ki64(out, "us", (cs_monotonic_ns() - start) / 1000 / n);
 	cs_autostr struct cs_str rollup = CS_STR_INIT(65536);
