@@ -3,8 +3,7 @@
  * /images/…, /build, /commit, /distribution. */
 #include "api/routes.h"
 
-#include <sys/socket.h>
-
+#include "api/body.h"
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/image.h"
@@ -46,16 +45,7 @@ static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 	return cs_image_prune(rq->engine, cs_query_str(&rq->query, "filters"), &rs->body, err);
 }
 
-static ssize_t read_body(void *ctx, void *buf, size_t max)
-{
-	const struct cs_request *rq = ctx;
-	ssize_t n;
-
-	do
-		n = recv(rq->body_fd, buf, max, 0);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
-}
+static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_body_read(((struct cs_request *)ctx)->blocks, buf, max); }
 
 /* The answer is a stream of progress in dockerd; errors in the middle come after a 200 there. We know the end before we answer. */
 static int import(struct cs_request *rq, const char *src, struct cs_response *rs, struct cs_err **err)
@@ -141,7 +131,7 @@ static int build_prune(struct cs_request *rq, struct cs_response *rs, struct cs_
 
 const struct cs_route cs_routes_images[] = {
 	{ "GET", "/images/json", 0, 0, list },
-	{ "POST", "/images/create", 0, 0, create, CS_ROUTE_PULL },
+	{ "POST", "/images/create", 0, 0, create, CS_ROUTE_PULL | CS_ROUTE_BLOCKS },
 	{ "POST", "/images/prune", 125, 0, prune, CS_ROUTE_DISCARD },
 	{ "GET", "/images/search", 0, 0, search, CS_ROUTE_DISCARD },
 	{ "GET", "/images/{name:.*}/json", 0, 0, inspect },
