@@ -426,6 +426,11 @@ void cs_transfers_free(struct cs_transfers *ts)
 	}
 	while (ts->threads > 0)
 		pthread_cond_wait(&ts->changed, &ts->lock);
+	bool idle = !ts->list;
 	pthread_mutex_unlock(&ts->lock);
-	/* pulls whose threads are still about may look at the table; the process ends */
+	if (!idle)
+		return; /* a pull is still about; the process ends */
+	pthread_mutex_destroy(&ts->lock);
+	pthread_cond_destroy(&ts->changed);
+	free(ts);
 }
