@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Snapshots: a container's writable layer, and how much it holds. The caller serialises work on one snapshot; any thread. */
+ * Snapshots: a container's writable layer. The caller serialises work on one snapshot; any thread. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
-#include <uthash.h>
 
 #include "base/io.h"
 #include "base/path.h"
@@ -85,77 +84,6 @@ int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err)
 	if (!cs_is_plain_name(id))
 		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
 	return cs_storage_discard(s, s->snaps_fd, id, err);
-}
-
-struct inode {
-	struct {
-		dev_t dev;
-		ino_t ino;
-	} key;
-	UT_hash_handle hh;
-};
-struct usage {
-	int64_t bytes;
-	dev_t dev;
-	struct inode *seen; /* only files with several links */
-	unsigned depth;
-};
-
-static bool seen_before(struct usage *u, const struct stat *st)
-{
-	struct inode *i, k = {0};
-
-	k.key.dev = st->st_dev;
-	k.key.ino = st->st_ino;
-	HASH_FIND(hh, u->seen, &k.key, sizeof(k.key), i);
-	if (i)
-		return true;
-	i = cs_xcalloc(1, sizeof(*i));
-	i->key = k.key;
-	HASH_ADD(hh, u->seen, key, sizeof(i->key), i);
-	return false;
-}
-
-static int usage_entry(void *ctx, int dir_fd, const struct dirent *d)
-{
-	struct usage *u = ctx;
-	struct stat st;
-
-	/* A running container changes the tree under us: what vanished does not count. */
-	if (fstatat(dir_fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (S_ISDIR(st.st_mode)) {
-		if (st.st_dev != u->dev || u->depth >= 2048)
-			return 0;
-		u->depth++;
-		int r = cs_each_entry(dir_fd, d->d_name, usage_entry, u);
-		u->depth--;
-		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
-	}
-	if ((S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) && (st.st_nlink < 2 || !seen_before(u, &st)))
-		u->bytes += st.st_size;
-	return 0;
-}
-
-int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err)
-{
-	struct usage u = {0};
-	struct stat st;
-	struct inode *i, *next;
-
-	if (fstat(dir_fd, &st) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "stat a directory");
-	u.dev = st.st_dev;
-	int r = cs_each_entry(dir_fd, ".", usage_entry, &u);
-	HASH_ITER(hh, u.seen, i, next)
-	{
-		HASH_DEL(u.seen, i);
-		free(i);
-	}
-	if (r < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -r, "measure a directory");
-	*ret = u.bytes;
-	return 0;
 }
 
 int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
@@ -152,6 +153,42 @@ static void orphans(void **state)
 	cs_storage_close(s);
 }
 
+static void *measure(void *arg)
+{
+	int64_t *bytes = arg;
+	cs_autofd int fd = open(at("%s", "deep"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cs_tree_usage(fd, bytes, NULL) < 0)
+		*bytes = -1;
+	return NULL;
+}
+
+/* A container can make directories in each other until the disk is full: neither the stack nor the descriptors may count them. */
+static void deep(void **state)
+{
+	const int depth = 5000;
+	int64_t bytes = 0;
+	pthread_attr_t attr;
+	pthread_t t;
+
+	assert_int_equal(mkdir(at("%s", "deep"), 0700), 0);
+	int cur = open(at("%s", "deep"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < depth; i++) {
+		assert_int_equal(mkdirat(cur, "d", 0700) | mkdirat(cur, "e", 0700), 0);
+		assert_int_equal(cs_replace_file_at(cur, "e/f", "x", 1, 0600, false), 0);
+		int next = openat(cur, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(next >= 0);
+		cs_close(cur);
+		cur = next;
+	}
+	cs_close(cur);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 128 << 10);
+	assert_int_equal(pthread_create(&t, &attr, measure, &bytes), 0);
+	pthread_join(t, NULL);
+	assert_int_equal(bytes, depth);
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("%s", "deep")), 0);
+}
+
 static int setup(void **state)
 {
 	if (geteuid() != 0)
@@ -162,6 +199,6 @@ static int teardown(void **state) { return cs_remove_tree_at(AT_FDCWD, root); }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(orphans)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(orphans), cmocka_unit_test(deep)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
