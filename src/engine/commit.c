@@ -240,6 +240,10 @@ static int make_layer(struct work *w, struct cs_layer_result *layer, bool *ret_e
 	on_packed(&held); /* when nobody came so far */
 	if (r < 0)
 		return -1;
+	if (cs_container_may_read(w->c, "commit", err) < 0) { /* a removal took files away while they were read */
+		cs_layer_drop(stage);
+		return -1;
+	}
 	cs_hash_data(nothing, sizeof(nothing), &empty);
 	*ret_empty = strcmp(layer->diff_id.s, empty.s) == 0;
 	if (*ret_empty) {

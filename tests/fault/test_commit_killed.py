@@ -3,12 +3,15 @@
 import http.client
 import os
 import random
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import caisson_fixture as fx
+from box import Boxes
 from caisson_fixture import wait_for
 
 pytestmark = pytest.mark.caisson
@@ -89,3 +92,31 @@ def test_dead_container_does_not_keep_the_note(engine, boxes):
     box.wait()
     assert not (engine.data / "containers" / box.id / "held").exists()
     assert box.start().state["Status"] == "running"
+
+
+def test_disk_full(tmp_path):
+    """A commit that does not fit is an error that says so, and leaves everything as it was."""
+    data = tmp_path / "data"
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "none", data], check=True)
+    try:
+        eng = fx.Engine(data_root=data)
+        try:
+            eng.start().prepare()
+            made = Boxes(eng)
+            box = made.sleeper()
+            assert box.exec("dd if=/dev/urandom of=/big bs=1M count=14 2>/dev/null")[0] == 0
+            before = names(data, "layers", "content/blobs/sha256")
+            for _ in range(3):
+                a = eng.http.post("/commit", {"container": box.id}, timeout=60)
+                assert a.status == 507 and "No space left" in a.message, a
+                assert box.state["Status"] == "running"
+                wait_for(lambda: names(data, "layers", "content/blobs/sha256") == before and not list((data / "tmp").iterdir()), what="nothing left")
+            assert box.exec("rm /big; echo small > /small")[0] == 0
+            a = eng.http.post("/commit", {"container": box.id})
+            assert a.status == 201, a
+            assert made.run("cat /small", image=a.json["Id"]).out == "small\n"
+        finally:
+            eng.close()
+    finally:
+        subprocess.run(["umount", "-l", data], check=False)

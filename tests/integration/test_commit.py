@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,30 @@ def test_removed_image(http, boxes, engine):
     assert a.status in (201, 404) + ((500,) if IS_DOCKERD else ()), a
     if a.status == 201:
         http.delete("/images/" + a.json["Id"], {"force": 1})
+
+
+@pytest.mark.caisson
+def test_removed_while_committed(engine, http, boxes):
+    """An image has all of a container, or there is none."""
+    import threading
+    before = {i["Id"] for i in http.get("/images/json", {"all": 1}).json}
+    for n in range(6):
+        box = boxes.run("i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i > /f$i; done; dd if=/dev/urandom of=/a bs=1M count=20 2>/dev/null")
+        answers = []
+        t = threading.Thread(target=lambda: answers.append(http.post("/commit", {"container": box.id})))
+        t.start()
+        wait_for(lambda: os.listdir(engine.data / "tmp") or answers, what="begun", step=0.001)
+        time.sleep(n * 0.02)
+        assert box.rm().status == 204
+        t.join()
+        a = answers[0]
+        if a.status == 201:
+            assert boxes.run("ls / | grep -c '^f[0-9]'", image=a.json["Id"]).out == "600\n"
+            boxes.clean()
+            http.delete("/images/" + a.json["Id"], {"force": 1})
+        else:
+            assert a.status in (404, 409), a
+    assert {i["Id"] for i in http.get("/images/json", {"all": 1}).json} == before
 
 
 @pytest.mark.caisson
