@@ -4,6 +4,7 @@
  * modified, 1 added, 2 deleted. Any thread. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -185,13 +186,43 @@ static void diff_done(struct diff *d)
 	cs_strv_free(d->own);
 }
 
+struct walk_job {
+	struct diff *d;
+	int upper, result;
+};
+
+static void *walk_main(void *arg)
+{
+	struct walk_job *j = arg;
+
+	j->result = walk(j->d, j->upper, "", false, 0);
+	return NULL;
+}
+
+/* A container makes its directories as deep as it likes, and a request's thread has little stack: the walk gets one that MAX_DEPTH fits into. */
+static int walk_apart(struct diff *d, int upper, struct cs_err **err)
+{
+	struct walk_job j = {.d = d, .upper = upper};
+	pthread_attr_t attr;
+	pthread_t t;
+
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, MAX_DEPTH * 4096);
+	int r = pthread_create(&t, &attr, walk_main, &j);
+	(void)pthread_attr_destroy(&attr);
+	if (r)
+		return cs_fail(err, CS_ERR_INTERNAL, r, "start a thread");
+	(void)pthread_join(t, NULL);
+	return j.result;
+}
+
 static int find_changes(struct cs_engine *e, const char *id, struct diff *d, struct cs_err **err)
 {
 	cs_autofd int upper = -EBADF;
 
 	if (cs_snap_open_upper(e->images->storage, id, &upper, err) < 0 || open_lowers(e, id, d, err) < 0)
 		return -1;
-	return walk(d, upper, "", false, 0);
+	return walk_apart(d, upper, err);
 }
 
 int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err)
