@@ -154,7 +154,11 @@ static int resolve(struct image *im, struct cs_str *text, char **media_type, str
 		return by_tag(im, text, media_type, err);
 	if (!cs_digest_from(im->x->ref.digest, &im->top))
 		return cs_fail(err, CS_ERR_INVALID, 0, "unsupported digest algorithm: %.100s", im->x->ref.digest);
-	return document(im, &im->top, -1, text, media_type, err);
+	if (document(im, &im->top, -1, text, media_type, err) < 0)
+		return -1;
+	/* content that is ours already says nothing about this repository, and what the user may have of it */
+	cs_automanifest struct cs_remote_manifest head = {0};
+	return *media_type ? 0 : cs_repo_manifest_head(im->x->session->repo, im->top.s, &head, err);
 }
 
 static int read_manifest(struct image *im, struct cs_str *text, const char *media_type, struct cs_err **err)

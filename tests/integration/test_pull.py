@@ -700,3 +700,33 @@ def test_search(engine, fake):
     names = lambda **f: [h["name"].rsplit("/", 1)[-1] for h in find(filters=f).json]
     assert names(stars=["10"]) == ["n1", "n2"] and names(**{"is-official": ["true"]}) == ["n2"] and names(**{"is-official": ["false"]}) == ["n0", "n1"]
     assert find(limit=101).status == 400 and find(filters={"stars": ["x"]}).status == 400 and find(filters={"nope": ["x"]}).status == 400
+
+
+@pytest.mark.caisson
+def test_digest_of_another_repository(engine, fake):
+    """Content that is here for one repository is no proof that another one has it."""
+    md, _ = put(fake, "mine", "1", unique())
+    pull(engine.http, f"{fake.host}/mine", "1")
+    a = engine.http.post("/images/create", {"fromImage": f"{fake.host}/theirs", "tag": md})
+    assert a.status == 404 and "not found" in a.message, a
+    assert engine.http.get(f"/images/{fake.host}/theirs@{md}/json").status == 404
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("where", ["/manifests/1", "/blobs/"])
+def test_daemon_stops_during_a_pull(fresh, where):
+    engine = fresh()
+    with Fake() as fake:
+        put(fake, "stop", "1", unique())
+        fake.fault("GET", where, Stall(times=-1))
+        import socket
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(engine.sock)
+        s.sendall(f"POST /images/create?fromImage={fake.host}/stop&tag=1 HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n".encode())
+        wait_for(lambda: fake.count("GET", where), what="the request")
+        start = time.monotonic()
+        assert engine.stop(timeout=25) == 0
+        took = time.monotonic() - start
+        s.close()
+        assert took < 15, took
+        engine.start()
