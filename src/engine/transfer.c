@@ -156,8 +156,11 @@ static int stage_layer(struct cs_transfer *t, struct source *src, struct cs_err 
 
 	if (src->remote)
 		ls.blob = &t->want.blob;
-	if (cs_layer_stage(t->ts->m->storage, &ls, &t->stage, &res, err) < 0)
+	struct cs_layer_stage *stage;
+	if (cs_layer_stage(t->ts->m->storage, &ls, &stage, &res, err) < 0)
 		return -1;
+	CS_GUARD(&t->ts->lock);
+	t->stage = stage;
 	t->size = res.size;
 	return 0;
 }
