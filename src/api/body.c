@@ -127,7 +127,7 @@ ssize_t cs_body_next(struct cs_body *b, const void **ret, int timeout_ms)
 ssize_t cs_body_read(struct cs_body *b, void *buf, size_t max)
 {
 	while (b->n_rest == 0) {
-		const void *piece;
+		const void *piece = NULL;
 		ssize_t n = cs_body_next(b, &piece, 60000);
 		if (n == -EAGAIN)
 			continue;

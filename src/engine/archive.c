@@ -174,7 +174,7 @@ int cs_container_stat_path(struct cs_engine *e, const char *ref, const char *pat
 {
 	autofiles struct cs_files f = {.fd = -EBADF};
 	cs_autofree char *abs = absolute(path);
-	struct stat st;
+	struct stat st = {0};
 
 	if (begin(e, ref, false, &f, err) < 0)
 		return -1;
@@ -222,7 +222,7 @@ int cs_container_archive_path(struct cs_engine *e, const char *ref, const char *
 {
 	autofiles struct cs_files f = {.fd = -EBADF};
 	cs_autofree char *abs = absolute(path), *stat = NULL;
-	struct stat st;
+	struct stat st = {0};
 
 	if (begin(e, ref, false, &f, err) < 0)
 		return -1;
@@ -408,8 +408,10 @@ static int open_dir(const struct cs_files *f, const char *ref, const struct cs_e
 	if (f->running && is_kernels(fd))
 		return cs_fail(err, CS_ERR_DENIED, 0, "%s belongs to the kernel: nothing can be copied there", x->path);
 	char *real = cs_follow_in_root(root, in);
-	if (!real)
-		return path_error(-ELOOP, ref, x->path, err);
+	if (!real) {
+		(void)path_error(-ELOOP, ref, x->path, err);
+		return -1;
+	}
 	/* a volume beside the root: what is above it has no links */
 	*ret_in = cs_xstrdup(real);
 	if (in != abs)
@@ -428,7 +430,7 @@ int cs_container_extract(struct cs_engine *e, const char *ref, const struct cs_e
 	if (begin(e, ref, true, &f, err) < 0)
 		return -1;
 	cs_autofd int dir = open_dir(&f, ref, x, &real, &root, &in, err);
-	if (dir < 0 || check_writable(&f, dir, real, err) < 0)
+	if (dir < 0 || !real || check_writable(&f, dir, real, err) < 0)
 		return -1;
 	struct body b = {.x = x, .c = f.c, .last = cs_monotonic_ns()};
 	struct cs_tar_into t = {.path = in, .no_overwrite_dir_nondir = x->no_overwrite_dir_nondir, .next = body_next, .ctx = &b};

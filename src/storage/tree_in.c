@@ -470,6 +470,7 @@ static int extract(struct into *x, struct cs_err **err)
 	}
 	if (set_dir_times(x, &e) < 0)
 		r = -1;
+	x->err = NULL;
 	if (r < 0)
 		return cs_err_move(err, e);
 	cs_err_free(e);
