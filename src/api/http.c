@@ -197,7 +197,7 @@ static enum MHD_Result take_body(struct call *c, const char *data, size_t *len)
 
 	if (c->rq.blocks && !c->discarded) {
 		done = cs_body_put(c->rq.blocks, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
-	} else if (c->pulling && !c->err && !c->discarded) {
+	} else if (c->pulling && !c->discarded) { /* c->err is its thread's for now; when that has failed, nobody reads any more */
 		while (done < *len) {
 			ssize_t n = send(c->pull_fd, data + done, *len - done, MSG_NOSIGNAL);
 			if (n < 0 && errno == EINTR)

@@ -29,8 +29,9 @@
  *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
  *   reserve      room for `status`, renamed to it at the exit: a full file system must not lose the exit
  *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine is connected
- * After init's exit the worker kills what is left in the cgroup, writes `status`, sends EXITED, and ends when it got QUIT, or at once
- * (pending client output is flushed first, at most 10 s without progress) when no engine is connected. It removes its cgroups and worker.sock. */
+ * After init's exit the worker kills what is left in the cgroup, writes `status`, sends EXITED, and departs when it got QUIT, or at once when no
+ * engine is connected: it removes its cgroups and worker.sock and closes its connections and the runtime directory. It stays as a mere process
+ * while clients have not read everything. */
 #pragma once
 
 #include <stddef.h>

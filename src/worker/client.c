@@ -14,7 +14,7 @@
 
 #define SPILL_MAX (1ll << 30)
 #define PUNCH_STEP (8 << 20)
-#define LINGER_NS (10 * CS_NS_PER_SEC)
+#define RESERVED_NS (10 * CS_NS_PER_SEC)
 #define IN_CHUNK 16384
 
 /* Edge-triggered and only hang-ups: sees the peer's close without spinning on its half-close. */
@@ -77,7 +77,7 @@ static void end(struct cs_client *c)
 		return;
 	}
 	/* one that only wants the log has no claim: the engine can read it, too */
-	cs_timer_arm(&c->linger, cs_monotonic_ns() + (c->pinned ? CS_NS_PER_SEC : LINGER_NS));
+	cs_timer_arm(&c->linger, cs_monotonic_ns() + (c->pinned ? CS_NS_PER_SEC : c->token ? RESERVED_NS : CS_LINGER_NS));
 	watch(c);
 }
 
@@ -213,7 +213,7 @@ static bool flush_backlog(struct cs_client *c)
 		}
 		c->spill_at += sent;
 		if (c->ending)
-			cs_timer_arm(&c->linger, cs_monotonic_ns() + LINGER_NS);
+			cs_timer_arm(&c->linger, cs_monotonic_ns() + CS_LINGER_NS);
 		if (c->spill_at - c->punched >= PUNCH_STEP) {
 			(void)fallocate(c->spill, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, c->punched, c->spill_at - c->punched);
 			c->punched = c->spill_at;
@@ -418,6 +418,8 @@ int cs_client_redeem(struct cs_proc *p, int fd, const struct cs_w_request *r, st
 		return cs_fail(err, CS_ERR_NOT_FOUND, ESTALE, "what was kept for this client is gone");
 	}
 	c->token = 0;
+	if (c->ending)
+		cs_timer_arm(&c->linger, cs_monotonic_ns() + CS_LINGER_NS);
 	c->owner = NULL;
 	c->src.fd = fd;
 	set_input(c, r);
@@ -443,6 +445,14 @@ void cs_client_cancel(struct cs_proc *p, uint64_t token)
 
 	if (c)
 		drop(c);
+}
+
+bool cs_client_any_reserved(const struct cs_proc *p)
+{
+	for (const struct cs_client *c = p->clients; c; c = c->next)
+		if (c->token)
+			return true;
+	return false;
 }
 
 void cs_client_owner_gone(const void *owner)

@@ -17,7 +17,6 @@
 
 #define MAX_FOLLOWERS 256
 #define BEHIND_MAX (1ull << 30)
-#define LINGER_NS (10 * CS_NS_PER_SEC)
 #define BATCH (32u << 10)
 #define CHUNK_HEAD 16 /* room for the size of a chunk */
 #define STAMP 31      /* with its blank */
@@ -40,6 +39,7 @@ struct follower {
 };
 
 static struct follower *followers;
+static int64_t log_end = -1; /* in the last file, once nothing more is logged: a worker of the next run writes on behind it */
 
 bool cs_follow_any(void) { return followers; }
 
@@ -72,7 +72,7 @@ static void on_linger(struct cs_timer *t) { drop(cs_container_of(t, struct follo
 static void patience(struct follower *f)
 {
 	if (f->ending)
-		cs_timer_arm(&f->linger, cs_monotonic_ns() + LINGER_NS);
+		cs_timer_arm(&f->linger, cs_monotonic_ns() + CS_LINGER_NS);
 }
 
 static void keep(struct follower *f, const uint8_t *data, size_t n)
@@ -104,7 +104,7 @@ static void finish(struct follower *f)
 	if (f->peer.fd < 0 || send(f->peer.fd, &f->why, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		last_chunk(f);
 	else
-		cs_timer_arm(&f->linger, cs_monotonic_ns() + LINGER_NS);
+		cs_timer_arm(&f->linger, cs_monotonic_ns() + CS_LINGER_NS);
 }
 
 static void on_peer(struct cs_source *s, uint32_t events)
@@ -384,6 +384,9 @@ static int step(struct follower *f)
 
 	if (!raw || f->file->fd < 0)
 		return -1;
+	const size_t full_cap = cap;
+	if (!f->file->full && log_end >= 0)
+		cap = (size_t)CS_MIN((int64_t)cap, CS_MAX(log_end - f->off, 0));
 	ssize_t n = pread(f->file->fd, raw, cap, f->off);
 	if (n < 0)
 		return errno == EINTR ? 1 : -1;
@@ -392,14 +395,14 @@ static int step(struct follower *f)
 		emit(f, cs_io_buf + CHUNK_HEAD, (size_t)out);
 	if (out >= 0)
 		return f->gone ? -1 : 1;
-	if ((size_t)n == cap) /* no record of ours is so long */
+	if (n > 0 && (size_t)n == full_cap) /* no record of ours is so long */
 		return -1;
 	if (f->file->full) {
 		f->file = cs_log_file_next(f->file);
 		f->off = 0;
 		return f->file ? 1 : -1;
 	}
-	if (fstat(f->file->fd, &st) == 0 && st.st_size < f->off) { /* somebody has truncated it */
+	if (log_end < 0 && fstat(f->file->fd, &st) == 0 && st.st_size < f->off) { /* somebody has truncated it */
 		f->off = 0;
 		return 1;
 	}
@@ -453,6 +456,10 @@ bool cs_follow_pump(void)
 
 void cs_follow_end_all(void)
 {
+	struct stat st;
+
+	if (log_end < 0 && worker.log.fd >= 0 && fstat(worker.log.fd, &st) == 0)
+		log_end = st.st_size;
 	for (struct follower *f = followers; f; f = f->next) {
 		if (!f->ending) {
 			f->ending = true;

@@ -71,6 +71,7 @@ uint8_t *cs_log_borrow(struct cs_log *l, size_t *cap);
 CS_MUST_CHECK int cs_log_reopen(struct cs_log *l, struct cs_err **err);
 /* A child was reaped; true if it was the compressor. */
 bool cs_log_reaped(struct cs_log *l, pid_t pid, int status);
+void cs_log_retire(struct cs_log *l); /* nothing more is written: only what readers need stays */
 void cs_log_close(struct cs_log *l); /* flushes; ends the compressor */
 
 /* Encoders. dst has room for CS_LOG_ROOM(n) + extra; return the end. */

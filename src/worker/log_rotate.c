@@ -207,7 +207,7 @@ bool cs_log_reaped(struct cs_log *l, pid_t pid, int status)
 	return true;
 }
 
-void cs_log_close(struct cs_log *l)
+void cs_log_retire(struct cs_log *l)
 {
 	cs_log_trim(l);
 	if (l->gz_pid) {
@@ -217,6 +217,14 @@ void cs_log_close(struct cs_log *l)
 		(void)unlinkat(l->dirfd, tmp, 0);
 		l->gz_pid = 0;
 	}
+	cs_close(l->fd);
+	cs_close(l->dirfd);
+	l->fd = l->dirfd = -EBADF;
+}
+
+void cs_log_close(struct cs_log *l)
+{
+	cs_log_retire(l);
 	for (int i = 0; i < 2; i++) {
 		free(l->mid[i]);
 		free(l->line[i].pend);
@@ -226,8 +234,5 @@ void cs_log_close(struct cs_log *l)
 	cs_log_file_put(TAKE_PTR(l->current));
 	free(l->name);
 	l->name = NULL;
-	cs_close(l->fd);
-	cs_close(l->dirfd);
-	l->fd = l->dirfd = -EBADF;
 	l->driver = CS_LOG_NONE;
 }

@@ -186,16 +186,20 @@ static void start_failed(const struct cs_err *err)
 	cs_control_close();
 }
 
-static void finish(void)
+/* Nothing of the system is left but clients that have not read everything yet: from here on they have only us, and nobody waits for them. */
+static void depart(void)
 {
 	cs_close(worker.mounts);
+	worker.mounts = -EBADF;
 	for (int i = 0; worker.cgroups_left && i < 50; i++) {
 		if (cs_cgroup_remove(&worker.plan) == 0)
 			break;
 		(void)usleep(10000);
 	}
-	cs_log_close(&worker.log);
+	cs_log_retire(&worker.log);
 	cs_control_close();
+	cs_close(worker.dirfd); /* and with it the lock of the runtime directory */
+	worker.dirfd = -EBADF;
 }
 
 int main(int argc, char **argv)
@@ -226,12 +230,17 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	cs_timer_arm(&worker.trim, cs_monotonic_ns() + CS_NS_PER_SEC);
-	for (bool more = false; !cs_worker_may_end();) {
+	for (bool more = false, departed = false; !departed || !cs_worker_may_end();) {
 		(void)cs_loop_turn(!more);
 		/* whatever this turn brought is in the file before we sleep */
 		cs_log_flush(&worker.log);
 		more = cs_follow_pump();
+		if (!departed && cs_worker_may_depart()) {
+			departed = true;
+			depart();
+			more = true; /* perhaps nobody is left to wait for */
+		}
 	}
-	finish();
+	cs_log_close(&worker.log);
 	return 0;
 }

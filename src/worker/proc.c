@@ -4,7 +4,8 @@
  *   1. init dies           RUNNING -> DYING; execs and everything else in the cgroup are killed, with a growing pause between tries
  *   2. output at its end   or nobody writes any more, or ten seconds have passed
  *   3. log flushed, `status` written, EXITED sent: DYING -> DEAD; cgroups are removed when the worker ends
- *   4. clients flushed and (QUIT or no engine): the worker ends
+ *   4. QUIT or no engine: the worker departs, and its id is free for the next run
+ *   5. clients have read everything, or are gone: the worker ends
  * An exec is told as exited when it is reaped; its clients are let go once its output has ended or was silent for a second. */
 #include <fcntl.h>
 #include <sched.h>
@@ -495,9 +496,14 @@ static void end_system(void)
 	cs_timer_stop(&worker.settle);
 }
 
+bool cs_worker_may_depart(void)
+{
+	return worker.phase == CS_PHASE_DEAD && (worker.quit || !cs_control_has_engine()) && !cs_client_any_reserved(cs_proc_init());
+}
+
 bool cs_worker_may_end(void)
 {
-	if (worker.phase != CS_PHASE_DEAD || !(worker.quit || !cs_control_has_engine()) || cs_follow_any())
+	if (!cs_worker_may_depart() || cs_follow_any())
 		return false;
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
 		if (p->clients)

@@ -129,6 +129,7 @@ void cs_proc_reap(void); /* collect all dead children */
 void cs_proc_kill_system(void);
 void cs_proc_fill_exited(const struct cs_proc *p, struct cs_w_exited *x);
 void cs_proc_output_done(struct cs_proc *p); /* both outputs are at their end */
+bool cs_worker_may_depart(void); /* only clients that have not read everything keep it: the id is free for a new run */
 bool cs_worker_may_end(void);
 
 /* stdio.c */
@@ -166,6 +167,9 @@ CS_MUST_CHECK int cs_client_redeem(struct cs_proc *p, int fd, const struct cs_w_
 void cs_client_cancel(struct cs_proc *p, uint64_t token);
 struct cs_log_file *cs_client_pinned(struct cs_proc *p, uint64_t token); /* borrowed; or NULL */
 void cs_client_owner_gone(const void *owner);
+bool cs_client_any_reserved(const struct cs_proc *p);
+/* After the end, how long a client may take nothing of what is left for it. Nobody else waits: see cs_worker_may_depart. */
+#define CS_LINGER_NS (3600 * CS_NS_PER_SEC)
 
 /* follow.c */
 /* Takes both descriptors when it succeeds. */
