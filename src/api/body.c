@@ -131,7 +131,7 @@ ssize_t cs_body_read(struct cs_body *b, void *buf, size_t max)
 		ssize_t n = cs_body_next(b, &piece, 60000);
 		if (n == -EAGAIN)
 			continue;
-		if (n <= 0)
+		if (n <= 0 || !piece)
 			return n;
 		b->rest = piece;
 		b->n_rest = (size_t)n;
