@@ -15,6 +15,7 @@
 #include "engine/events.h"
 #include "engine/image.h"
 #include "engine/loop.h"
+#include "engine/progress.h"
 #include "engine/reconcile.h"
 #include "engine/store.h"
 #include "engine/trim.h"
@@ -164,6 +165,11 @@ void cs_engine_close(struct cs_engine *e)
 	cs_trim_stop();
 	cs_loop_free(e->loop, 3000);
 	HcsShutdownService();
+	unsigned left = cs_progress_stop(5000);
+	if (left) {
+		cs_warn("engine", "shutdown: %u pulls, pushes or imports still run", left);
+		return; /* they use what would be taken apart; the process ends */
+	}
 	cs_images_close(e);
 	cs_store_close(e->store);
 	/* containers and tables stay: API threads may still hold references while the process ends */

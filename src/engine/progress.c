@@ -4,6 +4,8 @@
 #include "engine/progress.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 
 #include "base/json.h"
@@ -154,6 +156,27 @@ void cs_progress_error(struct cs_progress *p, const char *text)
 }
 
 /* ---- a stream of its own ---- */
+static atomic_uint jobs; /* from cs_progress_start until their ctx is gone */
+static int stop_fd = -EBADF;
+static pthread_once_t stop_once = PTHREAD_ONCE_INIT;
+
+static void make_stop(void)
+{
+	stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (stop_fd < 0)
+		abort();
+}
+
+unsigned cs_progress_stop(int timeout_ms)
+{
+	(void)pthread_once(&stop_once, make_stop);
+	(void)eventfd_write(stop_fd, 1);
+	/* once, at the end of the process: a short nap does */
+	for (int ms = 0; atomic_load(&jobs) && ms < timeout_ms; ms += 5)
+		(void)poll(NULL, 0, 5);
+	return atomic_load(&jobs);
+}
+
 struct job {
 	cs_progress_work *work;
 	void *ctx;
@@ -171,6 +194,7 @@ static void job_done(void *ctx)
 	cs_close(j->first_fd);
 	cs_err_free(j->early);
 	free(j);
+	atomic_fetch_sub(&jobs, 1);
 }
 
 static int job_main(struct cs_producer *p)
@@ -200,6 +224,8 @@ int cs_progress_start(cs_progress_work *work, void *ctx, void (*done)(void *ctx)
 	struct cs_stream *s;
 
 	*j = (struct job){.work = work, .ctx = ctx, .done = done, .first_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	(void)pthread_once(&stop_once, make_stop);
+	atomic_fetch_add(&jobs, 1);
 	if (j->first_fd < 0) {
 		int e = errno;
 		job_done(j);
@@ -207,14 +233,15 @@ int cs_progress_start(cs_progress_work *work, void *ctx, void (*done)(void *ctx)
 	}
 	if (cs_producer_start(job_main, j, job_done, 64u << 10, &s, err) < 0)
 		return -1;
-	struct pollfd p[2] = {{.fd = j->first_fd, .events = POLLIN}, {.fd = client_fd, .events = POLLRDHUP}};
-	while (p[0].revents == 0 && p[1].revents == 0) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+	struct pollfd p[3] = {{.fd = j->first_fd, .events = POLLIN}, {.fd = client_fd, .events = POLLRDHUP}, {.fd = stop_fd, .events = POLLIN}};
+	while (p[0].revents == 0 && p[1].revents == 0 && p[2].revents == 0) {
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			break;
 	}
 	if (p[0].revents == 0) {
+		bool stopping = p[2].revents;
 		cs_stream_free(s);
-		return cs_fail(err, CS_ERR_CANCELLED, 0, "the client has gone");
+		return cs_fail(err, stopping ? CS_ERR_UNAVAILABLE : CS_ERR_CANCELLED, 0, stopping ? "the daemon is shutting down" : "the client has gone");
 	}
 	if (j->early) {
 		(void)cs_err_move(err, TAKE_PTR(j->early));
