@@ -156,6 +156,19 @@ static int compress(struct image *im, struct layer *l, struct cs_err **err)
 	return 0;
 }
 
+/* The registry's words without the request, as dockerd has them in a push. */
+static int refused(struct cs_err *e, struct cs_err **err)
+{
+	cs_autofree char *text = cs_err_text(e);
+	const char *rest = cs_prefix(text, "Head \"") ? strstr(text, "\": ") : NULL;
+
+	if (!rest)
+		return cs_err_move(err, e);
+	cs_fail(err, cs_err_code(e), 0, "%s", rest + 3);
+	cs_err_free(e);
+	return -1;
+}
+
 static int push_layer(struct image *im, struct layer *l, struct cs_err **err)
 {
 	struct cs_err *e = NULL;
@@ -167,7 +180,7 @@ static int push_layer(struct image *im, struct layer *l, struct cs_err **err)
 		return 0;
 	}
 	if (cs_err_code(e) != CS_ERR_NOT_FOUND)
-		return cs_err_move(err, e);
+		return refused(e, err);
 	cs_err_free(e);
 	if (mount_from(im, l)) {
 		set_phase(im, l, MOUNTED);
@@ -348,7 +361,7 @@ static int push_config(struct image *im, struct cs_err **err)
 	if (cs_repo_blob_head(im->x->session->repo, d.s, NULL, &e) == 0)
 		return 0;
 	if (cs_err_code(e) != CS_ERR_NOT_FOUND)
-		return cs_err_move(err, e);
+		return refused(e, err);
 	cs_err_free(e);
 	return upload(im, &d, NULL, err);
 }
