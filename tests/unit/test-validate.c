@@ -88,7 +88,6 @@ static void refusals(void **state)
 		{"\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"x\"}}", "invalid size: 'x'", CS_ERR_INVALID},
 		{"\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"mode\":\"x\"}}", "logger: logging mode not supported: x", CS_ERR_INVALID},
 		{"\"Tmpfs\":{\"/\":\"\"}", "destination can't be '/'", CS_ERR_INVALID},
-		{"\"StorageOpt\":{\"size\":\"1g\"}", "not available", CS_ERR_UNSUPPORTED},
 		{"\"CgroupParent\":\"/a/../..\"", "invalid cgroup parent", CS_ERR_INVALID},
 	};
 
