@@ -44,10 +44,16 @@ static int freezer_of(struct cs_system *s, struct freezer *f, struct cs_err **er
 	return 0;
 }
 
+/* Also when it has not got to its end: an engine that died while it froze leaves the rest of that to the next one, and nobody else would thaw. */
 bool cs_freezer_is_frozen(struct cs_system *s)
 {
 	cs_auto(freezer_done) struct freezer f = {0};
-	return freezer_of(s, &f, NULL) == 0 && read_is(f.state, f.frozen);
+
+	if (freezer_of(s, &f, NULL) < 0)
+		return false;
+	if (cs_service.host.cgroup_version == 2)
+		return read_is(f.control, "1");
+	return read_is(f.state, "FROZEN") || read_is(f.state, "FREEZING");
 }
 
 int cs_freezer_set(struct cs_system *s, bool frozen, int timeout_ms, struct cs_err **err)

@@ -68,6 +68,8 @@ static void release(struct cs_container *c)
 	note_held(c, false);
 }
 
+void cs_container_forget_held(struct cs_container *c) { note_held(c, false); }
+
 void cs_container_release_held(struct cs_container *c)
 {
 	cs_autoerr struct cs_err *err = NULL;

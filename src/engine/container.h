@@ -189,6 +189,7 @@ struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h); /* call
 void cs_restart_schedule(struct cs_container *c, int64_t delay_ns);
 
 /* ---- commit.c ---- */
+void cs_container_forget_held(struct cs_container *c);  /* it has ended while it was held */
 void cs_container_release_held(struct cs_container *c); /* at start: what an earlier engine paused for a commit goes on */
 
 /* ---- export.c ---- */

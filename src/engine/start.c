@@ -290,10 +290,13 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 		return;
 	}
 	int64_t began = c->started_at;
+	bool paused = c->paused;
 	struct cs_restart_out next = record_exit(c, x, &system);
 	bool auto_remove = c->host->auto_remove && !next.restart && !c->removing;
 	pthread_mutex_unlock(&c->lock);
 
+	if (paused)
+		cs_container_forget_held(c);
 	cs_health_stop(c);
 	cs_execs_container_exited(c);
 	cs_container_save(c);

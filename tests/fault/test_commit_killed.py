@@ -90,7 +90,7 @@ def test_dead_container_does_not_keep_the_note(engine, boxes):
     os.kill(pid, 9)
     engine.start()
     box.wait()
-    assert not (engine.data / "containers" / box.id / "held").exists()
+    wait_for(lambda: not (engine.data / "containers" / box.id / "held").exists(), what="note gone")
     assert box.start().state["Status"] == "running"
 
 
