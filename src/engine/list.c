@@ -291,7 +291,19 @@ static void put_ports(struct cs_container *c, struct cs_str *out)
 	cs_str_putc(out, ']');
 }
 
-static void put_row(struct cs_container *c, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)
+/* What the user wrote, as long as that still means the container's image; else the image's id, as Docker shows it. */
+static bool ref_holds(const struct cs_container *c)
+{
+	struct cs_image_info *i = NULL;
+
+	if (cs_streq(c->image_ref, c->image_id))
+		return true;
+	bool same = cs_image_get(c->e, c->image_ref, &i, NULL) == 0 && cs_streq(i->id, c->image_id);
+	cs_image_info_free(i);
+	return same;
+}
+
+static void put_row(struct cs_container *c, const char *image, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)
 {
 	cs_autostr struct cs_str status = CS_STR_INIT(256);
 
@@ -300,7 +312,7 @@ static void put_row(struct cs_container *c, int64_t now, int api, int64_t rw, in
 	cs_str_puts(out, ",\"Names\":[\"/");
 	cs_str_puts(out, c->name); /* only harmless characters */
 	cs_str_puts(out, "\"]");
-	cs_json_put_kstr(out, "Image", c->image_ref);
+	cs_json_put_kstr(out, "Image", image);
 	cs_json_put_kstr(out, "ImageID", c->image_id);
 	put_command(c->config, out);
 	cs_json_put_ki64(out, "Created", c->created / CS_NS_PER_SEC);
@@ -365,8 +377,9 @@ int cs_container_list(struct cs_engine *e, const struct cs_list_opts *o, int api
 			rw = root = 0;
 		if (written++)
 			cs_str_putc(out, ',');
+		const char *image = ref_holds(c) ? c->image_ref : c->image_id;
 		CS_GUARD(&c->lock);
-		put_row(c, now, api, rw, root, o->size, out);
+		put_row(c, image, now, api, rw, root, o->size, out);
 	}
 	cs_str_putc(out, ']');
 	cs_containers_free(v);

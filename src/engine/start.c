@@ -354,12 +354,10 @@ static int joined_pid(struct cs_container *c, const char *mode, int *ret, char *
 	return 0;
 }
 
-static void cs_autoimg_done(struct cs_image_info **i) { cs_image_info_free(*i); }
-
 static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_err **err)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
-	cs_auto(cs_autoimg_done) struct cs_image_info *img = NULL;
+	cs_autostrv char **dirs = NULL, **ids = NULL;
 	cs_autofree char *snap = NULL, *net_dir = NULL;
 	struct cs_spec_input in = {.cfg = cfg, .id = c->id, .name = c->name, .image_id = c->image_id, .image_name = c->config->image,
 				   .created = c->created, .config = c->config, .host = c->host, .mounts = c->mounts, .n_mounts = c->n_mounts,
@@ -368,13 +366,14 @@ static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_
 	if (joined_pid(c, c->host->network_mode, &in.net_pid, &net_dir, err) < 0 || joined_pid(c, c->host->pid_mode, &in.pid_pid, NULL, err) < 0 ||
 	    joined_pid(c, c->host->ipc_mode, &in.ipc_pid, NULL, err) < 0)
 		return -1;
-	if (cs_image_get(c->e, c->image_id, &img, err) < 0 || cs_volumes_start(c, err) < 0)
+	/* the snapshot's own layers: the image may have been removed by force, its containers live on */
+	if (cs_snapshot_layers(c->e, c->id, &dirs, &ids, err) < 0 || cs_volumes_start(c, err) < 0)
 		return -1;
 	cs_snapshot_dir(c->e, c->id, &snap);
 	if (!net_dir && cs_names_write(cfg, c->dir, c->config, c->host, NULL, err) < 0)
 		return -1;
-	in.layer_ids = img->layer_ids;
-	in.layer_dirs = img->layer_dirs;
+	in.layer_ids = ids;
+	in.layer_dirs = dirs;
 	in.snapshot_dir = snap;
 	in.network_dir = net_dir;
 	return cs_spec_build(&in, doc, err);

@@ -178,6 +178,40 @@ def test_remove_by_id_while_running(http, boxes, image):
     assert a.status == 409 and "image is being used by running container " + b.id[:12] in a.message
 
 
+@pytest.mark.parametrize("again", ["", pytest.param("restarted", marks=pytest.mark.caisson)])
+def test_container_lives_on_without_its_image(fresh, again):
+    """Its layers stay as long as it does; `docker ps` shows the id, because the name means nothing any more."""
+    engine = fresh()
+    engine.import_tar(rootfs.busybox().file("unique", "outlived" + again).bytes(), "t-outlived", changes=["ENV PATH=/bin"])
+    http = engine.http
+    ident = http.get("/images/t-outlived/json").json["Id"]
+    b = create(engine, ["sh", "-c", "cat /unique; exec sleep 1000"], image="t-outlived", name="t-outlives")
+    cid = b.json["Id"]
+
+    def shown():
+        return [c["Image"] for c in http.get("/containers/json", {"all": 1}).json if c["Id"] == cid]
+    assert shown() == ["t-outlived"]
+    assert http.delete(f"/images/{ident}", {"force": 1}).status == 200
+    assert shown() == [ident]
+    if again:
+        engine.restart()
+    assert http.post(f"/containers/{cid}/start").status == 204
+    assert http.post(f"/containers/{cid}/restart", {"t": 0}).status == 204
+    assert shown() == [ident]
+    assert http.get(f"/containers/{cid}/json").json["State"]["Running"]
+    assert http.delete(f"/containers/{cid}", {"force": 1}).status == 204
+
+
+def test_name_that_means_another_image_now(http, engine, boxes, image):
+    ref = image()
+    ident = http.get(f"/images/{ref}/json").json["Id"]
+    b = boxes.create("true", image=ref)
+    engine.import_tar(rootfs.Tar().file("unique", "newer").bytes(), ref.split(":")[0])
+    assert [c["Image"] for c in http.get("/containers/json", {"all": 1}).json if c["Id"] == b.id] == [ident]
+    http.delete(f"/containers/{b.id}", {"force": 1})
+    http.delete(f"/images/{ident}", {"force": 1})
+
+
 def test_unknown(http, engine):
     a = http.get("/images/nosuch/json")
     assert a.status == 404 and "No such image: nosuch" in a.message
