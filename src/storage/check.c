@@ -88,15 +88,11 @@ static void check_layer(struct check *c, const char *name)
 }
 
 /* ---- snapshots ---- */
-static void check_snapshot(struct check *c, const char *name)
+static void check_parts(struct check *c, const char *name)
 {
 	struct cs_digest parent;
 	int fd = c->s->snaps_fd;
 
-	if (c->o->snap_used && !c->o->snap_used(c->o->ctx, name)) {
-		tell(c, CS_CHECK_SNAP_UNUSED, name, take_away(c, fd, name), "belongs to no container");
-		return;
-	}
 	if (!is_dir(fd, name, "upper"))
 		tell(c, CS_CHECK_SNAP_DAMAGED, name, false, "has lost its files");
 	else if (!is_dir(fd, name, "work") || !is_dir(fd, name, "merged")) {
@@ -109,6 +105,21 @@ static void check_snapshot(struct check *c, const char *name)
 		tell(c, CS_CHECK_SNAP_PARENT, name, false, "does not say what it stands on");
 	else if (parent.s[0] && !is_dir(c->s->layers_fd, cs_digest_hex(&parent), "diff"))
 		tell(c, CS_CHECK_SNAP_PARENT, name, false, "stands on a layer that is not there");
+}
+
+/* Containers are made and removed meanwhile: one that is half made must not be completed, nor one that has gone be told. */
+static void check_snapshot(struct check *c, const char *name)
+{
+	struct stat st;
+
+	if (c->o->snap_used && !c->o->snap_used(c->o->ctx, name)) {
+		tell(c, CS_CHECK_SNAP_UNUSED, name, take_away(c, c->s->snaps_fd, name), "belongs to no container");
+		return;
+	}
+	pthread_rwlock_wrlock(&c->s->snap_lock);
+	if (fstatat(c->s->snaps_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		check_parts(c, name);
+	pthread_rwlock_unlock(&c->s->snap_lock);
 }
 
 /* ---- content ---- */

@@ -17,6 +17,7 @@ struct cs_storage {
 	atomic_ullong serial;                    /* for names in tmp/ */
 	char own[32];                            /* part of our names in tmp/ */
 	struct cs_storage_limits limits;
+	pthread_rwlock_t snap_lock; /* read: a snapshot is being made or taken away; write: it is looked at as a whole (check.c) */
 	/* quota_linux.c */
 	pthread_mutex_t quota_lock;
 	uint32_t last_project; /* 0: not looked yet */

@@ -12,8 +12,7 @@
 
 #define PARENT_XATTR "trusted.caisson.parent"
 
-/* A row of the engine's makes a snapshot count; one that a crash left half made has none, and goes at the next start. */
-int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err)
+static int snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err)
 {
 	static const struct {
 		const char *name;
@@ -21,8 +20,6 @@ int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest 
 	} dirs[] = {{"upper", 0755}, {"work", 0700}, {"merged", 0700}};
 	int r = 0;
 
-	if (!cs_is_plain_name(id))
-		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
 	if (mkdirat(s->snaps_fd, id, 0710) < 0)
 		return cs_fail(err, cs_storage_code(errno), errno, "create snapshot %s", id);
 	cs_autofd int fd = openat(s->snaps_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -41,6 +38,17 @@ int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest 
 		return cs_fail(err, cs_storage_code(-r), -r, "create snapshot %s", id);
 	}
 	return 0;
+}
+
+/* A row of the engine's makes a snapshot count; one that a crash left half made has none, and goes at the next start. */
+int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err)
+{
+	if (!cs_is_plain_name(id))
+		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
+	pthread_rwlock_rdlock(&s->snap_lock);
+	int r = snap_create(s, id, parent, err);
+	pthread_rwlock_unlock(&s->snap_lock);
+	return r;
 }
 
 char *cs_snap_path(struct cs_storage *s, const char *id) { return cs_xasprintf("%s/snapshots/%s", s->root, id); }
@@ -83,7 +91,10 @@ int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err)
 {
 	if (!cs_is_plain_name(id))
 		return cs_fail(err, CS_ERR_INVALID, 0, "bad snapshot name %s", id);
-	return cs_storage_discard(s, s->snaps_fd, id, err);
+	pthread_rwlock_rdlock(&s->snap_lock);
+	int r = cs_storage_discard(s, s->snaps_fd, id, err);
+	pthread_rwlock_unlock(&s->snap_lock);
+	return r;
 }
 
 int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err)

@@ -56,6 +56,7 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->tmp_fd = s->volumes_fd = -EBADF;
 	(void)pthread_mutex_init(&s->discard_lock, NULL);
 	(void)pthread_mutex_init(&s->quota_lock, NULL);
+	(void)pthread_rwlock_init(&s->snap_lock, NULL);
 	(void)pthread_cond_init(&s->discard_idle, NULL);
 	s->limits = cs_storage_default_limits;
 	/* a number besides the pid: in a container every daemon has the same one */
@@ -100,6 +101,7 @@ void cs_storage_close(struct cs_storage *s)
 	cs_storage_discard_done(s);
 	(void)pthread_mutex_destroy(&s->discard_lock);
 	(void)pthread_mutex_destroy(&s->quota_lock);
+	(void)pthread_rwlock_destroy(&s->snap_lock);
 	(void)pthread_cond_destroy(&s->discard_idle);
 	cs_close(s->root_fd);
 	cs_close(s->blobs_fd);

@@ -38,8 +38,11 @@ def names(engine):
 
 
 def runs(engine):
-    c = engine.http.post("/containers/create", body={"Image": fx.ROOTFS, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}, rec=False).json["Id"]
-    engine.http.post(f"/containers/{c}/start", rec=False)
+    a = engine.http.post("/containers/create", body={"Image": fx.ROOTFS, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}, rec=False)
+    assert a.status == 201, a
+    c = a.json["Id"]
+    a = engine.http.post(f"/containers/{c}/start", rec=False)
+    assert a.status == 204, a
     code = engine.http.post(f"/containers/{c}/wait", rec=False).json["StatusCode"]
     engine.http.delete(f"/containers/{c}", rec=False)
     return code == 0
