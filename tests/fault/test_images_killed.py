@@ -54,7 +54,7 @@ def check(engine):
     assert {i for _, i in names} <= ids, "names of nothing"
     index = json.loads((engine.data / "content/index.json").read_text())
     assert {m["digest"] for m in index["manifests"]} == {m for _, m, _ in found}
-    assert not os.listdir(engine.data / "tmp")
+    wait_for(lambda: not os.listdir(engine.data / "tmp"), what="tmp/ empty: what is removed is deleted behind the answer")
 
 
 class Load:
