@@ -24,6 +24,8 @@ def reduce(node, in_properties=False):
     out = {k: reduce(v, k in ("properties", "definitions")) for k, v in node.items() if k not in DROP}
     if out.get("format") not in (None, "int64", "uint64", "int32", "uint32", "uint16", "uint8"):
         out.pop("format")
+    if "required" in out and "properties" in out:  # ImageData wants an UnpackedSize that it does not have
+        out["required"] = [name for name in out["required"] if name in out["properties"]]
     kind = out.get("type")
     if isinstance(kind, str) and (node.get("x-nullable") or kind in ("array", "object")):
         out["type"] = [kind, "null"]
