@@ -61,7 +61,7 @@ lint:
 	scripts/check-style
 	[ -f build-clang/build.ninja ] || CC=clang meson setup build-clang
 	ninja -C build-clang
-	clang-tidy --quiet -p build-clang $$(git ls-files 'src/*.c')
+	scripts/tidy build-clang
 
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz build-tsan

@@ -21,6 +21,7 @@ static int vfail(struct cs_err **err, enum cs_code code, int sys, struct cs_err 
 	return -1;
 }
 
+#undef cs_fail /* the analyzer's */
 int cs_fail(struct cs_err **err, enum cs_code code, int sys, const char *fmt, ...)
 {
 	va_list ap;
