@@ -233,7 +233,8 @@ CS_MUST_CHECK int cs_snap_remove(struct cs_storage *s, const char *id, struct cs
 CS_MUST_CHECK int cs_snap_limit(struct cs_storage *s, const char *id, int64_t bytes, struct cs_err **err);
 bool cs_storage_has_quota(struct cs_storage *s);
 CS_MUST_CHECK int cs_snap_usage(struct cs_storage *s, const char *id, int64_t *ret_bytes, struct cs_err **err);
-void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx);
+/* Fails when it has not seen all of them: who deletes by what it says must not go on then. */
+CS_MUST_CHECK int cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx, struct cs_err **err);
 
 /* ---- roots (root_linux.c): the file system of a container that does not run, visible to nobody else ---- */
 struct cs_root;

@@ -48,7 +48,7 @@ struct mark {
 struct sweep {
 	struct cs_images *m;
 	struct mark *layers, *blobs;
-	bool changed;
+	bool blind; /* some snapshot does not say what it stands on: no layer may go */
 };
 
 static struct mark *mark(struct mark **set, const struct cs_digest *d)
@@ -101,9 +101,28 @@ static void keep_chain(struct sweep *s, const struct cs_digest *top)
 static void on_snapshot(void *ctx, const char *id)
 {
 	struct sweep *s = ctx;
+	cs_autoerr struct cs_err *e = NULL;
 	struct cs_digest top;
-	if (cs_snap_parent(s->m->storage, id, &top, NULL) == 0 && top.s[0])
-		keep_chain(s, &top);
+
+	if (cs_snap_parent(s->m->storage, id, &top, &e) == 0) {
+		if (top.s[0])
+			keep_chain(s, &top);
+	} else if (cs_err_code(e) != CS_ERR_NOT_FOUND && e->sys != ENOTDIR && e->sys != ELOOP) { /* gone this moment, or no snapshot; else a damaged one, or no descriptor is left */
+		cs_autofree char *text = cs_err_text(e);
+		cs_warn("image", "%s", text);
+		s->blind = true;
+	}
+}
+
+static void keep_snapshots(struct sweep *s)
+{
+	cs_autoerr struct cs_err *e = NULL;
+
+	if (cs_snap_each(s->m->storage, on_snapshot, s, &e) < 0) {
+		cs_autofree char *text = cs_err_text(e);
+		cs_warn("image", "%s", text);
+		s->blind = true;
+	}
 }
 
 /* Once the lease ends, there may be something to sweep. */
@@ -233,11 +252,16 @@ void cs_images_sweep(struct cs_images *m)
 		return;
 	}
 	bool sure = keep_images(&s);
-	cs_snap_each(m->storage, on_snapshot, &s);
-	drop_rows(&s);
-	cs_layer_each(m->storage, on_layer_dir, &s);
-	if (sure)
-		cs_blob_each(m->storage, on_blob, &s);
+	keep_snapshots(&s);
+	if (!s.blind) {
+		drop_rows(&s);
+		cs_layer_each(m->storage, on_layer_dir, &s);
+		if (sure)
+			cs_blob_each(m->storage, on_blob, &s);
+	} else {
+		cs_warn("image", "nothing swept: it is not known which layers the containers need");
+		m->sweep_wanted = true;
+	}
 	marks_free(&s.layers);
 	marks_free(&s.blobs);
 }
@@ -259,7 +283,7 @@ struct cs_needed *cs_images_needed(struct cs_images *m, struct cs_err **err)
 		return NULL;
 	}
 	n->sure = keep_images(&n->s);
-	cs_snap_each(m->storage, on_snapshot, &n->s);
+	keep_snapshots(&n->s);
 	return n;
 }
 
@@ -267,14 +291,14 @@ bool cs_needed_layer(struct cs_needed *n, const struct cs_digest *d)
 {
 	struct mark *k;
 	HASH_FIND_STR(n->s.layers, d->s, k);
-	return (k && k->keep) || n->unpacking || leased(&n->s, d);
+	return (k && k->keep) || n->unpacking || n->s.blind || leased(&n->s, d);
 }
 
 bool cs_needed_blob(struct cs_needed *n, const struct cs_digest *d)
 {
 	struct mark *k;
 	HASH_FIND_STR(n->s.blobs, d->s, k);
-	return k || n->unpacking || !n->sure || leased(&n->s, d);
+	return k || n->unpacking || !n->sure || n->s.blind || leased(&n->s, d);
 }
 
 void cs_needed_free(struct cs_needed *n)

@@ -119,8 +119,10 @@ static int each_snap(void *ctx, int dir_fd, const struct dirent *d)
 	return 0;
 }
 
-void cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx)
+int cs_snap_each(struct cs_storage *s, void (*fn)(void *ctx, const char *id), void *ctx, struct cs_err **err)
 {
 	struct snap_each e = {fn, ctx};
-	(void)cs_each_entry(s->snaps_fd, ".", each_snap, &e);
+	int r = cs_each_entry(s->snaps_fd, ".", each_snap, &e);
+
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "read %s/snapshots", s->root) : 0;
 }

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Full disks, dead workers, hostile loads: clear errors, and the neighbours are well."""
 import os
+import signal
+import socket
 import subprocess
+import tarfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import caisson_fixture as fx
+import imagetar as it
 from box import Boxes, create
 from caisson_fixture import wait_for
 
@@ -306,3 +311,68 @@ def test_first_bytes_under_load(fresh):
     for t in threads:
         t.join()
     assert not lost
+
+
+def test_sweep_does_not_guess(fresh):
+    """A snapshot that cannot tell what it stands on (damaged; or the daemon has no descriptors left) may stand on anything: no layer goes."""
+    engine = fresh()
+    engine.import_tar(it.layer("a", b"only the container needs this"), "t/below")
+    engine.import_tar(it.layer("b"), "t/other")
+    before = {p.name for p in (engine.data / "layers").iterdir()}
+    a = engine.http.post("/containers/create", body={"Image": "t/below", "Cmd": ["/x"]}, rec=False)
+    assert a.status == 201, a
+    snapshot = engine.data / "snapshots" / a.json["Id"]
+    parent = os.getxattr(snapshot, "trusted.caisson.parent")
+    os.setxattr(snapshot, "trusted.caisson.parent", b"?")
+    assert engine.http.delete("/images/t/below", {"force": 1}, rec=False).status == 200
+    assert engine.http.delete("/images/t/other", rec=False).status == 200
+    assert {p.name for p in (engine.data / "layers").iterdir()} == before
+    os.setxattr(snapshot, "trusted.caisson.parent", parent)
+    # with it, the sweep goes on where it was: what the container needs stays
+    engine.import_tar(it.layer("c"), "t/third")
+    assert engine.http.delete("/images/t/third", rec=False).status == 200
+    assert {p.name for p in (engine.data / "layers").iterdir()} == {p.decode()[7:] for p in [parent]} | base_layers(engine)
+
+
+def base_layers(engine):
+    """Chain ids of the images that are there (with one layer each)."""
+    return {engine.http.get(f"/images/{i['Id']}/json", rec=False).json["RootFS"]["Layers"][0][7:] for i in engine.http.get("/images/json", rec=False).json}
+
+
+def test_shutdown_during_a_load(fresh):
+    """The end of the daemon ends a load in good order, and does not take apart what it works in (a crash instead of an end)."""
+    engine = fresh()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(engine.sock)
+    sock.sendall(b"POST /images/load HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n")
+    header = tarfile.TarInfo("layer.tar")
+    header.size = 1 << 40
+    inner = tarfile.TarInfo("f")
+    inner.size = 1 << 39
+    done = threading.Event()
+
+    def piece(data):
+        sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def send():
+        try:
+            piece(header.tobuf(tarfile.GNU_FORMAT) + inner.tobuf(tarfile.GNU_FORMAT))
+            while not done.is_set():
+                piece(os.urandom(1 << 16))
+                time.sleep(0.001)
+        except OSError:
+            pass
+    client = threading.Thread(target=send)
+    client.start()
+    wait_for(lambda: any((engine.data / "tmp").glob("blob-*")), what="begin of the load")
+    process = engine.proc
+    try:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        done.set()
+        client.join()
+        sock.close()
+    assert not list((engine.data / "tmp").iterdir())
+    assert "still running" not in engine.tail(200)
+    engine.start()
