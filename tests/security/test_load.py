@@ -65,3 +65,31 @@ def test_cve_2014_9358_ids_are_computed(engine, name):
     assert not error, lines
     assert engine.http.get("/images/t/id:1/json").json["Id"] == it.sha(conf)
     engine.http.delete("/images/t/id:1", {"force": 1})
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("kind", ["->", "=>"])
+@pytest.mark.parametrize("which", ["manifest", "config", "layer"])
+def test_links_do_not_stand_for_digests(engine, which, kind):
+    """blobs/sha256/<digest> as a link to something else: what a digest names is what it is the digest of, by whatever way it came."""
+    layout = it.Layout()
+    good, bad = layout.image(A, conf=it.config(A, author="good")), layout.image(A, conf=it.config(A, author="evil"))
+    doc = {d["digest"]: json.loads(layout.blobs[d["digest"]]) for d in (good, bad)}
+    at = {"manifest": lambda d: d["digest"], "config": lambda d: doc[d["digest"]]["config"]["digest"], "layer": lambda d: doc[d["digest"]]["layers"][0]["digest"]}[which]
+    wanted, other = at(good), at(bad)
+    if which == "layer":
+        twin = A[:-1] + b"\1"       # the same files, other bytes behind the end
+        layout.blobs.pop(wanted)
+        doc[good["digest"]]["config"] = layout.blob(it.config(twin), it.OCI + "config.v1+json")
+        good = layout.blob(it.js(doc[good["digest"]]), it.OCI + "manifest.v1+json")
+        other = layout.blob(twin, "x")["digest"]
+    layout.blobs.pop(wanted, None)
+    error, lines = load(engine, with_link(layout.add(good, "t/link:1"), wanted, other, kind))
+    assert error and wanted in error, lines
+    assert engine.http.get("/images/t/link:1/json").status == 404
+
+
+def with_link(layout, name, target, kind):
+    path = f"blobs/sha256/{target[7:]}" if kind == "=>" else target[7:]
+    top = [("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'), ("index.json", it.js({"schemaVersion": 2, "manifests": layout.entries}))]
+    return it.tar(*top, *(("blobs/sha256/" + d[7:], layout.blobs[d]) for d in sorted(layout.blobs)), (f"blobs/sha256/{name[7:]}", f"{kind} {path}"))
