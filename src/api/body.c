@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/macros.h"
@@ -13,6 +14,9 @@
 
 #define BLOCK (512u << 10)
 #define BLOCKS 4u
+#define STEP_MS 200 /* how late a reader notices the end of the daemon */
+
+static atomic_bool stopping;
 
 struct cs_body {
 	pthread_mutex_t lock;
@@ -108,6 +112,8 @@ ssize_t cs_body_next(struct cs_body *b, const void **ret, int timeout_ms)
 	const struct timespec ts = {until / CS_NS_PER_SEC, until % CS_NS_PER_SEC};
 	ssize_t r = 0;
 
+	if (atomic_load(&stopping))
+		return -ECANCELED;
 	pthread_mutex_lock(&b->lock);
 	b->done = b->taken;
 	pthread_cond_signal(&b->can_write);
@@ -128,7 +134,7 @@ ssize_t cs_body_read(struct cs_body *b, void *buf, size_t max)
 {
 	while (b->n_rest == 0) {
 		const void *piece = NULL;
-		ssize_t n = cs_body_next(b, &piece, 60000);
+		ssize_t n = cs_body_next(b, &piece, STEP_MS);
 		if (n == -EAGAIN)
 			continue;
 		if (n <= 0 || !piece)
@@ -150,3 +156,5 @@ void cs_body_close(struct cs_body *b)
 	pthread_cond_signal(&b->can_write);
 	pthread_mutex_unlock(&b->lock);
 }
+
+void cs_body_stop_all(void) { atomic_store(&stopping, true); }

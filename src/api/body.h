@@ -20,3 +20,5 @@ ssize_t cs_body_next(struct cs_body *b, const void **ret, int timeout_ms);
 /* The same as bytes: > 0 as many as there are, up to max; 0 at the end, -errno. Not beside next. */
 ssize_t cs_body_read(struct cs_body *b, void *buf, size_t max);
 void cs_body_close(struct cs_body *b);
+/* The daemon ends: readers of all bodies get -ECANCELED, within a fraction of a second. */
+void cs_body_stop_all(void);

@@ -21,6 +21,8 @@ struct cs_http {
 	struct http_listener *listeners;
 	int stop_fd;         /* eventfd, readable once streams shall end */
 	unsigned busy;       /* atomic: requests in handlers */
+	unsigned streams;    /* atomic: answers that are read from the engine */
+	bool stopping;       /* atomic */
 	unsigned closed;     /* atomic: connections that have ended */
 };
 

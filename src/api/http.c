@@ -23,6 +23,7 @@
 #define CONNECTION_MEMORY (256u << 10) /* touched as far as it is needed; headers must fit into half of it */
 #define PULL_BUFFER (2 << 20)       /* of a body on its way to its handler: kernel memory, used only when the handler is slower than the client */
 #define TRIM_EVERY 512u             /* connections */
+#define STREAMS_NS (2 * CS_NS_PER_SEC) /* for answers to end at shutdown; a client that does not read may hold its own up */
 #define DISCARD_MAX (4ull << 30)   /* of a body that nobody wants, before the connection is cut */
 
 /* ---- life of a call ---- */
@@ -135,6 +136,7 @@ static void *pull_main(void *arg)
 		cs_body_close(c->rq.blocks);
 	else
 		shutdown(c->rq.body_fd, SHUT_RDWR); /* whoever still sends gets EPIPE */
+	__atomic_sub_fetch(&c->http->busy, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 
@@ -151,8 +153,10 @@ static int start_pull(struct call *c, struct cs_err **err)
 		c->pull_fd = sv[1];
 		(void)setsockopt(c->pull_fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)); /* as root: beyond wmem_max */
 	}
+	__atomic_add_fetch(&c->http->busy, 1, __ATOMIC_ACQUIRE);
 	r = pthread_create(&c->pull_thread, NULL, pull_main, c);
 	if (r) {
+		__atomic_sub_fetch(&c->http->busy, 1, __ATOMIC_RELEASE);
 		cs_close(TAKE_FD(c->pull_fd));
 		cs_close(TAKE_FD(c->rq.body_fd));
 		cs_body_free(TAKE_PTR(c->rq.blocks));
@@ -410,13 +414,21 @@ int cs_http_listen(struct cs_http *h, int fd, const struct cs_http_tls *tls, str
 
 unsigned cs_http_drain(struct cs_http *h, int64_t deadline)
 {
-	unsigned left;
+	int64_t soon = CS_MIN(deadline, cs_monotonic_ns() + STREAMS_NS);
+	unsigned left, streams;
 
+	__atomic_store_n(&h->stopping, true, __ATOMIC_RELEASE);
+	cs_body_stop_all();
 	for (struct http_listener *l = h->listeners; l; l = l->next)
 		cs_close(MHD_quiesce_daemon(l->mhd));
 	(void)eventfd_write(h->stop_fd, 1);
 	/* Requests end by themselves; there is nothing to wait on but their number. Only at shutdown, so a short nap does. */
-	while ((left = __atomic_load_n(&h->busy, __ATOMIC_RELAXED)) > 0 && cs_monotonic_ns() < deadline)
+	for (;;) {
+		int64_t now = cs_monotonic_ns();
+		left = __atomic_load_n(&h->busy, __ATOMIC_ACQUIRE);
+		streams = __atomic_load_n(&h->streams, __ATOMIC_ACQUIRE);
+		if ((left == 0 || now >= deadline) && (streams == 0 || now >= soon))
+			return left + streams;
 		poll(NULL, 0, 10);
-	return left;
+	}
 }

@@ -17,7 +17,15 @@ struct body {
 	struct cs_http *http;
 	int client_fd;
 	bool is_wait, plain, chunked, handed_over;
+	bool counted; /* in http->streams: not once the worker has the client */
 };
+
+static void uncount(struct body *b)
+{
+	if (b->counted)
+		__atomic_sub_fetch(&b->http->streams, 1, __ATOMIC_RELEASE);
+	b->counted = false;
+}
 
 /* Blocks until the stream may have something. False when the client or the server is gone. */
 static bool body_wait(struct body *b)
@@ -31,6 +39,8 @@ static bool body_wait(struct body *b)
 	int64_t deadline = b->stream->ops->deadline ? b->stream->ops->deadline(b->stream) : -1;
 	struct timespec ts, *tp = NULL;
 
+	if (b->handed_over)
+		uncount(b);
 	if (deadline >= 0) {
 		int64_t left = deadline - cs_monotonic_ns();
 		if (left < 0)
@@ -58,6 +68,9 @@ static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
 
 	(void)hand_over(b); /* the kernel has the chunk before */
 	for (;;) {
+		/* one that always has more would not notice */
+		if (!b->handed_over && __atomic_load_n(&b->http->stopping, __ATOMIC_ACQUIRE))
+			return MHD_CONTENT_READER_END_WITH_ERROR;
 		ssize_t n = b->stream->ops->read(b->stream, buf, max);
 		if (n > 0)
 			return n;
@@ -81,6 +94,7 @@ static void body_free(void *cls)
 	struct body *b = cls;
 
 	cs_stream_free(b->stream);
+	uncount(b);
 	free(b);
 }
 
@@ -91,6 +105,8 @@ struct MHD_Response *http_stream_response(struct call *c)
 
 	b->stream = TAKE_PTR(c->rs.stream);
 	b->http = c->http;
+	b->counted = true;
+	__atomic_add_fetch(&b->http->streams, 1, __ATOMIC_ACQUIRE);
 	b->client_fd = c->client_fd;
 	b->plain = !c->listener->tls && c->rs.stream_size <= 0; /* with TLS the keys are ours, so we stay in the path */
 	b->chunked = c->chunked;

@@ -170,7 +170,7 @@ static void *shut_down(void *arg)
 	busy = cs_http_drain(d->http, cs_monotonic_ns() + left * CS_NS_PER_SEC);
 	if (busy > 0)
 		cs_warn("daemon", "%u requests were still running", busy);
-	cs_engine_close(d->engine);
+	cs_engine_close(d->engine, busy > 0);
 	(void)unlink(d->cfg.pidfile);
 	cs_info("daemon", "Daemon shutdown complete");
 #ifdef __SANITIZE_ADDRESS__

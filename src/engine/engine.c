@@ -153,7 +153,7 @@ static void stop_all(struct cs_engine *e, int64_t seconds)
 		cs_warn("engine", "shutdown: %d containers still run; they are found again at the next start", atomic_load(&left));
 }
 
-void cs_engine_close(struct cs_engine *e)
+void cs_engine_close(struct cs_engine *e, bool busy)
 {
 	if (!e)
 		return;
@@ -166,10 +166,10 @@ void cs_engine_close(struct cs_engine *e)
 	cs_loop_free(e->loop, 3000);
 	HcsShutdownService();
 	unsigned left = cs_progress_stop(5000);
-	if (left) {
+	if (left)
 		cs_warn("engine", "shutdown: %u pulls, pushes or imports still run", left);
+	if (left || busy)
 		return; /* they use what would be taken apart; the process ends */
-	}
 	cs_images_close(e);
 	cs_store_close(e->store);
 	/* containers and tables stay: API threads may still hold references while the process ends */

@@ -42,8 +42,9 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	char **hosts;                /* what we listen on, for info */
 };
 CS_MUST_CHECK int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, struct cs_err **err); /* includes reconciliation */
-/* live_restore: containers run on. Otherwise they are stopped first, within shutdown_timeout. */
-void cs_engine_close(struct cs_engine *e);
+/* live_restore: containers run on. Otherwise they are stopped first, within shutdown_timeout. busy: requests are still at work; what they use stays,
+ * and the process has to end soon. */
+void cs_engine_close(struct cs_engine *e, bool busy);
 void cs_engine_reload(struct cs_engine *e, const struct cs_engine_config *cfg); /* SIGHUP; emits daemon/reload event */
 const struct cs_engine_config *cs_engine_config(struct cs_engine *e);
 void cs_engine_dump(struct cs_engine *e, struct cs_str *out); /* SIGUSR1: containers, workers, execs, subscribers */
