@@ -146,6 +146,7 @@ def test_login_with_a_token_server(fresh):
         assert r.tokens.requests[-1]["method"] == "POST" and r.tokens.requests[-1]["query"]["refresh_token"] == ["refresh-ann"]
 
 
+@pytest.mark.unsanitized  # those keep libraries, to name what is in a stack
 def test_memory_goes_back_after_a_pull(fresh, mirror):
     if IS_DOCKERD:
         pytest.skip("Caisson's own")
