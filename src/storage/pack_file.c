@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "storage/pack.h"
 
-#define MAX_EXTENTS (64u << 10)
+#define MAX_EXTENTS (24u << 10) /* of at most 40 bytes each in the map: readers (Go, we) take one of up to 1 MiB */
 #define BIG (1 << 20)
 
 struct extent {
@@ -100,7 +100,8 @@ static int copy(struct cs_tar_writer *w, int fd, int64_t off, int64_t len)
 
 static int put_sparse(struct cs_tar_writer *w, struct cs_tar_entry *e, int fd, const struct map *m, int64_t size)
 {
-	cs_autostr struct cs_str head = CS_STR_INIT((MAX_EXTENTS + 2) * 42);
+	cs_autostr struct cs_str head = CS_STR_INIT((MAX_EXTENTS + 2) * 40);
+	_Static_assert((MAX_EXTENTS + 2) * 40 <= 1 << 20, "no reader would take the map");
 	int64_t data = 0;
 
 	cs_str_put_u64(&head, m->n);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -384,6 +385,53 @@ static void test_sparse(void **state)
 	cs_str_done(&k.s);
 }
 
+struct first { /* what comes first of a long archive, and how long it is */
+	char buf[3 << 20];
+	size_t len;
+};
+
+static int keep_first(void *ctx, const void *data, size_t len)
+{
+	struct first *f = ctx;
+
+	if (f->len < sizeof(f->buf))
+		memcpy(f->buf + f->len, data, CS_MIN(len, sizeof(f->buf) - f->len));
+	f->len += len;
+	return 0;
+}
+
+/* More pieces than any reader takes: the map stays below Go's limit (and ours) of 1 MiB, by calling small holes data. */
+static void test_sparse_in_pieces(void **state)
+{
+	const unsigned n = 42500;
+	cs_autofree struct first *f = cs_xcalloc(1, sizeof(*f));
+	cs_autofd int fd = memfd_create("pieces", MFD_CLOEXEC);
+	struct cs_tar_entry e = {.name = "s", .type = CS_TAR_FILE, .mode = 0644};
+	int64_t off = 1000000000000000000;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, INT64_MAX), 0);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(pwrite(fd, "x", 1, off), 1);
+		off += i % 2 ? 1ll << 46 : 68 << 10;
+	}
+	assert_int_equal(fstat(fd, &st), 0);
+	struct statx sx = {.stx_size = (uint64_t)st.st_size, .stx_blocks = (uint64_t)st.st_blocks};
+	struct cs_tar_writer *w = cs_tar_new(keep_first, f);
+	assert_int_equal(cs_pack_file(w, &e, fd, &sx), 0);
+	assert_int_equal(cs_tar_end(w), 0);
+	cs_tar_free(w);
+	const char *map = NULL, *end;
+	for (const char *h = f->buf; !map; h += 512)
+		map = memcmp(h + 257, "ustar", 5) == 0 && h[156] == '0' ? h + 512 : NULL;
+	size_t lines = 0;
+	for (end = map; *end; end++)
+		lines += *end == '\n';
+	assert_true(lines > 20000);
+	assert_true(end - map < 1 << 20);
+}
+
 static void test_reader_fails(void **state)
 {
 	(void)state;
@@ -438,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_too_deep),
 		cmocka_unit_test(test_sparse),
+		cmocka_unit_test(test_sparse_in_pieces),
 		cmocka_unit_test(test_reader_fails),
 		cmocka_unit_test(test_diff_reserved_names),
 	};
