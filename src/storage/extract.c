@@ -21,6 +21,7 @@
 #define WH_OPAQUE ".wh..wh..opq"
 #define XATTR_MAX 65536 /* the kernel's limit of a value; a name is at most 255 */
 #define FLUSH_STEP (16ll << 20)
+#define TIMES_MAX (256u << 20) /* bytes: more than a million directories with usual paths */
 
 static int bad(struct cs_err **err, const char *path, const char *what)
 {
@@ -330,8 +331,8 @@ static int write_file(struct extract *x, const struct cs_untar_entry *e, int fd,
 		return -1;
 	if (e->size > end && ftruncate(fd, e->size) < 0) /* a sparse file may end in a hole */
 		return sysfail(err, errno, "write", path);
-	x->size += e->size;
-	return 0;
+	/* holes cost nothing, and some file systems take a single file of 8 EiB */
+	return __builtin_add_overflow(x->size, e->size, &x->size) ? bad(err, path, "too large together with the others") : 0;
 }
 
 /* Attributes that an image may bring: what the kernel checks for programs (file capabilities), what users set, ACLs. Never trusted.*: overlayfs
@@ -368,18 +369,22 @@ static void entry_times(const struct cs_untar_entry *e, struct timespec ts[2])
 	ts[0] = e->has_atime && e->atime.tv_sec > e->mtime.tv_sec ? e->atime : e->mtime;
 }
 
-static void remember_dir(struct extract *x, const char *path, const struct timespec ts[2])
+static int remember_dir(struct extract *x, const char *path, const struct timespec ts[2], struct cs_err **err)
 {
 	struct dirtime *d;
 
 	HASH_FIND_STR(x->times, path, d);
 	if (!d) {
+		x->times_len += sizeof(*d) + strlen(path) + 1;
+		if (x->times_len > TIMES_MAX)
+			return bad(err, path, "too many directories with too long paths");
 		d = cs_xcalloc(1, sizeof(*d));
 		d->path = cs_xstrdup(path);
 		HASH_ADD_KEYPTR(hh, x->times, d->path, strlen(d->path), d);
 	}
 	d->times[0] = ts[0];
 	d->times[1] = ts[1];
+	return 0;
 }
 
 /* Owner, mode (after the owner: chown clears set-id bits), attributes, times. Through the descriptor of a file, else by name: what is there was
@@ -399,10 +404,12 @@ static int set_meta(struct extract *x, const struct cs_untar_entry *e, const cha
 	if (set_xattrs(x, e, name, path, err) < 0)
 		return -1;
 	entry_times(e, ts);
-	if (e->type == CS_UNTAR_DIR)
-		remember_dir(x, path, ts);
-	else if ((fd >= 0 ? futimens(fd, ts) : utimensat(at, name, ts, AT_SYMLINK_NOFOLLOW)) < 0 && errno != EINVAL)
+	if (e->type == CS_UNTAR_DIR) {
+		if (remember_dir(x, path, ts, err) < 0)
+			return -1;
+	} else if ((fd >= 0 ? futimens(fd, ts) : utimensat(at, name, ts, AT_SYMLINK_NOFOLLOW)) < 0 && errno != EINVAL) {
 		return sysfail(err, errno, "set times of", path);
+	}
 	/* a directory that is remembered as a parent has changed its owner */
 	if (e->type == CS_UNTAR_DIR && !x->made)
 		forget_dirs(x);
@@ -434,8 +441,7 @@ static int extract_root(struct extract *x, const struct cs_untar_entry *e, struc
 		return sysfail(err, errno, "set owner and mode of", "/");
 	forget_dirs(x); /* their owner decides about children's */
 	entry_times(e, ts);
-	remember_dir(x, ".", ts);
-	return 0;
+	return remember_dir(x, ".", ts, err);
 }
 
 static int extract_entry(struct extract *x, const struct cs_untar_entry *e, struct cs_err **err)
@@ -509,14 +515,14 @@ static unsigned current_umask(void)
 	return mask;
 }
 
-static int extract_all(struct extract *x, int64_t max_entries, struct cs_err **err)
+static int extract_all(struct extract *x, struct cs_err **err)
 {
 	const struct cs_untar_entry *e;
 	int r;
 
 	for (int64_t n = 0; (r = cs_untar_next(x->tar, &e, err)) > 0; n++) {
-		if (n >= max_entries)
-			return cs_fail(err, CS_ERR_INVALID, 0, "the archive has more than %lld entries", (long long)max_entries);
+		if (n >= x->limits->layer_entries)
+			return cs_fail(err, CS_ERR_INVALID, 0, "the archive has more than %lld entries", (long long)x->limits->layer_entries);
 		if (extract_entry(x, e, err) < 0)
 			return -1;
 	}
@@ -528,6 +534,7 @@ int cs_extract_tar(cs_piece_fn next, void *ctx, int root_fd, const struct cs_sto
 	struct extract *x = cs_xcalloc(1, sizeof(*x));
 
 	x->root_fd = root_fd;
+	x->limits = limits;
 	x->file_fd = -EBADF;
 	for (size_t i = 0; i < CS_ARRAY_SIZE(x->dirs); i++)
 		x->dirs[i].fd = -EBADF;
@@ -535,7 +542,7 @@ int cs_extract_tar(cs_piece_fn next, void *ctx, int root_fd, const struct cs_sto
 	x->umask = current_umask();
 	x->acl = fgetxattr(root_fd, "system.posix_acl_default", NULL, 0) > 0; /* the data root's would be inherited */
 	x->tar = cs_untar_open(next, ctx);
-	int r = extract_all(x, limits->layer_entries, err);
+	int r = extract_all(x, err);
 	cs_untar_free(x->tar);
 	forget_dirs(x);
 	if (set_dir_times(x, r, err) < 0)

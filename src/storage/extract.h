@@ -23,12 +23,14 @@ struct cs_extract_dir {
 };
 struct extract {
 	struct cs_untar *tar;
+	const struct cs_storage_limits *limits;
 	int root_fd, file_fd; /* file_fd: the file that is being written, or -EBADF */
 	unsigned umask;
 	bool is_root, acl; /* acl: default ACLs may change modes at creation */
 	bool made;         /* the current object is new */
 	struct dirtime *times;
+	size_t times_len; /* memory of all of them */
 	struct cs_extract_dir dirs[CS_EXTRACT_DIRS], *parent; /* parent: of the current entry */
 	uint64_t clock;
-	int64_t size;
+	int64_t size; /* of all files, with their holes */
 };

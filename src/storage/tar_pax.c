@@ -3,6 +3,8 @@
  * Extended headers of tar: pax records and GNU's long names. */
 #include "storage/tar_read_internal.h"
 
+#define XATTRS_MAX 4096 /* of an entry: no file system takes so many, and they are compared with each other */
+
 /* Not num.h's: a value is not terminated, may be negative and is decimal only. */
 bool cs_untar_decimal(const char *s, size_t n, int64_t *ret)
 {
@@ -53,13 +55,16 @@ static bool pax_name(char out[PATH_MAX], const char *v, size_t n)
 	return true;
 }
 
-static void add_xattr(struct cs_untar *t, const char *name, const char *value, size_t len)
+static bool add_xattr(struct cs_untar *t, const char *name, const char *value, size_t len)
 {
+	if (t->n_xattrs == XATTRS_MAX)
+		return false;
 	if (t->n_xattrs == t->cap_xattrs) {
 		t->cap_xattrs = t->cap_xattrs ? t->cap_xattrs * 2 : 8;
 		t->xattrs = cs_xreallocarray(t->xattrs, t->cap_xattrs, sizeof(*t->xattrs));
 	}
 	t->xattrs[t->n_xattrs++] = (struct cs_untar_xattr){.name = name, .value = value, .len = len};
+	return true;
 }
 
 static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
@@ -94,8 +99,7 @@ static bool libarchive_xattr(struct cs_untar *t, char *name, char *value, size_t
 		if (strcmp(t->xattrs[i].name, name) == 0)
 			return true;
 	}
-	add_xattr(t, name, value, n);
-	return true;
+	return add_xattr(t, name, value, n);
 }
 
 /* GNU.sparse.* */
@@ -156,10 +160,8 @@ static bool apply(struct cs_untar *t, char *key, char *v, size_t n)
 		return pax_time(v, n, &e->mtime);
 	if (strcmp(key, "atime") == 0)
 		return e->has_atime = pax_time(v, n, &e->atime);
-	if (strncmp(key, "SCHILY.xattr.", 13) == 0) {
-		add_xattr(t, key + 13, v, n);
-		return true;
-	}
+	if (strncmp(key, "SCHILY.xattr.", 13) == 0)
+		return add_xattr(t, key + 13, v, n);
 	if (strncmp(key, "LIBARCHIVE.xattr.", 17) == 0)
 		return libarchive_xattr(t, key + 17, v, n);
 	rest = strncmp(key, "GNU.sparse.", 11) == 0 ? key + 11 : NULL;

@@ -296,9 +296,88 @@ static void staged(void **state)
 	assert_int_equal(cs_layer_remove(storage, &chain[1], NULL), 0);
 }
 
+/* A hole of `size` bytes, as GNU tar writes it. */
+static void put_hole(struct tar *t, const char *name, uint64_t size)
+{
+	char *h = t->buf + t->len;
+	unsigned sum = 0;
+
+	memset(h, 0, 512);
+	(void)snprintf(h, 100, "%s", name);
+	memcpy(h + 100, "0000644", 8);
+	memcpy(h + 108, "0000000", 8);
+	memcpy(h + 116, "0000000", 8);
+	memcpy(h + 124, "00000000000", 12);
+	memcpy(h + 136, "00000000000", 12);
+	memset(h + 148, ' ', 8);
+	h[156] = 'S';
+	memcpy(h + 257, "ustar  ", 8);
+	h[483] = (char)0x80; /* real size, base 256 */
+	for (int i = 0; i < 8; i++)
+		h[494 - i] = (char)(size >> (8 * i));
+	for (int i = 0; i < 512; i++)
+		sum += (unsigned char)h[i];
+	(void)snprintf(h + 148, 8, "%06o", sum);
+	t->len += 512;
+}
+
+/* Sizes of sparse files cost nothing: their sum must not overflow. On tmpfs, which takes files of 8 EiB. */
+static void endless_holes(void **state)
+{
+	char dir[] = "/dev/shm/caisson-extract-XXXXXX";
+	struct cs_storage *s = NULL;
+	cs_autofree struct tar *t = cs_xcalloc(1, sizeof(*t));
+	struct cs_layer_source src = {.read = tar_read, .ctx = t};
+	struct cs_layer_result res;
+	cs_autoerr struct cs_err *e = NULL;
+
+	if (!mkdtemp(dir))
+		skip();
+	assert_int_equal(cs_storage_open(dir, &s, NULL), 0);
+	put_hole(t, "a", INT64_MAX - 4096);
+	put_hole(t, "b", INT64_MAX - 4096);
+	put_hole(t, "c", INT64_MAX - 4096);
+	t->len += 1024;
+	int r = cs_layer_unpack(s, &src, &res, &e);
+	cs_storage_close(s);
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, dir), 0);
+	assert_int_equal(r, -1);
+	assert_int_equal(e->code, CS_ERR_INVALID);
+}
+
+/* As many attributes as fit into a header are compared with each other: minutes for an archive of some MB. */
+static void attributes(void **state)
+{
+	struct item it = {"f", REG, "x"};
+	struct cs_layer_result res;
+	cs_autoerr struct cs_err *e = NULL;
+	cs_autofree struct tar *t = cs_xcalloc(1, sizeof(*t));
+	struct archive *a = archive_write_new();
+	struct archive_entry *entry = archive_entry_new();
+
+	archive_write_set_format_pax(a);
+	archive_write_open_memory(a, t->buf, sizeof(t->buf), &t->len);
+	archive_entry_set_pathname(entry, it.path);
+	archive_entry_set_filetype(entry, it.type);
+	archive_entry_set_perm(entry, 0644);
+	for (unsigned i = 0; i < 5000; i++) {
+		char name[32];
+		(void)snprintf(name, sizeof(name), "other.%u", i);
+		archive_entry_xattr_add_entry(entry, name, "y", 1);
+	}
+	assert_int_equal(archive_write_header(a, entry), ARCHIVE_OK);
+	archive_entry_free(entry);
+	archive_write_close(a);
+	archive_write_free(a);
+	struct cs_layer_source src = {.read = tar_read, .ctx = t};
+	assert_int_equal(cs_layer_unpack(storage, &src, &res, &e), -1);
+	assert_int_equal(e->code, CS_ERR_INVALID);
+}
+
 int main(void)
 {
 	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* for the writer's names */
-	const struct CMUnitTest tests[] = {cmocka_unit_test(hostile), cmocka_unit_test(content), cmocka_unit_test(malformed), cmocka_unit_test(staged)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(hostile), cmocka_unit_test(content), cmocka_unit_test(malformed), cmocka_unit_test(staged),
+					   cmocka_unit_test(endless_holes), cmocka_unit_test(attributes)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
