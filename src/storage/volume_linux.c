@@ -275,9 +275,13 @@ static int resolve_address(const struct cs_vol_mount *m, char **ret, struct cs_e
 
 static void mask_password(struct cs_str *data)
 {
-	for (char *p = data->buf; p && (p = strstr(p, "password=")); p++) /* also what options like password2= carry */
-		for (char *c = p + 9; *c && *c != ','; c++)
-			*c = '*';
+	/* pass=, password=, password2=: all that cifs and others know */
+	for (char *p = data->buf, *end; p && *p; p = end + (*end == ',')) {
+		end = p + strcspn(p, ",");
+		char *value = memchr(p, '=', (size_t)(end - p)), *pass = strstr(p, "pass");
+		if (value && pass && pass < value)
+			memset(value + 1, '*', (size_t)(end - value - 1));
+	}
 }
 
 static int failed(const struct cs_vol_mount *m, const char *path, unsigned long flags, struct cs_str *data, int sys, struct cs_err **err)

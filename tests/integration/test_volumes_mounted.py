@@ -161,10 +161,11 @@ def test_nfs_address_is_looked_up(boxes, make):
 
 
 @pytest.mark.caisson
-def test_password_is_masked(boxes, make):
-    make("opts-cifs", {"type": "cifs", "device": "//127.0.0.1/s", "o": "username=u,password=geheim,addr=127.0.0.1"})
-    a = boxes.create("true", Host={"Binds": ["opts-cifs:/v"]}).post("start")
-    assert a.status == 500 and "geheim" not in a.message and "password=******" in a.message, a
+@pytest.mark.parametrize("key", ["password", "pass", "password2"])
+def test_password_is_masked(boxes, make, key):
+    make(f"opts-{key}", {"type": "cifs", "device": "//127.0.0.1/s", "o": f"username=u,{key}=geheim,addr=127.0.0.1"})
+    a = boxes.create("true", Host={"Binds": [f"opts-{key}:/v"]}).post("start")
+    assert a.status == 500 and "geheim" not in a.message and f"username=u,{key}=******,addr=127.0.0.1" in a.message, a
 
 
 @pytest.mark.caisson
