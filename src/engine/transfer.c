@@ -18,6 +18,7 @@ struct cs_transfer {
 	struct cs_session *session;
 	unsigned holders;
 	bool running, cancelled, published, waiting;
+	atomic_bool stop; /* with cancel_fd, for those who do not wait on descriptors */
 	enum cs_transfer_phase phase;
 	atomic_llong got;
 	unsigned retries, pause_s;
@@ -114,6 +115,8 @@ static ssize_t source_read(void *ctx, void *buf, size_t max)
 	struct source *s = ctx;
 	ssize_t n;
 
+	if (atomic_load(&s->t->stop)) /* a local source would go on to its end */
+		return -ECANCELED;
 	if (s->remote) {
 		n = cs_remote_blob_read(s->remote, buf, max);
 		if (n > 0)
@@ -210,6 +213,13 @@ static void transfer_free(struct cs_transfer *t)
 	cs_err_free(t->err);
 	cs_close(t->cancel_fd);
 	free(t);
+}
+
+static void cancel(struct cs_transfer *t)
+{
+	atomic_store(&t->stop, true);
+	if (t->cancel_fd >= 0)
+		(void)eventfd_write(t->cancel_fd, 1);
 }
 
 /* The oldest that may run: two of the same blob would fetch it twice, so the second waits until the first has it. */
@@ -327,7 +337,7 @@ void cs_transfer_put(struct cs_transfers *ts, struct cs_transfer *t)
 	}
 	t->cancelled = true;
 	if (t->running) {
-		(void)eventfd_write(t->cancel_fd, 1);
+		cancel(t);
 		t = NULL; /* its thread frees it */
 	} else {
 		unlink_transfer(ts, t);
@@ -423,10 +433,8 @@ void cs_transfers_free(struct cs_transfers *ts)
 		return;
 	pthread_mutex_lock(&ts->lock);
 	ts->closing = true;
-	for (struct cs_transfer *t = ts->list; t; t = t->next) {
-		if (t->cancel_fd >= 0)
-			(void)eventfd_write(t->cancel_fd, 1);
-	}
+	for (struct cs_transfer *t = ts->list; t; t = t->next)
+		cancel(t);
 	while (ts->threads > 0)
 		pthread_cond_wait(&ts->changed, &ts->lock);
 	bool idle = !ts->list;
