@@ -11,8 +11,9 @@
 #include "engine/image_internal.h"
 
 #define MAX_LINE (1u << 20)
+#define BLANKS " \t\r\n\v\f" /* all that ends a word (isspace), or else a loop over words stands still */
 
-static const char *skip(const char *p) { return p + strspn(p, " \t\r\n"); }
+static const char *skip(const char *p) { return p + strspn(p, BLANKS); }
 
 static const char *variable(const struct cs_config *c, const char *name, size_t len)
 {
@@ -474,7 +475,7 @@ int cs_import_change(struct cs_config *c, const char *line, struct cs_err **err)
 		text[--n] = 0;
 	if (!*text || *text == '#')
 		return 0;
-	size_t n = strcspn(text, " \t\r\n");
+	size_t n = strcspn(text, BLANKS);
 	for (size_t i = 0; i < CS_ARRAY_SIZE(table); i++) {
 		if (strlen(table[i].name) == n && strncasecmp(text, table[i].name, n) == 0)
 			return table[i].apply(c, skip(text + n), err);

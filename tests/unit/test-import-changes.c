@@ -43,6 +43,19 @@ static void instructions(void **state)
 	cs_config_free(c);
 }
 
+/* A word that ended at a vertical tab was read again and again, until the memory was full. */
+static void all_blanks(void **state)
+{
+	const char *const lines[] = {"VOLUME /a\v/b\f/c", "ENV A=1\vB=2\f C=3", "EXPOSE 1\v2", "LABEL\va=b\fc=d", NULL};
+	struct cs_config *c = apply(lines);
+
+	is(c->volumes, "/a|/b|/c");
+	is(c->env, "A=1|B=2|C=3");
+	is(c->exposed_ports, "1/tcp|2/tcp");
+	assert_string_equal(cs_strmap_get(c->labels, "c"), "d");
+	cs_config_free(c);
+}
+
 static void refused(void **state)
 {
 	static const char *const lines[] = {"RUN x", "FROM x", "ENV", "ENV X", "ENV A=1 B", "ENV =x", "EXPOSE 99999", "EXPOSE 80/x", "EXPOSE", "USER a b", "USER", "STOPSIGNAL NOSUCH",
@@ -103,6 +116,6 @@ static void several(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(instructions), cmocka_unit_test(refused), cmocka_unit_test(several)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(instructions), cmocka_unit_test(all_blanks), cmocka_unit_test(refused), cmocka_unit_test(several)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
