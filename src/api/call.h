@@ -53,7 +53,11 @@ struct MHD_Response *http_stream_response(struct call *c);
 struct MHD_Response *http_hijack_response(struct call *c, unsigned *ret_status);
 /* Runs fn(arg) in a detached thread with a small stack. 0 or -errno. */
 int http_thread(void *(*fn)(void *), void *arg);
+#ifdef __SANITIZE_ADDRESS__ /* frames have red zones around everything */
+#define HTTP_STACK (1024u << 10)
+#else
 #define HTTP_STACK (256u << 10)
+#endif
 
 /* websocket.c: the value for Sec-WebSocket-Accept (caller frees). */
 char *cs_ws_accept(const char *key);
