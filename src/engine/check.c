@@ -69,7 +69,7 @@ static bool snap_used(void *ctx, const char *id)
 	cs_autofree char *path = cs_snap_path(c->m->storage, id);
 	struct stat st;
 
-	if (cs_container_get(c->e, id, &found, NULL) == 0)
+	if (c->e->unreadable || cs_container_get(c->e, id, &found, NULL) == 0)
 		return true;
 	return lstat(path, &st) < 0 || cs_now_ns() - (st.st_mtim.tv_sec * CS_NS_PER_SEC + st.st_mtim.tv_nsec) < YOUNG_NS;
 }

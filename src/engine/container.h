@@ -90,6 +90,7 @@ struct cs_engine {
 	const struct cs_engine_config *_Atomic cfg;
 	pthread_rwlock_t maps_lock;
 	struct cs_container *by_id, *by_name;
+	size_t unreadable; /* rows that could not be read at start, constant: what nobody seems to use may be their containers' */
 	struct cs_exec *execs; /* uthash by id, under maps_lock */
 	struct cs_store *store;
 	struct cs_bus *bus;

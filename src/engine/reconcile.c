@@ -294,6 +294,7 @@ int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 
 	if (cs_store_containers(e->store, load_row, &l, err) < 0)
 		return -1;
+	e->unreadable = l.unreadable;
 	cs_autojson json_t *systems = enumerate(err);
 	if (!systems || cs_execs_load(e, err) < 0)
 		return -1;

@@ -169,7 +169,7 @@ static bool prunable(const struct cs_volume *v, const struct cs_filters *f, bool
 
 static bool prune_one(struct cs_engine *e, struct cs_volume *v, int64_t *freed)
 {
-	if (v->active || in_use(e, v))
+	if (v->active || e->unreadable || in_use(e, v))
 		return false;
 	int64_t bytes = size_of(e, v->name);
 	if (cs_volume_destroy(e, v, NULL) < 0)

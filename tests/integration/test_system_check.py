@@ -2,6 +2,7 @@
 """system check: what a crash, a full disk or a person left is told, put right on request, and nothing that is needed goes (moby#21925)."""
 import json
 import os
+import sqlite3
 import subprocess
 import threading
 
@@ -119,6 +120,33 @@ def test_lost_files(own):
         subprocess.run(["rm", "-rf", layer / "diff"], check=True)
     told = check(own)
     assert {"image", "layer-damaged", "snapshot-parent"} <= set(kinds(told)), told
+
+
+def test_unreadable_container(own):
+    """A row that cannot be read (damaged, or of a later version) is left alone, and so is all that may be its container's."""
+    a = own.http.post("/containers/create", body={"Image": fx.ROOTFS, "Cmd": ["true"], "Volumes": {"/v": {}}}, rec=False)
+    assert a.status == 201, a
+    c = a.json["Id"]
+    volume = own.http.get(f"/containers/{c}/json", rec=False).json["Mounts"][0]["Name"]
+
+    def set_row(text):
+        own.stop()
+        db = sqlite3.connect(own.data / "caisson.db")
+        with db:
+            was = db.execute("select config from containers where id = ?", (c,)).fetchone()[0]
+            db.execute("update containers set config = ? where id = ?", (text, c))
+        db.close()
+        own.start()
+        return was
+    row = set_row("{")
+    assert own.http.get(f"/containers/{c}/json", rec=False).status == 404
+    old(own.data / "snapshots" / c)
+    check(own, repair=1)
+    assert (own.data / "snapshots" / c / "upper").is_dir()
+    assert own.http.post("/volumes/prune", rec=False).json["SpaceReclaimed"] == 0
+    assert (own.data / "volumes" / volume / "_data").is_dir()
+    set_row(row)
+    assert own.http.get(f"/containers/{c}/json", rec=False).status == 200
 
 
 def test_repairs_beside_pulls_and_creates(own):
