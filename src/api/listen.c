@@ -170,7 +170,7 @@ static bool fd_wanted(const char *spec, size_t i, char *const *names)
 		return true;
 	if (cs_parse_u64(spec, 0, 1000, &want))
 		return want == i + LISTEN_FDS_START;
-	return i < cs_strv_len(names) && !strcmp(names[i], spec);
+	return names && i < cs_strv_len(names) && !strcmp(names[i], spec);
 }
 
 static int open_systemd(const char *spec, struct cs_listener **list, size_t *n, struct cs_err **err)

@@ -22,7 +22,7 @@ static int show_progress(struct reply *r, bool quiet)
 		bool bar = json_object_size(json_object_get(j, "progressDetail")) > 0;
 		if (*jstr(j, "error")) {
 			(void)fflush(stdout);
-			fprintf(stderr, "%s\n", jstr(j, "error"));
+			(void)fprintf(stderr, "%s\n", jstr(j, "error"));
 			status = 1;
 		} else if (*jstr(j, "stream")) {
 			fputs(jstr(j, "stream"), stdout);

@@ -224,7 +224,7 @@ static int add_image(struct work *w, const struct cs_layer_result *layer, char *
 static int make_layer(struct work *w, struct cs_layer_result *layer, bool *ret_empty, struct cs_err **err)
 {
 	struct cs_storage *s = w->m->storage;
-	struct cs_layer_stage *stage;
+	struct cs_layer_stage *stage = NULL;
 	cs_autostrv char **skip = NULL;
 	cs_autofd int upper = -EBADF;
 	struct held held = {.c = w->c};

@@ -290,7 +290,7 @@ struct handle { /* what cs_image_get hands out: the record's own members and a n
 
 int cs_image_get(struct cs_engine *e, const char *ref, struct cs_image_info **ret, struct cs_err **err)
 {
-	struct cs_image_rec *rec;
+	struct cs_image_rec *rec = NULL;
 	cs_autofree char *full = NULL;
 
 	if (cs_image_find(e->images, ref, &rec, &full, err) < 0)

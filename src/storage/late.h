@@ -21,7 +21,7 @@ struct cs_late {
 };
 
 #define CS_LATE_INIT .lock = PTHREAD_MUTEX_INITIALIZER
-#define CS_LATE_MEMBER(f) __typeof__(f) *f;          /* of the table: a pointer with the function's name */
+#define CS_LATE_MEMBER(f) __typeof__(f) *(f);        /* of the table: a pointer with the function's name */
 #define CS_LATE_ROW(table, f) {#f, offsetof(table, f)},
 
 CS_MUST_CHECK int cs_late_get(struct cs_late *l, void *table, struct cs_err **err);

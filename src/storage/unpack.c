@@ -309,7 +309,7 @@ int cs_unpack_into(int dir_fd, cs_read_fn read, void *ctx, const struct cs_stora
 int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_source *src, struct cs_layer_result *ret, struct cs_err **err)
 {
 	struct cs_layer_result res;
-	struct cs_layer_stage *st;
+	struct cs_layer_stage *st = NULL;
 
 	if (cs_layer_stage(s, src, &st, &res, err) < 0 || cs_layer_publish(st, src->parent, &res.chain_id, err) < 0)
 		return -1;

@@ -235,6 +235,8 @@ static int look_up(const char *host, char **ret, struct cs_err **err)
 		;
 	if (!best)
 		best = list;
+	if (!best)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "error resolving passed in network volume address: lookup %s: no address", host);
 	const void *addr = best->ai_family == AF_INET ? (const void *)&((struct sockaddr_in *)(void *)best->ai_addr)->sin_addr
 						      : (const void *)&((struct sockaddr_in6 *)(void *)best->ai_addr)->sin6_addr;
 	*ret = cs_xstrdup(inet_ntop(best->ai_family, addr, text, sizeof(text)) ? text : host);

@@ -71,7 +71,7 @@ int cs_become(const struct cs_identity *id, struct cs_err **err)
 
 int cs_caps_effective(uint64_t effective, struct cs_err **err)
 {
-	uint64_t eff, perm;
+	uint64_t eff = 0, perm = 0;
 	int r = cap_get(&eff, &perm);
 
 	if (r == 0)
@@ -82,7 +82,7 @@ int cs_caps_effective(uint64_t effective, struct cs_err **err)
 /* What the engine itself does not have is left out without a word: it cannot be given. */
 int cs_caps_final(const struct cs_capsets *caps, struct cs_err **err)
 {
-	uint64_t eff, have;
+	uint64_t eff = 0, have = 0;
 	int r = cap_get(&eff, &have);
 
 	if (r < 0)
