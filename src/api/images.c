@@ -21,17 +21,24 @@ static int list(struct cs_request *rq, struct cs_response *rs, struct cs_err **e
 
 static int inspect(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_image_inspect(rq->engine, rq->param[0], cs_query_bool(&rq->query, "manifests"), rq->api, &rs->body, err);
+	const char *platform = rq->api >= 149 ? cs_query_str(&rq->query, "platform") : NULL;
+
+	return cs_image_inspect(rq->engine, rq->param[0], platform, rq->api >= 148 && cs_query_bool(&rq->query, "manifests"), rq->api, &rs->body, err);
 }
 
 static int history(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_image_history(rq->engine, rq->param[0], &rs->body, err);
+	return cs_image_history(rq->engine, rq->param[0], rq->api >= 148 ? cs_query_str(&rq->query, "platform") : NULL, &rs->body, err);
 }
 
 static int remove_(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_image_remove(rq->engine, rq->param[0], cs_query_bool(&rq->query, "force"), cs_query_bool(&rq->query, "noprune"), &rs->body, err);
+	cs_autostrv char **platforms = rq->api >= 150 ? cs_query_all(&rq->query, "platforms") : NULL;
+
+	if (cs_strv_len(platforms) > 1)
+		return cs_fail(err, CS_ERR_INVALID, 0, "multiple platforms are not supported");
+	return cs_image_remove(rq->engine, rq->param[0], platforms ? platforms[0] : NULL, cs_query_bool(&rq->query, "force"),
+			       cs_query_bool(&rq->query, "noprune"), &rs->body, err);
 }
 
 static int tag(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)

@@ -308,25 +308,6 @@ static int lookup_mounts(void *ctx, const char *ref, struct cs_mount_point **ret
 	return 0;
 }
 
-static int check_platform(const char *platform, const char *ref, const struct cs_image_info *img, struct cs_err **err)
-{
-	cs_autofree char *have = NULL;
-
-	if (cs_empty(platform))
-		return 0;
-	cs_autostrv char **part = cs_strv_split(platform, '/');
-	const char *os = part[0], *arch = part[1];
-	if (arch && cs_streq(arch, "x86_64"))
-		arch = "amd64";
-	if (arch && cs_streq(arch, "aarch64"))
-		arch = "arm64";
-	if ((cs_streq(os, img->os) && (!arch || cs_streq(arch, img->architecture))) || (!arch && cs_streq(os, img->architecture)))
-		return 0;
-	have = cs_xasprintf("%s/%s", img->os, img->architecture);
-	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but its platform (%s) does not match the specified platform (%s)",
-		       ref, have, platform);
-}
-
 static void set_log_path(struct cs_container *c)
 {
 	const char *driver = c->host->log_config.type;
@@ -386,7 +367,7 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 		return -1;
 	if (cs_empty(req->config.image))
 		return cs_fail(err, CS_ERR_INVALID, 0, "no image specified");
-	if (cs_image_get(e, req->config.image, &img, err) < 0 || check_platform(platform, req->config.image, img, err) < 0 ||
+	if (cs_image_get(e, req->config.image, &img, err) < 0 || cs_image_check_platform(img, req->config.image, platform, err) < 0 ||
 	    cs_config_merge_image(&req->config, img->config, err) < 0)
 		return -1;
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/image_internal.h"
+#include "engine/platform.h"
 #include "engine/transfer.h"
 #include "registry/registry.h"
 
@@ -311,6 +312,22 @@ void cs_image_info_free(struct cs_image_info *i)
 	free(h->info.canonical);
 	cs_image_rec_unref(h->rec);
 	free(h);
+}
+
+int cs_image_check_platform(const struct cs_image_info *i, const char *ref, const char *platform, struct cs_err **err)
+{
+	cs_autoplatform struct cs_platform want = {0}, have = {0};
+
+	if (cs_empty(platform))
+		return 0;
+	if (cs_platform_parse(platform, &want, err) < 0)
+		return -1;
+	cs_platform_set(&have, i->os, i->architecture, i->variant);
+	/* old images of ARM do not say their variant */
+	if (cs_platform_score(&want, &have) > 0 || (cs_empty(i->variant) && cs_streq(want.os, have.os) && cs_streq(want.arch, have.arch)))
+		return 0;
+	cs_autofree char *is = cs_platform_text(&have), *text = cs_platform_text(&want);
+	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but its platform (%s) does not match the specified platform (%s)", ref, is, text);
 }
 
 void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes)

@@ -18,6 +18,8 @@ struct cs_image_info {
 /* ref: name[:tag], name@digest, id or unique id prefix. NOT_FOUND: "No such image: x:latest". */
 CS_MUST_CHECK int cs_image_get(struct cs_engine *e, const char *ref, struct cs_image_info **ret, struct cs_err **err);
 void cs_image_info_free(struct cs_image_info *i);
+/* Does the image run on the platform ("linux/arm64" or a JSON object; none: it does)? NOT_FOUND with Docker's words when not. */
+CS_MUST_CHECK int cs_image_check_platform(const struct cs_image_info *i, const char *ref, const char *platform, struct cs_err **err);
 
 CS_MUST_CHECK int cs_images_open(struct cs_engine *e, struct cs_err **err); /* at start: reads the store, loads the base image once */
 void cs_images_close(struct cs_engine *e);
@@ -28,10 +30,10 @@ struct cs_image_list_opts {
 	const char *filters; /* the API's JSON text, or NULL */
 };
 CS_MUST_CHECK int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int api, struct cs_str *out, struct cs_err **err);
-CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, bool manifests, int api, struct cs_str *out, struct cs_err **err);
-CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform, bool manifests, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, const char *platform, struct cs_str *out, struct cs_err **err);
 /* [{"Untagged":…},{"Deleted":…}] */
-CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, const char *platform, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const char *tag, struct cs_err **err);
 CS_MUST_CHECK int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
 

@@ -220,7 +220,7 @@ static int remove_locked(struct removal *x, const char *ref, const char *name, s
 	return delete_image(x, false, err);
 }
 
-int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool noprune, struct cs_str *out, struct cs_err **err)
+int cs_image_remove(struct cs_engine *e, const char *ref, const char *platform, bool force, bool noprune, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_images *m = e->images;
 	cs_autorec struct cs_image_rec *r = NULL;
@@ -228,7 +228,7 @@ int cs_image_remove(struct cs_engine *e, const char *ref, bool force, bool nopru
 	cs_autostr struct cs_str records = CS_STR_INIT(16u << 20);
 
 	CS_GUARD(&m->write);
-	if (cs_image_find(m, ref, &r, &name, err) < 0)
+	if (cs_image_find(m, ref, &r, &name, err) < 0 || cs_image_check_platform(&r->info, ref, platform, err) < 0)
 		return -1;
 	struct removal x = {.m = m, .r = r, .out = &records, .force = force, .noprune = noprune};
 	if (remove_locked(&x, ref, name, err) < 0)

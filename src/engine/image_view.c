@@ -382,14 +382,17 @@ static void put_names(struct cs_images *m, struct cs_str *out, const struct cs_i
 	cs_json_put_strv(out, x.digests);
 }
 
-int cs_image_inspect(struct cs_engine *e, const char *ref, bool manifests, int api, struct cs_str *out, struct cs_err **err)
+int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform, bool manifests, int api, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_images *m = e->images;
 	cs_autorec struct cs_image_rec *r = NULL;
 	cs_autojson json_t *j = NULL;
 	bool lean = !api || api >= 152;
 
-	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_config_json(m, r, &j, err) < 0)
+	if (manifests && !cs_empty(platform))
+		return cs_fail(err, CS_ERR_INVALID, 0, "conflicting options: manifests and platform options cannot both be set");
+	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_check_platform(&r->info, ref, platform, err) < 0 ||
+	    cs_image_config_json(m, r, &j, err) < 0)
 		return -1;
 	cs_str_puts(out, "{");
 	cs_json_put_kstr(out, "Id", r->id.s);
@@ -449,13 +452,14 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, bool manifests, int a
 }
 
 /* ---- history ---- */
-int cs_image_history(struct cs_engine *e, const char *ref, struct cs_str *out, struct cs_err **err)
+int cs_image_history(struct cs_engine *e, const char *ref, const char *platform, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_images *m = e->images;
 	cs_autorec struct cs_image_rec *r = NULL;
 	cs_autojson json_t *j = NULL;
 
-	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_config_json(m, r, &j, err) < 0)
+	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_check_platform(&r->info, ref, platform, err) < 0 ||
+	    cs_image_config_json(m, r, &j, err) < 0)
 		return -1;
 	json_t *h = json_object_get(j, "history");
 	size_t n = json_array_size(h), layer = 0;

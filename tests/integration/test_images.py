@@ -347,3 +347,40 @@ def test_manifests_member(http, image):
     for version, there in (("1.46", False), ("1.47", True)):
         listed = [x for x in http.get("/images/json", {"manifests": 1}, version=version).json if x["Id"] == i["Id"]][0]
         assert ("Manifests" in listed) == there
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("platform,fits", [('{"os":"linux","architecture":"arm","variant":"v7"}', True), ('{"os":"linux","architecture":"arm64"}', True),
+                                           ('{"os":"linux","architecture":"amd64"}', False), ('{"os":"linux","architecture":"arm","variant":"v6"}', False)])
+def test_platform_is_asked_for(http, image, platform, fits):
+    """inspect, history and rmi of an image for another platform: nothing is shown, nothing is deleted. 20.10 has none of these."""
+    name = "t-platform-asked"
+    assert import_raw(http, rootfs.Tar().file("unique", "arm").bytes(), repo=name, platform="linux/arm/v7").status == 200
+    words = "was found but its platform (linux/arm/v7) does not match the specified platform (linux/"
+    for path in ("json", "history"):
+        a = http.get(f"/v1.50/images/{name}/{path}", {"platform": platform})
+        assert a.status == (200 if fits else 404) and (fits or words in a.message), a
+    a = http.get(f"/v1.50/images/{name}/json", {"platform": platform, "manifests": 1})
+    assert a.status == 400 and a.message == "conflicting options: manifests and platform options cannot both be set"
+    assert http.get(f"/v1.50/images/{name}/json", {"platform": "{}"}).status == 400
+    a = http.delete(f"/v1.50/images/{name}", {"platforms": [platform, platform]})
+    assert a.status == 400 and a.message == "multiple platforms are not supported"
+    a = http.delete(f"/v1.50/images/{name}", {"platforms": platform})
+    assert a.status == (200 if fits else 404) and (fits or words in a.message), a
+    assert http.get(f"/images/{name}/json").status == (404 if fits else 200)
+    # older clients' parameter of that name meant nothing
+    if not fits:
+        assert http.get(f"/v1.47/images/{name}/history", {"platform": platform}).status == 200
+        assert http.delete(f"/v1.49/images/{name}", {"platforms": platform}).status == 200
+
+
+@pytest.mark.caisson    # 20.10 imports for its own architecture, whatever is asked for
+@pytest.mark.parametrize("platform,fits", [("linux/arm/v7", True), ("linux/arm", True), ("linux/arm64", True), ("linux/arm/v6", False), ("linux/amd64", False)])
+def test_create_for_a_platform(http, image, platform, fits):
+    name = "t-platform-create"
+    assert import_raw(http, rootfs.Tar().file("unique", "arm").bytes(), repo=name, platform="linux/arm/v7").status == 200
+    a = http.post("/containers/create", {"platform": platform}, body={"Image": name, "Cmd": ["x"]})
+    assert a.status == (201 if fits else 404), a
+    if fits:
+        http.delete(f"/containers/{a.json['Id']}")
+    http.delete(f"/images/{name}", {"force": 1})
