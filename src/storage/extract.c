@@ -335,14 +335,6 @@ static int write_file(struct extract *x, const struct cs_untar_entry *e, int fd,
 	return __builtin_add_overflow(x->size, e->size, &x->size) ? bad(err, path, "too large together with the others") : 0;
 }
 
-/* Attributes that an image may bring: what the kernel checks for programs (file capabilities), what users set, ACLs. Never trusted.*: overlayfs
- * would take trusted.overlay.redirect from an image as its own. */
-static bool wanted_xattr(const char *name)
-{
-	return strcmp(name, "security.capability") == 0 || strncmp(name, "user.", 5) == 0 || strcmp(name, "system.posix_acl_access") == 0 ||
-	       strcmp(name, "system.posix_acl_default") == 0;
-}
-
 static int set_xattrs(struct extract *x, const struct cs_untar_entry *e, const char *name, const char *path, struct cs_err **err)
 {
 	/* There is no *at form before Linux 6.13; through our own descriptor nothing foreign is resolved, and the name is not followed. */
@@ -350,7 +342,7 @@ static int set_xattrs(struct extract *x, const struct cs_untar_entry *e, const c
 
 	for (size_t i = 0; i < e->n_xattrs; i++) {
 		const struct cs_untar_xattr *a = &e->xattrs[i];
-		if (!wanted_xattr(a->name))
+		if (!cs_xattr_travels(a->name))
 			continue;
 		if (a->len > XATTR_MAX)
 			return bad(err, path, "an extended attribute is too long");

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/sha256.h"
 #include "computestorage.h"
@@ -65,6 +66,14 @@ CS_MUST_CHECK int cs_stage_new(struct cs_storage *s, struct cs_layer_stage **ret
 CS_MUST_CHECK int cs_blob_append(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err);
 /* Everything is written: makes it durable ahead of commit. is: its digest, NULL when it was hashed here; expected: NULL or what it must be. */
 CS_MUST_CHECK int cs_blob_settle(struct cs_blob_writer *w, const struct cs_digest *is, const struct cs_digest *expected, struct cs_err **err);
+
+/* Attributes that come and go in archives: what the kernel checks for programs (file capabilities), what users set, ACLs; a container's own root could
+ * set them as well. Never trusted.*: overlayfs would take trusted.overlay.redirect from an image as its own. */
+static inline bool cs_xattr_travels(const char *name)
+{
+	return strcmp(name, "security.capability") == 0 || strncmp(name, "user.", 5) == 0 || strcmp(name, "system.posix_acl_access") == 0 ||
+	       strcmp(name, "system.posix_acl_default") == 0;
+}
 
 /* Calls fn for each entry of a directory but "." and ".."; stops when it returns non-zero. 0, fn's value, or -errno. */
 int cs_each_entry(int dir_fd, const char *path, int (*fn)(void *ctx, int dir_fd, const struct dirent *d), void *ctx);

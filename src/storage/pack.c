@@ -78,12 +78,6 @@ static void proc_path(int fd, char buf[40]) { (void)snprintf(buf, 40, "/proc/sel
 
 /* ---- extended attributes ---- */
 
-static bool wanted_xattr(const char *name)
-{
-	return strcmp(name, "security.capability") == 0 || strncmp(name, "user.", 5) == 0 || strcmp(name, "system.posix_acl_access") == 0 ||
-	       strcmp(name, "system.posix_acl_default") == 0;
-}
-
 static int by_name(const void *a, const void *b) { return strcmp(((const struct cs_tar_xattr *)a)->name, ((const struct cs_tar_xattr *)b)->name); }
 
 struct marks { /* what overlayfs noted on an entry of an upper directory */
@@ -118,7 +112,7 @@ static int read_xattrs(struct pack *p, const char *file, struct cs_tar_entry *e,
 	for (const char *name = p->xlist; name < p->xlist + len; name += strlen(name) + 1) {
 		if (p->diff && strncmp(name, "trusted.overlay.", 16) == 0 && overlay_mark(p, file, name, m) < 0)
 			return -1;
-		if (!wanted_xattr(name))
+		if (!cs_xattr_travels(name))
 			continue;
 		if (strchr(name, '=')) { /* pax has no way to say it */
 			cs_warn("storage", "attribute %.100s of \"%.200s\" is not packed: its name has a \"=\"", name, path_below(p));

@@ -14,7 +14,7 @@
 #include "base/path.h"
 #include "base/sys.h"
 #include "storage/inflate.h"
-#include "storage/tar_read.h"
+#include "storage/internal.h"
 
 #define BUFFER (256u << 10)
 #define TRIES 8 /* against somebody who makes again what we have just removed */
@@ -246,18 +246,11 @@ static int write_content(struct into *x, int fd, struct cs_err **err)
 
 /* ---- owner, mode, attributes, times ---- */
 
-/* What a container's own root could set as well. Never trusted.*: overlayfs would believe it. */
-static bool wanted_xattr(const char *name)
-{
-	return strcmp(name, "security.capability") == 0 || strncmp(name, "user.", 5) == 0 || strcmp(name, "system.posix_acl_access") == 0 ||
-	       strcmp(name, "system.posix_acl_default") == 0;
-}
-
 static int set_xattrs(struct into *x, const char *proc, struct cs_err **err)
 {
 	for (size_t i = 0; i < x->e->n_xattrs; i++) {
 		const struct cs_untar_xattr *a = &x->e->xattrs[i];
-		if (wanted_xattr(a->name) && setxattr(proc, a->name, a->value, a->len, 0) < 0 &&
+		if (cs_xattr_travels(a->name) && setxattr(proc, a->name, a->value, a->len, 0) < 0 &&
 		    !(errno == EOPNOTSUPP || (errno == EPERM && strncmp(a->name, "user.", 5) == 0)))
 			return sysfail(x, errno, "set an attribute of", err);
 	}
