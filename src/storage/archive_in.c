@@ -162,7 +162,8 @@ int cs_archive_in_piece(struct cs_archive_in *a, size_t max, const void **data, 
 		return -1;
 	*data = a->data;
 	*n = CS_MIN(a->len, max);
-	a->data += *n;
+	if (*n)
+		a->data += *n; /* at the end there is no block to point into */
 	a->len -= *n;
 	a->at += (int64_t)*n;
 	return 0;

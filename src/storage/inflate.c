@@ -139,6 +139,8 @@ static ssize_t read_gzip(struct cs_inflate *z, void *buf, size_t max, struct cs_
 		z->gz->next_out = (uint8_t *)buf + done;
 		z->gz->avail_out = (uint32_t)(max - done);
 		int e = lib.isal_inflate(z->gz);
+		if (z->gz->avail_in > z->in_len || z->gz->avail_out > max - done) /* ISA-L counted below zero: it happens with damaged headers */
+			return bad(err, "damaged gzip data");
 		size_t out = max - done - z->gz->avail_out, used = z->in_len - z->gz->avail_in;
 		done += out;
 		z->in += used;
