@@ -130,17 +130,23 @@ static int digest_check(const char *d, struct cs_err **err)
 }
 
 /* First component is a registry when it looks like a host: a dot, a port, "localhost", or a capital. */
+/* Does what stands before the first slash look like a host? */
+static bool names_host(const char *text)
+{
+	const char *slash = strchr(text, '/');
+	size_t n = slash ? (size_t)(slash - text) : 0;
+	bool host = memchr(text, '.', n) || memchr(text, ':', n) || (n == 9 && strncmp(text, "localhost", 9) == 0);
+
+	for (size_t i = 0; i < n && !host; i++)
+		host = is_upper(text[i]);
+	return host;
+}
+
 static void split_domain(const char *text, struct cs_ref *r, const char **rest)
 {
 	const char *slash = strchr(text, '/');
-	bool host = false;
+	bool host = names_host(text);
 
-	if (slash) {
-		size_t n = (size_t)(slash - text);
-		host = memchr(text, '.', n) || memchr(text, ':', n) || (n == 9 && strncmp(text, "localhost", 9) == 0);
-		for (size_t i = 0; i < n && !host; i++)
-			host = is_upper(text[i]);
-	}
 	r->domain = host ? cs_xstrndup(text, (size_t)(slash - text)) : cs_xstrdup(DEFAULT_DOMAIN);
 	*rest = host ? slash + 1 : text;
 	if (strcmp(r->domain, "index.docker.io") == 0) {
@@ -215,12 +221,20 @@ static char *with_suffix(const char *name, const struct cs_ref *r)
 	return cs_xasprintf("%s%s%s%s%s", name, r->tag ? ":" : "", r->tag ? r->tag : "", r->digest ? "@" : "", r->digest ? r->digest : "");
 }
 
+/* The part of a path on the default host that people write. NULL when it would mean another host: docker.io/evil.example/x stays what it is. */
+static const char *short_path(const char *path)
+{
+	const char *official = cs_prefix(path, OFFICIAL);
+
+	if (official && !strchr(official, '/'))
+		return official;
+	return names_host(path) ? NULL : path;
+}
+
 char *cs_ref_familiar_name(const struct cs_ref *r)
 {
-	if (strcmp(r->domain, DEFAULT_DOMAIN) != 0)
-		return cs_xasprintf("%s/%s", r->domain, r->path);
-	const char *official = cs_prefix(r->path, OFFICIAL);
-	return cs_xstrdup(official && !strchr(official, '/') ? official : r->path);
+	const char *path = strcmp(r->domain, DEFAULT_DOMAIN) == 0 ? short_path(r->path) : NULL;
+	return path ? cs_xstrdup(path) : cs_xasprintf("%s/%s", r->domain, r->path);
 }
 
 char *cs_ref_full(const struct cs_ref *r)
@@ -238,8 +252,6 @@ char *cs_ref_familiar(const struct cs_ref *r)
 char *cs_ref_shorten(const char *full)
 {
 	const char *rest = cs_prefix(full, DEFAULT_DOMAIN "/");
-	if (!rest)
-		return cs_xstrdup(full);
-	const char *official = cs_prefix(rest, OFFICIAL);
-	return cs_xstrdup(official && !strchr(official, '/') ? official : rest);
+	const char *path = rest ? short_path(rest) : NULL;
+	return cs_xstrdup(path ? path : full);
 }

@@ -17,6 +17,7 @@ static void valid(void **state)
 		{"caisson/base", "docker.io/caisson/base:latest", "caisson/base:latest"},
 		{"docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"},
 		{"index.docker.io/library/busybox", "docker.io/library/busybox:latest", "busybox:latest"},
+		{"docker.io/evil.example/x", "docker.io/evil.example/x:latest", "docker.io/evil.example/x:latest"}, /* short, it would be another host's */
 		{"localhost/x", "localhost/x:latest", "localhost/x:latest"},
 		{"host:5000/a/b:T_1.x-y", "host:5000/a/b:T_1.x-y", "host:5000/a/b:T_1.x-y"},
 		{"[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest"},
