@@ -250,6 +250,7 @@ def test_failure_leaves_nothing(engine, http, boxes):
 
     def held():
         return sorted(p.relative_to(data) for d in ("content/blobs/sha256", "layers", "tmp") for p in (data / d).iterdir())
+    wait_for(lambda: not any((data / "tmp").iterdir()), what="what earlier tests removed is gone")
     before = held()
     for _ in range(3):
         assert http.post("/commit", {"container": box.id}).status == 400
