@@ -39,6 +39,21 @@ int cs_write_full(int fd, const void *buf, size_t len)
 	return 0;
 }
 
+int cs_pwrite_full(int fd, const void *buf, size_t len, int64_t off)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, buf, len, off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf = (const char *)buf + n;
+		len -= (size_t)n;
+		off += n;
+	}
+	return 0;
+}
+
 int cs_read_fd(int fd, struct cs_str *s)
 {
 	size_t chunk = 4096;

@@ -295,21 +295,6 @@ static int make(struct extract *x, make_fn fn, const struct cs_untar_entry *e, c
 }
 
 /* ---- content and properties ---- */
-static int write_at(int fd, const char *data, size_t len, int64_t off)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, data, len, off);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-		off += n;
-	}
-	return 0;
-}
-
 static int write_file(struct extract *x, const struct cs_untar_entry *e, int fd, const char *path, struct cs_err **err)
 {
 	const void *data;
@@ -318,7 +303,7 @@ static int write_file(struct extract *x, const struct cs_untar_entry *e, int fd,
 	int r;
 
 	while ((r = cs_untar_data(x->tar, &data, &len, &off, err)) > 0) {
-		int w = write_at(fd, data, len, off);
+		int w = cs_pwrite_full(fd, data, len, off);
 		if (w < 0)
 			return sysfail(err, -w, "write", path);
 		end = off + (int64_t)len;

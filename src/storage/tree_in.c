@@ -209,21 +209,6 @@ static int clear_way(struct into *x, bool want_dir, bool want_file, enum existin
 
 /* ---- content ---- */
 
-static int write_at(int fd, const char *data, size_t len, int64_t off)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, data, len, off);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-		off += n;
-	}
-	return 0;
-}
-
 static int write_content(struct into *x, int fd, struct cs_err **err)
 {
 	int64_t off, end = 0;
@@ -232,7 +217,7 @@ static int write_content(struct into *x, int fd, struct cs_err **err)
 	int r;
 
 	while ((r = cs_untar_data(x->tar, &data, &len, &off, err)) > 0) {
-		r = write_at(fd, data, len, off);
+		r = cs_pwrite_full(fd, data, len, off);
 		if (r < 0)
 			return sysfail(x, -r, "write", err);
 		end = off + (int64_t)len;
