@@ -588,7 +588,7 @@ int cs_container_prune(struct cs_engine *e, const char *filters, struct cs_str *
 	if (u && u[1])
 		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
 	if (u && !cs_time_parse_param(u[0], cs_now_ns(), &until))
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter 'until=[%s]'", u[0]);
+		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", u[0]);
 	struct cs_container **all = cs_containers_all(e, NULL);
 	cs_str_puts(out, "{\"ContainersDeleted\":");
 	for (struct cs_container **p = all; *p; p++) {

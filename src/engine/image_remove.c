@@ -299,7 +299,7 @@ int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out,
 		return -1;
 	v = cs_filter_values(&f, "until");
 	if (v && *v && (v[1] || !cs_time_parse_param(*v, cs_now_ns(), &until)))
-		return cs_fail(err, CS_ERR_INVALID, 0, v[1] ? "more than one until filter specified" : "invalid filter 'until=%s'", *v);
+		return cs_fail(err, CS_ERR_INVALID, 0, v[1] ? "more than one until filter specified" : "failed to parse value as time or duration: \"%s\"", *v);
 	CS_GUARD(&m->write);
 	struct cs_image_rec **all = cs_image_recs(m, &n);
 	int r = 0;

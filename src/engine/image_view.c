@@ -39,7 +39,48 @@ static int until_bound(const struct cs_filters *f, int64_t *ret, struct cs_err *
 	if (v[1])
 		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
 	if (!cs_time_parse_param(*v, cs_now_ns(), ret))
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter 'until=%s'", *v);
+		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", *v);
+	return 0;
+}
+
+/* One character of a class; NULL: the pattern is bad. */
+static const char *class_char(const char *p)
+{
+	if (*p == '\\')
+		p++;
+	else if (*p == '-' || *p == ']')
+		return NULL;
+	return *p ? p + 1 : NULL;
+}
+
+/* What Go's path.Match refuses. */
+static bool pattern_valid(const char *p)
+{
+	while (*p) {
+		if (*p == '\\') {
+			if (!p[1])
+				return false;
+			p += 2;
+			continue;
+		}
+		if (*p++ != '[')
+			continue;
+		p += *p == '^';
+		do {
+			if (!(p = class_char(p)) || (*p == '-' && !(p = class_char(p + 1))) || !*p)
+				return false;
+		} while (*p != ']');
+		p++;
+	}
+	return true;
+}
+
+static int check_patterns(const struct cs_filters *f, struct cs_err **err)
+{
+	for (char **p = cs_filter_values(f, "reference"); p && *p; p++) {
+		if (!pattern_valid(*p))
+			return cs_fail(err, CS_ERR_INTERNAL, 0, "syntax error in pattern");
+	}
 	return 0;
 }
 
@@ -256,7 +297,7 @@ int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int a
 	lf.f = f;
 	lf.dangling_given = cs_filter_values(&f, "dangling") != NULL;
 	if (cs_filter_bool(&f, "dangling", &lf.dangling, err) < 0 || bound(m, &f, "before", &lf.before, err) < 0 || bound(m, &f, "since", &lf.since, err) < 0 ||
-	    until_bound(&f, &lf.until, err) < 0)
+	    until_bound(&f, &lf.until, err) < 0 || check_patterns(&f, err) < 0)
 		return -1;
 	struct cs_image_rec **v = cs_image_recs(m, &n);
 	if (o->shared_size)

@@ -384,3 +384,16 @@ def test_create_for_a_platform(http, image, platform, fits):
     if fits:
         http.delete(f"/containers/{a.json['Id']}")
     http.delete(f"/images/{name}", {"force": 1})
+
+
+@pytest.mark.parametrize("pattern,good", [("[", False), ("a\\", False), ("x[a-", False), ("[-a]", False), ("[]", False), ("[a]]", True), ("\\[", True), ("[^a-c\\]]", True)])
+def test_bad_pattern(http, image, pattern, good):
+    image()
+    a = http.get("/images/json", {"filters": json.dumps({"reference": [pattern]})})
+    assert (a.status, a.json) == (200, []) if good else (a.status, a.message) == (500, "syntax error in pattern")
+
+
+@pytest.mark.parametrize("what", ["images", "containers"])
+def test_prune_until_nonsense(http, what):
+    a = http.post(f"/{what}/prune", {"filters": json.dumps({"until": ["nonsense"]})})
+    assert a.message == 'failed to parse value as time or duration: "nonsense"'
