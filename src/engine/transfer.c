@@ -188,8 +188,8 @@ static int transfer(struct cs_transfer *t, struct cs_err **err)
 			*err = NULL;
 		}
 		r = cs_remote_blob_take_error(src.remote, err);
-	} else if (r < 0) {
-		cs_wrap(err, "layer %s", t->want.blob.s);
+	} else if (r < 0 && !(src.remote && t->want.chain.s[0])) {
+		cs_wrap(err, "layer %s", t->want.blob.s); /* storage names the blob of a layer that it takes in */
 	}
 	cs_remote_blob_close(src.remote);
 	return r;
