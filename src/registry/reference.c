@@ -226,6 +226,8 @@ static const char *short_path(const char *path)
 {
 	const char *official = cs_prefix(path, OFFICIAL);
 
+	if (official && strlen(official) == 64 && strspn(official, "0123456789abcdef") == 64)
+		return path; /* alone it would be an id */
 	if (official && !strchr(official, '/'))
 		return official;
 	return names_host(path) ? NULL : path;
