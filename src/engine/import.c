@@ -5,51 +5,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/image_internal.h"
-
-#if defined(__x86_64__)
-#define HOST_ARCH "amd64"
-#define HOST_VARIANT ""
-#elif defined(__aarch64__)
-#define HOST_ARCH "arm64"
-#define HOST_VARIANT "v8"
-#else
-#error "name this architecture as Go does"
-#endif
-
-struct platform {
-	char *os, *arch, *variant;
-};
-
-static void platform_done(struct platform *p)
-{
-	free(p->os);
-	free(p->arch);
-	free(p->variant);
-}
-
-static int parse_platform(const char *text, struct platform *p, struct cs_err **err)
-{
-	cs_autostrv char **v = cs_strv_split(cs_empty(text) ? "linux/" HOST_ARCH : text, '/');
-	size_t n = cs_strv_len(v);
-
-	for (size_t i = 0; i < n; i++) {
-		if (!v[i][0] || n > 3)
-			return cs_fail(err, CS_ERR_INVALID, 0, "\"%.100s\" is an invalid component of \"%.100s\": platform specifier component must match \"^[A-Za-z0-9_-]+$\"",
-				       v[i], text);
-	}
-	if (strcasecmp(v[0], "linux") != 0 && n > 1)
-		return cs_fail(err, CS_ERR_INVALID, 0, "operating system is not supported: %.100s", v[0]);
-	bool arch_only = n == 1 && strcasecmp(v[0], "linux") != 0;
-	const char *arch = arch_only ? v[0] : n > 1 ? v[1] : HOST_ARCH;
-	if (strcmp(arch, "x86_64") == 0)
-		arch = "amd64";
-	if (strcmp(arch, "aarch64") == 0)
-		arch = "arm64";
-	p->os = cs_xstrdup("linux");
-	p->arch = cs_xstrdup(arch);
-	p->variant = cs_xstrdup(n > 2 ? v[2] : strcmp(arch, HOST_ARCH) == 0 ? HOST_VARIANT : "");
-	return 0;
-}
+#include "engine/platform.h"
 
 int cs_image_target_name(const char *repo, const char *tag, char **ret, struct cs_err **err)
 {
@@ -73,7 +29,7 @@ int cs_image_target_name(const char *repo, const char *tag, char **ret, struct c
 	return 0;
 }
 
-static void put_config(struct cs_str *out, const struct cs_config *c, const struct platform *p, const struct cs_layer_result *layer, const char *message)
+static void put_config(struct cs_str *out, const struct cs_config *c, const struct cs_platform *p, const struct cs_layer_result *layer, const char *message)
 {
 	char now[CS_TIME_BUF];
 
@@ -146,7 +102,7 @@ char *cs_image_tag_event(struct cs_images *m, const char *id, const char *full)
 	return familiar;
 }
 
-static int import_unpacked(struct cs_images *m, const struct cs_import *in, const struct cs_config *c, const struct platform *p, const char *name, char **ret_id,
+static int import_unpacked(struct cs_images *m, const struct cs_import *in, const struct cs_config *c, const struct cs_platform *p, const char *name, char **ret_id,
 			   struct cs_err **err)
 {
 	struct cs_layer_source src = {.read = in->read, .ctx = in->ctx, .store_blob = true};
@@ -175,13 +131,15 @@ int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_
 {
 	struct cs_images *m = e->images;
 	cs_autofree char *name = NULL;
-	cs_auto(platform_done) struct platform p = {0};
+	cs_autoplatform struct cs_platform p = {0};
 	struct cs_config *c = cs_xcalloc(1, sizeof(*c));
 	char *id = NULL;
 	int r = cs_image_target_name(in->repo, in->tag, &name, err);
 
 	if (r == 0)
-		r = parse_platform(in->platform, &p, err);
+		r = cs_platform_parse(in->platform, &p, err);
+	if (r == 0 && strcmp(p.os, "linux") != 0)
+		r = cs_fail(err, CS_ERR_INVALID, 0, "operating system is not supported: %.100s", p.os);
 	if (r == 0)
 		r = cs_import_changes(c, in->changes, err);
 	if (r == 0) {

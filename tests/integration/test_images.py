@@ -397,3 +397,15 @@ def test_bad_pattern(http, image, pattern, good):
 def test_prune_until_nonsense(http, what):
     a = http.post(f"/{what}/prune", {"filters": json.dumps({"until": ["nonsense"]})})
     assert a.message == 'failed to parse value as time or duration: "nonsense"'
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("asked, got", [("linux/arm64", ("arm64", "")), ("linux/arm/v6", ("arm", "v6")), ("x86_64", ("amd64", "")), ("windows/amd64", None), ("a/b/c/d", None), ("!", None)])
+def test_platform_of_an_import(engine, asked, got):
+    a = import_raw(engine.http, rootfs.Tar().file("f", "x").bytes(), repo="t-platform", platform=asked)
+    if got is None:
+        assert a.status == 400, a
+        return
+    j = engine.http.get("/images/t-platform/json", rec=False).json
+    assert (j["Architecture"], j.get("Variant", ""), j["Os"]) == (*got, "linux")
+    assert engine.http.delete("/images/t-platform", rec=False).status == 200
