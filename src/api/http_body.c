@@ -113,7 +113,7 @@ struct MHD_Response *http_stream_response(struct call *c)
 	b->is_wait = c->rs.is_wait && b->plain && b->chunked;
 	/* with a length, the library sends from the block itself: larger ones pay */
 	r = c->rs.stream_size > 0 ? MHD_create_response_from_callback((uint64_t)c->rs.stream_size, BIG_BLOCK, body_read, b, body_free) :
-				    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, body_read, b, body_free);
+				    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, b->stream->bulk ? BIG_BLOCK : BLOCK, body_read, b, body_free);
 	if (!r) {
 		body_free(b);
 		return NULL;

@@ -20,6 +20,7 @@ struct cs_queue {
 	pthread_mutex_t lock;
 	pthread_cond_t can_read, can_write;
 	size_t cap, len, head; /* head: next byte to read */
+	size_t wake_at;        /* bytes that are worth waking the reader for */
 	bool ended, closed;
 	int error;
 	int event_fd; /* -1 until somebody polls */
@@ -34,6 +35,7 @@ struct cs_queue *cs_queue_new(size_t capacity)
 	pthread_cond_init(&q->can_read, NULL);
 	pthread_cond_init(&q->can_write, NULL);
 	q->cap = capacity;
+	q->wake_at = 1;
 	q->event_fd = -1;
 	q->buf = cs_xmalloc(capacity);
 	return q;
@@ -61,6 +63,13 @@ static void wake_reader(struct cs_queue *q)
 		(void)!write(q->event_fd, &one, sizeof(one));
 }
 
+void cs_queue_batch(struct cs_queue *q, size_t bytes)
+{
+	pthread_mutex_lock(&q->lock);
+	q->wake_at = CS_MAX((size_t)1, CS_MIN(bytes, q->cap));
+	pthread_mutex_unlock(&q->lock);
+}
+
 int cs_queue_write(struct cs_queue *q, const void *data, size_t len)
 {
 	const char *p = data;
@@ -74,11 +83,11 @@ int cs_queue_write(struct cs_queue *q, const void *data, size_t len)
 		size_t tail = (q->head + q->len) % q->cap;
 		size_t n = CS_MIN(len, CS_MIN(q->cap - q->len, q->cap - tail));
 		memcpy(q->buf + tail, p, n);
-		bool was_empty = q->len == 0;
+		bool was_little = q->len < q->wake_at;
 		q->len += n;
 		p += n;
 		len -= n;
-		if (was_empty)
+		if (was_little && q->len >= q->wake_at)
 			wake_reader(q);
 	}
 	int r = q->closed ? -EPIPE : 0;

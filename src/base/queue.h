@@ -9,6 +9,8 @@
 struct cs_queue;
 
 struct cs_queue *cs_queue_new(size_t capacity);
+/* For bulk: a sleeping reader is woken when so many bytes are there, or at the end; waking it for each piece costs more than the copy. 1 at first. */
+void cs_queue_batch(struct cs_queue *q, size_t bytes);
 void cs_queue_free(struct cs_queue *q); /* both sides must be done; accepts NULL */
 
 /* Blocks until everything is taken. 0, or -EPIPE when the reader has closed. */

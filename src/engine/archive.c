@@ -19,7 +19,7 @@
 #include "engine/files.h"
 #include "engine/producer.h"
 
-#define QUEUE (1u << 20)
+#define QUEUE (2u << 20)
 #define PASSWD_MAX (4u << 20)
 #define STEP_MS 200
 #define STALL_NS (10 * CS_NS_PER_SEC) /* of a client that holds up a start */

@@ -11,7 +11,7 @@
 #include "engine/image_internal.h"
 #include "engine/producer.h"
 
-#define QUEUE (1u << 20)
+#define QUEUE (2u << 20)
 
 struct export {
 	struct cs_container *c;

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/error.h"
 
+#define BULK (1u << 20)
 #define STACK (512u << 10)
 
 struct stream {
@@ -68,6 +69,9 @@ int cs_producer_start(cs_producer_fn *fn, void *ctx, void (*done)(void *ctx), si
 	s->done = done;
 	s->p.ctx = ctx;
 	s->p.queue = cs_queue_new(capacity);
+	s->stream.bulk = capacity >= BULK;
+	if (s->stream.bulk)
+		cs_queue_batch(s->p.queue, capacity / 4);
 	s->p.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int r = s->p.cancel_fd < 0 ? errno : 0;
 	if (r == 0 && (r = -CS_MIN(cs_queue_pollfd(s->p.queue), 0)) == 0) {

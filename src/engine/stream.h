@@ -24,6 +24,7 @@ struct cs_stream_ops {
 };
 struct cs_stream { /* embed as first member */
 	const struct cs_stream_ops *ops;
+	bool bulk; /* megabytes are to be expected: large pieces pay */
 };
 static inline void cs_stream_free(struct cs_stream *s)
 {

@@ -87,6 +87,38 @@ static void test_close_wakes_writer(void **state)
 	cs_queue_free(q);
 }
 
+/* In batches the reader sleeps until there is enough, and still gets the rest at the end. */
+static void test_batch(void **state)
+{
+	struct cs_queue *q = cs_queue_new(4096);
+	struct pollfd p = {.fd = cs_queue_pollfd(q), .events = POLLIN};
+	char b[4096];
+	pthread_t t;
+	void *r;
+
+	cs_queue_batch(q, 1024);
+	assert_int_equal(cs_queue_write(q, b, 1000), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(cs_queue_write(q, b, 24), 0);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(cs_queue_try_read(q, b, sizeof(b)), 1024);
+	assert_int_equal(cs_queue_write(q, b, 3), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	cs_queue_end(q, 0);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(cs_queue_try_read(q, b, sizeof(b)), 3);
+	assert_int_equal(cs_queue_try_read(q, b, sizeof(b)), 0);
+	cs_queue_free(q);
+	for (int polled = 0; polled < 2; polled++) {
+		q = cs_queue_new(8192);
+		cs_queue_batch(q, 4096);
+		assert_int_equal(pthread_create(&t, NULL, fill, q), 0);
+		drain(q, polled);
+		assert_int_equal(pthread_join(t, &r), 0);
+		cs_queue_free(q);
+	}
+}
+
 static void test_error_after_data(void **state)
 {
 	struct cs_queue *q = cs_queue_new(64);
@@ -103,6 +135,6 @@ static void test_error_after_data(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_close_wakes_writer), cmocka_unit_test(test_error_after_data)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_close_wakes_writer), cmocka_unit_test(test_batch), cmocka_unit_test(test_error_after_data)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
