@@ -288,6 +288,10 @@ struct cs_vol_fill {
 CS_MUST_CHECK int cs_vol_fill(struct cs_storage *s, const char *name, const struct cs_vol_fill *f, struct cs_err **err);
 bool cs_vol_is_empty(struct cs_storage *s, const char *name, const char *subpath); /* and exists */
 
+/* Is fd on one of the kernel's own file systems (proc, sysfs, cgroup, devpts, …)? What is there is made up while it is read, may never end, and is no
+ * file of a container's. */
+bool cs_is_kernel_fs(int fd);
+
 /* Bytes of regular files and links below a directory, hard links once, without crossing into another file system. */
 CS_MUST_CHECK int cs_tree_usage(int dir_fd, int64_t *ret, struct cs_err **err);
 

@@ -133,6 +133,24 @@ static void split_reference(const char *ref, char **name, const char **tag)
 
 /* ---- pull, push ---- */
 
+/* The one operand of both: its name, and the tag that is meant (NULL: all). 0, or the exit status after a message. */
+static int one_name(const char *cmd, char **operands, bool all, bool quiet, char **name, const char **tag)
+{
+	if (!operands)
+		return 125;
+	if (!operands[0] || operands[1])
+		return cli_usage(cmd, "requires exactly 1 argument");
+	split_reference(operands[0], name, tag);
+	if (all && *tag)
+		return cli_usage(cmd, "tag can't be used with --all-tags/-a");
+	if (!all && !*tag) {
+		*tag = "latest";
+		if (!quiet)
+			printf("Using default tag: latest\n");
+	}
+	return 0;
+}
+
 static int cmd_pull(char **argv)
 {
 	bool all = false, quiet = false;
@@ -144,24 +162,15 @@ static int cmd_pull(char **argv)
 	struct cs_err *err = NULL;
 	cs_autofree char *name = NULL;
 
-	if (!operands)
-		return 125;
-	if (!operands[0] || operands[1])
-		return cli_usage(argv[0], "requires exactly 1 argument");
-	split_reference(operands[0], &name, &tag);
-	if (all && tag)
-		return cli_usage(argv[0], "tag can't be used with --all-tags/-a");
-	if (!all && !tag) {
-		tag = "latest";
-		if (!quiet)
-			printf("Using default tag: latest\n");
-	}
+	int status = one_name(argv[0], operands, all, quiet, &name, &tag);
+	if (status)
+		return status;
 	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *p = url_encode(platform), *auth = registry_auth(name);
 	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s&tag=%s&platform=%s", n, t, p);
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	int status = show_progress(&r, quiet);
+	status = show_progress(&r, quiet);
 	if (status == 0)
 		printf("%s%s%s\n", name, tag ? strchr(operands[0], '@') ? "@" : ":" : "", tag ? tag : "");
 	return status;
@@ -177,23 +186,14 @@ static int cmd_push(char **argv)
 	struct cs_err *err = NULL;
 	cs_autofree char *name = NULL;
 
-	if (!operands)
-		return 125;
-	if (!operands[0] || operands[1])
-		return cli_usage(argv[0], "requires exactly 1 argument");
-	split_reference(operands[0], &name, &tag);
-	if (all && tag)
-		return cli_usage(argv[0], "tag can't be used with --all-tags/-a");
-	if (!all && !tag) {
-		tag = "latest";
-		if (!quiet)
-			printf("Using default tag: latest\n");
-	}
+	int status = one_name(argv[0], operands, all, quiet, &name, &tag);
+	if (status)
+		return status;
 	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *auth = registry_auth(name), *path = cs_xasprintf("/images/%s/push?tag=%s", n, t);
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	int status = show_progress(&r, quiet);
+	status = show_progress(&r, quiet);
 	if (status == 0 && quiet)
 		printf("%s%s%s\n", name, tag ? ":" : "", tag ? tag : "");
 	return status;

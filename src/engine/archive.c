@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -70,22 +69,6 @@ static int path_error(int r, const char *ref, const char *path, struct cs_err **
 	return cs_fail(err, r == -ENAMETOOLONG ? CS_ERR_INVALID : CS_ERR_INTERNAL, -r, "lstat %s", path);
 }
 
-/* Below the kernel's own file systems nothing is a file of the container's (and reading it may block, or change something). */
-static bool is_kernels(int fd)
-{
-	static const unsigned long magics[] = {0x9fa0 /* proc */, 0x62656572 /* sysfs */, 0x27e0eb /* cgroup */, 0x63677270 /* cgroup2 */, 0x1cd1 /* devpts */,
-					       0x19800202 /* mqueue */, 0x64626720 /* debugfs */, 0x74726163 /* tracefs */, 0x73636673 /* securityfs */,
-					       0xcafe4a11 /* bpf */, 0x6e736673 /* nsfs */};
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) < 0)
-		return false;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(magics); i++)
-		if ((unsigned long)fs.f_type == magics[i])
-			return true;
-	return false;
-}
-
 static bool is_mount_root(int fd)
 {
 	struct statx st;
@@ -102,7 +85,7 @@ static int open_path(const struct cs_files *f, const char *abs)
 	if (root < 0)
 		return -ENOENT;
 	cs_autofd int fd = cs_open_in_root(root, in, O_PATH | O_NOFOLLOW, 0);
-	if (fd >= 0 && f->running && is_kernels(fd) && !is_mount_root(fd))
+	if (fd >= 0 && f->running && cs_is_kernel_fs(fd) && !is_mount_root(fd))
 		return -ENOENT;
 	return fd < 0 ? fd : TAKE_FD(fd);
 }
@@ -405,7 +388,7 @@ static int open_dir(const struct cs_files *f, const char *ref, const struct cs_e
 		return path_error(fd, ref, x->path, err);
 	if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
 		return cs_fail(err, CS_ERR_INVALID, 0, "extraction point is not a directory");
-	if (f->running && is_kernels(fd))
+	if (f->running && cs_is_kernel_fs(fd))
 		return cs_fail(err, CS_ERR_DENIED, 0, "%s belongs to the kernel: nothing can be copied there", x->path);
 	char *real = cs_follow_in_root(root, in);
 	if (!real) {

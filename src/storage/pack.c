@@ -384,8 +384,7 @@ static bool other_mount(const struct pack *p, const struct statx *st)
 	return S_ISDIR(st->stx_mode) && dev_of(st) != p->dev; /* before Linux 5.8; a file of overlayfs may have a device of its own */
 }
 
-/* What is in them is made up while it is read, may never end, and is no file of the container's. */
-static bool is_kernels(int fd)
+bool cs_is_kernel_fs(int fd)
 {
 	static const unsigned long magics[] = {PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, MQUEUE_MAGIC_,
 					       DEBUGFS_MAGIC, TRACEFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC, BINFMTFS_MAGIC, PSTOREFS_MAGIC, NSFS_MAGIC};
@@ -403,7 +402,7 @@ static bool kernels_mount(const struct pack *p, int fd, const struct statx *st)
 {
 	if (!S_ISDIR(st->stx_mode) || !(p->of_kernel || other_mount(p, st)))
 		return false;
-	return (p->of_root && strcmp(path_below(p), "dev") == 0) || is_kernels(fd);
+	return (p->of_root && strcmp(path_below(p), "dev") == 0) || cs_is_kernel_fs(fd);
 }
 
 static int put_object(struct pack *p, int fd, const struct statx *st)
@@ -540,7 +539,7 @@ int cs_tar_tree(int root_fd, const struct cs_tar_tree *t, cs_write_fn write, voi
 	p->one_fs = t->one_file_system;
 	p->live = t->live;
 	p->of_root = cs_streq(t->as, "/");
-	p->of_kernel = t->live && is_kernels(fd);
+	p->of_kernel = t->live && cs_is_kernel_fs(fd);
 	int r = pack_base(p, fd, t->as ? t->as : "", err);
 	pack_free(p);
 	return r;
