@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Commands return the process' exit status. They print errors themselves (cli_error). */
+ * What the commands share. Commands return the process' exit status. They print errors themselves (cli_error, cli_fail). */
 #pragma once
 
+#include "base/strv.h"
 #include "cli/client.h"
-#include "cli/opt.h"
+#include "cli/cmd.h"
 
-struct command {
-	const char *name; /* "ps", "system df" */
-	int (*run)(char **argv);
-	const char *help;
+extern const struct command run_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
+	system_commands[], group_commands[], refused_commands[];
+
+/* Flags of the program itself, before the command. */
+struct global_opts {
+	const char *config, *context, *log_level, *tlscacert, *tlscert, *tlskey;
+	char **hosts;
+	bool debug, tls, tlsverify, version;
 };
-extern const struct command container_commands[], run_commands[], image_commands[], transfer_commands[], volume_commands[], system_commands[];
+extern struct global_opts globals;
+extern const struct call *current_call; /* the command that runs, for messages; never NULL after main's start */
 
-/* Prints "Error response from daemon: ..." or "caisson: ..." and returns `status`. Takes err. */
+/* Prints an error as docker does and returns `status`. Takes err. What the engine answered begins with "Error response from daemon: "
+ * (client.c puts it there). Commands with CMD_RUN_ERRORS print "caisson: …" and a hint at --help. */
 int cli_error(struct cs_err *err, int status);
+/* The same for a text of our own. */
+int cli_fail(int status, const char *fmt, ...) CS_PRINTF(2, 3);
 /* "WARNING! This will remove …": asks; true for yes. */
 bool cli_confirm(const char *what);
-/* Usage error: message, 125. */
-int cli_usage(const char *cmd, const char *text);
 
 const char *jstr(const json_t *j, const char *key); /* "" when absent */
 int64_t jint(const json_t *j, const char *key);
@@ -33,3 +40,12 @@ void table_print(struct table *t); /* and frees */
 char *human_size(int64_t bytes);     /* "1.5MB", decimal units as docker's */
 char *human_ago(int64_t seconds);    /* "5 minutes" */
 const char *short_id(const char *id); /* 12 digits without "sha256:"; static buffer */
+
+#define HELP_FORMAT                                                                                                                                          \
+	"Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\n" \
+	"Refer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"
+#define HELP_FORMAT_TABLE                                                                                                                                \
+	"Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n"                       \
+	"'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n"                       \
+	"'TEMPLATE':         Print output using the given Go template.\n"                                                                                 \
+	"Refer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates"

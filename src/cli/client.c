@@ -13,7 +13,7 @@ const char *client_registry_auth;
 
 static int unreachable(struct cs_err **err, int sys)
 {
-	return cs_fail(err, CS_ERR_UNAVAILABLE, sys, "cannot connect to the Caisson engine at %s. Is caissond running?", client_host);
+	return cs_fail(err, CS_ERR_UNAVAILABLE, sys, "Cannot connect to the Caisson daemon at %s. Is the caisson daemon running?", client_host);
 }
 
 static int connect_unix(const char *path, struct cs_err **err)
@@ -155,7 +155,7 @@ static int api_error(struct reply *r, struct cs_err **err)
 		cs_str_put(&body, tmp, (size_t)n);
 	json_t *j = body.len ? json_loadb(body.buf, body.len, 0, NULL) : NULL;
 	const char *msg = json_string_value(json_object_get(j, "message"));
-	cs_fail(err, code_of(r->status), 0, "%s", msg ? msg : "the engine answered with an error and no message");
+	cs_fail(err, code_of(r->status), 0, "Error response from daemon: %s", msg ? msg : "the engine answered with an error and no message");
 	json_decref(j);
 	return -1;
 }
@@ -319,7 +319,7 @@ char *url_encode(const char *s)
 	static const char hex[] = "0123456789ABCDEF";
 	struct cs_str out = CS_STR_INIT(1 << 20);
 
-	for (; *s; s++) {
+	for (; s && *s; s++) {
 		unsigned char c = (unsigned char)*s;
 		if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || strchr("-_.~/:@", c))
 			cs_str_putc(&out, (char)c);

@@ -1,19 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * caisson: the client. Finds the command in the tables of the command groups and runs it. */
+ * caisson: the client. Reads the program's own flags, finds the command in the tables and runs it. */
 #include "cli/cli.h"
 
-static const struct command *const groups[] = {run_commands, container_commands, image_commands, transfer_commands, volume_commands, system_commands};
-static const char *const group_titles[] = {"Running containers", "Managing containers", "Images", "Moving images", "Volumes", "System"};
+const struct command *const command_tables[] = {group_commands, run_commands, container_commands, image_commands, transfer_commands, volume_commands,
+						system_commands, refused_commands, NULL};
+
+struct global_opts globals;
+const struct flag global_flags[] = {
+	FLAG(struct global_opts, config, "config", 0, "Location of client config files (default \"~/.docker\")"),
+	FLAG(struct global_opts, context, "context", 'c',
+	     "Name of the context to use to connect to the daemon (overrides CAISSON_HOST and DOCKER_HOST env vars and default context set with \"caisson context use\")"),
+	FLAG(struct global_opts, debug, "debug", 'D', "Enable debug mode"),
+	FLAG(struct global_opts, hosts, "host", 'H', "Daemon socket to connect to"),
+	FLAG(struct global_opts, log_level, "log-level", 'l', "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")", .def = "info",
+	     .values = "debug|info|warn|error|fatal"),
+	FLAG(struct global_opts, tls, "tls", 0, "Use TLS; implied by --tlsverify"),
+	FLAG(struct global_opts, tlscacert, "tlscacert", 0, "Trust certs signed only by this CA (default \"~/.docker/ca.pem\")", .complete = COMP_FILES),
+	FLAG(struct global_opts, tlscert, "tlscert", 0, "Path to TLS certificate file (default \"~/.docker/cert.pem\")", .complete = COMP_FILES),
+	FLAG(struct global_opts, tlskey, "tlskey", 0, "Path to TLS key file (default \"~/.docker/key.pem\")", .complete = COMP_FILES),
+	FLAG(struct global_opts, tlsverify, "tlsverify", 0, "Use TLS and verify the remote"),
+	FLAG(struct global_opts, version, "version", 'v', "Print version information and quit"),
+	FLAG_END,
+};
+static const struct command program = {.names = "", .help = "", .flags = CMD_STOP, CMD_OPTS(struct global_opts, global_flags)};
+static const struct call no_call = {.cmd = &program, .path = ""};
+const struct call *current_call = &no_call;
+
+static int print_error(const char *text, int status)
+{
+	bool run = current_call->cmd->flags & CMD_RUN_ERRORS;
+
+	(void)fflush(stdout);
+	fprintf(stderr, "%s%s\n", run ? "caisson: " : "", text);
+	if (run)
+		fprintf(stderr, "\nRun 'caisson %s --help' for more information\n", current_call->path);
+	return status;
+}
 
 int cli_error(struct cs_err *err, int status)
 {
 	cs_autofree char *text = cs_err_text(err);
-	(void)fflush(stdout);
-	bool from_engine = err && err->code != CS_ERR_UNAVAILABLE && !err->sys && !err->cause;
-	fprintf(stderr, "%s%s\n", from_engine ? "Error response from daemon: " : "caisson: ", text);
+
 	cs_err_free(err);
-	return status;
+	return print_error(text, status);
+}
+
+int cli_fail(int status, const char *fmt, ...)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(1 << 20);
+	va_list ap;
+
+	va_start(ap, fmt);
+	cs_str_vputf(&text, fmt, ap);
+	va_end(ap);
+	return print_error(text.buf ? text.buf : "", status);
 }
 
 bool cli_confirm(const char *what)
@@ -24,96 +65,170 @@ bool cli_confirm(const char *what)
 	return c == 'y' || c == 'Y';
 }
 
-int cli_usage(const char *cmd, const char *text)
+/* Says what is wrong with the number of operands: 0 if nothing. */
+static int check_operands(const struct call *c)
 {
-	fprintf(stderr, "caisson %s: %s\nSee 'caisson %s --help'.\n", cmd, text, cmd);
-	return 125;
+	const struct command *d = c->cmd;
+	long n = (long)c->n_args;
+
+	if (n >= d->min && (d->max == ANY || n <= d->max))
+		return 0;
+	if (d->max == 0)
+		fprintf(stderr, "caisson: 'caisson %s' accepts no arguments\n", c->path);
+	else if (d->max == ANY)
+		fprintf(stderr, "caisson: 'caisson %s' requires at least %d argument%s\n", c->path, d->min, d->min == 1 ? "" : "s");
+	else if (d->min == d->max)
+		fprintf(stderr, "caisson: 'caisson %s' requires %d argument%s\n", c->path, d->min, d->min == 1 ? "" : "s");
+	else if (d->min == 0)
+		fprintf(stderr, "caisson: 'caisson %s' requires at most %d argument%s\n", c->path, d->max, d->max == 1 ? "" : "s");
+	else
+		fprintf(stderr, "caisson: 'caisson %s' requires at least %d and at most %d arguments\n", c->path, d->min, d->max);
+	help_usage(d, c->path, d->max == ANY ? "See" : "Run");
+	return 1;
 }
 
-static int help(FILE *out)
+static int unknown_command(const char *group, const char *typed)
 {
-	fprintf(out, "Usage:  caisson [-H HOST] COMMAND [ARG...]\n\nA client for the Caisson container engine; also speaks to any engine with Docker's API.\n");
-	for (size_t g = 0; g < CS_ARRAY_SIZE(groups); g++) {
-		fprintf(out, "\n%s:\n", group_titles[g]);
-		for (const struct command *c = groups[g]; c->name; c++)
-			fprintf(out, "  %-12s %s\n", c->name, c->help);
-	}
-	fprintf(out, "\nGlobal options:\n  -H, --host   engine to talk to: unix:///path or tcp://host:port\n"
-		     "               (default $CAISSON_HOST, $DOCKER_HOST, unix:///run/caisson.sock)\n"
-		     "\nRun 'caisson COMMAND --help' for a command's options.\n");
-	return out == stderr ? 125 : 0;
+	cs_autofree char *near = cmd_suggest(group, typed), *name = cs_xasprintf("%s%s%s", group, *group ? " " : "", typed);
+
+	fprintf(stderr, "caisson: unknown command: caisson %s\n", name);
+	if (near)
+		fprintf(stderr, "\nDid you mean 'caisson %s'?\n", near);
+	if (*group)
+		fprintf(stderr, "\nUsage:  caisson %s\n", group);
+	fprintf(stderr, "\nRun 'caisson%s%s --help' for more information\n", *group ? " " : "", group);
+	return 1;
 }
 
-/* The table entry for argv[0], or for argv[0] argv[1] of a management command ("container ls", "system df"). */
-static const struct command *find(char ***argv)
+/* Runs one command with what stands behind its name. */
+static int run_command(const struct command *cmd, const char *path, char **argv)
 {
-	static const char *const management[] = {"container", "image", "system", "volume"};
-	static const char *const aliases[][2] = {{"container ls", "ps"}, {"container list", "ps"}, {"image ls", "images"}, {"image rm", "rmi"},
-						 {"image list", "images"}, {"system info", "info"}, {"system events", "events"},
-						 {"volume list", "volume ls"}, {"volume remove", "volume rm"}};
-	char **v = *argv;
-	cs_autofree char *two = v[1] ? cs_xasprintf("%s %s", v[0], v[1]) : NULL;
-	const char *name = v[0];
-	bool pair = false;
+	struct call c = {.cmd = cmd, .path = path};
 
-	for (size_t i = 0; two && i < CS_ARRAY_SIZE(aliases); i++)
-		if (cs_streq(two, aliases[i][0])) {
-			name = aliases[i][1];
-			pair = true;
-		}
-	for (size_t i = 0; !pair && v[1] && i < CS_ARRAY_SIZE(management); i++)
-		if (cs_streq(v[0], management[i])) {
-			name = i >= 2 ? two : v[1];
-			pair = true;
-		}
-	for (size_t g = 0; g < CS_ARRAY_SIZE(groups); g++)
-		for (const struct command *c = groups[g]; c->name; c++)
-			if (cs_streq(c->name, name)) {
-				*argv = v + pair;
-				return c;
+	if (cmd->refused) {
+		for (char **a = argv; *a; a++)
+			if (cs_streq(*a, "--help")) {
+				help_command(cmd, path);
+				return 0;
 			}
-	return NULL;
+		fprintf(stderr, "caisson: %s: %s\n", path, cmd->refused);
+		return 1;
+	}
+	current_call = &c;
+	int status = flags_parse(&c, argv);
+	if (status == FLAGS_HELP) {
+		help_command(cmd, path);
+		status = 0;
+	} else if (status == 0 && cmd_is_group(cmd)) {
+		if (c.args[0]) {
+			status = unknown_command(path, c.args[0]);
+		} else {
+			help_command(cmd, path);
+		}
+	} else if (status == 0) {
+		status = check_operands(&c);
+		if (status == 0)
+			status = cmd->run(&c);
+	}
+	flags_done(&c);
+	current_call = &no_call;
+	return status;
+}
+
+/* Follows the words of argv down the tree; *argv is left behind the command's name. NULL if the first word is unknown. */
+static const struct command *find(char ***argv, const char **path)
+{
+	const struct command *c = cmd_find(**argv, path);
+	cs_autofree char *name = c ? cs_xstrdup(*path) : NULL;
+
+	if (!c)
+		return NULL;
+	(*argv)++;
+	while (**argv && ***argv != '-') {
+		cs_autofree char *longer = cs_xasprintf("%s %s", name, **argv);
+		const struct command *sub = cmd_find(longer, path);
+		if (!sub)
+			break;
+		c = sub;
+		free(name);
+		name = cs_xstrdup(*path);
+		(*argv)++;
+	}
+	(void)cmd_find(name, path);
+	return c;
+}
+
+static int help_topic(char **argv)
+{
+	const char *path;
+
+	if (!*argv) {
+		help_program();
+		return 0;
+	}
+	const struct command *c = find(&argv, &path);
+	if (!c || *argv) {
+		fprintf(stderr, "unknown help topic: %s\n", *argv);
+		return 1;
+	}
+	help_command(c, path);
+	return 0;
+}
+
+static int dispatch(char **argv)
+{
+	const char *path;
+
+	if (!*argv) {
+		help_program();
+		return 0;
+	}
+	if (cs_streq(*argv, "help"))
+		return help_topic(argv + 1);
+	const struct command *c = find(&argv, &path);
+	if (!c)
+		return unknown_command("", *argv);
+	cs_autofree char *own = cs_xstrdup(path);
+	return run_command(c, own, argv);
+}
+
+/* The program's own flags into `globals`; where the engine is. -1 to go on, else the exit status. */
+static int program_flags(char **argv, struct call *c)
+{
+	const char *env = getenv("CAISSON_HOST");
+	int status = flags_parse(c, argv);
+
+	if (status == FLAGS_HELP) {
+		help_program();
+		return 0;
+	}
+	if (status)
+		return status;
+	globals = *(struct global_opts *)c->opts;
+	if (globals.version) {
+		printf("Caisson version " CAISSON_VERSION "\n");
+		return 0;
+	}
+	if (cs_empty(env))
+		env = getenv("DOCKER_HOST");
+	if (globals.hosts)
+		env = globals.hosts[0];
+	if (!cs_empty(env))
+		client_host = env;
+	return -1;
 }
 
 int main(int argc, char **argv)
 {
-	const char *env = getenv("CAISSON_HOST");
+	struct call c = {.cmd = &program, .path = ""};
+	int status = program_flags(argv + 1, &c);
 
-	if (cs_empty(env))
-		env = getenv("DOCKER_HOST");
-	if (!cs_empty(env))
-		client_host = env;
-	for (argv++; *argv && **argv == '-'; argv++) {
-		const char *val;
-		if (cs_streq(*argv, "-H") || cs_streq(*argv, "--host")) {
-			if (!*++argv)
-				return cli_usage("", "flag needs an argument: --host");
-			client_host = *argv;
-		} else if ((val = cs_prefix(*argv, "--host=")) || (val = cs_prefix(*argv, "-H"))) {
-			client_host = val;
-		} else if (cs_streq(*argv, "--help") || cs_streq(*argv, "-h")) {
-			return help(stdout);
-		} else if (cs_streq(*argv, "--version") || cs_streq(*argv, "-v")) {
-			printf("Caisson version " CAISSON_VERSION "\n");
-			return 0;
-		} else {
-			fprintf(stderr, "caisson: unknown flag: %s\n", *argv);
-			return help(stderr);
-		}
-	}
-	if (!*argv)
-		return help(stderr);
-	if (cs_streq(*argv, "help"))
-		return help(stdout);
-	const struct command *c = find(&argv);
-	if (!c) {
-		fprintf(stderr, "caisson: '%s' is not a caisson command.\nSee 'caisson --help'.\n", *argv);
-		return 1;
-	}
-	int status = c->run(argv);
+	if (status < 0)
+		status = dispatch(c.args);
 	if (fflush(stdout) || ferror(stdout)) {
 		fprintf(stderr, "caisson: write to standard output: %s\n", cs_errno_text(errno));
-		return status ? status : 1;
+		status = status ? status : 1;
 	}
+	flags_done(&c);
 	return status;
 }

@@ -7,99 +7,10 @@
 #include "base/num.h"
 #include "base/time.h"
 #include "cli/cli.h"
+#include "cli/run_opts.h"
 #include "cli/stream.h"
 
-struct run_opts {
-	bool interactive, tty, detach, rm, privileged, read_only, init, publish_all, no_healthcheck, oom_kill_disable;
-	const char *name, *workdir, *user, *network, *entrypoint, *hostname, *domainname, *restart, *pid, *ipc, *uts, *cgroupns, *log_driver;
-	const char *stop_signal, *detach_keys, *cpus, *cpuset_cpus, *health_cmd, *health_interval, *health_timeout, *health_start, *isolation, *cidfile;
-	char **env, **env_file, **volume, **label, **tmpfs, **cap_add, **cap_drop, **security_opt, **ulimit, **device, **log_opt, **attach, **group_add;
-	char **sysctl, **dns, **add_host, **publish, **expose, **volumes_from, **mount;
-	int64_t memory, memory_swap, memory_reservation, cpu_shares, pids_limit, shm_size, stop_timeout, health_retries, oom_score_adj, blkio_weight;
-};
-
 #define NO_VALUE INT64_MIN
-
-static void run_table(struct run_opts *o, struct opt *t)
-{
-	/* clang-format off */
-	const struct opt table[] = {
-		{"add-host", 0, OPT_LIST, &o->add_host, "Add a host-to-IP entry (host:ip)"},
-		{"attach", 'a', OPT_LIST, &o->attach, "Attach to STDIN, STDOUT or STDERR"},
-		{"blkio-weight", 0, OPT_I64, &o->blkio_weight, "Block IO weight, 10 to 1000"},
-		{"cap-add", 0, OPT_LIST, &o->cap_add, "Add Linux capabilities"},
-		{"cap-drop", 0, OPT_LIST, &o->cap_drop, "Drop Linux capabilities"},
-		{"cgroupns", 0, OPT_STR, &o->cgroupns, "Cgroup namespace: host or private"},
-		{"cidfile", 0, OPT_STR, &o->cidfile, "Write the container id to this file"},
-		{"cpu-shares", 'c', OPT_I64, &o->cpu_shares, "CPU shares (relative weight)"},
-		{"cpus", 0, OPT_STR, &o->cpus, "Number of CPUs"},
-		{"cpuset-cpus", 0, OPT_STR, &o->cpuset_cpus, "CPUs in which to allow execution (0-3, 0,1)"},
-		{"detach", 'd', OPT_BOOL, &o->detach, "Run in the background and print the container id"},
-		{"detach-keys", 0, OPT_STR, &o->detach_keys, "Key sequence for detaching"},
-		{"device", 0, OPT_LIST, &o->device, "Add a host device"},
-		{"dns", 0, OPT_LIST, &o->dns, "DNS servers"},
-		{"domainname", 0, OPT_STR, &o->domainname, "NIS domain name"},
-		{"entrypoint", 0, OPT_STR, &o->entrypoint, "Overwrite the image's ENTRYPOINT"},
-		{"env", 'e', OPT_LIST, &o->env, "Set environment variables"},
-		{"env-file", 0, OPT_LIST, &o->env_file, "Read environment variables from a file"},
-		{"expose", 0, OPT_LIST, &o->expose, "Expose a port"},
-		{"group-add", 0, OPT_LIST, &o->group_add, "Additional groups"},
-		{"health-cmd", 0, OPT_STR, &o->health_cmd, "Command that checks health"},
-		{"health-interval", 0, OPT_STR, &o->health_interval, "Time between checks (1m30s)"},
-		{"health-retries", 0, OPT_I64, &o->health_retries, "Failures in a row until unhealthy"},
-		{"health-start-period", 0, OPT_STR, &o->health_start, "Time in which failures do not count"},
-		{"health-timeout", 0, OPT_STR, &o->health_timeout, "Time one check may take"},
-		{"hostname", 'h', OPT_STR, &o->hostname, "Host name"},
-		{"init", 0, OPT_BOOL, &o->init, "Run an init that forwards signals and reaps"},
-		{"interactive", 'i', OPT_BOOL, &o->interactive, "Keep STDIN open"},
-		{"ipc", 0, OPT_STR, &o->ipc, "IPC mode"},
-		{"isolation", 0, OPT_STR, &o->isolation, "Isolation: process or hyperv"},
-		{"label", 'l', OPT_LIST, &o->label, "Set labels"},
-		{"log-driver", 0, OPT_STR, &o->log_driver, "Logging driver: json-file, local or none"},
-		{"log-opt", 0, OPT_LIST, &o->log_opt, "Logging driver options"},
-		{"memory", 'm', OPT_BYTES, &o->memory, "Memory limit"},
-		{"memory-reservation", 0, OPT_BYTES, &o->memory_reservation, "Memory soft limit"},
-		{"memory-swap", 0, OPT_BYTES, &o->memory_swap, "Memory plus swap; -1 = unlimited swap"},
-		{"mount", 0, OPT_LIST, &o->mount, "Attach a mount: type=bind,source=/a,target=/b[,readonly]"},
-		{"name", 0, OPT_STR, &o->name, "Name of the container"},
-		{"network", 0, OPT_STR, &o->network, "Network: none, host, container:NAME or default"},
-		{"no-healthcheck", 0, OPT_BOOL, &o->no_healthcheck, "Disable the image's HEALTHCHECK"},
-		{"oom-kill-disable", 0, OPT_BOOL, &o->oom_kill_disable, "Disable the OOM killer"},
-		{"oom-score-adj", 0, OPT_I64, &o->oom_score_adj, "OOM preference, -1000 to 1000"},
-		{"pid", 0, OPT_STR, &o->pid, "PID namespace"},
-		{"pids-limit", 0, OPT_I64, &o->pids_limit, "Limit of processes; -1 = unlimited"},
-		{"privileged", 0, OPT_BOOL, &o->privileged, "Extended privileges"},
-		{"publish", 'p', OPT_LIST, &o->publish, "Publish a port"},
-		{"read-only", 0, OPT_BOOL, &o->read_only, "Mount the root file system read-only"},
-		{"restart", 0, OPT_STR, &o->restart, "no, on-failure[:max], always, unless-stopped"},
-		{"rm", 0, OPT_BOOL, &o->rm, "Remove the container when it exits"},
-		{"security-opt", 0, OPT_LIST, &o->security_opt, "Security options"},
-		{"shm-size", 0, OPT_BYTES, &o->shm_size, "Size of /dev/shm"},
-		{"stop-signal", 0, OPT_STR, &o->stop_signal, "Signal to stop the container"},
-		{"stop-timeout", 0, OPT_I64, &o->stop_timeout, "Seconds to stop the container"},
-		{"sysctl", 0, OPT_LIST, &o->sysctl, "Kernel parameters"},
-		{"tmpfs", 0, OPT_LIST, &o->tmpfs, "Mount a tmpfs"},
-		{"tty", 't', OPT_BOOL, &o->tty, "Allocate a terminal"},
-		{"ulimit", 0, OPT_LIST, &o->ulimit, "Ulimits: name=soft[:hard]"},
-		{"user", 'u', OPT_STR, &o->user, "User name or id [:group]"},
-		{"uts", 0, OPT_STR, &o->uts, "UTS namespace"},
-		{"volume", 'v', OPT_LIST, &o->volume, "Bind mount or volume"},
-		{"volumes-from", 0, OPT_LIST, &o->volumes_from, "Mount the volumes of another container"},
-		{"workdir", 'w', OPT_STR, &o->workdir, "Working directory"},
-		OPT_END,
-	};
-	/* clang-format on */
-	memcpy(t, table, sizeof(table));
-}
-#define RUN_TABLE_SIZE 64
-
-static void run_opts_done(struct run_opts *o)
-{
-	char **const lists[] = {o->env, o->env_file, o->volume, o->label, o->tmpfs, o->cap_add, o->cap_drop, o->security_opt, o->ulimit, o->device,
-				o->log_opt, o->attach, o->group_add, o->sysctl, o->dns, o->add_host, o->publish, o->expose, o->volumes_from, o->mount};
-	for (size_t i = 0; i < CS_ARRAY_SIZE(lists); i++)
-		cs_strv_free(lists[i]);
-}
 
 static json_t *list(char *const *v)
 {
@@ -258,17 +169,10 @@ static int set_health(json_t *cfg, const struct run_opts *o, struct cs_err **err
 	json_t *h = json_object();
 	if (o->health_cmd)
 		(void)json_object_set_new(h, "Test", json_pack("[s,s]", "CMD-SHELL", o->health_cmd));
-	const char *const text[] = {o->health_interval, o->health_timeout, o->health_start}, *const key[] = {"Interval", "Timeout", "StartPeriod"};
-	for (size_t i = 0; i < 3; i++) {
-		int64_t ns;
-		if (!text[i])
-			continue;
-		if (!cs_duration_parse(text[i], &ns)) {
-			json_decref(h);
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid duration: %s", text[i]);
-		}
-		set_int(h, key[i], ns);
-	}
+	set_int(h, "Interval", o->health_interval);
+	set_int(h, "Timeout", o->health_timeout);
+	set_int(h, "StartPeriod", o->health_start_period);
+	set_int(h, "StartInterval", o->health_start_interval);
 	set_int(h, "Retries", o->health_retries);
 	if (json_object_size(h))
 		(void)json_object_set(cfg, "Healthcheck", h);
@@ -364,7 +268,7 @@ static json_t *create_body(const struct run_opts *o, char *const *operands, stru
 	set_list(host, "VolumesFrom", o->volumes_from);
 	set_map(host, "Sysctls", o->sysctl, '=');
 	set_devices(host, o->device);
-	set_str(host, "NetworkMode", o->network ? o->network : "default");
+	set_str(host, "NetworkMode", o->network ? o->network[0] : "default");
 	set_str(host, "PidMode", o->pid);
 	set_str(host, "IpcMode", o->ipc);
 	set_str(host, "UTSMode", o->uts);
@@ -379,16 +283,7 @@ static json_t *create_body(const struct run_opts *o, char *const *operands, stru
 	set_int(host, "ShmSize", o->shm_size);
 	set_int(host, "OomScoreAdj", o->oom_score_adj);
 	set_int(host, "BlkioWeight", o->blkio_weight);
-	if (o->cpus) {
-		char *end;
-		double n = strtod(o->cpus, &end);
-		if (*end || !(n >= 0 && n < 1e6)) {
-			cs_fail(err, CS_ERR_INVALID, 0, "invalid argument \"%s\" for \"--cpus\"", o->cpus);
-			json_decref(cfg);
-			return NULL;
-		}
-		set_int(host, "NanoCpus", (int64_t)(n * 1e9 + 0.5));
-	}
+	set_int(host, "NanoCpus", o->cpus);
 	const struct {
 		const char *key;
 		bool value;
@@ -503,46 +398,49 @@ static int run_attached(const struct run_opts *o, const char *id, struct cs_err 
 	return code < 0 ? 125 : code;
 }
 
-static int run_or_create(char **argv, bool start)
+/* Numbers that were not given stay out of the request. */
+static void forget_what_is_not_given(const struct call *c)
 {
-	struct run_opts o = {.memory = NO_VALUE, .memory_swap = NO_VALUE, .memory_reservation = NO_VALUE, .cpu_shares = NO_VALUE, .pids_limit = NO_VALUE,
-			     .shm_size = NO_VALUE, .stop_timeout = NO_VALUE, .health_retries = NO_VALUE, .oom_score_adj = NO_VALUE, .blkio_weight = NO_VALUE};
-	struct opt table[RUN_TABLE_SIZE];
+	size_t i = 0;
+
+	for (const struct flag *f = c->cmd->options; f->name; f++, i++)
+		if (f->kind >= FLAG_INT && f->off != NO_MEMBER && !c->given[i])
+			*(int64_t *)(void *)((char *)c->opts + f->off) = NO_VALUE;
+}
+
+static int run_or_create(struct call *c, bool start)
+{
+	const struct run_opts *o = c->opts;
+	char **operands = c->args;
 	struct cs_err *err = NULL;
 	int status;
 
-	run_table(&o, table);
-	char **operands = opt_parse(argv, table, true, start ? "run [OPTIONS] IMAGE [COMMAND] [ARG...]" : "create [OPTIONS] IMAGE [COMMAND] [ARG...]");
-	if (!operands)
-		return 125;
-	if (!operands[0])
-		return cli_usage(argv[0], "requires at least 1 argument");
-	if (o.tty && o.interactive && !o.detach && start && !isatty(0))
-		return cli_usage(argv[0], "the input device is not a TTY");
-	cs_autofree char *id = create(&o, operands, &err);
-	if (!id) {
-		status = cli_error(err, 125);
-	} else if (!start) {
+	forget_what_is_not_given(c);
+	if (o->network && o->network[1])
+		return cli_fail(125, "--network: more than one network: " NOT_YET);
+	if (o->tty && o->interactive && !o->detach && start && !isatty(0))
+		return cli_fail(125, "the input device is not a TTY");
+	cs_autofree char *id = create(o, operands, &err);
+	if (!id)
+		return cli_error(err, 125);
+	if (!start) {
 		printf("%s\n", id);
-		status = 0;
-	} else if (o.detach) {
+		return 0;
+	}
+	if (o->detach) {
 		cs_autofree char *path = cs_xasprintf("/containers/%s/start", id);
 		status = client_json("POST", path, NULL, NULL, &err) < 0 ? start_status(err) : 0;
 		if (status)
-			(void)cli_error(err, status);
-		else
-			printf("%s\n", id);
-	} else {
-		status = run_attached(&o, id, &err);
-		if (err)
-			(void)cli_error(err, status);
+			return cli_error(err, status);
+		printf("%s\n", id);
+		return 0;
 	}
-	run_opts_done(&o);
-	return status;
+	status = run_attached(o, id, &err);
+	return err ? cli_error(err, status) : status;
 }
 
-static int cmd_run(char **argv) { return run_or_create(argv, true); }
-static int cmd_create(char **argv) { return run_or_create(argv, false); }
+static int cmd_run(struct call *c) { return run_or_create(c, true); }
+static int cmd_create(struct call *c) { return run_or_create(c, false); }
 
 /* attach, and start -a: the container exists. */
 static int attach_to(const char *ref, bool in, bool start, const char *keys)
@@ -585,34 +483,44 @@ static int attach_to(const char *ref, bool in, bool start, const char *keys)
 	return code < 0 ? cli_error(err, 1) : code;
 }
 
-static int cmd_attach(char **argv)
+struct attach_opts {
+	bool no_stdin, sig_proxy;
+	const char *detach_keys;
+};
+static const struct flag attach_flags[] = {
+	FLAG(struct attach_opts, detach_keys, "detach-keys", 0, "Override the key sequence for detaching a container"),
+	FLAG(struct attach_opts, no_stdin, "no-stdin", 0, "Do not attach STDIN"),
+	FLAG(struct attach_opts, sig_proxy, "sig-proxy", 0, "Proxy all received signals to the process", .def = "true", .refused = NOT_YET),
+	FLAG_END,
+};
+
+static int cmd_attach(struct call *c)
 {
-	bool no_stdin = false;
-	const char *keys = NULL;
-	const struct opt opts[] = {{"no-stdin", 0, OPT_BOOL, &no_stdin, "Do not attach STDIN"}, {"detach-keys", 0, OPT_STR, &keys, "Key sequence for detaching"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "attach [OPTIONS] CONTAINER");
-	if (!operands)
-		return 125;
-	if (!operands[0] || operands[1])
-		return cli_usage(argv[0], "requires exactly 1 argument");
-	return attach_to(operands[0], !no_stdin, false, keys);
+	const struct attach_opts *o = c->opts;
+	return attach_to(c->args[0], !o->no_stdin, false, o->detach_keys);
 }
 
-static int cmd_start(char **argv)
+struct start_opts {
+	bool attach, interactive;
+	const char *checkpoint, *checkpoint_dir, *detach_keys;
+};
+static const struct flag start_flags[] = {
+	FLAG(struct start_opts, attach, "attach", 'a', "Attach STDOUT/STDERR and forward signals"),
+	FLAG(struct start_opts, checkpoint, "checkpoint", 0, "Restore from this checkpoint", .refused = NOT_YET),
+	FLAG(struct start_opts, checkpoint_dir, "checkpoint-dir", 0, "Use a custom checkpoint storage directory", .refused = NOT_YET),
+	FLAG(struct start_opts, detach_keys, "detach-keys", 0, "Override the key sequence for detaching a container"),
+	FLAG(struct start_opts, interactive, "interactive", 'i', "Attach container's STDIN"),
+	FLAG_END,
+};
+
+static int cmd_start(struct call *c)
 {
-	bool attach = false, in = false;
-	const char *keys = NULL;
-	const struct opt opts[] = {{"attach", 'a', OPT_BOOL, &attach, "Attach STDOUT/STDERR"}, {"interactive", 'i', OPT_BOOL, &in, "Attach STDIN"},
-				   {"detach-keys", 0, OPT_STR, &keys, "Key sequence for detaching"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "start [OPTIONS] CONTAINER [CONTAINER...]");
+	const struct start_opts *o = c->opts;
+	char **operands = c->args;
 	int status = 0;
 
-	if (!operands)
-		return 125;
-	if (!operands[0])
-		return cli_usage(argv[0], "requires at least 1 argument");
-	if (attach || in)
-		return operands[1] ? cli_usage(argv[0], "you cannot start and attach multiple containers at once") : attach_to(operands[0], in, true, keys);
+	if (o->attach || o->interactive)
+		return operands[1] ? cli_fail(1, "you cannot start and attach multiple containers at once") : attach_to(operands[0], o->interactive, true, o->detach_keys);
 	for (; *operands; operands++) {
 		struct cs_err *err = NULL;
 		cs_autofree char *name = url_encode(*operands), *path = cs_xasprintf("/containers/%s/start", name);
@@ -624,37 +532,45 @@ static int cmd_start(char **argv)
 	return status;
 }
 
-static int cmd_exec(char **argv)
+struct exec_opts {
+	bool detach, interactive, privileged, tty;
+	const char *detach_keys, *user, *workdir;
+	char **env, **env_file;
+};
+static const struct flag exec_flags[] = {
+	FLAG(struct exec_opts, detach, "detach", 'd', "Detached mode: run command in the background"),
+	FLAG(struct exec_opts, detach_keys, "detach-keys", 0, "Override the key sequence for detaching a container"),
+	FLAG(struct exec_opts, env, "env", 'e', "Set environment variables"),
+	FLAG(struct exec_opts, env_file, "env-file", 0, "Read in a file of environment variables"),
+	FLAG(struct exec_opts, interactive, "interactive", 'i', "Keep STDIN open even if not attached"),
+	FLAG(struct exec_opts, privileged, "privileged", 0, "Give extended privileges to the command"),
+	FLAG(struct exec_opts, tty, "tty", 't', "Allocate a pseudo-TTY"),
+	FLAG(struct exec_opts, user, "user", 'u', "Username or UID (format: \"<name|uid>[:<group|gid>]\")"),
+	FLAG(struct exec_opts, workdir, "workdir", 'w', "Working directory inside the container"),
+	FLAG_END,
+};
+
+static int cmd_exec(struct call *c)
 {
-	bool detach = false, in = false, tty = false, privileged = false;
-	const char *user = NULL, *workdir = NULL, *keys = NULL;
-	struct run_opts env = {0};
-	const struct opt opts[] = {{"detach", 'd', OPT_BOOL, &detach, "Run in the background"}, {"interactive", 'i', OPT_BOOL, &in, "Keep STDIN open"},
-				   {"tty", 't', OPT_BOOL, &tty, "Allocate a terminal"}, {"privileged", 0, OPT_BOOL, &privileged, "Extended privileges"},
-				   {"user", 'u', OPT_STR, &user, "User name or id [:group]"}, {"workdir", 'w', OPT_STR, &workdir, "Working directory"},
-				   {"env", 'e', OPT_LIST, &env.env, "Set environment variables"}, {"env-file", 0, OPT_LIST, &env.env_file, "Read variables from a file"},
-				   {"detach-keys", 0, OPT_STR, &keys, "Key sequence for detaching"}, OPT_END};
-	char **operands = opt_parse(argv, opts, true, "exec [OPTIONS] CONTAINER COMMAND [ARG...]");
+	const struct exec_opts *o = c->opts;
+	bool detach = o->detach, in = o->interactive, tty = o->tty;
+	char **operands = c->args;
+	const struct run_opts env = {.env = o->env, .env_file = o->env_file};
 	auto_reply struct reply r = REPLY_INIT;
 	cs_autostrv char **vars = NULL;
 	struct cs_err *err = NULL;
 	json_t *j = NULL;
 
-	if (!operands)
-		return 125;
-	if (!operands[0] || !operands[1])
-		return cli_usage(argv[0], "requires at least 2 arguments");
 	if (tty && in && !isatty(0))
-		return cli_usage(argv[0], "the input device is not a TTY");
+		return cli_fail(1, "the input device is not a TTY");
 	if (collect_env(&env, &vars, &err) < 0)
-		return cli_error(err, 125);
-	run_opts_done(&env);
-	json_t *body = json_pack("{s:b,s:b,s:b,s:b,s:b}", "AttachStdin", in && !detach, "AttachStdout", !detach, "AttachStderr", !detach, "Tty", tty, "Privileged", privileged);
+		return cli_error(err, 1);
+	json_t *body = json_pack("{s:b,s:b,s:b,s:b,s:b}", "AttachStdin", in && !detach, "AttachStdout", !detach, "AttachStderr", !detach, "Tty", tty, "Privileged", o->privileged);
 	set_list(body, "Cmd", operands + 1);
 	set_list(body, "Env", vars);
-	set_str(body, "User", user);
-	set_str(body, "WorkingDir", workdir);
-	set_str(body, "DetachKeys", keys);
+	set_str(body, "User", o->user);
+	set_str(body, "WorkingDir", o->workdir);
+	set_str(body, "DetachKeys", o->detach_keys);
 	cs_autofree char *name = url_encode(operands[0]), *path = cs_xasprintf("/containers/%s/exec", name);
 	int r1 = client_json("POST", path, body, &j, &err);
 	json_decref(body);
@@ -679,10 +595,15 @@ static int cmd_exec(char **argv)
 }
 
 const struct command run_commands[] = {
-	{"run", cmd_run, "Create a container from an image and run a command in it"},
-	{"create", cmd_create, "Create a container"},
-	{"start", cmd_start, "Start stopped containers"},
-	{"exec", cmd_exec, "Run a command in a running container"},
-	{"attach", cmd_attach, "Attach to a running container's input and output"},
-	{NULL, NULL, NULL},
+	{.names = "container run|run", .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]", .help = "Create and run a new container from an image",
+	 .min = 1, .max = ANY, .flags = CMD_STOP | CMD_RUN_ERRORS, .complete = COMP_IMAGE_THEN_NONE, CMD_OPTS(struct run_opts, run_flags), .run = cmd_run},
+	{.names = "container create|create", .usage = "[OPTIONS] IMAGE [COMMAND] [ARG...]", .help = "Create a new container",
+	 .min = 1, .max = ANY, .flags = CMD_STOP | CMD_RUN_ERRORS, .complete = COMP_IMAGE_THEN_NONE, CMD_OPTS(struct run_opts, create_flags), .run = cmd_create},
+	{.names = "container start|start", .usage = "[OPTIONS] CONTAINER [CONTAINER...]", .help = "Start one or more stopped containers",
+	 .min = 1, .max = ANY, .complete = COMP_STOPPED, CMD_OPTS(struct start_opts, start_flags), .run = cmd_start},
+	{.names = "container exec|exec", .usage = "[OPTIONS] CONTAINER COMMAND [ARG...]", .help = "Execute a command in a running container",
+	 .min = 2, .max = ANY, .flags = CMD_STOP, .complete = COMP_RUNNING_THEN_NONE, CMD_OPTS(struct exec_opts, exec_flags), .run = cmd_exec},
+	{.names = "container attach|attach", .usage = "[OPTIONS] CONTAINER", .help = "Attach local standard input, output, and error streams to a running container",
+	 .min = 1, .max = 1, .complete = COMP_RUNNING_THEN_NONE, CMD_OPTS(struct attach_opts, attach_flags), .run = cmd_attach},
+	CMD_END,
 };

@@ -2,16 +2,19 @@
 #include "base/time.h"
 #include "cli/cli.h"
 
-static const struct opt no_opts[] = {OPT_END};
+struct version_opts {
+	const char *format;
+};
+static const struct flag version_flags[] = {
+	FLAG(struct version_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
+	FLAG_END,
+};
 
-static int cmd_version(char **argv)
+static int cmd_version(struct call *call)
 {
-	char **operands = opt_parse(argv, no_opts, false, "version");
 	struct cs_err *err = NULL;
 	json_t *j = NULL;
 
-	if (!operands)
-		return 125;
 	printf("Client:\n Version:      " CAISSON_VERSION "\n API version:  " CLIENT_API "\n");
 	(void)fflush(stdout);
 	if (client_json("GET", "/version", NULL, &j, &err) < 0)
@@ -22,7 +25,15 @@ static int cmd_version(char **argv)
 	return 0;
 }
 
-static int cmd_info(char **argv)
+struct info_opts {
+	const char *format;
+};
+static const struct flag info_flags[] = {
+	FLAG(struct info_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
+	FLAG_END,
+};
+
+static int cmd_info(struct call *call)
 {
 	static const struct {
 		const char *key, *title;
@@ -30,13 +41,10 @@ static int cmd_info(char **argv)
 		    {"CgroupVersion", "Cgroup Version"}, {"DefaultRuntime", "Default Runtime"}, {"Isolation", "Isolation"}, {"KernelVersion", "Kernel Version"},
 		    {"OperatingSystem", "Operating System"}, {"OSType", "OSType"}, {"Architecture", "Architecture"}, {"Name", "Name"}, {"ID", "ID"},
 		    {"DockerRootDir", "Root Dir"}};
-	char **operands = opt_parse(argv, no_opts, false, "info");
 	struct cs_err *err = NULL;
 	json_t *j = NULL, *w;
 	size_t i;
 
-	if (!operands)
-		return 125;
 	if (client_json("GET", "/info", NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	printf("Containers: %lld\n Running: %lld\n Paused: %lld\n Stopped: %lld\nImages: %lld\n", (long long)jint(j, "Containers"), (long long)jint(j, "ContainersRunning"),
@@ -53,18 +61,26 @@ static int cmd_info(char **argv)
 	return 0;
 }
 
-static int cmd_events(char **argv)
+struct events_opts {
+	const char *format, *since, *until;
+	char **filter;
+};
+static const struct flag events_flags[] = {
+	FLAG_AS(struct events_opts, filter, FLAG_FILTER, "filter", 'f', "Filter output based on conditions provided", .refused = NOT_YET),
+	FLAG(struct events_opts, format, "format", 0, HELP_FORMAT, .refused = NOT_YET),
+	FLAG(struct events_opts, since, "since", 0, "Show all events created since timestamp"),
+	FLAG(struct events_opts, until, "until", 0, "Stream events until this timestamp"),
+	FLAG_END,
+};
+
+static int cmd_events(struct call *call)
 {
-	const char *since = NULL, *until = NULL;
-	const struct opt opts[] = {{"since", 0, OPT_STR, &since, "Events since this time"}, {"until", 0, OPT_STR, &until, "Events until this time"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "events [OPTIONS]");
+	const struct events_opts *o = call->opts;
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 	char *line;
 
-	if (!operands)
-		return 125;
-	cs_autofree char *s = url_encode(since ? since : ""), *u = url_encode(until ? until : ""), *path = cs_xasprintf("/events?since=%s&until=%s", s, u);
+	cs_autofree char *s = url_encode(o->since ? o->since : ""), *u = url_encode(o->until ? o->until : ""), *path = cs_xasprintf("/events?since=%s&until=%s", s, u);
 	if (client_open("GET", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
 	while ((line = reply_line(&r, &err))) {
@@ -101,15 +117,22 @@ static void df_row(struct table *t, const char *kind, json_t *list, const char *
 	table_cell(t, size);
 }
 
-static int cmd_df(char **argv)
+struct system_df_opts {
+	bool verbose;
+	const char *format;
+};
+static const struct flag system_df_flags[] = {
+	FLAG(struct system_df_opts, format, "format", 0, HELP_FORMAT_TABLE, .refused = NOT_YET),
+	FLAG(struct system_df_opts, verbose, "verbose", 'v', "Show detailed information on space usage", .refused = NOT_YET),
+	FLAG_END,
+};
+
+static int cmd_df(struct call *call)
 {
-	char **operands = opt_parse(argv, no_opts, false, "system df");
 	struct table t = {.columns = 3};
 	struct cs_err *err = NULL;
 	json_t *j = NULL;
 
-	if (!operands)
-		return 125;
 	if (client_json("GET", "/system/df?verbose=1", NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	for (size_t i = 0; i < 3; i++)
@@ -122,20 +145,24 @@ static int cmd_df(char **argv)
 	return 0;
 }
 
-static int cmd_check(char **argv)
+struct check_opts {
+	bool repair, deep;
+};
+static const struct flag check_flags[] = {
+	FLAG(struct check_opts, repair, "repair", 0, "Put right what can be put right"),
+	FLAG(struct check_opts, deep, "deep", 0, "Read all content and compare digests, too"),
+	FLAG_END,
+};
+
+static int cmd_check(struct call *call)
 {
-	bool repair = false, deep = false;
-	const struct opt opts[] = {{"repair", 0, OPT_BOOL, &repair, "Put right what can be put right"},
-				   {"deep", 0, OPT_BOOL, &deep, "Read all content and compare digests, too"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "system check [--repair] [--deep]");
+	const struct check_opts *o = call->opts;
 	struct table t = {.columns = 4};
 	struct cs_err *err = NULL;
 	json_t *j = NULL, *p;
 	size_t i;
 
-	if (!operands)
-		return 125;
-	cs_autofree char *path = cs_xasprintf("/system/check?repair=%d&deep=%d", repair, deep);
+	cs_autofree char *path = cs_xasprintf("/system/check?repair=%d&deep=%d", o->repair, o->deep);
 	if (client_json("POST", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	int64_t found = jint(j, "Found"), repaired = jint(j, "Repaired");
@@ -156,10 +183,15 @@ static int cmd_check(char **argv)
 }
 
 const struct command system_commands[] = {
-	{"version", cmd_version, "Show the versions of client and engine"},
-	{"info", cmd_info, "Show what the engine is and runs on"},
-	{"events", cmd_events, "Show events as they happen"},
-	{"system df", cmd_df, "Show what takes disk space"},
-	{"system check", cmd_check, "Compare the disk with the engine's tables, and repair it"},
-	{NULL, NULL, NULL},
+	{.names = "version", .usage = "[OPTIONS]", .help = "Show the Caisson version information",
+	 .min = 0, .max = 0, CMD_OPTS(struct version_opts, version_flags), .run = cmd_version},
+	{.names = "system info|info", .usage = "[OPTIONS]", .help = "Display system-wide information",
+	 .min = 0, .max = 0, CMD_OPTS(struct info_opts, info_flags), .run = cmd_info},
+	{.names = "system events|events", .usage = "[OPTIONS]", .help = "Get real time events from the server",
+	 .min = 0, .max = 0, CMD_OPTS(struct events_opts, events_flags), .run = cmd_events},
+	{.names = "system df", .usage = "[OPTIONS]", .help = "Show caisson disk usage",
+	 .min = 0, .max = 0, CMD_OPTS(struct system_df_opts, system_df_flags), .run = cmd_df},
+	{.names = "system check", .usage = "[OPTIONS]", .help = "Compare the disk with the engine's tables, and repair it",
+	 .min = 0, .max = 0, CMD_OPTS(struct check_opts, check_flags), .run = cmd_check},
+	CMD_END,
 };

@@ -134,15 +134,11 @@ static void split_reference(const char *ref, char **name, const char **tag)
 /* ---- pull, push ---- */
 
 /* The one operand of both: its name, and the tag that is meant (NULL: all). 0, or the exit status after a message. */
-static int one_name(const char *cmd, char **operands, bool all, bool quiet, char **name, const char **tag)
+static int one_name(const char *ref, bool all, bool quiet, char **name, const char **tag)
 {
-	if (!operands)
-		return 125;
-	if (!operands[0] || operands[1])
-		return cli_usage(cmd, "requires exactly 1 argument");
-	split_reference(operands[0], name, tag);
+	split_reference(ref, name, tag);
 	if (all && *tag)
-		return cli_usage(cmd, "tag can't be used with --all-tags/-a");
+		return cli_fail(1, "tag can't be used with --all-tags/-a");
 	if (!all && !*tag) {
 		*tag = "latest";
 		if (!quiet)
@@ -151,50 +147,71 @@ static int one_name(const char *cmd, char **operands, bool all, bool quiet, char
 	return 0;
 }
 
-static int cmd_pull(char **argv)
+struct pull_opts {
+	bool all_tags, disable_content_trust, quiet;
+	const char *platform;
+};
+static const struct flag pull_flags[] = {
+	FLAG(struct pull_opts, all_tags, "all-tags", 'a', "Download all tagged images in the repository"),
+	FLAG(struct pull_opts, disable_content_trust, "disable-content-trust", 0, "Skip image verification", .def = "true", .check = check_no_trust),
+	FLAG(struct pull_opts, platform, "platform", 0, "Set platform if server is multi-platform capable"),
+	FLAG(struct pull_opts, quiet, "quiet", 'q', "Suppress verbose output"),
+	FLAG_END,
+};
+
+static int cmd_pull(struct call *call)
 {
-	bool all = false, quiet = false;
-	const char *platform = "", *tag;
-	const struct opt opts[] = {{"all-tags", 'a', OPT_BOOL, &all, "Pull every tag of the repository"}, {"platform", 0, OPT_STR, &platform, "os[/arch[/variant]] to choose"},
-				   {"quiet", 'q', OPT_BOOL, &quiet, "Print the name only"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "pull [OPTIONS] NAME[:TAG|@DIGEST]");
+	const struct pull_opts *o = call->opts;
+	const char *tag;
+	char **operands = call->args;
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 	cs_autofree char *name = NULL;
 
-	int status = one_name(argv[0], operands, all, quiet, &name, &tag);
+	int status = one_name(operands[0], o->all_tags, o->quiet, &name, &tag);
 	if (status)
 		return status;
-	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *p = url_encode(platform), *auth = registry_auth(name);
+	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *p = url_encode(o->platform), *auth = registry_auth(name);
 	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s&tag=%s&platform=%s", n, t, p);
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	status = show_progress(&r, quiet);
+	status = show_progress(&r, o->quiet);
 	if (status == 0)
 		printf("%s%s%s\n", name, tag ? strchr(operands[0], '@') ? "@" : ":" : "", tag ? tag : "");
 	return status;
 }
 
-static int cmd_push(char **argv)
+struct push_opts {
+	bool all_tags, disable_content_trust, quiet;
+	const char *platform;
+};
+static const struct flag push_flags[] = {
+	FLAG(struct push_opts, all_tags, "all-tags", 'a', "Push all tags of an image to the repository"),
+	FLAG(struct push_opts, disable_content_trust, "disable-content-trust", 0, "Skip image signing", .def = "true", .check = check_no_trust),
+	FLAG(struct push_opts, platform, "platform", 0, "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)", .refused = NOT_YET),
+	FLAG(struct push_opts, quiet, "quiet", 'q', "Suppress verbose output"),
+	FLAG_END,
+};
+
+static int cmd_push(struct call *call)
 {
-	bool all = false, quiet = false;
+	const struct push_opts *o = call->opts;
 	const char *tag;
-	const struct opt opts[] = {{"all-tags", 'a', OPT_BOOL, &all, "Push every tag of the repository"}, {"quiet", 'q', OPT_BOOL, &quiet, "Print the name only"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "push [OPTIONS] NAME[:TAG]");
+	char **operands = call->args;
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 	cs_autofree char *name = NULL;
 
-	int status = one_name(argv[0], operands, all, quiet, &name, &tag);
+	int status = one_name(operands[0], o->all_tags, o->quiet, &name, &tag);
 	if (status)
 		return status;
 	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *auth = registry_auth(name), *path = cs_xasprintf("/images/%s/push?tag=%s", n, t);
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	status = show_progress(&r, quiet);
-	if (status == 0 && quiet)
+	status = show_progress(&r, o->quiet);
+	if (status == 0 && o->quiet)
 		printf("%s%s%s\n", name, tag ? ":" : "", tag ? tag : "");
 	return status;
 }
@@ -224,37 +241,33 @@ static int receive(struct reply *r, const char *output)
 	return cli_error(err, 1);
 }
 
-static bool to_terminal(const char *cmd, const char *output)
-{
-	if (output || !isatty(1))
-		return false;
-	fprintf(stderr, "caisson %s: cowardly refusing to save to a terminal. Use the -o flag or redirect\n", cmd);
-	return true;
-}
+struct save_opts {
+	const char *output, *platform;
+};
+static const struct flag save_flags[] = {
+	FLAG(struct save_opts, output, "output", 'o', "Write to a file, instead of STDOUT"),
+	FLAG(struct save_opts, platform, "platform", 0, "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+	FLAG_END,
+};
 
-static int cmd_save(char **argv)
+static int cmd_save(struct call *call)
 {
-	const char *output = NULL, *platform = "";
-	const struct opt opts[] = {{"output", 'o', OPT_STR, &output, "File to write instead of standard output"}, {"platform", 0, OPT_STR, &platform, "os[/arch[/variant]] to save"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "save [OPTIONS] IMAGE [IMAGE...]");
+	const struct save_opts *o = call->opts;
+	char **operands = call->args;
 	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 
-	if (!operands)
-		return 125;
-	if (!operands[0])
-		return cli_usage(argv[0], "requires at least 1 argument");
-	if (to_terminal(argv[0], output))
-		return 1;
+	if (!o->output && isatty(1))
+		return cli_fail(1, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
 	cs_str_puts(&path, "/images/get?names=");
-	for (char **o = operands; *o; o++) {
-		cs_autofree char *n = url_encode(*o);
-		cs_str_putf(&path, "%s%s", o == operands ? "" : "&names=", n);
+	for (char **op = operands; *op; op++) {
+		cs_autofree char *n = url_encode(*op);
+		cs_str_putf(&path, "%s%s", op == operands ? "" : "&names=", n);
 	}
-	if (*platform) {
-		cs_autofree char *os = cs_xstrndup(platform, strcspn(platform, "/"));
-		const char *arch = platform + strlen(os) + (platform[strlen(os)] == '/');
+	if (!cs_empty(o->platform)) {
+		cs_autofree char *os = cs_xstrndup(o->platform, strcspn(o->platform, "/"));
+		const char *arch = o->platform + strlen(os) + (o->platform[strlen(os)] == '/');
 		cs_autofree char *a = cs_xstrndup(arch, strcspn(arch, "/"));
 		const char *variant = arch + strlen(a) + (arch[strlen(a)] == '/');
 		json_t *p = json_pack("{s:s,s:s,s:s}", "os", os, "architecture", a, "variant", variant);
@@ -264,82 +277,92 @@ static int cmd_save(char **argv)
 	}
 	if (client_open("GET", path.buf, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	return receive(&r, output);
+	return receive(&r, o->output);
 }
 
-static int cmd_load(char **argv)
+struct load_opts {
+	bool quiet;
+	const char *input, *platform;
+};
+static const struct flag load_flags[] = {
+	FLAG(struct load_opts, input, "input", 'i', "Read from tar archive file, instead of STDIN"),
+	FLAG(struct load_opts, platform, "platform", 0, "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .refused = NOT_YET),
+	FLAG(struct load_opts, quiet, "quiet", 'q', "Suppress the load output"),
+	FLAG_END,
+};
+
+static int cmd_load(struct call *call)
 {
-	const char *input = NULL;
-	bool quiet = false;
-	const struct opt opts[] = {{"input", 'i', OPT_STR, &input, "File to read instead of standard input"}, {"quiet", 'q', OPT_BOOL, &quiet, "No progress"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "load [OPTIONS]");
+	const struct load_opts *o = call->opts;
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 
-	if (!operands)
-		return 125;
-	if (operands[0])
-		return cli_usage(argv[0], "accepts no arguments");
-	if (!input && isatty(0)) {
-		fprintf(stderr, "caisson load: requested load from stdin, but stdin is empty\n");
-		return 1;
-	}
-	cs_autofd int fd = input ? open(input, O_RDONLY | O_CLOEXEC) : dup(0);
+	if (!o->input && isatty(0))
+		return cli_fail(1, "requested load from stdin, but stdin is empty");
+	cs_autofd int fd = o->input ? open(o->input, O_RDONLY | O_CLOEXEC) : dup(0);
 	if (fd < 0) {
-		cs_fail(&err, CS_ERR_INVALID, errno, "open %s", input);
+		cs_fail(&err, CS_ERR_INVALID, errno, "open %s", o->input);
 		return cli_error(err, 1);
 	}
-	if (client_upload(quiet ? "/images/load?quiet=1" : "/images/load", fd, &r, &err) < 0)
+	if (client_upload(o->quiet ? "/images/load?quiet=1" : "/images/load", fd, &r, &err) < 0)
 		return cli_error(err, 1);
 	return show_progress(&r, false);
 }
 
-static int cmd_export(char **argv)
+struct export_opts {
+	const char *output;
+};
+static const struct flag export_flags[] = {
+	FLAG(struct export_opts, output, "output", 'o', "Write to a file, instead of STDOUT"),
+	FLAG_END,
+};
+
+static int cmd_export(struct call *call)
 {
-	const char *output = NULL;
-	const struct opt opts[] = {{"output", 'o', OPT_STR, &output, "File to write instead of standard output"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "export [OPTIONS] CONTAINER");
+	const struct export_opts *o = call->opts;
+	char **operands = call->args;
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 
-	if (!operands)
-		return 125;
-	if (!operands[0] || operands[1])
-		return cli_usage(argv[0], "requires exactly 1 argument");
-	if (to_terminal(argv[0], output))
-		return 1;
+	if (!o->output && isatty(1))
+		return cli_fail(1, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
 	cs_autofree char *name = url_encode(operands[0]), *path = cs_xasprintf("/containers/%s/export", name);
 	if (client_open("GET", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	return receive(&r, output);
+	return receive(&r, o->output);
 }
 
-static int cmd_commit(char **argv)
+struct commit_opts {
+	bool pause;
+	const char *author, *message;
+	char **change;
+};
+static const struct flag commit_flags[] = {
+	FLAG(struct commit_opts, author, "author", 'a', "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"),
+	FLAG(struct commit_opts, change, "change", 'c', "Apply Dockerfile instruction to the created image"),
+	FLAG(struct commit_opts, message, "message", 'm', "Commit message"),
+	FLAG(struct commit_opts, pause, "pause", 'p', "Pause container during commit", .def = "true"),
+	FLAG_END,
+};
+
+static int cmd_commit(struct call *call)
 {
-	char **changes = NULL;
-	const char *author = "", *message = "", *tag = NULL;
-	bool pause = true;
-	const struct opt opts[] = {{"author", 'a', OPT_STR, &author, "Author"}, {"change", 'c', OPT_LIST, &changes, "Apply a Dockerfile instruction"},
-				   {"message", 'm', OPT_STR, &message, "Commit message"}, {"pause", 'p', OPT_BOOL, &pause, "Pause the container meanwhile (default true)"}, OPT_END};
-	char **operands = opt_parse(argv, opts, false, "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]");
+	const struct commit_opts *o = call->opts;
+	const char *tag = NULL;
+	char **operands = call->args;
 	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
 	struct cs_err *err = NULL;
 	cs_autofree char *repo = NULL;
 	json_t *j = NULL;
 
-	if (!operands)
-		return 125;
-	if (!operands[0] || (operands[1] && operands[2]))
-		return cli_usage(argv[0], "requires 1 or 2 arguments");
 	if (operands[1])
 		split_reference(operands[1], &repo, &tag);
-	cs_autofree char *c = url_encode(operands[0]), *rn = url_encode(repo ? repo : ""), *t = url_encode(tag ? tag : ""), *a = url_encode(author), *m = url_encode(message);
-	cs_str_putf(&path, "/commit?container=%s&repo=%s&tag=%s&author=%s&comment=%s&pause=%d", c, rn, t, a, m, pause);
-	for (char **ch = changes; ch && *ch; ch++) {
+	cs_autofree char *c = url_encode(operands[0]), *rn = url_encode(repo ? repo : ""), *t = url_encode(tag ? tag : ""), *a = url_encode(o->author), *m = url_encode(o->message);
+	cs_str_putf(&path, "/commit?container=%s&repo=%s&tag=%s&author=%s&comment=%s&pause=%d", c, rn, t, a, m, o->pause);
+	for (char **ch = o->change; ch && *ch; ch++) {
 		cs_autofree char *e = url_encode(*ch);
 		cs_str_putf(&path, "&changes=%s", e);
 	}
-	cs_strv_free(changes);
 	json_t *empty = json_object();
 	int status = client_json("POST", path.buf, empty, &j, &err);
 	json_decref(empty);
@@ -351,11 +374,17 @@ static int cmd_commit(char **argv)
 }
 
 const struct command transfer_commands[] = {
-	{"pull", cmd_pull, "Get an image from a registry"},
-	{"push", cmd_push, "Give an image to a registry"},
-	{"save", cmd_save, "Write images into an archive"},
-	{"load", cmd_load, "Read images from an archive"},
-	{"commit", cmd_commit, "Make an image from a container's changes"},
-	{"export", cmd_export, "Write a container's file system into an archive"},
-	{NULL, NULL, NULL},
+	{.names = "image pull|pull", .usage = "[OPTIONS] NAME[:TAG|@DIGEST]", .help = "Download an image from a registry",
+	 .min = 1, .max = 1, .complete = COMP_NONE, CMD_OPTS(struct pull_opts, pull_flags), .run = cmd_pull},
+	{.names = "image push|push", .usage = "[OPTIONS] NAME[:TAG]", .help = "Upload an image to a registry",
+	 .min = 1, .max = 1, .complete = COMP_IMAGE_THEN_NONE, CMD_OPTS(struct push_opts, push_flags), .run = cmd_push},
+	{.names = "image save|save", .usage = "[OPTIONS] IMAGE [IMAGE...]", .help = "Save one or more images to a tar archive (streamed to STDOUT by default)",
+	 .min = 1, .max = ANY, .complete = COMP_IMAGE, CMD_OPTS(struct save_opts, save_flags), .run = cmd_save},
+	{.names = "image load|load", .usage = "[OPTIONS]", .help = "Load an image from a tar archive or STDIN",
+	 .min = 0, .max = 0, CMD_OPTS(struct load_opts, load_flags), .run = cmd_load},
+	{.names = "container commit|commit", .usage = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", .help = "Create a new image from a container's changes",
+	 .min = 1, .max = 2, .complete = COMP_CONTAINER_THEN_NONE, CMD_OPTS(struct commit_opts, commit_flags), .run = cmd_commit},
+	{.names = "container export|export", .usage = "[OPTIONS] CONTAINER", .help = "Export a container's filesystem as a tar archive",
+	 .min = 1, .max = 1, .complete = COMP_CONTAINER_THEN_NONE, CMD_OPTS(struct export_opts, export_flags), .run = cmd_export},
+	CMD_END,
 };
