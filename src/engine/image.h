@@ -74,7 +74,7 @@ CS_MUST_CHECK int cs_registry_auth_check(struct cs_engine *e, const char *body, 
 /* Number of images (for info) and bytes of layers (for df). */
 void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
 
-/* Snapshots: a container's own writable layer (upper/ work/ merged/ below the returned directory). */
+/* Snapshots: a container's own writable layer (upper/ work/ below the returned directory). */
 /* StorageOpt of a container whose snapshot was just made. */
 CS_MUST_CHECK int cs_snapshot_options(struct cs_engine *e, const char *container_id, const struct cs_strmap *options, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);

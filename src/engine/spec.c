@@ -462,10 +462,9 @@ static int build(const struct cs_spec_input *in, struct cs_str *out, struct cs_e
 	cs_json_put_key(out, "OciSpecification");
 	cs_str_puts(out, "{\"ociVersion\":\"1.2.0\"");
 	cs_process_put(in->cfg, in->config, h, &sec, caps, rows, cols, out);
-	cs_autofree char *merged = cs_path_join(in->snapshot_dir, "merged");
 	cs_json_put_key(out, "root");
 	cs_str_putc(out, '{');
-	cs_json_put_kstr(out, "path", merged);
+	cs_json_put_kstr(out, "path", in->snapshot_dir);
 	cs_json_put_kbool(out, "readonly", h->readonly_rootfs);
 	cs_str_putc(out, '}');
 	if (!cs_streq(h->uts_mode, "host")) {

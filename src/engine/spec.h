@@ -19,7 +19,7 @@ struct cs_spec_input { /* all borrowed */
 	const struct cs_mount_point *mounts; /* cs_mounts_resolve; sources exist */
 	size_t n_mounts;
 	char *const *layer_ids, *const *layer_dirs; /* cs_image_info, top-most first */
-	const char *snapshot_dir;            /* upper/ work/ merged/ */
+	const char *snapshot_dir;            /* upper/ work/ */
 	const char *container_dir;           /* hostname, hosts, resolv.conf (cs_names_write) */
 	const char *network_dir;             /* NULL, or container_dir of the container whose network is joined */
 	const char *log_path;                /* NULL for driver none */

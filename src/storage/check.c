@@ -95,10 +95,9 @@ static void check_parts(struct check *c, const char *name)
 
 	if (!is_dir(fd, name, "upper"))
 		tell(c, CS_CHECK_SNAP_DAMAGED, name, false, "has lost its files");
-	else if (!is_dir(fd, name, "work") || !is_dir(fd, name, "merged")) {
-		/* those two hold nothing that counts */
-		cs_autofree char *work = cs_path_join(name, "work"), *merged = cs_path_join(name, "merged");
-		bool ok = c->o->repair && (mkdirat(fd, work, 0700) == 0 || errno == EEXIST) && (mkdirat(fd, merged, 0700) == 0 || errno == EEXIST);
+	else if (!is_dir(fd, name, "work")) {
+		cs_autofree char *work = cs_path_join(name, "work"); /* holds nothing that counts */
+		bool ok = c->o->repair && (mkdirat(fd, work, 0700) == 0 || errno == EEXIST);
 		tell(c, CS_CHECK_SNAP_DAMAGED, name, ok, "lacks a directory");
 	}
 	if (cs_snap_parent(c->s, name, &parent, NULL) < 0)

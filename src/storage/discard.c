@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Deletion behind the caller's back: a tree is renamed into tmp/, which is where it ends to exist for everybody, and one thread
- * deletes it from there. On a disk with discards or a busy journal the deletion takes tens of milliseconds that no client should wait for.
+ * deletes it from there. The same thread makes spare snapshots (spare.c), once there is nothing left to delete. On a disk with discards or a busy journal the deletion takes tens of milliseconds that no client should wait for.
  * What a crash leaves in tmp/ goes at the next open. The thread exists only while there is work. */
 #include "base/io.h"
 #include "base/log.h"
@@ -18,8 +18,13 @@ static void *discard_main(void *arg)
 	struct cs_storage *s = arg;
 
 	pthread_mutex_lock(&s->discard_lock);
-	while (s->discarded && !s->closing) {
+	while (!s->closing) {
 		struct cs_discarded *d = s->discarded;
+		if (!d) {
+			if (cs_spare_make(s))
+				continue;
+			break;
+		}
 		s->discarded = d->next;
 		pthread_mutex_unlock(&s->discard_lock);
 		int r = cs_remove_tree_at(d->dir_fd, d->name);
@@ -34,11 +39,25 @@ static void *discard_main(void *arg)
 	return NULL;
 }
 
+void cs_storage_housekeeping(struct cs_storage *s)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	if (s->discarding || s->closing)
+		return;
+	s->discarding = true;
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setstacksize(&attr, 256 * 1024);
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&t, &attr, discard_main, s) != 0)
+		s->discarding = false; /* the next removal or the next start tries again */
+	(void)pthread_attr_destroy(&attr);
+}
+
 static int discard(struct cs_storage *s, int dirfd, const char *name, int trash_fd, const char *kind, struct cs_err **err)
 {
 	struct cs_discarded *d = cs_xcalloc(1, sizeof(*d));
-	pthread_attr_t attr;
-	pthread_t t;
 
 	cs_storage_tmp_name(s, kind, d->name);
 	d->dir_fd = trash_fd;
@@ -50,15 +69,7 @@ static int discard(struct cs_storage *s, int dirfd, const char *name, int trash_
 	pthread_mutex_lock(&s->discard_lock);
 	d->next = s->discarded;
 	s->discarded = d;
-	if (!s->discarding) {
-		s->discarding = true;
-		(void)pthread_attr_init(&attr);
-		(void)pthread_attr_setstacksize(&attr, 256 * 1024);
-		(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-		if (pthread_create(&t, &attr, discard_main, s) != 0)
-			s->discarding = false; /* the next removal or the next start tries again */
-		(void)pthread_attr_destroy(&attr);
-	}
+	cs_storage_housekeeping(s);
 	pthread_mutex_unlock(&s->discard_lock);
 	return 0;
 }

@@ -12,9 +12,11 @@
 #include "computestorage.h"
 #include "storage/tar_read.h"
 
+#define CS_SPARE_SNAPS 8
+
 struct cs_storage {
 	char *root;                              /* absolute */
-	int root_fd, blobs_fd, layers_fd, snaps_fd, tmp_fd, volumes_fd; /* directories */
+	int root_fd, blobs_fd, layers_fd, snaps_fd, spare_fd, tmp_fd, volumes_fd; /* directories */
 	atomic_ullong serial;                    /* for names in tmp/ */
 	char own[32];                            /* part of our names in tmp/ */
 	struct cs_storage_limits limits;
@@ -27,6 +29,9 @@ struct cs_storage {
 	pthread_cond_t discard_idle;
 	struct cs_discarded *discarded;
 	bool discarding, closing;
+	/* spare.c; under discard_lock */
+	unsigned n_spare;
+	char spare[CS_SPARE_SNAPS][24];
 };
 
 /* A name below tmp/ that nobody else uses. buf needs 64 bytes. */
@@ -37,6 +42,19 @@ int cs_storage_write_layout(struct cs_storage *s, bool layout, bool index); /* o
 
 /* Stops deleting; what is left goes at the next open. */
 void cs_storage_discard_done(struct cs_storage *s);
+
+/* Starts the thread that deletes and makes spares, unless it runs. discard_lock held. */
+void cs_storage_housekeeping(struct cs_storage *s);
+
+/* ---- spare.c: snapshot directories made ahead ---- */
+/* upper/ and work/ in a new directory `name` of dir_fd. 0 or -errno; what it made is gone after an error. */
+CS_MUST_CHECK int cs_snap_make_dirs(int dir_fd, const char *name);
+/* Empties spare/: what an earlier process has left. */
+void cs_spare_clear(struct cs_storage *s);
+/* One for which there is room is made; false: there are enough, or it failed. Only the housekeeping thread; discard_lock held, let go meanwhile. */
+bool cs_spare_make(struct cs_storage *s);
+/* Moves a spare to snapshots/<id>. The attribute is set before (len 0: none). 0, or -errno: make one. */
+CS_MUST_CHECK int cs_spare_take(struct cs_storage *s, const char *id, const char *xattr, const void *value, size_t len);
 
 /* As cs_storage_discard, for what may lie on another file system than tmp/: the name becomes .gone-N in dirfd, which stays open. */
 CS_MUST_CHECK int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);

@@ -110,7 +110,7 @@ static int mount_overlay(struct job *j, int upper, int work, int target)
 
 static int mount_root(struct job *j)
 {
-	cs_autofd int upper = open_dir(j->snap_fd, "upper"), work = open_dir(j->snap_fd, "work"), target = open_dir(j->snap_fd, "merged");
+	cs_autofd int upper = open_dir(j->snap_fd, "upper"), work = open_dir(j->snap_fd, "work"), target = open_dir(j->snap_fd, ".");
 	int bad = CS_MIN(CS_MIN(upper, work), CS_MIN(target, 0));
 
 	if (bad < 0)
@@ -118,7 +118,9 @@ static int mount_root(struct job *j)
 	if ((j->n_layers ? mount_overlay(j, upper, work, target) : bind_upper(j, upper, target)) < 0)
 		return -1;
 	/* again, for the descriptor from before still means the directory underneath */
-	j->root->fd = open_dir(j->snap_fd, "merged");
+	cs_autofree char *snap = cs_xasprintf("snapshots/%s", j->spec->id);
+	cs_autofd int data = open(j->s->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	j->root->fd = data < 0 ? -errno : open_dir(data, snap);
 	return j->root->fd < 0 ? cs_fail(j->err, CS_ERR_INTERNAL, -j->root->fd, "open the files of %s", j->spec->id) : 0;
 }
 

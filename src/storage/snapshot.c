@@ -14,26 +14,19 @@
 
 static int snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err)
 {
-	static const struct {
-		const char *name;
-		mode_t mode;
-	} dirs[] = {{"upper", 0755}, {"work", 0700}, {"merged", 0700}};
+	size_t len = parent && parent->s[0] ? CS_DIGEST_LEN : 0;
 	int r = 0;
 
-	if (mkdirat(s->snaps_fd, id, 0710) < 0)
-		return cs_fail(err, cs_storage_code(errno), errno, "create snapshot %s", id);
-	cs_autofd int fd = openat(s->snaps_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		r = -errno;
-	for (size_t i = 0; r == 0 && i < CS_ARRAY_SIZE(dirs); i++) {
-		/* fchmodat: the mode of upper is the mode of the container's "/", whatever the daemon's umask */
-		if (mkdirat(fd, dirs[i].name, dirs[i].mode) < 0 || fchmodat(fd, dirs[i].name, dirs[i].mode, 0) < 0)
-			r = -errno;
-	}
+	/* Never onto another: its directory is not empty, so that the rename fails. Nor for any other reason: then we make one, or say why not. */
+	if (cs_spare_take(s, id, PARENT_XATTR, len ? parent->s : NULL, len) == 0)
+		return 0;
+	r = cs_snap_make_dirs(s->snaps_fd, id);
+	if (r < 0)
+		return cs_fail(err, cs_storage_code(-r), -r, "create snapshot %s", id);
 	/* an attribute lives in the directory's inode; a link of this length would take a block */
-	if (r == 0 && parent && parent->s[0] && fsetxattr(fd, PARENT_XATTR, parent->s, CS_DIGEST_LEN, 0) < 0)
+	cs_autofd int fd = len ? openat(s->snaps_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+	if (len && (fd < 0 || fsetxattr(fd, PARENT_XATTR, parent->s, len, 0) < 0)) {
 		r = -errno;
-	if (r < 0) {
 		(void)cs_remove_tree_at(s->snaps_fd, id);
 		return cs_fail(err, cs_storage_code(-r), -r, "create snapshot %s", id);
 	}

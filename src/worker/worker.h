@@ -122,7 +122,7 @@ void cs_control_close(void); /* flushes what it can without blocking */
 struct cs_proc *cs_proc_init(void);
 struct cs_proc *cs_proc_find(const char *id);
 CS_MUST_CHECK int cs_proc_start_init(struct cs_err **err);
-CS_MUST_CHECK int cs_proc_prepare_init(struct cs_err **err); /* pipes and log, before early clients are taken */
+CS_MUST_CHECK int cs_proc_prepare_init(struct cs_err **err); /* pipes, before early clients are taken */
 CS_MUST_CHECK int cs_proc_exec(const struct cs_w_request *r, int plan_fd, int client_fd, struct cs_proc **ret, struct cs_err **err);
 void cs_proc_forget(struct cs_proc *p);
 void cs_proc_reap(void); /* collect all dead children */

@@ -65,11 +65,11 @@ def test_rubbish_is_told_and_removed(own):
     (own.data / "content/blobs/sha256" / ("c" * 64)).write_text("nobody's")
     (own.data / "content/blobs/sha256/readme").write_text("no blob")
     snap = own.data / "snapshots" / ("d" * 64)
-    for sub in ("upper", "work", "merged"):
+    for sub in ("upper", "work"):
         (snap / sub).mkdir(parents=True)
     old(snap)
     young = own.data / "snapshots" / ("e" * 64)     # a container that is being made
-    for sub in ("upper", "work", "merged"):
+    for sub in ("upper", "work"):
         (young / sub).mkdir(parents=True)
     (own.data / "tmp/layer-1-1").mkdir()
     before = sorted(i["Id"] for i in names(own))

@@ -248,7 +248,7 @@ static int run_once(const struct cs_plan *plan, const char *base, int self, bool
 	uint32_t events = 0;
 	struct pollfd oom = {.fd = cs_cgroup_oom_fd(plan, &events), .events = POLLIN};
 	int64_t t1 = cs_monotonic_ns();
-	if (cs_setup_start(plan, stdio, self, warn, NULL, &ch, &err) < 0) {
+	if (cs_setup_start(plan, stdio, self, &(struct cs_setup_caller){.warn = warn}, &ch, &err) < 0) {
 		(void)cs_cgroup_kill_all(plan);
 		(void)cs_cgroup_remove(plan);
 		die(err);

@@ -7,8 +7,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
@@ -189,6 +191,73 @@ static void deep(void **state)
 	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("%s", "deep")), 0);
 }
 
+static int spares(void)
+{
+	DIR *d = opendir(at("%s", "spare"));
+	int n = 0;
+
+	assert_non_null(d);
+	for (const struct dirent *e; (e = readdir(d));)
+		if (e->d_name[0] != '.')
+			n++;
+	(void)closedir(d);
+	return n;
+}
+
+/* A creation takes a directory that was made ahead, with the modes and the parent of one that is made in place; the next open finds none. */
+static void made_ahead(void **state)
+{
+	struct cs_digest layer, blob, parent;
+	struct cs_storage *s;
+	struct stat st, was;
+	char found[64];
+	bool taken = false;
+
+	(void)state;
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, root), 0);
+	assert_int_equal(mkdir(root, 0700), 0);
+	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
+	make(s, &layer, &blob); /* "box": nothing is ready for the first one, but it asks for more */
+	for (unsigned i = 0; i < 20 && !taken; i++) {
+		char name[16];
+		for (unsigned k = 0; k < 10000000 && spares() == 0; k++)
+			sched_yield();
+		assert_int_not_equal(spares(), 0);
+		(void)snprintf(name, sizeof(name), "s%u", i);
+		/* which one is taken is not ours to say: their numbers on disk tell */
+		ino_t inos[16];
+		size_t n = 0;
+		DIR *d = opendir(at("%s", "spare"));
+		for (const struct dirent *e; d && (e = readdir(d));)
+			if (n < CS_ARRAY_SIZE(inos) && e->d_name[0] != '.')
+				inos[n++] = e->d_ino;
+		(void)closedir(d);
+		assert_int_equal(cs_snap_create(s, name, i % 2 ? &layer : NULL, NULL), 0);
+		assert_int_equal(stat(at("snapshots/%s", name), &was), 0);
+		for (size_t k = 0; k < n; k++)
+			taken = taken || inos[k] == was.st_ino;
+		assert_int_equal(was.st_mode & 07777, 0710);
+		assert_int_equal(cs_snap_parent(s, name, &parent, NULL), 0);
+		assert_string_equal(parent.s, i % 2 ? layer.s : "");
+		(void)snprintf(found, sizeof(found), "%s/upper", name);
+		assert_int_equal(stat(at("snapshots/%s", found), &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0755);
+		(void)snprintf(found, sizeof(found), "%s/work", name);
+		assert_int_equal(stat(at("snapshots/%s", found), &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0700);
+		/* never onto one that exists */
+		assert_int_equal(cs_snap_create(s, name, NULL, NULL), -1);
+		assert_int_equal(stat(at("snapshots/%s", name), &st), 0);
+		assert_int_equal(st.st_ino, was.st_ino);
+	}
+	assert_true(taken);
+	cs_storage_close(s);
+	assert_int_equal(mkdir(at("%s", "spare/old"), 0700), 0);
+	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
+	assert_int_equal(spares(), 0);
+	cs_storage_close(s);
+}
+
 static int setup(void **state)
 {
 	if (geteuid() != 0)
@@ -199,6 +268,6 @@ static int teardown(void **state) { return cs_remove_tree_at(AT_FDCWD, root); }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(orphans), cmocka_unit_test(deep)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(orphans), cmocka_unit_test(deep), cmocka_unit_test(made_ahead)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

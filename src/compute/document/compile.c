@@ -160,8 +160,9 @@ static int overlay_step(struct build *b, struct cs_err **err)
 	cs_autofree char *dir = cs_xstrndup(list[0], common > 1 ? common - 1 : 1);
 	for (i = 0; i < n; i++)
 		list[i] += common;
-	cs_autofree char *upper = cs_xasprintf("%s/upper", path), *work = cs_xasprintf("%s/work", path), *merged = cs_xasprintf("%s/merged", path);
-	cs_plan_add(b->plan, CS_PLAN_OVERLAY, dir, list, upper, work, merged, options);
+	cs_autofree char *upper = cs_xasprintf("%s/upper", path), *work = cs_xasprintf("%s/work", path);
+	/* on the directory itself: it is seen in the container's own mount namespace only, and one directory less is to be made and deleted */
+	cs_plan_add(b->plan, CS_PLAN_OVERLAY, dir, list, upper, work, path, options);
 	return 0;
 }
 

@@ -205,12 +205,19 @@ static int clone_flags(const struct cs_plan *plan, uint64_t *ret, bool *ret_cgro
 	return 0;
 }
 
+static int prepare(const struct cs_plan *plan, const struct cs_setup_caller *caller, struct cs_err **err)
+{
+	if (cs_cgroup_create(plan, caller->warn, caller->ctx, err) < 0)
+		return -1;
+	return caller->meanwhile ? caller->meanwhile(caller->ctx, err) : 0;
+}
+
 /* While the child mounts. It may have failed by now: then follow() has its word. */
-static int make_groups(struct cs_setup_child *ch, const struct cs_plan *plan, void (*warn)(void *, const char *), void *ctx, struct cs_err **err)
+static int prepare_beside(struct cs_setup_child *ch, const struct cs_plan *plan, const struct cs_setup_caller *caller, struct cs_err **err)
 {
 	const char go = (char)CS_SETUP_GO;
 
-	if (cs_cgroup_create(plan, warn, ctx, err) < 0) {
+	if (prepare(plan, caller, err) < 0) {
 		reap(ch);
 		return -1;
 	}
@@ -218,7 +225,7 @@ static int make_groups(struct cs_setup_child *ch, const struct cs_plan *plan, vo
 	return 0;
 }
 
-int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, void (*warn)(void *ctx, const char *text), void *ctx,
+int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, const struct cs_setup_caller *caller,
 		   struct cs_setup_child *ret, struct cs_err **err)
 {
 	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF, .mntns = -EBADF};
@@ -232,7 +239,7 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 		return -1;
 	/* v2: the clone happens into the group. v1: the child needs its groups late, so they are made beside its mounting. */
 	a.late_groups = !cs_cgroup_has_v2(plan);
-	if (!a.late_groups && cs_cgroup_create(plan, warn, ctx, err) < 0)
+	if (!a.late_groups && prepare(plan, caller, err) < 0)
 		return -1;
 	cgroup = cs_cgroup_v2_fd(plan);
 	if (cgroup < 0 && cgroup != -ENOENT)
@@ -255,9 +262,9 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 	cs_close(a.mntns);
 	if (r < 0)
 		return -1;
-	if (a.late_groups && make_groups(&ch, plan, warn, ctx, err) < 0)
+	if (a.late_groups && prepare_beside(&ch, plan, caller, err) < 0)
 		return -1;
-	if (follow(&ch, warn, ctx, err) < 0)
+	if (follow(&ch, caller->warn, caller->ctx, err) < 0)
 		return -1;
 	*ret = ch;
 	return 0;

@@ -21,8 +21,15 @@ struct cs_setup_child {
 };
 /* stdio[3]: descriptors that become 0,1,2 of the process when the plan has no tty (borrowed). `self_exe` is a descriptor of the
  * worker's own binary, used for the built-in init. The call returns once the process has been exec'ed (or the set-up failed: the child is
- * then dead and reaped, and cgroups may be left for cs_cgroup_remove; err says why with EXEC_NOT_FOUND / EXEC_DENIED / INVALID ...). `warn` may be called for each warning. */
-CS_MUST_CHECK int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, void (*warn)(void *ctx, const char *text), void *ctx,
+ * then dead and reaped, and cgroups may be left for cs_cgroup_remove; err says why with EXEC_NOT_FOUND / EXEC_DENIED / INVALID ...). `warn` may be called for each warning.
+ * `meanwhile` (or NULL): the caller's own preparations, done once, beside the child's mounting where the child can wait; when it fails, nothing of
+ * the image has run. */
+struct cs_setup_caller {
+	void (*warn)(void *ctx, const char *text);
+	int (*meanwhile)(void *ctx, struct cs_err **err);
+	void *ctx;
+};
+CS_MUST_CHECK int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, const struct cs_setup_caller *caller,
 				 struct cs_setup_child *ret, struct cs_err **err);
 
 /* Runs a further process in the namespaces and cgroups of a running init (exec plan; cgroups come from the start plan). */
