@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import caisson_fixture as fx  # noqa: E402
 import image_bench  # noqa: E402
+import network_bench  # noqa: E402
 import rootfs  # noqa: E402
 from unixhttp import UnixConnection  # noqa: E402
 
@@ -279,15 +280,24 @@ def podman_measures(quick):
 
 
 ROWS = [("run, network none", "ms"), ("run, network host", "ms"), ("20 in parallel", "ms"), ("exec", "ms"), ("64 MiB of logs", "ms"),
-        ("daemon, idle", "KiB"), ("per container", "KiB")] + image_bench.ROWS
+        ("daemon, idle", "KiB"), ("per container", "KiB")] + network_bench.ROWS + image_bench.ROWS
 
 
 def show(value, unit):
     if value is None:
         return "–"
+    if unit == "Gbit/s":
+        return f"{value:.1f} Gbit/s"
+    if unit == "/s":
+        return f"{value:,.0f} /s"
     if unit == "KiB":
         return f"{value / 1024:.1f} MiB" if value >= 1024 else f"{value:.0f} KiB"
     return f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.2f} s"
+
+
+def ratio(unit, ours, theirs):
+    """How many times better: less time and memory, more throughput."""
+    return ours / theirs if unit.endswith("/s") else theirs / ours
 
 
 def table(results, idle):
@@ -300,8 +310,12 @@ def table(results, idle):
         cells = [show(results[n].get(row), unit) for n in names]
         if "dockerd" in names:
             ours, theirs = results.get("caisson", {}).get(row), results["dockerd"].get(row)
-            cells.append(f"{theirs / ours:.1f}×" if ours and theirs else "–")
+            cells.append(f"{ratio(unit, ours, theirs):.1f}×" if ours and theirs else "–")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    ports = results.get("caisson", {}).get("10000 ports")
+    if ports:
+        lines += ["", f"Published port number 1: run in {ports['first_ms']:.1f} ms; number 10,000: {ports['last_ms']:.1f} ms. "
+                  f"A container that publishes 9,999 ports starts in {show(ports['start_s'] * 1000, 'ms')}."]
     if idle:
         lines += ["", f"{idle['count']} idle containers: list in {idle['list_ms']:.1f} ms, daemon {show(idle['daemon, idle'], 'KiB')}, "
                   f"worker {show(idle['per container'], 'KiB')}; started in {idle['started_s']:.1f} s one after the other."]
@@ -311,7 +325,7 @@ def table(results, idle):
 def plot(results):
     """Bars of dockerd / caisson on a logarithmic axis: how many times faster or smaller."""
     import math
-    rows = [(r, results["dockerd"][r] / results["caisson"][r]) for r, _ in ROWS if results["dockerd"].get(r) and results["caisson"].get(r)]
+    rows = [(r, ratio(u, results["caisson"][r], results["dockerd"][r])) for r, u in ROWS if results["dockerd"].get(r) and results["caisson"].get(r)]
     left, width, height, top = 170, 460, 26, 46
     high = max(100, max(v for _, v in rows))
     scale = width / math.log10(high)
@@ -338,7 +352,7 @@ INTRO = """# Benchmarks
 of its own and the same images. Daemons are spoken to over persistent unix connections by the same few lines of socket code (tests/bench/bench.py);
 podman has no daemon, so its command line is measured, process start included. *run* is create, start, wait and remove of `true`. Medians.
 Memory is PSS; dockerd's includes its containerd; *per container* is the worker or the shim; *peak during pull* is the daemon's largest resident
-set (without containerd). *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
+set (without containerd). For the network rows each engine has a network namespace of its own as its host (tests/bench/network_bench.py). *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
 archive of it (load), its tree as one tar (import), and a file of 1 GB; each round begins with empty roots (tests/bench/image_bench.py).
 """
 
@@ -367,6 +381,8 @@ def main():
             print("dockerd is not installed: left out", file=sys.stderr)
         else:
             results[kind] = {"version": kind} if args.no_runs else daemon_measures(kind, args.quick)
+            if not args.no_runs:
+                results[kind].update(network_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), median_ms, kind, args.quick))
             if args.images:
                 results[kind].update(image_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), args.images, 1 if args.quick else 3, kept))
         print(kind, json.dumps(results.get(kind)), flush=True)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network's part of `make bench`: each engine in a network namespace of its own, as the host of its containers."""
+import json
+import os
+import socket
+import statistics
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+
+ROWS = [("run, bridge", "ms"), ("run, bridge + port", "ms"), ("20 in parallel, bridge", "ms"), ("container to host", "Gbit/s"),
+        ("host to container", "Gbit/s"), ("container to container", "Gbit/s"), ("DNS answers", "/s")]
+IMAGE = "caisson-test/rootfs:latest"
+PUBLISHED = {"80/tcp": [{"HostIp": "", "HostPort": "18080"}]}
+
+
+class Host:
+    """A network namespace that plays the host."""
+
+    def __init__(self):
+        self.name = f"cst-bench-{os.getpid()}"
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
+        # nsenter, not `ip netns exec`: that would cover /sys and with it the cgroups
+        self.enter = ["nsenter", f"--net=/run/netns/{self.name}"]
+
+    def close(self):
+        subprocess.run(["ip", "netns", "del", self.name], check=False)
+
+
+def engine_on(host, engine):
+    """Makes `engine` start its daemon in the namespace, with a bridge and a firewall."""
+    plain = engine._command
+    off = ("--bridge=none", "--bridge", "--iptables=false", "--ip6tables=false", "--firewall=false")
+
+    def command():
+        words, skip = [], False
+        for w in plain():
+            if not skip and w not in off:
+                words.append(w)
+            skip = w == "--bridge"
+        return host.enter + words
+    engine._command = command
+    return engine
+
+
+def create(wire, cmd, network="bridge", binds=None, ports=None, name=None):
+    body = {"Image": IMAGE, "Cmd": cmd, "ExposedPorts": {p: {} for p in ports or {}},
+            "HostConfig": {"NetworkMode": network, "Binds": binds or [], "PortBindings": ports or {}}}
+    return wire.json("POST", "/containers/create" + (f"?name={name}" if name else ""), body)["Id"]
+
+
+def life(wire, ports=None):
+    ident = create(wire, ["true"], ports=ports)
+    wire.call("POST", f"/containers/{ident}/start")
+    assert wire.json("POST", f"/containers/{ident}/wait")["StatusCode"] == 0
+    wire.call("DELETE", f"/containers/{ident}")
+
+
+def parallel(wire_of, count=20):
+    def one():
+        life(wire_of())
+    threads = [threading.Thread(target=one) for _ in range(count)]
+    begin = time.perf_counter()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return (time.perf_counter() - begin) * 1000
+
+
+def address(wire, ident, network="bridge"):
+    return wire.json("GET", f"/containers/{ident}/json")["NetworkSettings"]["Networks"][network]["IPAddress"]
+
+
+def pid_of(wire, ident):
+    return str(wire.json("GET", f"/containers/{ident}/json")["State"]["Pid"])
+
+
+def gbit(text):
+    size, ns = map(int, text.split()[-2:])
+    return size * 8 / ns
+
+
+def flow(sink, source, seconds):
+    """Runs the two command prefixes with the flow program; Gbit/s as the sink saw it."""
+    with subprocess.Popen(sink, stdout=subprocess.PIPE, text=True) as s:
+        assert s.stdout.readline() == "ready\n"
+        subprocess.run([*source, str(seconds)], check=True)
+        return gbit(s.stdout.read())
+
+
+def throughput(host, wire, program, seconds, rounds):
+    """Between processes that stand in the namespaces of containers and of the host."""
+    boxes = [create(wire, ["sleep", "1000"], name=f"flow{n}") for n in range(2)]
+    for b in boxes:
+        wire.call("POST", f"/containers/{b}/start")
+    where = [["nsenter", "--net", "-t", pid_of(wire, b), program] for b in boxes]
+    at = [address(wire, b) for b in boxes]
+    gateway = wire.json("GET", f"/containers/{boxes[0]}/json")["NetworkSettings"]["Networks"]["bridge"]["Gateway"]
+    home = [*host.enter, program]
+    found = {"container to host": [], "host to container": [], "container to container": []}
+    for n in range(rounds):
+        port = str(5000 + n)
+        found["container to host"].append(flow([*home, "sink", port], [*where[0], "source", gateway, port], seconds))
+        found["host to container"].append(flow([*where[0], "sink", port], [*home, "source", at[0], port], seconds))
+        found["container to container"].append(flow([*where[0], "sink", port], [*where[1], "source", at[0], port], seconds))
+    for b in boxes:
+        wire.call("DELETE", f"/containers/{b}?force=1")
+    return {k: statistics.median(v) for k, v in found.items()}
+
+
+def dns_client(count, name):
+    """Asks 127.0.0.11 for A records one after the other; prints lost answers and answers per second. Runs in the container's namespace."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(2)
+    s.connect(("127.0.0.11", 53))
+    question = b"".join(bytes([len(p)]) + p for p in name.encode().split(b".")) + b"\0" + struct.pack("!HH", 1, 1)
+    lost, begin = 0, time.perf_counter()
+    for n in range(count):
+        ident = n & 0xFFFF
+        s.send(struct.pack("!HHHHHH", ident, 0x0100, 1, 0, 0, 0) + question)
+        try:
+            got = s.recv(2048)
+            lost += got[:2] != struct.pack("!H", ident) or got[7] == 0
+        except TimeoutError:
+            lost += 1
+    print(json.dumps({"lost": lost, "rate": count / (time.perf_counter() - begin)}))
+
+
+def dns(wire, count):
+    wire.call("POST", "/networks/create", {"Name": "benchnet"})
+    box = create(wire, ["sleep", "1000"], network="benchnet", name="dnsbox")
+    wire.call("POST", f"/containers/{box}/start")
+    out = subprocess.run(["nsenter", "--net", "-t", pid_of(wire, box), "/usr/bin/python3", __file__, str(count), "dnsbox"],
+                         check=True, capture_output=True, text=True).stdout
+    wire.call("DELETE", f"/containers/{box}?force=1")
+    wire.call("DELETE", "/networks/benchnet")
+    found = json.loads(out)
+    if found["lost"]:
+        raise RuntimeError(f"DNS: {found['lost']} of {count} answers lost")
+    return found["rate"]
+
+
+def many_ports(wire, median_ms):
+    """What one more published port costs when one is there, and when 9,999 are."""
+    first = median_ms(lambda: life(wire, PUBLISHED), 20)
+    ports = {f"{n}/tcp": [{"HostPort": str(20000 + n)}] for n in range(1, 10000)}
+    box = create(wire, ["sleep", "1000"], ports=ports)
+    begin = time.perf_counter()
+    wire.call("POST", f"/containers/{box}/start")
+    all_s = time.perf_counter() - begin
+    last = median_ms(lambda: life(wire, PUBLISHED), 20)
+    wire.call("DELETE", f"/containers/{box}?force=1")
+    return {"first_ms": first, "last_ms": last, "start_s": all_s}
+
+
+def measure(make_engine, wire_of, median_ms, kind, quick):
+    host = Host()
+    engine = engine_on(host, make_engine())
+    program = str(engine.root / "flow")
+    subprocess.run(["gcc", "-O2", "-static", "-o", program, str(Path(__file__).with_name("flow.c"))], check=True)
+    try:
+        engine.start().prepare()
+        wire = wire_of(engine)
+        n = 10 if quick else 40
+        result = {"run, bridge": median_ms(lambda: life(wire), n), "run, bridge + port": median_ms(lambda: life(wire, PUBLISHED), n),
+                  "20 in parallel, bridge": statistics.median(parallel(lambda: wire_of(engine)) for _ in range(2 if quick else 5))}
+        result.update(throughput(host, wire, program, 1 if quick else 3, 1 if quick else 3))
+        result["DNS answers"] = dns(wire, 5000 if quick else 50000)
+        if kind == "caisson":
+            result["10000 ports"] = many_ports(wire, median_ms)
+        engine.remove_all()
+        return result
+    finally:
+        engine.close(check=False)
+        host.close()
+
+
+if __name__ == "__main__":
+    import sys
+    dns_client(int(sys.argv[1]), sys.argv[2])
