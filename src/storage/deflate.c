@@ -5,7 +5,7 @@
 
 #include <isa-l/igzip_lib.h>
 
-#include "storage/late.h"
+#include "base/late.h"
 
 #define ISAL_FUNCTIONS(X) X(isal_deflate) X(isal_deflate_init)
 static struct lib {

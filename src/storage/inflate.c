@@ -8,7 +8,7 @@
 #include <zstd.h>
 
 #include "storage/archive_lib.h"
-#include "storage/late.h"
+#include "base/late.h"
 
 #define ZSTD_WINDOW_LOG 27
 

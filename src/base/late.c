@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Loading by dlopen, counted. */
-#include "storage/late.h"
+#include "base/late.h"
 
 #include <dlfcn.h>
 #include <string.h>
