@@ -8,13 +8,14 @@
 #include "cli/cmd.h"
 
 extern const struct command run_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
-	system_commands[], group_commands[], refused_commands[];
+	system_commands[], context_commands[], group_commands[], refused_commands[];
 
 /* Flags of the program itself, before the command. */
 struct global_opts {
 	const char *config, *context, *log_level, *tlscacert, *tlscert, *tlskey;
 	char **hosts;
 	bool debug, tls, tlsverify, version;
+	bool tlsverify_given;
 };
 extern struct global_opts globals;
 extern const struct call *current_call; /* the command that runs, for messages; never NULL after main's start */
@@ -29,6 +30,8 @@ bool cli_confirm(const char *what);
 
 const char *jstr(const json_t *j, const char *key); /* "" when absent */
 int64_t jint(const json_t *j, const char *key);
+/* As Go prints it: <, > and & escaped; indent 0 is compact. Caller frees. */
+char *json_text(const json_t *j, size_t indent);
 
 /* Columns padded to the widest cell with three blanks between, as docker prints. */
 struct table {

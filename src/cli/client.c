@@ -1,67 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/client.h"
 
-#include <netdb.h>
+#include <ctype.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/io.h"
 #include "base/num.h"
+#include "base/strv.h"
+#include "cli/cmd.h"
+#include "cli/config.h"
+#include "cli/endpoint.h"
 
-const char *client_host = "unix:///run/caisson.sock";
 const char *client_registry_auth;
 
-static int unreachable(struct cs_err **err, int sys)
-{
-	return cs_fail(err, CS_ERR_UNAVAILABLE, sys, "Cannot connect to the Caisson daemon at %s. Is the caisson daemon running?", client_host);
-}
+static int api_version; /* 141 for 1.41; 0: nobody asked yet */
+static bool api_pinned; /* by DOCKER_API_VERSION */
 
-static int connect_unix(const char *path, struct cs_err **err)
+/* Everything, or -errno. SIGPIPE would end us without a word where the engine's answer says more. */
+static int write_all(int fd, const char *p, size_t len)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		return cs_fail(err, CS_ERR_INVALID, 0, "socket path is longer than %zu bytes: %s", sizeof(a.sun_path) - 1, path);
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	cs_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return unreachable(err, errno);
-	return TAKE_FD(fd);
-}
-
-static int connect_tcp(const char *addr, struct cs_err **err)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-	const char *colon = strrchr(addr, ':');
-	if (!colon)
-		return cs_fail(err, CS_ERR_INVALID, 0, "host needs a port: tcp://%s", addr);
-	cs_autofree char *name = cs_xstrndup(addr, (size_t)(colon - addr));
-	cs_autofree char *port = cs_xstrndup(colon + 1, strcspn(colon + 1, "/"));
-	int r = getaddrinfo(name, port, &hints, &list);
-	if (r)
-		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "%s: %s", client_host, gai_strerror(r));
-	int fd = -EBADF, e = ECONNREFUSED;
-	for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
-			e = errno;
-			cs_close(fd);
-			fd = -EBADF;
+	while (len) {
+		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
 		}
 	}
-	freeaddrinfo(list);
-	return fd >= 0 ? fd : unreachable(err, e);
-}
-
-static int dial(struct cs_err **err)
-{
-	const char *p;
-
-	if ((p = cs_prefix(client_host, "unix://")))
-		return connect_unix(p, err);
-	if ((p = cs_prefix(client_host, "tcp://")) || (p = cs_prefix(client_host, "http://")))
-		return connect_tcp(p, err);
-	return cs_fail(err, CS_ERR_INVALID, 0, "host must start with unix:// or tcp://: %s", client_host);
+	return 0;
 }
 
 static int fill(struct reply *r, struct cs_err **err)
@@ -73,6 +40,8 @@ static int fill(struct reply *r, struct cs_err **err)
 	do
 		n = read(r->fd, p, 65536);
 	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == ECONNRESET) /* the other end is gone */
+		n = 0;
 	if (n < 0)
 		return cs_fail(err, CS_ERR_UNAVAILABLE, errno, "connection to the engine was lost");
 	r->buf.len += (size_t)n;
@@ -93,11 +62,18 @@ static char *header_line(struct reply *r, struct cs_err **err)
 		}
 		int more = fill(r, err);
 		if (more <= 0) {
-			if (more == 0)
-				cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the engine closed the connection");
+			if (more == 0 && !endpoint_why_ended(err))
+				cs_fail(err, CS_ERR_UNAVAILABLE, 0, "error during connect: the engine closed the connection");
 			return NULL;
 		}
 	}
+}
+
+/* "1.41" -> 141; 0 for anything else. */
+static int parse_api(const char *s)
+{
+	uint64_t minor;
+	return cs_prefix(s, "1.") && cs_parse_u64(s + 2, 0, 99, &minor) ? 100 + (int)minor : 0;
 }
 
 static int read_headers(struct reply *r, struct cs_err **err)
@@ -126,12 +102,14 @@ static int read_headers(struct reply *r, struct cs_err **err)
 			r->left = (int64_t)v;
 		else if (strcasecmp(line, "transfer-encoding") == 0)
 			r->chunked = strcasecmp(val, "chunked") == 0;
+		else if (strcasecmp(line, "api-version") == 0)
+			r->api = parse_api(val);
 		else if (strcasecmp(line, "content-type") == 0)
 			(void)snprintf(r->content_type, sizeof(r->content_type), "%s", val);
 	}
 	if (r->chunked)
 		r->left = 0;
-	if (r->status == 204 || r->status == 304)
+	if (r->status == 204 || r->status == 304 || r->no_body)
 		r->eof = true;
 	return 0;
 }
@@ -155,7 +133,14 @@ static int api_error(struct reply *r, struct cs_err **err)
 		cs_str_put(&body, tmp, (size_t)n);
 	json_t *j = body.len ? json_loadb(body.buf, body.len, 0, NULL) : NULL;
 	const char *msg = json_string_value(json_object_get(j, "message"));
-	cs_fail(err, code_of(r->status), 0, "Error response from daemon: %s", msg ? msg : "the engine answered with an error and no message");
+	while (body.len && isspace((unsigned char)body.buf[body.len - 1]))
+		body.buf[--body.len] = 0;
+	if (!msg && body.len && cs_prefix(r->content_type, "text/")) /* a proxy, or TLS where none is spoken */
+		msg = body.buf;
+	if (msg)
+		cs_fail(err, code_of(r->status), 0, "Error response from daemon: %s", msg);
+	else
+		cs_fail(err, code_of(r->status), 0, "request returned %d and no message, check if the server supports the requested API version", r->status);
 	json_decref(j);
 	return -1;
 }
@@ -167,17 +152,90 @@ static int finish_open(struct reply *r, struct cs_err **err)
 	return r->status >= 400 ? api_error(r, err) : 0;
 }
 
-int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
+/* ---- versions ---- */
+
+/* What DOCKER_API_VERSION says, or the newest we know. */
+static int wanted_api(void)
+{
+	const char *env = getenv("DOCKER_API_VERSION");
+
+	if (api_version == 0) {
+		const char *p = cs_empty(env) ? NULL : cs_prefix(env, "v");
+		api_version = cs_empty(env) ? 0 : parse_api(p ? p : env);
+		api_pinned = api_version != 0;
+	}
+	return api_version ? api_version : parse_api(CLIENT_API);
+}
+
+static void learn_api(int servers)
+{
+	if (!api_pinned && servers >= 124)
+		api_version = CS_MIN(servers, parse_api(CLIENT_API));
+}
+
+int client_api(struct cs_err **err)
+{
+	auto_reply struct reply r = REPLY_INIT;
+
+	(void)wanted_api();
+	if (api_version)
+		return api_version;
+	if (client_open("HEAD", "/_ping", NULL, 0, false, &r, err) < 0)
+		return -1;
+	learn_api(r.api ? r.api : 124);
+	return api_version;
+}
+
+/* ---- requests ---- */
+
+/* name=value of DOCKER_CUSTOM_HEADERS (commas between, quotes as in CSV) win over HttpHeaders of config.json. */
+static void put_own_headers(struct cs_str *req)
+{
+	cs_autostrv char **custom = NULL;
+	const char *env = getenv("DOCKER_CUSTOM_HEADERS"), *key;
+	json_t *val;
+
+	if (!cs_empty(env))
+		(void)csv_split(env, &custom);
+	for (char **c = custom; c && *c; c++) {
+		char *eq = strchr(*c, '=');
+		if (eq && eq > *c && !strpbrk(*c, "\r\n:"))
+			cs_str_putf(req, "%.*s: %s\r\n", (int)(eq - *c), *c, eq + 1);
+	}
+	if (custom)
+		return;
+	json_object_foreach(json_object_get(config_root(), "HttpHeaders"), key, val)
+	{
+		if (json_is_string(val) && !strpbrk(key, "\r\n: ") && !strpbrk(json_string_value(val), "\r\n"))
+			cs_str_putf(req, "%s: %s\r\n", key, json_string_value(val));
+	}
+}
+
+/* Request line and headers without the empty line that ends them. */
+static void put_head(struct cs_str *req, const char *method, const char *path, bool upgrade)
+{
+	int api = wanted_api();
+	bool ping = strcmp(path, "/_ping") == 0;
+
+	if (ping)
+		cs_str_putf(req, "%s %s HTTP/1.1\r\n", method, path);
+	else
+		cs_str_putf(req, "%s /v%d.%d%s HTTP/1.1\r\n", method, api / 100, api % 100, path);
+	cs_str_putf(req, "Host: %s\r\nUser-Agent: Caisson-Client/" CAISSON_VERSION "\r\n", endpoint_authority());
+	put_own_headers(req);
+	cs_str_puts(req, upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "Connection: close\r\n");
+	if (client_registry_auth)
+		cs_str_putf(req, "X-Registry-Auth: %s\r\n", client_registry_auth);
+}
+
+static int try_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
 {
 	cs_autostr struct cs_str req = CS_STR_INIT((size_t)32 << 20);
 
-	r->fd = dial(err);
+	r->fd = endpoint_dial(err);
 	if (r->fd < 0)
 		return -1;
-	cs_str_putf(&req, "%s /v" CLIENT_API "%s HTTP/1.1\r\nHost: caisson\r\nUser-Agent: caisson\r\n", method, path);
-	cs_str_puts(&req, upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "Connection: close\r\n");
-	if (client_registry_auth)
-		cs_str_putf(&req, "X-Registry-Auth: %s\r\n", client_registry_auth);
+	put_head(&req, method, path, upgrade);
 	if (body)
 		cs_str_puts(&req, "Content-Type: application/json\r\n");
 	if (body || strcmp(method, "POST") == 0)
@@ -185,32 +243,59 @@ int client_open(const char *method, const char *path, const char *body, size_t b
 	cs_str_puts(&req, "\r\n");
 	if (body)
 		cs_str_put(&req, body, body_len);
-	int e = req.failed ? -EMSGSIZE : cs_write_full(r->fd, req.buf, req.len);
-	if (e < 0)
-		return cs_fail(err, CS_ERR_UNAVAILABLE, -e, "send the request");
+	int e = req.failed ? -EMSGSIZE : write_all(r->fd, req.buf, req.len);
+	/* a server that closed early may have said why */
+	if (e < 0 && e != -EPIPE && e != -ECONNRESET)
+		return cs_fail(err, CS_ERR_UNAVAILABLE, -e, "error during connect: send the request");
+	r->no_body = strcmp(method, "HEAD") == 0;
 	return finish_open(r, err);
 }
 
-int client_upload(const char *path, int fd, struct reply *r, struct cs_err **err)
+int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
+{
+	struct cs_err *mine = NULL;
+	int asked = wanted_api();
+
+	if (try_open(method, path, body, body_len, upgrade, r, &mine) == 0) {
+		if (!api_version)
+			learn_api(r->api ? r->api : asked);
+		return 0;
+	}
+	/* An older engine refuses our version with 400 and names its own: once more with that. It has done nothing yet. */
+	bool too_new = r->status == 400 && r->api >= 124 && r->api < asked && !api_pinned && !api_version;
+	if (!too_new)
+		return cs_err_move(err, mine);
+	cs_err_free(mine);
+	learn_api(r->api);
+	reply_done(r);
+	*r = (struct reply)REPLY_INIT;
+	return try_open(method, path, body, body_len, upgrade, r, err);
+}
+
+int client_upload(const char *method, const char *path, int fd, struct reply *r, struct cs_err **err)
 {
 	cs_autofree char *buf = cs_xmalloc(256 * 1024);
-	cs_autofree char *head = cs_xasprintf("POST /v" CLIENT_API "%s HTTP/1.1\r\nHost: caisson\r\nConnection: close\r\n"
-					      "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n", path);
-	r->fd = dial(err);
+	cs_autostr struct cs_str head = CS_STR_INIT(1 << 20);
+
+	if (client_api(err) < 0) /* a stream cannot be sent twice */
+		return -1;
+	r->fd = endpoint_dial(err);
 	if (r->fd < 0)
 		return -1;
-	int e = cs_write_full(r->fd, head, strlen(head));
+	put_head(&head, method, path, false);
+	cs_str_puts(&head, "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n");
+	int e = head.failed ? -EMSGSIZE : write_all(r->fd, head.buf, head.len);
 	while (e == 0) {
 		char size[24];
 		ssize_t n = cs_read_full(fd, buf, 256 * 1024);
 		if (n < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, (int)-n, "read the archive");
 		int len = snprintf(size, sizeof(size), "%zx\r\n", (size_t)n);
-		e = cs_write_full(r->fd, size, (size_t)len);
+		e = write_all(r->fd, size, (size_t)len);
 		if (e == 0 && n > 0)
-			e = cs_write_full(r->fd, buf, (size_t)n);
+			e = write_all(r->fd, buf, (size_t)n);
 		if (e == 0)
-			e = cs_write_full(r->fd, "\r\n", 2);
+			e = write_all(r->fd, "\r\n", 2);
 		if (n == 0)
 			break;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine's API over a unix socket or plain TCP. Written by hand instead of libcurl for start-up time: libcurl's thirty
+ * The engine's API over whatever endpoint.h connects to. Written by hand instead of libcurl for start-up time: libcurl's thirty
  * libraries cost 4 ms to load, the whole command is to start in 2. One request per connection. */
 #pragma once
 
@@ -12,22 +12,25 @@
 #define CLIENT_API "1.55"
 
 extern const char *client_registry_auth; /* X-Registry-Auth of the next requests, or NULL */
-extern const char *client_host; /* "unix:///run/caisson.sock" or "tcp://host:port" */
 
 struct reply {
 	int status;
+	int api;              /* the server's newest API version, 141 for 1.41; 0 = it did not say */
 	char content_type[96];
 	int fd;               /* open connection (hijacked, or a body still to read), -EBADF when done */
 	struct cs_str buf;    /* bytes read but not consumed */
-	bool chunked, eof;
+	bool chunked, eof, no_body;
 	int64_t left;         /* bytes of the current chunk or body; -1 = until end of connection */
 };
 
 /* Sends a request; path without version ("/containers/json"), body may be NULL. upgrade: ask for a hijacked connection. Reads up to the
  * end of the headers. An API error (status >= 400) becomes err with the engine's message. */
 CS_MUST_CHECK int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err);
-/* As client_open with a chunked body read from fd (import). */
-CS_MUST_CHECK int client_upload(const char *path, int fd, struct reply *r, struct cs_err **err);
+/* As client_open with a chunked tar body read from fd (import, load, cp). */
+CS_MUST_CHECK int client_upload(const char *method, const char *path, int fd, struct reply *r, struct cs_err **err);
+/* The API version that is spoken: 141 for 1.41, the smaller of CLIENT_API and the server's newest, or DOCKER_API_VERSION. Asks the server unless that is
+ * known; -1 with an error. Requests negotiate by themselves: this is for commands whose requests or flags depend on the version. */
+CS_MUST_CHECK int client_api(struct cs_err **err);
 /* Next piece of the decoded body: > 0, 0 at the end, -1. */
 ssize_t reply_read(struct reply *r, void *buf, size_t max, struct cs_err **err);
 /* One line of the body without its newline; NULL at the end. Caller frees. */

@@ -126,6 +126,8 @@ struct call {
 /* Whether the flag with this member was given: flag_given(c, &o->timeout). */
 bool flag_given(const struct call *c, const void *member);
 
+/* For lists whose elements must be key=value. */
+char *check_key_value(char **value);
 /* For --disable-content-trust, which can only stay true. */
 char *check_no_trust(char **value);
 
@@ -146,6 +148,8 @@ char *cmd_suggest(const char *group, const char *typed);
 /* Steps over the names of a command: *pos starts at 0; copies into buf. False at the end. */
 bool cmd_name(const struct command *c, size_t *pos, char *buf, size_t size);
 bool cmd_is_group(const struct command *c);
+/* One record of CSV: commas separate, double quotes protect. Appends to *out; false for a stray quote. */
+bool csv_split(const char *s, char ***out);
 /* Edit distance with transpositions, at most `limit` + 1. */
 unsigned word_distance(const char *a, const char *b, unsigned limit);
 

@@ -77,8 +77,7 @@ static bool parse_nano(const char *s, int64_t *ret)
 	return true;
 }
 
-/* One record of CSV: commas separate, double quotes protect. False for a stray quote. */
-static bool split_csv(const char *s, char ***out)
+bool csv_split(const char *s, char ***out)
 {
 	while (true) {
 		struct cs_str field = CS_STR_INIT(1 << 20);
@@ -162,7 +161,7 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 		cs_strv_push(member, val);
 		return NULL;
 	case FLAG_STRINGS:
-		return split_csv(val, member) ? NULL : cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
+		return csv_split(val, member) ? NULL : cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
 	case FLAG_MAP:
 		put_map(val, member);
 		return NULL;

@@ -69,3 +69,17 @@ const char *jstr(const json_t *j, const char *key)
 }
 
 int64_t jint(const json_t *j, const char *key) { return (int64_t)json_number_value(json_object_get(j, key)); }
+
+char *json_text(const json_t *j, size_t indent)
+{
+	cs_autofree char *text = json_dumps(j, JSON_ENCODE_ANY | (indent ? JSON_INDENT(indent) : JSON_COMPACT));
+	struct cs_str out = CS_STR_INIT((size_t)256 << 20);
+
+	for (const char *p = text; p && *p; p++) {
+		if (*p == '<' || *p == '>' || *p == '&')
+			cs_str_putf(&out, "\\u%04x", (unsigned)*p);
+		else
+			cs_str_putc(&out, *p);
+	}
+	return cs_str_steal(&out);
+}

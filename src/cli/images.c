@@ -159,7 +159,7 @@ static int cmd_import(struct call *call)
 		cs_autofree char *e = url_encode(*c);
 		cs_str_putf(&path, "&changes=%s", e);
 	}
-	if (client_upload(path.buf, fd, &r, &err) < 0)
+	if (client_upload("POST", path.buf, fd, &r, &err) < 0)
 		return cli_error(err, 1);
 	while ((line = reply_line(&r, &err))) {
 		json_t *j = json_loads(line, 0, NULL);

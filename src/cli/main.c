@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 
 const struct command *const command_tables[] = {group_commands, run_commands, container_commands, image_commands, transfer_commands, volume_commands,
-						system_commands, refused_commands, NULL};
+						system_commands, context_commands, refused_commands, NULL};
 
 struct global_opts globals;
 const struct flag global_flags[] = {
@@ -195,7 +195,6 @@ static int dispatch(char **argv)
 /* The program's own flags into `globals`; where the engine is. -1 to go on, else the exit status. */
 static int program_flags(char **argv, struct call *c)
 {
-	const char *env = getenv("CAISSON_HOST");
 	int status = flags_parse(c, argv);
 
 	if (status == FLAGS_HELP) {
@@ -209,12 +208,15 @@ static int program_flags(char **argv, struct call *c)
 		printf("Caisson version " CAISSON_VERSION "\n");
 		return 0;
 	}
-	if (cs_empty(env))
-		env = getenv("DOCKER_HOST");
-	if (globals.hosts)
-		env = globals.hosts[0];
-	if (!cs_empty(env))
-		client_host = env;
+	globals.tlsverify_given = flag_given(c, &((struct global_opts *)c->opts)->tlsverify);
+	static const char *const levels[] = {"panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"};
+	bool known = false;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(levels); i++)
+		known |= strcasecmp(globals.log_level, levels[i]) == 0;
+	if (!known)
+		return cli_fail(1, "Unable to parse logging level: %s", globals.log_level);
+	if (globals.context && globals.hosts)
+		return cli_fail(1, "conflicting options: cannot specify both --host and --context");
 	return -1;
 }
 

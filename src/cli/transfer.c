@@ -304,7 +304,7 @@ static int cmd_load(struct call *call)
 		cs_fail(&err, CS_ERR_INVALID, errno, "open %s", o->input);
 		return cli_error(err, 1);
 	}
-	if (client_upload(o->quiet ? "/images/load?quiet=1" : "/images/load", fd, &r, &err) < 0)
+	if (client_upload("POST", o->quiet ? "/images/load?quiet=1" : "/images/load", fd, &r, &err) < 0)
 		return cli_error(err, 1);
 	return show_progress(&r, false);
 }

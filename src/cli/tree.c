@@ -13,6 +13,17 @@ char *check_no_trust(char **value)
 	return on ? cs_xstrdup(NO_TRUST) : NULL;
 }
 
+char *check_key_value(char **value)
+{
+	cs_autostrv char **list = NULL;
+
+	(void)csv_split(*value, &list);
+	for (char **v = list; v && *v; v++)
+		if (!strchr(*v, '='))
+			return cs_xasprintf("%s must be formatted as key=value", *v);
+	return NULL;
+}
+
 const struct command group_commands[] = {
 	{.names = "container", .usage = "COMMAND", .help = "Manage containers"},
 	{.names = "context", .usage = "COMMAND", .help = "Manage contexts"},
@@ -40,15 +51,6 @@ const struct command refused_commands[] = {
 	{.names = "container port|port", .usage = "CONTAINER [PRIVATE_PORT[/PROTO]]", .help = "List port mappings or a specific mapping for the container", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "container stats|stats", .usage = "[OPTIONS] [CONTAINER...]", .help = "Display a live stream of container(s) resource usage statistics", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "container update|update", .usage = "[OPTIONS] CONTAINER [CONTAINER...]", .help = "Update configuration of one or more containers", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context create", .usage = "[OPTIONS] CONTEXT", .help = "Create a context", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context export", .usage = "[OPTIONS] CONTEXT [FILE|-]", .help = "Export a context to a tar archive FILE or a tar stream on STDOUT.", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context import", .usage = "CONTEXT FILE|-", .help = "Import a context from a tar or zip file", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context inspect", .usage = "[OPTIONS] [CONTEXT] [CONTEXT...]", .help = "Display detailed information on one or more contexts", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context ls|context list", .usage = "[OPTIONS]", .help = "List contexts", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context rm|context remove", .usage = "CONTEXT [CONTEXT...]", .help = "Remove one or more contexts", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context show", .usage = "", .help = "Print the name of the current context", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context update", .usage = "[OPTIONS] CONTEXT", .help = "Update a context", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "context use", .usage = "CONTEXT", .help = "Set the current caisson context", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "image inspect", .usage = "[OPTIONS] IMAGE [IMAGE...]", .help = "Display detailed information on one or more images", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "image prune", .usage = "[OPTIONS]", .help = "Remove unused images", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "manifest annotate", .usage = "[OPTIONS] MANIFEST_LIST MANIFEST", .help = "Add additional information to a local image manifest", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},

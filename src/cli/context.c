@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/context.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <nettle/sha2.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "base/strv.h"
+#include "cli/cli.h"
+#include "cli/config.h"
+
+#define META_MAX ((size_t)1 << 20)
+
+/* Loaded late, as TLS is: only contexts need a digest. */
+int sha256_hex(const char *text, char *out, struct cs_err **err)
+{
+	void *lib = dlopen("libnettle.so.8", RTLD_NOW | RTLD_LOCAL);
+	__typeof__(nettle_sha256_init) *init = lib ? (__typeof__(init))dlsym(lib, CS_STR(nettle_sha256_init)) : NULL;
+	__typeof__(nettle_sha256_update) *update = lib ? (__typeof__(update))dlsym(lib, CS_STR(nettle_sha256_update)) : NULL;
+	__typeof__(nettle_sha256_digest) *finish = lib ? (__typeof__(finish))dlsym(lib, CS_STR(nettle_sha256_digest)) : NULL;
+	struct sha256_ctx ctx;
+	uint8_t sum[SHA256_DIGEST_SIZE];
+
+	if (!init || !update || !finish) {
+		const char *why = dlerror();
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "contexts need libnettle: %s", why ? why : "a function is missing");
+	}
+	init(&ctx);
+	update(&ctx, strlen(text), (const uint8_t *)text);
+	finish(&ctx, sizeof(sum), sum);
+	for (size_t i = 0; i < sizeof(sum); i++)
+		(void)snprintf(out + 2 * i, 3, "%02x", sum[i]);
+	return 0;
+}
+
+char *context_dir(const char *name, bool tls, struct cs_err **err)
+{
+	char id[65];
+
+	if (sha256_hex(name, id, err) < 0)
+		return NULL;
+	return cs_xasprintf("%s/contexts/%s/%s", config_dir(), tls ? "tls" : "meta", id);
+}
+
+int context_check_name(const char *name, struct cs_err **err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-";
+
+	if (!*name)
+		return cs_fail(err, CS_ERR_INVALID, 0, "context name cannot be empty");
+	if (cs_streq(name, "default"))
+		return cs_fail(err, CS_ERR_INVALID, 0, "\"default\" is a reserved context name");
+	if (!name[1] || name[strspn(name, letters)] || strchr("_.+-", *name))
+		return cs_fail(err, CS_ERR_INVALID, 0, "context name \"%s\" is invalid, names are validated against regexp \"^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$\"", name);
+	return 0;
+}
+
+static char *if_there(const char *dir, const char *file)
+{
+	char *path = cs_xasprintf("%s/docker/%s", dir, file);
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+int context_load(const char *name, struct context *ret, struct cs_err **err)
+{
+	cs_autofree char *dir = context_dir(name, false, err), *tls = dir ? context_dir(name, true, err) : NULL;
+	cs_autostr struct cs_str text = CS_STR_INIT(META_MAX);
+
+	if (!tls)
+		return -1;
+	cs_autofree char *path = cs_xasprintf("%s/meta.json", dir);
+	int e = cs_read_file_at(AT_FDCWD, path, &text);
+	if (e == -ENOENT || e == -ENOTDIR)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "context \"%s\": context not found: open %s: no such file or directory", name, path);
+	json_t *meta = e == 0 ? json_loadb(text.buf ? text.buf : "", text.len, 0, NULL) : NULL;
+	json_t *docker = json_object_get(json_object_get(meta, "Endpoints"), "docker");
+	if (!json_is_object(docker)) {
+		json_decref(meta);
+		return cs_fail(err, CS_ERR_INVALID, e < 0 ? -e : 0, "context \"%s\": %s has no docker endpoint", name, path);
+	}
+	*ret = (struct context){.name = cs_xstrdup(name), .host = cs_xstrdup(jstr(docker, "Host")), .meta = meta,
+				.skip_verify = json_is_true(json_object_get(docker, "SkipTLSVerify"))};
+	ret->ca = if_there(tls, "ca.pem");
+	ret->cert = if_there(tls, "cert.pem");
+	ret->key = if_there(tls, "key.pem");
+	return 0;
+}
+
+void context_done(struct context *c)
+{
+	char *const all[] = {c->name, c->host, c->ca, c->cert, c->key};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(all); i++)
+		free(all[i]);
+	json_decref(c->meta);
+	*c = (struct context){0};
+}
+
+bool context_exists(const char *name)
+{
+	cs_autofree char *dir = context_dir(name, false, NULL), *path = dir ? cs_xasprintf("%s/meta.json", dir) : NULL;
+	return path && access(path, F_OK) == 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+	return strcmp(*x, *y);
+}
+
+char **context_names(void)
+{
+	cs_autofree char *path = cs_xasprintf("%s/contexts/meta", config_dir());
+	char **names = NULL;
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		cs_autostr struct cs_str text = CS_STR_INIT(META_MAX);
+		cs_autofree char *file = cs_xasprintf("%s/%s/meta.json", path, e->d_name);
+		if (e->d_name[0] == '.' || cs_read_file_at(AT_FDCWD, file, &text) < 0)
+			continue;
+		json_t *j = json_loadb(text.buf ? text.buf : "", text.len, 0, NULL);
+		if (*jstr(j, "Name"))
+			cs_strv_push(&names, jstr(j, "Name"));
+		json_decref(j);
+	}
+	if (d)
+		(void)closedir(d);
+	if (names)
+		qsort(names, cs_strv_len(names), sizeof(names[0]), by_text);
+	return names;
+}
+
+static int write_file(const char *dir, const char *name, const char *data, size_t len, unsigned mode, unsigned dir_mode, struct cs_err **err)
+{
+	cs_autofree char *path = cs_xasprintf("%s/%s", dir, name);
+	int e = cs_mkdir_p(AT_FDCWD, dir, dir_mode);
+
+	if (e == 0)
+		e = cs_replace_file_at(AT_FDCWD, path, data, len, mode, true);
+	return e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "write %s", path) : 0;
+}
+
+int context_save(const char *name, json_t *meta, struct cs_err **err)
+{
+	cs_autofree char *dir = context_dir(name, false, err);
+
+	if (!dir)
+		return -1;
+	(void)json_object_set_new(meta, "Name", json_string(name));
+	cs_autofree char *text = json_dumps(meta, JSON_COMPACT);
+	if (!text)
+		return cs_fail(err, CS_ERR_INVALID, 0, "context \"%s\": text that is not UTF-8", name);
+	return write_file(dir, "meta.json", text, strlen(text), 0644, 0755, err);
+}
+
+int context_put_tls(const char *name, const char *file, const char *data, size_t len, struct cs_err **err)
+{
+	cs_autofree char *tls = context_dir(name, true, err);
+
+	if (!tls)
+		return -1;
+	cs_autofree char *dir = cs_xasprintf("%s/docker", tls), *path = cs_xasprintf("%s/%s", dir, file);
+	if (data)
+		return write_file(dir, file, data, len, 0600, 0700, err);
+	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "remove %s", path);
+	(void)rmdir(dir); /* when that was the last one */
+	return 0;
+}
+
+int context_remove(const char *name, struct cs_err **err)
+{
+	for (int tls = 0; tls < 2; tls++) {
+		cs_autofree char *dir = context_dir(name, tls, err);
+		int e = dir ? cs_remove_tree_at(AT_FDCWD, dir) : 0;
+		if (!dir)
+			return -1;
+		if (e < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, -e, "remove %s", dir);
+	}
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Contexts: named engines, stored as docker stores them below the configuration's folder (contexts/meta/<sha256 of the name>/meta.json, and
+ * contexts/tls/<sha256>/docker/{ca,cert,key}.pem), so that both clients see the same ones. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+struct context {
+	char *name, *host;
+	bool skip_verify;
+	char *ca, *cert, *key; /* paths of what is there, else NULL */
+	json_t *meta;          /* the whole document */
+};
+
+/* 64 hexadecimal digits of the SHA-256 of text into out (65 bytes). */
+CS_MUST_CHECK int sha256_hex(const char *text, char *out, struct cs_err **err);
+/* Reads a stored context (not "default"); `context "x": context not found: …` if there is none. */
+CS_MUST_CHECK int context_load(const char *name, struct context *ret, struct cs_err **err);
+void context_done(struct context *c);
+#define auto_context cs_auto(context_done)
+/* Whether a stored context has the name. */
+bool context_exists(const char *name);
+/* Where its metadata or (tls) its certificates are. Caller frees; NULL with an error. */
+char *context_dir(const char *name, bool tls, struct cs_err **err);
+/* Names of all stored contexts, sorted. Caller frees. */
+char **context_names(void);
+/* Writes the document under this name ("Name" in it is set). */
+CS_MUST_CHECK int context_save(const char *name, json_t *meta, struct cs_err **err);
+/* Puts a file (ca.pem, cert.pem, key.pem) of the endpoint "docker"; data NULL removes it. */
+CS_MUST_CHECK int context_put_tls(const char *name, const char *file, const char *data, size_t len, struct cs_err **err);
+CS_MUST_CHECK int context_remove(const char *name, struct cs_err **err);
+/* A name that docker accepts: [a-zA-Z0-9][a-zA-Z0-9_.+-]+ and not "default". */
+CS_MUST_CHECK int context_check_name(const char *name, struct cs_err **err);

@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * caisson context create, export, import, inspect, ls, rm, show, update, use. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "cli/archive.h"
+#include "cli/cli.h"
+#include "cli/config.h"
+#include "cli/context.h"
+#include "cli/endpoint.h"
+
+#define FILE_MAX ((size_t)1 << 20)
+#define MAX_FILES 100
+
+/* The document of the context that is made of the environment. */
+static json_t *default_document(struct cs_err **err)
+{
+	const struct endpoint *e;
+	struct global_opts saved = globals;
+
+	globals.context = "default"; /* whatever is the current one */
+	e = globals.hosts || endpoint_host_variable() ? NULL : endpoint_get(err);
+	globals = saved;
+	if (!e)
+		e = endpoint_get(err);
+	if (!e)
+		return NULL;
+	return json_pack("{s:s,s:{},s:{s:{s:s,s:b}}}", "Name", "default", "Metadata", "Endpoints", "docker", "Host", e->host, "SkipTLSVerify", e->tls && !e->verify);
+}
+
+/* A context's document (owned by the caller) and its certificates' paths; "default" has none of ours. */
+static int load(const char *name, struct context *c, struct cs_err **err)
+{
+	if (!cs_streq(name, "default"))
+		return context_load(name, c, err);
+	*c = (struct context){.name = cs_xstrdup(name), .meta = default_document(err)};
+	if (!c->meta)
+		return -1;
+	c->host = cs_xstrdup(jstr(json_object_get(json_object_get(c->meta, "Endpoints"), "docker"), "Host"));
+	return 0;
+}
+
+/* ---- what --docker says ---- */
+
+struct wanted {
+	char *host, *from;
+	bool skip_verify, given;
+	char *pem[3];         /* content of ca, cert, key */
+	size_t len[3];
+};
+static const char *const pem_files[] = {"ca.pem", "cert.pem", "key.pem"};
+
+static void wanted_done(struct wanted *w)
+{
+	free(w->host);
+	free(w->from);
+	for (size_t i = 0; i < 3; i++)
+		free(w->pem[i]);
+}
+
+static int read_pem(struct wanted *w, size_t i, const char *path, struct cs_err **err)
+{
+	struct cs_str text = CS_STR_INIT(FILE_MAX);
+	int e = cs_read_file_at(AT_FDCWD, path, &text);
+
+	if (e < 0) {
+		cs_str_done(&text);
+		return cs_fail(err, CS_ERR_INVALID, 0, "unable to create docker endpoint config: open %s: %s", path, e == -ENOENT ? "no such file or directory" : cs_errno_text(-e));
+	}
+	w->len[i] = text.len;
+	w->pem[i] = cs_str_steal(&text);
+	return 0;
+}
+
+static int copy_from(struct wanted *w, const char *name, struct cs_err **err)
+{
+	auto_context struct context c = {0};
+
+	if (load(name, &c, err) < 0)
+		return -1;
+	w->host = cs_xstrdup(c.host);
+	w->skip_verify = c.skip_verify;
+	const char *const paths[] = {c.ca, c.cert, c.key};
+	for (size_t i = 0; i < 3; i++)
+		if (paths[i] && read_pem(w, i, paths[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+/* key=value elements of --docker. */
+static int parse_wanted(char *const *list, struct wanted *w, struct cs_err **err)
+{
+	static const char *const pem_keys[] = {"ca", "cert", "key"};
+
+	for (; list && *list; list++) {
+		const char *val = strchr(*list, '=') + 1;
+		size_t n = (size_t)(val - *list) - 1;
+		cs_autofree char *key = cs_xstrndup(*list, n);
+		size_t i = 0;
+		w->given = true;
+		while (i < 3 && !cs_streq(key, pem_keys[i]))
+			i++;
+		if (i < 3) {
+			if (*val && read_pem(w, i, val, err) < 0)
+				return -1;
+		} else if (cs_streq(key, "host")) {
+			free(w->host);
+			w->host = cs_xstrdup(val);
+		} else if (cs_streq(key, "from")) {
+			free(w->from);
+			w->from = cs_xstrdup(val);
+		} else if (cs_streq(key, "skip-tls-verify")) {
+			w->skip_verify = strchr("1tT", *val) && *val;
+		} else {
+			return cs_fail(err, CS_ERR_INVALID, 0, "unable to create docker endpoint config: unrecognized config key: %s", key);
+		}
+	}
+	if (w->from) {
+		cs_autofree char *from = TAKE_PTR(w->from);
+		wanted_done(w);
+		*w = (struct wanted){.given = true};
+		return copy_from(w, from, err);
+	}
+	return 0;
+}
+
+static int store(const char *name, json_t *meta, const struct wanted *w, bool with_endpoint, struct cs_err **err)
+{
+	if (with_endpoint) {
+		json_t *ends = json_object_get(meta, "Endpoints");
+		if (!json_is_object(ends)) {
+			ends = json_object();
+			(void)json_object_set_new(meta, "Endpoints", ends);
+		}
+		json_t *docker = json_object();
+		if (!cs_empty(w->host))
+			(void)json_object_set_new(docker, "Host", json_string(w->host));
+		(void)json_object_set_new(docker, "SkipTLSVerify", json_boolean(w->skip_verify));
+		(void)json_object_set_new(ends, "docker", docker);
+	}
+	if (context_save(name, meta, err) < 0)
+		return -1;
+	for (size_t i = 0; with_endpoint && i < 3; i++)
+		if (context_put_tls(name, pem_files[i], w->pem[i], w->len[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static void set_description(json_t *meta, const char *text)
+{
+	json_t *m = json_object_get(meta, "Metadata");
+
+	if (!json_is_object(m)) {
+		m = json_object();
+		(void)json_object_set_new(meta, "Metadata", m);
+	}
+	(void)json_object_set_new(m, "Description", json_string(text));
+}
+
+/* ---- create, update ---- */
+
+struct context_create_opts {
+	const char *description, *from;
+	char **docker;
+};
+static const struct flag context_create_flags[] = {
+	FLAG(struct context_create_opts, description, "description", 0, "Description of the context"),
+	FLAG_AS(struct context_create_opts, docker, FLAG_STRINGS, "docker", 0, "set the docker endpoint (default [])", .type = "stringToString", .check = check_key_value),
+	FLAG(struct context_create_opts, from, "from", 0, "create context from a named context"),
+	FLAG_END,
+};
+
+static int create(const struct context_create_opts *o, const char *name, struct cs_err **err)
+{
+	struct wanted w = {0};
+	json_t *meta = NULL;
+	int r = -1;
+
+	if (context_check_name(name, err) < 0)
+		return -1;
+	if (context_exists(name))
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "context \"%s\" already exists", name);
+	if (o->from && o->docker)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot use --docker flag when --from is set");
+	if (o->docker) {
+		meta = json_pack("{s:s,s:{},s:{}}", "Name", name, "Metadata", "Endpoints");
+		r = parse_wanted(o->docker, &w, err);
+	} else {
+		auto_context struct context c = {0};
+		const char *from = o->from ? o->from : endpoint_context();
+		r = load(from, &c, err);
+		if (r == 0) {
+			meta = json_deep_copy(c.meta);
+			if (cs_streq(from, "default"))
+				set_description(meta, "Current DOCKER_HOST based configuration");
+			r = copy_from(&w, from, err);
+		}
+	}
+	if (r == 0 && !cs_empty(o->description))
+		set_description(meta, o->description);
+	if (r == 0)
+		r = store(name, meta, &w, true, err);
+	json_decref(meta);
+	wanted_done(&w);
+	return r;
+}
+
+static int cmd_create(struct call *c)
+{
+	struct cs_err *err = NULL;
+
+	if (create(c->opts, c->args[0], &err) < 0)
+		return cli_error(err, 1);
+	printf("%s\n", c->args[0]);
+	(void)fflush(stdout);
+	fprintf(stderr, "Successfully created context \"%s\"\n", c->args[0]);
+	return 0;
+}
+
+struct context_update_opts {
+	const char *description;
+	char **docker;
+};
+static const struct flag context_update_flags[] = {
+	FLAG(struct context_update_opts, description, "description", 0, "Description of the context"),
+	FLAG_AS(struct context_update_opts, docker, FLAG_STRINGS, "docker", 0, "set the docker endpoint (default [])", .type = "stringToString", .check = check_key_value),
+	FLAG_END,
+};
+
+static int update(const struct context_update_opts *o, const char *name, struct cs_err **err)
+{
+	auto_context struct context c = {0};
+	struct wanted w = {0};
+
+	if (cs_streq(name, "default"))
+		return cs_fail(err, CS_ERR_INVALID, 0, "\"default\" is a reserved context name");
+	if (context_load(name, &c, err) < 0)
+		return -1;
+	if (!cs_empty(o->description))
+		set_description(c.meta, o->description);
+	int r = parse_wanted(o->docker, &w, err);
+	if (r == 0)
+		r = store(name, c.meta, &w, w.given, err);
+	wanted_done(&w);
+	return r;
+}
+
+static int cmd_update(struct call *c)
+{
+	struct cs_err *err = NULL;
+
+	if (update(c->opts, c->args[0], &err) < 0)
+		return cli_error(err, 1);
+	printf("%s\n", c->args[0]);
+	(void)fflush(stdout);
+	fprintf(stderr, "Successfully updated context \"%s\"\n", c->args[0]);
+	return 0;
+}
+
+/* ---- use, show, rm ---- */
+
+static int cmd_show(struct call *c)
+{
+	printf("%s\n", endpoint_context());
+	return 0;
+}
+
+static int set_current(const char *name, struct cs_err **err)
+{
+	json_t *root = config_root();
+
+	if (cs_streq(name, "default")) {
+		if (!json_object_get(root, "currentContext"))
+			return 0;
+		(void)json_object_del(root, "currentContext");
+	} else {
+		(void)json_object_set_new(root, "currentContext", json_string(name));
+	}
+	return config_save(err);
+}
+
+static int cmd_use(struct call *c)
+{
+	const char *name = c->args[0], *variable = endpoint_host_variable();
+	auto_context struct context ctx = {0};
+	struct cs_err *err = NULL;
+
+	if (!cs_streq(name, "default")) {
+		if (context_check_name(name, &err) < 0 || context_load(name, &ctx, &err) < 0)
+			return cli_error(err, 1);
+	}
+	if (set_current(name, &err) < 0)
+		return cli_error(err, 1);
+	printf("%s\n", name);
+	(void)fflush(stdout);
+	fprintf(stderr, "Current context is now \"%s\"\n", name);
+	if (variable && !cs_streq(name, "default"))
+		fprintf(stderr, "Warning: %s environment variable overrides the active context. To use \"%s\", either set the global --context flag, or unset %s environment variable.\n",
+			variable, name, variable);
+	return 0;
+}
+
+struct context_rm_opts {
+	bool force;
+};
+static const struct flag context_rm_flags[] = {
+	FLAG(struct context_rm_opts, force, "force", 'f', "Force the removal of a context in use"),
+	FLAG_END,
+};
+
+static int remove_one(const char *name, bool force, const char *current, struct cs_err **err)
+{
+	const char *in_config = config_str("currentContext");
+
+	if (cs_streq(name, "default"))
+		return cs_fail(err, CS_ERR_INVALID, 0, "context \"default\" cannot be removed");
+	if (!force && !context_exists(name))
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "context \"%s\" does not exist", name);
+	if (cs_streq(name, current) && !force)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "context \"%s\" is in use, set -f flag to force remove", name);
+	if (cs_streq(name, in_config) && set_current("default", err) < 0)
+		return -1;
+	return context_remove(name, err);
+}
+
+static int cmd_rm(struct call *c)
+{
+	const struct context_rm_opts *o = c->opts;
+	cs_autofree char *current = cs_xstrdup(endpoint_context());
+	int status = 0;
+
+	for (char **name = c->args; *name; name++) {
+		struct cs_err *err = NULL;
+		if (remove_one(*name, o->force, current, &err) < 0)
+			status = cli_error(err, 1);
+		else
+			printf("%s\n", *name);
+	}
+	return status;
+}
+
+/* ---- inspect, ls ---- */
+
+static json_t *pem_list(const struct context *c)
+{
+	const char *const paths[] = {c->ca, c->cert, c->key};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < 3; i++)
+		if (paths[i])
+			(void)json_array_append_new(list, json_string(pem_files[i]));
+	json_t *all = json_object();
+	if (json_array_size(list))
+		(void)json_object_set(all, "docker", list);
+	json_decref(list);
+	return all;
+}
+
+struct context_inspect_opts {
+	const char *format;
+};
+static const struct flag context_inspect_flags[] = {
+	FLAG(struct context_inspect_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
+	FLAG_END,
+};
+
+static json_t *inspect(const char *name, struct cs_err **err)
+{
+	auto_context struct context c = {0};
+
+	if (load(name, &c, err) < 0)
+		return NULL;
+	bool is_default = cs_streq(name, "default");
+	cs_autofree char *meta = is_default ? NULL : context_dir(name, false, err), *tls = is_default ? NULL : context_dir(name, true, err);
+	json_t *j = json_deep_copy(c.meta);
+	if (!json_object_get(j, "Metadata"))
+		(void)json_object_set_new(j, "Metadata", json_object());
+	(void)json_object_set_new(j, "TLSMaterial", pem_list(&c));
+	(void)json_object_set_new(j, "Storage", json_pack("{s:s,s:s}", "MetadataPath", meta ? meta : "<IN MEMORY>", "TLSPath", tls ? tls : "<IN MEMORY>"));
+	return j;
+}
+
+static int cmd_inspect(struct call *c)
+{
+	char *none[] = {cs_xstrdup(endpoint_context()), NULL}, **names = c->args[0] ? c->args : none;
+	json_t *all = json_array();
+	int status = 0;
+
+	for (; *names && !status; names++) {
+		struct cs_err *err = NULL;
+		json_t *j = inspect(*names, &err);
+		if (j)
+			(void)json_array_append_new(all, j);
+		else
+			status = cli_error(err, 1);
+	}
+	free(none[0]);
+	cs_autofree char *text = json_text(all, 4);
+	printf("%s\n", text);
+	json_decref(all);
+	return status;
+}
+
+struct context_ls_opts {
+	bool quiet;
+	const char *format;
+};
+/* Templates come with template.h. */
+static char *check_format(char **value)
+{
+	return cs_streq(*value, "json") || cs_streq(*value, "table") ? NULL : cs_xstrdup("templates: " NOT_YET);
+}
+
+static const struct flag context_ls_flags[] = {
+	FLAG(struct context_ls_opts, format, "format", 0, HELP_FORMAT_TABLE, .check = check_format),
+	FLAG(struct context_ls_opts, quiet, "quiet", 'q', "Only show context names"),
+	FLAG_END,
+};
+
+/* One row: what `ls` shows of a context. */
+static json_t *ls_row(const char *name, bool current)
+{
+	auto_context struct context c = {0};
+	struct cs_err *err = NULL;
+	cs_autofree char *why = NULL;
+	const char *about = cs_streq(name, "default") ? "Current DOCKER_HOST based configuration" : "";
+
+	if (load(name, &c, &err) < 0) {
+		why = cs_err_text(err);
+		cs_err_free(err);
+	}
+	const char *d = jstr(json_object_get(c.meta, "Metadata"), "Description");
+	return json_pack("{s:b,s:s,s:s,s:s,s:s}", "Current", current, "Description", *d ? d : about, "DockerEndpoint", c.host ? c.host : "", "Error", why ? why : "", "Name", name);
+}
+
+static json_t *ls_rows(void)
+{
+	cs_autostrv char **names = context_names();
+	cs_autofree char *current = cs_xstrdup(endpoint_context());
+	json_t *rows = json_array();
+
+	cs_strv_push(&names, "default");
+	if (!cs_strv_has(names, current))
+		cs_strv_push(&names, current);
+	for (size_t n = cs_strv_len(names), i = 0; i < n; i++)
+		for (size_t k = i + 1; k < n; k++)
+			if (strcmp(names[k], names[i]) < 0) {
+				char *t = names[i];
+				names[i] = names[k];
+				names[k] = t;
+			}
+	for (char **n = names; *n; n++)
+		(void)json_array_append_new(rows, ls_row(*n, cs_streq(*n, current)));
+	return rows;
+}
+
+static void ls_table(const json_t *rows)
+{
+	struct table t = {.columns = 4};
+	const json_t *row;
+	size_t i;
+
+	for (i = 0; i < 4; i++)
+		table_cell(&t, (const char *const[]){"NAME", "DESCRIPTION", "DOCKER ENDPOINT", "ERROR"}[i]);
+	json_array_foreach(rows, i, row)
+	{
+		cs_autofree char *name = cs_xasprintf("%s%s", jstr(row, "Name"), json_is_true(json_object_get(row, "Current")) ? " *" : "");
+		const char *error = jstr(row, "Error");
+		cs_autofree char *cut = strlen(error) > 45 ? cs_xasprintf("%.44s\xe2\x80\xa6", error) : cs_xstrdup(error);
+		table_cell(&t, name);
+		table_cell(&t, jstr(row, "Description"));
+		table_cell(&t, jstr(row, "DockerEndpoint"));
+		table_cell(&t, cut);
+	}
+	table_print(&t);
+}
+
+static int cmd_ls(struct call *c)
+{
+	const struct context_ls_opts *o = c->opts;
+	const char *variable = endpoint_host_variable();
+	json_t *rows = ls_rows(), *row;
+	size_t i;
+
+	if (o->quiet) {
+		json_array_foreach(rows, i, row) printf("%s\n", jstr(row, "Name"));
+	} else if (cs_streq(o->format, "json")) {
+		json_array_foreach(rows, i, row)
+		{
+			cs_autofree char *line = json_text(row, 0);
+			printf("%s\n", line);
+		}
+	} else {
+		ls_table(rows);
+	}
+	json_decref(rows);
+	if (variable && !o->quiet) {
+		(void)fflush(stdout);
+		fprintf(stderr, "Warning: %s environment variable overrides the active context. To use a context, either set the global --context flag, or unset %s environment variable.\n",
+			variable, variable);
+	}
+	return 0;
+}
+
+/* ---- export, import ---- */
+
+static int export_to(const struct context *c, struct cs_str *out, struct cs_err **err)
+{
+	struct archive_writer *w = archive_begin(out, err);
+	const char *const paths[] = {c->ca, c->cert, c->key};
+	cs_autofree char *meta = json_dumps(c->meta, JSON_COMPACT);
+
+	if (!w)
+		return -1;
+	int r = archive_put(w, "meta.json", 0644, meta, strlen(meta), err);
+	if (r == 0)
+		r = archive_put(w, "tls", 0700, NULL, 0, err);
+	if (r == 0 && (c->ca || c->cert || c->key))
+		r = archive_put(w, "tls/docker", 0700, NULL, 0, err);
+	for (size_t i = 0; r == 0 && i < 3; i++) {
+		cs_autostr struct cs_str text = CS_STR_INIT(FILE_MAX);
+		cs_autofree char *name = cs_xasprintf("tls/docker/%s", pem_files[i]);
+		if (!paths[i])
+			continue;
+		int e = cs_read_file_at(AT_FDCWD, paths[i], &text);
+		r = e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "read %s", paths[i]) : archive_put(w, name, 0600, text.buf ? text.buf : "", text.len, err);
+	}
+	int end = archive_end(w, r < 0 ? NULL : err);
+	return r < 0 ? r : end;
+}
+
+static int cmd_export(struct call *c)
+{
+	cs_autofree char *file = c->args[1] ? cs_xstrdup(c->args[1]) : cs_xasprintf("%s.dockercontext", c->args[0]);
+	cs_autostr struct cs_str out = CS_STR_INIT((size_t)16 << 20);
+	auto_context struct context ctx = {0};
+	struct cs_err *err = NULL;
+	bool to_stdout = cs_streq(file, "-");
+
+	if (load(c->args[0], &ctx, &err) < 0)
+		return cli_error(err, 1);
+	if (to_stdout && isatty(1))
+		return cli_fail(1, "cowardly refusing to export to a terminal, specify a file path");
+	if (export_to(&ctx, &out, &err) < 0)
+		return cli_error(err, 1);
+	cs_autofd int fd = to_stdout ? dup(1) : open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int e = fd < 0 ? -errno : cs_write_full(fd, out.buf, out.len);
+	if (e == -EEXIST)
+		return cli_fail(1, "open %s: file exists", file);
+	if (e < 0)
+		return cli_fail(1, "open %s: %s", file, cs_errno_text(-e));
+	if (!to_stdout)
+		fprintf(stderr, "Written file \"%s\"\n", file);
+	return 0;
+}
+
+struct import {
+	json_t *meta;
+	struct wanted w;
+	size_t files;
+};
+
+static int import_file(void *ctx, const char *name, const char *data, size_t len, struct cs_err **err)
+{
+	struct import *im = ctx;
+	const char *pem = cs_prefix(name, "tls/docker/");
+
+	if (++im->files > MAX_FILES)
+		return cs_fail(err, CS_ERR_INVALID, 0, "too many files in the archive");
+	if (cs_streq(name, "meta.json")) {
+		json_decref(im->meta);
+		im->meta = json_loadb(data, len, 0, NULL);
+		return json_is_object(im->meta) ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid context: meta.json is not a JSON object");
+	}
+	for (size_t i = 0; pem && i < 3; i++)
+		if (cs_streq(pem, pem_files[i])) {
+			free(im->w.pem[i]);
+			im->w.pem[i] = cs_xstrndup(data, len);
+			im->w.len[i] = len;
+			return 0;
+		}
+	return cs_fail(err, CS_ERR_INVALID, 0, "unexpected context file: %s", name);
+}
+
+static int import(const char *name, const char *path, struct cs_err **err)
+{
+	struct import im = {0};
+	cs_autofd int fd = cs_streq(path, "-") ? dup(0) : open(path, O_RDONLY | O_CLOEXEC);
+
+	if (context_check_name(name, err) < 0)
+		return -1;
+	if (context_exists(name))
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "context \"%s\" already exists", name);
+	if (fd < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "open %s: %s", path, errno == ENOENT ? "no such file or directory" : cs_errno_text(errno));
+	int r = archive_each(fd, FILE_MAX, import_file, &im, err);
+	if (r == 0 && !im.meta)
+		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid context: no metadata found");
+	if (r == 0)
+		r = store(name, im.meta, &im.w, false, err);
+	for (size_t i = 0; r == 0 && i < 3; i++)
+		if (im.w.pem[i])
+			r = context_put_tls(name, pem_files[i], im.w.pem[i], im.w.len[i], err);
+	json_decref(im.meta);
+	wanted_done(&im.w);
+	return r;
+}
+
+static int cmd_import(struct call *c)
+{
+	struct cs_err *err = NULL;
+
+	if (import(c->args[0], c->args[1], &err) < 0)
+		return cli_error(err, 1);
+	printf("%s\n", c->args[0]);
+	(void)fflush(stdout);
+	fprintf(stderr, "Successfully imported context \"%s\"\n", c->args[0]);
+	return 0;
+}
+
+#define ENDPOINT_HELP                                                                                                                                  \
+	"Docker endpoint config:\n\nNAME                DESCRIPTION\nfrom                Copy named context's Docker endpoint configuration\n"                 \
+	"host                Docker endpoint on which to connect\nca                  Trust certs signed only by this CA\n"                                  \
+	"cert                Path to TLS certificate file\nkey                 Path to TLS key file\nskip-tls-verify     Skip TLS certificate validation\n\n"  \
+	"Example:\n\n$ caisson context "
+
+/* clang-format off */
+const struct command context_commands[] = {
+	{.names = "context create", .usage = "[OPTIONS] CONTEXT", .help = "Create a context", .about = "Create a context\n\n" ENDPOINT_HELP "create my-context --description \"some description\" --docker \"host=tcp://myserver:2376,ca=~/ca-file,cert=~/cert-file,key=~/key-file\"",
+	 .min = 1, .max = 1, CMD_OPTS(struct context_create_opts, context_create_flags), .run = cmd_create},
+	{.names = "context export", .usage = "[OPTIONS] CONTEXT [FILE|-]", .help = "Export a context to a tar archive FILE or a tar stream on STDOUT.", .about = "Export a context to a tar archive FILE or a tar stream on STDOUT.\n",
+	 .min = 1, .max = 2, .complete = COMP_CONTEXT, .run = cmd_export},
+	{.names = "context import", .usage = "CONTEXT FILE|-", .help = "Import a context from a tar or zip file", .about = "Import a context from a tar or zip file\n",
+	 .min = 2, .max = 2, .complete = COMP_FILES, .run = cmd_import},
+	{.names = "context inspect", .usage = "[OPTIONS] [CONTEXT] [CONTEXT...]", .help = "Display detailed information on one or more contexts",
+	 .min = 0, .max = ANY, .complete = COMP_CONTEXT, CMD_OPTS(struct context_inspect_opts, context_inspect_flags), .run = cmd_inspect},
+	{.names = "context ls|context list", .usage = "[OPTIONS]", .help = "List contexts",
+	 .min = 0, .max = 0, CMD_OPTS(struct context_ls_opts, context_ls_flags), .run = cmd_ls},
+	{.names = "context rm|context remove", .usage = "CONTEXT [CONTEXT...]", .help = "Remove one or more contexts",
+	 .min = 1, .max = ANY, .complete = COMP_CONTEXT, CMD_OPTS(struct context_rm_opts, context_rm_flags), .run = cmd_rm},
+	{.names = "context show", .usage = "", .help = "Print the name of the current context", .about = "Print the name of the current context\n",
+	 .min = 0, .max = 0, .run = cmd_show},
+	{.names = "context update", .usage = "[OPTIONS] CONTEXT", .help = "Update a context", .about = "Update a context\n\n" ENDPOINT_HELP "update my-context --description \"some description\" --docker \"host=tcp://myserver:2376,ca=~/ca-file,cert=~/cert-file,key=~/key-file\"",
+	 .min = 1, .max = 1, .complete = COMP_CONTEXT, CMD_OPTS(struct context_update_opts, context_update_flags), .run = cmd_update},
+	{.names = "context use", .usage = "CONTEXT", .help = "Set the current docker context", .about = "Set the current docker context\n",
+	 .min = 1, .max = 1, .complete = COMP_CONTEXT, .run = cmd_use},
+	CMD_END,
+};

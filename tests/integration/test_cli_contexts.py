@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contexts and config.json: the same commands through docker and caisson, each with a folder of its own, leave the same files."""
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from twins import Twins, plain
+
+pytestmark = [pytest.mark.caisson, pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")]
+
+
+@pytest.fixture
+def twins(tmp_path):
+    t = Twins(tmp_path)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=x", "-days", "2"],
+                   cwd=tmp_path, check=True, capture_output=True)
+    for name in ("key.pem", "cert.pem"):
+        t.write(name, (tmp_path / name).read_text())
+    return t
+
+
+def files(twins, which):
+    """Everything in the configuration's folder with its mode: JSON as values, since docker keeps the order of a struct."""
+    out = {}
+    base = twins.root / which / "config"
+    for p in sorted(base.rglob("*")):
+        mode = oct(p.stat().st_mode & 0o7777)
+        text = plain(p.read_text(), twins.root / which) if p.is_file() else None
+        out[str(p.relative_to(base))] = (mode, json.loads(text) if p.suffix == ".json" else text)
+    return out
+
+
+def loose(result):
+    """Without what follows from the default socket's name: its length."""
+    return tuple(re.sub(r" +", " ", part.replace("/var/run/docker.sock", "/run/docker.sock")) if isinstance(part, str) else part for part in result)
+
+
+SCRIPT = """create aa --docker host=tcp://1.2.3.4:2376,ca=cert.pem,cert=cert.pem,key=key.pem --description desc
+create bb --docker host=tcp://1.2.3.4:2376,skip-tls-verify=true
+create cc --docker host=unix:///c.sock
+create cc
+create c
+create default
+create a_b?
+create ff --docker foo=bar
+create gg --docker host=unix:///x,ca=/nonexistent
+create hh --docker foo
+create ii --from bb --docker host=unix:///x
+create ii --from nosuch
+create ii --from aa --description copied
+create jj --docker from=bb
+ls
+ls -q
+show
+use aa
+use nosuch
+use x
+ls
+inspect
+inspect aa bb
+inspect nosuch
+inspect bb nosuch
+show
+rm aa
+rm bb nosuch
+rm -f nosuch
+rm default
+update cc --description other --docker host=unix:///d.sock
+update nosuch
+update default
+update ii --docker host=tcp://2.2.2.2:1
+export ii ii.tar
+export ii ii.tar
+export cc
+import imported ii.tar
+import imported ii.tar
+import x ii.tar
+import again cc.dockercontext
+import bad cert.pem
+import bad nosuch.tar
+inspect imported
+inspect again
+rm -f aa
+show
+use default
+ls
+rm
+ls x
+show x
+export
+import a
+inspect --nosuch
+"""
+
+
+def test_script(twins):
+    for line in SCRIPT.splitlines():
+        docker, caisson = twins.both("context", *line.split())
+        if line.startswith("import bad cert"):  # not an archive: the words differ
+            assert docker[0] == caisson[0] == 1 and caisson[2]
+            continue
+        assert loose(caisson) == loose(docker), line
+    assert files(twins, "caisson") == files(twins, "docker")
+    assert files(twins, "docker")["contexts"], "the script left contexts behind"
+
+
+def test_each_reads_what_the_other_wrote(twins):
+    twins.one("docker", "context", "create", "from-docker", "--docker", "host=tcp://1.2.3.4:5,ca=cert.pem")
+    shutil.rmtree(twins.root / "caisson" / "config")
+    shutil.copytree(twins.root / "docker" / "config", twins.root / "caisson" / "config")
+    assert twins.one("caisson", "context", "create", "from-caisson", "--docker", "host=unix:///x.sock,skip-tls-verify=1")[0] == 0
+    shutil.rmtree(twins.root / "docker" / "config")
+    shutil.copytree(twins.root / "caisson" / "config", twins.root / "docker" / "config")
+    status, out, _ = twins.same("context", "inspect", "from-docker", "from-caisson")
+    assert status == 0 and "ca.pem" in out
+    # archives, too
+    for maker, reader in (("docker", "caisson"), ("caisson", "docker")):
+        assert twins.one(maker, "context", "export", "from-docker", f"{maker}.tar")[0] == 0
+        shutil.copy(twins.root / maker / f"{maker}.tar", twins.root / reader / f"{maker}.tar")
+        assert twins.one(reader, "context", "import", f"by-{maker}", f"{maker}.tar")[0] == 0
+    for name in ("by-docker", "by-caisson"):
+        which = "caisson" if name == "by-docker" else "docker"
+        seen = json.loads(twins.one(which, "context", "inspect", name)[1])[0]
+        assert seen["Endpoints"]["docker"]["Host"] == "tcp://1.2.3.4:5" and seen["TLSMaterial"] == {"docker": ["ca.pem"]}
+
+
+def test_current_context_keeps_the_rest_of_the_file(twins):
+    twins.write("config/config.json", '{"auths":{"r.example":{"auth":"YTpi"}},"detachKeys":"ctrl-x","unknownKey":{"a":[1,2]}}', 0o640)
+    twins.same("context", "create", "cc", "--docker", "host=unix:///c.sock")
+    assert twins.one("caisson", "context", "use", "cc")[0] == 0
+    config = twins.root / "caisson/config/config.json"
+    assert config.stat().st_mode & 0o777 == 0o640
+    assert json.loads(config.read_text()) == {"auths": {"r.example": {"auth": "YTpi"}}, "detachKeys": "ctrl-x", "unknownKey": {"a": [1, 2]}, "currentContext": "cc"}
+    assert config.read_text().splitlines()[1].startswith('\t"auths"'), "docker indents with tabs"
+
+
+def test_config_that_is_a_link_stays_one(twins):
+    real = twins.root / "caisson/real.json"
+    real.write_text('{"auths":{}}')
+    config = twins.root / "caisson/config/config.json"
+    config.symlink_to(real)
+    twins.one("caisson", "context", "create", "cc", "--docker", "host=unix:///c.sock")
+    assert twins.one("caisson", "context", "use", "cc")[0] == 0
+    assert config.is_symlink() and json.loads(real.read_text())["currentContext"] == "cc"
+
+
+def test_broken_config(twins):
+    twins.write("config/config.json", '{"auths": ')
+    docker, caisson = twins.both("context", "show")
+    assert docker[:2] == caisson[:2] and caisson[2].startswith("WARNING: Error parsing config file (FOLDER/config/config.json): ") and docker[2].startswith(caisson[2][:40])
+
+
+@pytest.mark.parametrize("args, env", [
+    (["-c", "nosuch", "ps"], {}), (["--context", "nosuch", "ps"], {}), (["ps"], {"DOCKER_CONTEXT": "nosuch"}), (["context", "show"], {"DOCKER_CONTEXT": "nosuch"}),
+    (["context", "ls"], {"DOCKER_CONTEXT": "nosuch"}), (["-c", "a", "-H", "unix:///x.sock", "ps"], {}), (["--log-level", "x", "ps"], {}),
+    (["context", "show"], {"DOCKER_CONTEXT": "nosuch", "DOCKER_HOST": "unix:///x.sock"}), (["-c", "cc", "context", "show"], {"DOCKER_HOST": "unix:///x.sock"}),
+    (["-c", "cc", "ps"], {"DOCKER_HOST": "unix:///x.sock"}), (["-H", "unix:///y.sock", "ps"], {"DOCKER_CONTEXT": "cc"}), (["ps"], {"DOCKER_CONTEXT": "cc"}),
+    (["context", "use", "cc"], {"DOCKER_HOST": "unix:///x.sock"}), (["context", "ls"], {"DOCKER_HOST": "unix:///x.sock"}),
+    (["context", "inspect"], {"DOCKER_HOST": "tcp://1.2.3.4:5"}), (["context", "export", "default", "-"], {"DOCKER_HOST": "tcp://1.2.3.4:5"}),
+    (["context", "create", "new"], {"DOCKER_HOST": "tcp://1.2.3.4:5"})])
+def test_precedence(twins, args, env):
+    twins.same("context", "create", "cc", "--docker", "host=unix:///c.sock")
+    if args[:2] == ["context", "export"]:
+        docker, caisson = twins.both(*args, **env)
+        assert caisson[0] == docker[0] == 0 and "tcp://1.2.3.4:5" in caisson[1] and "tcp://1.2.3.4:5" in docker[1]
+        return
+    docker, caisson = twins.both(*args, **env)
+    assert loose(caisson) == loose(docker)
