@@ -3,6 +3,7 @@
  * Whole reads and writes, small files, descriptors over sockets. Returns 0/n or -errno (thin layer). */
 #pragma once
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "base/macros.h"
@@ -22,6 +23,8 @@ int cs_replace_file_at(int dirfd, const char *path, const void *data, size_t len
 int cs_mkdir_p(int dirfd, const char *path, unsigned mode);
 /* Removes a tree without following links and without leaving its file system; ENOENT is success. */
 int cs_remove_tree_at(int dirfd, const char *path);
+/* The same until *stop is set (by another thread): then -ECANCELED, soon, with some of the tree left. */
+int cs_remove_tree_until(int dirfd, const char *path, const atomic_bool *stop);
 
 /* One message with up to CS_MAX_FDS descriptors. */
 #define CS_MAX_FDS 16

@@ -161,6 +161,7 @@ int cs_mkdir_p(int dirfd, const char *path, unsigned mode)
 #define REMOVE_DEPTH 64
 
 struct removal {
+	const atomic_bool *stop; /* or NULL */
 	int top;
 	dev_t dev;
 	unsigned moved;
@@ -184,6 +185,8 @@ static int move_up(struct removal *x, int dirfd, const char *name)
 
 static int remove_one(struct removal *x, int dirfd, const char *name, int depth)
 {
+	if (x->stop && atomic_load(x->stop))
+		return -ECANCELED;
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM && errno != EBUSY)
@@ -230,8 +233,10 @@ static int remove_children(struct removal *x, int fd, int depth)
 			int one = remove_one(x, dirfd(d), e->d_name, depth);
 			if (one < 0 && r == 0)
 				r = one;
+			if (one == -ECANCELED)
+				break;
 		}
-		if (errno && r == 0)
+		if (!e && errno && r == 0)
 			r = -errno;
 		rewinddir(d);
 	} while (depth == 1 && r == 0 && x->moved != before);
@@ -239,11 +244,13 @@ static int remove_children(struct removal *x, int fd, int depth)
 	return r;
 }
 
-int cs_remove_tree_at(int dirfd, const char *path)
+int cs_remove_tree_until(int dirfd, const char *path, const atomic_bool *stop)
 {
-	struct removal x = {.top = -EBADF};
+	struct removal x = {.stop = stop, .top = -EBADF};
 	return remove_one(&x, dirfd, path, 0);
 }
+
+int cs_remove_tree_at(int dirfd, const char *path) { return cs_remove_tree_until(dirfd, path, NULL); }
 
 ssize_t cs_send_fds(int sock, const void *buf, size_t len, const int *fds, size_t n_fds, int flags)
 {

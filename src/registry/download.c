@@ -41,7 +41,7 @@ int cs_download_open(struct cs_registry *reg, const char *url, int cancel_fd, st
 	struct cs_rg_url u = {0};
 	struct cs_rg_tls tls = {.ca_fd = -1};
 	struct cs_rg_request q = {.method = "GET", .verb = "Get", .url = url, .tls = &tls, .size = -1, .cancel_fd = CS_RG_SESSION_FD, .big = true};
-	enum cs_rg_fault fault;
+	enum cs_rg_fault fault = CS_RG_FINE;
 	bool ok = cs_rg_url_parse(url, &u), user = u.user;
 
 	cs_rg_url_done(&u);
@@ -52,7 +52,10 @@ int cs_download_open(struct cs_registry *reg, const char *url, int cancel_fd, st
 		free(d);
 		return -1;
 	}
-	if (cs_rg_xfer_open(&d->client, &q, &d->x, &fault, err) < 0 || (cs_rg_xfer_response(d->x)->status >= 400 && refused(d, url, err) < 0)) {
+	int r = cs_rg_xfer_open(&d->client, &q, &d->x, &fault, err);
+	if (r < 0 && fault != CS_RG_CANCELLED)
+		(void)cs_wrap(err, "Get \"%.300s\"", url);
+	if (r < 0 || (cs_rg_xfer_response(d->x)->status >= 400 && refused(d, url, err) < 0)) {
 		cs_download_close(d);
 		return -1;
 	}

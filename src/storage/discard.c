@@ -2,7 +2,7 @@
  *
  * Deletion behind the caller's back: a tree is renamed into tmp/, which is where it ends to exist for everybody, and one thread
  * deletes it from there. The same thread makes spare snapshots (spare.c), once there is nothing left to delete. On a disk with discards or a busy journal the deletion takes tens of milliseconds that no client should wait for.
- * What a crash leaves in tmp/ goes at the next open. The thread exists only while there is work. */
+ * What a crash, or an end of the daemon that does not wait for it, leaves in tmp/ goes at the next open. The thread exists only while there is work. */
 #include "base/io.h"
 #include "base/log.h"
 #include "storage/internal.h"
@@ -18,7 +18,7 @@ static void *discard_main(void *arg)
 	struct cs_storage *s = arg;
 
 	pthread_mutex_lock(&s->discard_lock);
-	while (!s->closing) {
+	while (!atomic_load(&s->closing)) {
 		struct cs_discarded *d = s->discarded;
 		if (!d) {
 			if (cs_spare_make(s))
@@ -27,8 +27,8 @@ static void *discard_main(void *arg)
 		}
 		s->discarded = d->next;
 		pthread_mutex_unlock(&s->discard_lock);
-		int r = cs_remove_tree_at(d->dir_fd, d->name);
-		if (r < 0)
+		int r = cs_remove_tree_until(d->dir_fd, d->name, &s->closing);
+		if (r < 0 && r != -ECANCELED)
 			cs_warn("storage", "delete %s: %s; tried again at the next start", d->name, cs_errno_text(-r));
 		free(d);
 		pthread_mutex_lock(&s->discard_lock);
@@ -44,7 +44,7 @@ void cs_storage_housekeeping(struct cs_storage *s)
 	pthread_attr_t attr;
 	pthread_t t;
 
-	if (s->discarding || s->closing)
+	if (s->discarding || atomic_load(&s->closing))
 		return;
 	s->discarding = true;
 	(void)pthread_attr_init(&attr);
@@ -87,7 +87,7 @@ int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name,
 void cs_storage_discard_done(struct cs_storage *s)
 {
 	pthread_mutex_lock(&s->discard_lock);
-	s->closing = true;
+	atomic_store(&s->closing, true);
 	while (s->discarding)
 		pthread_cond_wait(&s->discard_idle, &s->discard_lock);
 	for (struct cs_discarded *d = s->discarded, *next; d; d = next) {

@@ -237,7 +237,10 @@ static int make_symlink(struct extract *x, const struct cs_untar_entry *e, const
 {
 	if (!*e->link)
 		return bad(err, path, "bad symbolic link");
-	return made(symlinkat(e->link, x->parent->fd, name), "make link", path, err);
+	int r = made(symlinkat(e->link, x->parent->fd, name), "make link", path, err);
+	if (r == 0) /* as du, and dockerd's sizes */
+		x->size += (int64_t)CS_MIN(strlen(e->link), (size_t)PATH_MAX);
+	return r;
 }
 
 static int make_link(struct extract *x, const struct cs_untar_entry *e, const char *name, const char *path, struct cs_err **err)
@@ -393,6 +396,28 @@ static int set_meta(struct extract *x, const struct cs_untar_entry *e, const cha
 	return 0;
 }
 
+/* A second name for a file: what its header says of owner, mode and times counts for the file, as in Docker. What is right already is left alone: chown
+ * takes away set-id bits and capabilities. */
+static int set_link_meta(struct extract *x, const struct cs_untar_entry *e, const char *name, const char *path, struct cs_err **err)
+{
+	int at = x->parent->fd;
+	struct timespec ts[2];
+	struct stat st;
+
+	if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return sysfail(err, errno, "stat", path);
+	bool chown = st.st_uid != e->uid || st.st_gid != e->gid;
+	if (chown && fchownat(at, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return sysfail(err, errno, "chown", path);
+	/* fchmodat follows links, so never for one */
+	if (!S_ISLNK(st.st_mode) && (chown || (st.st_mode & 07777) != e->mode) && fchmodat(at, name, e->mode, 0) < 0)
+		return sysfail(err, errno, "chmod", path);
+	if (set_xattrs(x, e, name, path, err) < 0)
+		return -1;
+	entry_times(e, ts);
+	return utimensat(at, name, ts, AT_SYMLINK_NOFOLLOW) < 0 && errno != EINVAL ? sysfail(err, errno, "set times of", path) : 0;
+}
+
 /* ---- entries ---- */
 static int whiteout(struct extract *x, const char *name, const char *path, struct cs_err **err)
 {
@@ -448,8 +473,8 @@ static int extract_entry(struct extract *x, const struct cs_untar_entry *e, stru
 	int r = make(x, fn, e, name, path, err);
 	if (r == 0 && e->type == CS_UNTAR_FILE)
 		r = write_file(x, e, x->file_fd, path, err);
-	if (r == 0 && e->type != CS_UNTAR_LINK)
-		r = set_meta(x, e, name, path, err);
+	if (r == 0)
+		r = e->type == CS_UNTAR_LINK ? set_link_meta(x, e, name, path, err) : set_meta(x, e, name, path, err);
 	cs_close(TAKE_FD(x->file_fd));
 	return r;
 }

@@ -11,6 +11,7 @@
 #include "base/late.h"
 
 #define ZSTD_WINDOW_LOG 27
+#define GZIP_SLACK 512u /* behind what ISA-L is given there are as many bytes of ours: its fast loops look ahead, and a damaged stream has made it miscount */
 
 #define ISAL_FUNCTIONS(X) X(isal_inflate) X(isal_inflate_init) X(isal_inflate_reset)
 #define ZSTD_FUNCTIONS(X)                                                                                                                           \
@@ -32,6 +33,7 @@ struct cs_inflate {
 	size_t in_len;
 	bool in_end;
 	struct inflate_state *gz;
+	unsigned char gz_tail[2 * GZIP_SLACK];
 	bool gz_between; /* no member is open */
 	bool gz_padding; /* only zeros may follow */
 	ZSTD_DStream *zs;
@@ -134,14 +136,22 @@ static ssize_t read_gzip(struct cs_inflate *z, void *buf, size_t max, struct cs_
 		int r = more(z, err);
 		if (r < 0)
 			return -1;
-		z->gz->next_in = (uint8_t *)(uintptr_t)z->in;
-		z->gz->avail_in = (uint32_t)z->in_len;
+		size_t given = z->in_len;
+		const unsigned char *in = z->in;
+		if (given > GZIP_SLACK) {
+			given -= GZIP_SLACK;
+		} else {
+			memcpy(z->gz_tail, z->in, given);
+			in = z->gz_tail;
+		}
+		z->gz->next_in = (uint8_t *)(uintptr_t)in;
+		z->gz->avail_in = (uint32_t)given;
 		z->gz->next_out = (uint8_t *)buf + done;
 		z->gz->avail_out = (uint32_t)(max - done);
 		int e = lib.isal_inflate(z->gz);
-		if (z->gz->avail_in > z->in_len || z->gz->avail_out > max - done) /* ISA-L counted below zero: it happens with damaged headers */
+		if (z->gz->avail_in > given || z->gz->avail_out > max - done) /* ISA-L counted below zero: it happens with damaged headers */
 			return bad(err, "damaged gzip data");
-		size_t out = max - done - z->gz->avail_out, used = z->in_len - z->gz->avail_in;
+		size_t out = max - done - z->gz->avail_out, used = given - z->gz->avail_in;
 		done += out;
 		z->in += used;
 		z->in_len -= used;

@@ -28,7 +28,8 @@ struct cs_storage {
 	pthread_mutex_t discard_lock;
 	pthread_cond_t discard_idle;
 	struct cs_discarded *discarded;
-	bool discarding, closing;
+	bool discarding;
+	atomic_bool closing; /* deletions end where they are */
 	/* spare.c; under discard_lock */
 	unsigned n_spare;
 	char spare[CS_SPARE_SNAPS][24];

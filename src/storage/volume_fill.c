@@ -351,6 +351,9 @@ static int fill_staged(struct cs_storage *s, struct copy *c, int from, int dir, 
 	int r = stage < 0 ? -errno : copy_children(c, from, stage);
 	if (r == 0)
 		r = copy_top_meta(c, from, stage);
+	/* What is found under the volume's name is whole, also after a power cut: it is never filled again. */
+	if (r == 0 && !is_empty(stage) && syncfs(stage) < 0)
+		r = -errno;
 	/* the kernel replaces an empty directory only */
 	if (r == 0 && !in_use && renameat(s->volumes_fd, tmp, dir, "_data") == 0)
 		return 0;

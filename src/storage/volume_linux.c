@@ -10,7 +10,6 @@
 #include <sys/mount.h>
 
 #include "base/io.h"
-#include "base/log.h"
 #include "base/path.h"
 #include "base/sys.h"
 #include "storage/internal.h"
@@ -21,12 +20,10 @@
 
 static int remove_rubbish(void *ctx, int dir_fd, const struct dirent *d)
 {
-	(void)ctx;
-	if (!cs_prefix(d->d_name, ".new-") && !cs_prefix(d->d_name, ".gone-"))
-		return 0;
-	int r = cs_remove_tree_at(dir_fd, d->d_name);
-	if (r < 0)
-		cs_warn("storage", "delete volumes/%s: %s; tried again at the next start", d->d_name, cs_errno_text(-r));
+	struct cs_storage *s = ctx;
+
+	if ((cs_prefix(d->d_name, ".new-") || cs_prefix(d->d_name, ".gone-")) && !cs_storage_tmp_is_own(s, d->d_name))
+		(void)!cs_storage_discard_within(s, s->volumes_fd, d->d_name, NULL); /* nobody waits for it */
 	return 0;
 }
 
@@ -40,7 +37,7 @@ int cs_volumes_dir_open(struct cs_storage *s, struct cs_err **err)
 	s->volumes_fd = openat(s->root_fd, "volumes", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->volumes_fd < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open %s/volumes", s->root);
-	(void)cs_each_entry(s->volumes_fd, ".", remove_rubbish, NULL);
+	(void)cs_each_entry(s->volumes_fd, ".", remove_rubbish, s);
 	return 0;
 }
 

@@ -104,6 +104,10 @@ def test_refused(http, web, status, want):
 def test_unreachable(http, src):
     a, _ = fetch(http, src)
     assert a.status in (400, 404, 500) and a.message, a
+    if "127.0.0.1:1" in src:
+        assert a.message == f'Get "{src}": dial tcp 127.0.0.1:1: connect: connection refused'
+    if "invalid" in src:
+        assert a.message.startswith(f'Get "{src}": dial tcp: lookup no-such-host.invalid')
 
 
 @pytest.mark.parametrize("what", ["cut.tar", "garbage", "loop"])

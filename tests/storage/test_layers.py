@@ -388,6 +388,18 @@ def test_full_disk(tmp_path):
         subprocess.run(["umount", place], check=True)
 
 
+def test_hard_links_say_for_the_file(store):
+    """Owner, mode and times of the second name's header are the file's, as in Docker; what is the same does not take away set-id bits or capabilities."""
+    caps = pax((b"SCHILY.xattr.security.capability", bytes.fromhex("01000002" + "00200000" + "00" * 12)))
+    out, _ = store.good(header(b"f", uid=5, gid=6) + header(b"g", typ=b"1", link=b"f", uid=7, gid=8, mode=0o4711, mtime=1500000000) + caps + header(b"p", mode=0o2755, uid=9) +
+                        header(b"q", typ=b"1", link=b"p", mode=0o2755, uid=9) + header(b"s", typ=b"2", link=b"f", uid=1) + header(b"t", typ=b"1", link=b"s", uid=2, mode=0o777) + END)
+    st = os.stat(out / "f")
+    assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode), st.st_mtime, st.st_nlink) == (7, 8, 0o4711, 1500000000, 2)
+    st = os.stat(out / "p")
+    assert (st.st_uid, stat.S_IMODE(st.st_mode), st.st_nlink) == (9, 0o2755, 2) and os.getxattr(out / "q", "security.capability")
+    assert os.lstat(out / "s").st_uid == 2 and stat.S_IMODE(os.stat(out / "f").st_mode) == 0o4711, "of a link's link nothing is followed"
+
+
 def test_root_is_opaque(store):
     out, _ = store.good(header(b".wh..wh..opq") + header(b"f") + END)
     assert os.getxattr(out, "trusted.overlay.opaque") == b"y"

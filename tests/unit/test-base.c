@@ -152,6 +152,12 @@ static void test_in_root(void **state)
 	assert_int_equal(cs_replace_file_at(root, "deep/f/g", "xyz", 3, 0600, true), 0);
 	cs_autofd int rd = cs_open_in_root(root, "/deep/f/g", O_RDONLY, 0);
 	assert_int_equal(cs_read_full(rd, buf, sizeof(buf)), 3);
+	atomic_bool stop = true;
+	assert_int_equal(cs_remove_tree_until(root, "deep", &stop), -ECANCELED);
+	assert_int_equal(faccessat(root, "deep/f/g", F_OK, 0), 0);
+	stop = false;
+	assert_int_equal(cs_remove_tree_until(root, "deep", &stop), 0);
+	assert_int_equal(faccessat(root, "deep", F_OK, 0), -1);
 	assert_int_equal(cs_remove_tree_at(AT_FDCWD, dir), 0);
 	assert_int_equal(access(dir, F_OK), -1);
 	assert_int_equal(access("/etc/passwd", F_OK), 0);

@@ -174,7 +174,7 @@ static void hostile(void **state)
 
 static void content(void **state)
 {
-	const struct item it[] = {{"./", DIR_, NULL, false, 0751}, {"a/b/c", REG, "hello", false, 04711}, {"a/h", REG, "a/b/c", true}, {"l", LNK, "a/b"},
+	const struct item it[] = {{"./", DIR_, NULL, false, 0751}, {"a/b/c", REG, "hello", false, 04711}, {"a/h", REG, "a/b/c", true, 04711}, {"l", LNK, "a/b"},
 				  {"a/.wh.gone", REG, ""}, {"o/", DIR_, NULL, false, 0700}, {"o/.wh..wh..opq", REG, ""}, {"fifo", AE_IFIFO, NULL},
 				  {"d\xc3\xa9j\xc3\xa0", REG, "utf8"}, {"x", REG, "1", false, 0, "trusted.overlay.redirect"}, {"dup", REG, "one"}, {"dup", REG, "two!"}};
 	const int filters[] = {ARCHIVE_FILTER_NONE, ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_BZIP2, ARCHIVE_FILTER_XZ, ARCHIVE_FILTER_ZSTD};
@@ -192,7 +192,7 @@ static void content(void **state)
 		cs_autofd int fd = -EBADF;
 		assert_int_equal(cs_blob_open(storage, &res.blob, &fd, NULL, NULL), 0);
 	}
-	assert_int_equal(res.size, 5 + 4 + 1 + 3 + 4);
+	assert_int_equal(res.size, 5 + 4 + 1 + 3 + 4 + (int)strlen("a/b"));
 	cs_autofree char *dir = cs_layer_path(storage, &res.chain_id);
 	assert_int_equal(chdir(dir), 0);
 	struct stat st, h;

@@ -105,6 +105,12 @@ static void scores(void **state)
 	assert_true(score("linux/arm/v7", "linux/arm/v7") > score("linux/arm/v7", "linux/arm/v6"));
 	assert_true(score("linux/arm/v7", "linux/arm/v6") > 0);
 	assert_int_equal(score("linux/arm/v6", "linux/arm/v7"), 0);
+	assert_true(score("linux/arm/v7", "linux/arm/v6") > score("linux/arm/v7", "linux/arm/v5"));
+	assert_true(score("linux/arm/v6", "linux/arm/v5") > 0);
+	assert_true(score("linux/arm64", "linux/arm/v6") > score("linux/arm64", "linux/arm/v5"));
+	assert_true(score("linux/arm64", "linux/arm/v5") > 0);
+	assert_true(score("linux/arm/v5", "linux/arm/v5") > 0);
+	assert_int_equal(score("linux/arm/v5", "linux/arm/v6"), 0);
 	assert_true(score("linux/arm64", "linux/arm64/v8") > score("linux/arm64", "linux/arm/v7"));
 	assert_true(score("linux/arm64", "linux/arm/v7") > score("linux/arm64", "linux/arm/v6"));
 	assert_int_equal(score("linux/arm/v7", "linux/arm64"), 0);
