@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "compute/document/fields.h"
 #include "compute/seccomp_cache.h"
+#include "compute/seccomp_shrink.h"
 
 #define ENTRIES 8
 
@@ -245,6 +246,13 @@ static int export_bpf(scmp_filter_ctx ctx, struct cs_filter *f, struct cs_err **
 	f->len = (size_t)len;
 	if (cs_read_full(fd, f->bpf, f->len) != len)
 		return cs_fail(err, CS_ERR_INTERNAL, EIO, "read the compiled seccomp profile");
+	struct sock_filter *less;
+	size_t n;
+	if (cs_seccomp_shrink(f->bpf, f->len / sizeof(struct sock_filter), &less, &n)) {
+		free(f->bpf);
+		f->bpf = less;
+		f->len = n * sizeof(struct sock_filter);
+	}
 	return 0;
 }
 
