@@ -29,6 +29,7 @@ int sys_mount_setattr(int fd, const char *path, unsigned flags, uint64_t set, ui
 int sys_fsopen(const char *fstype);
 int sys_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int aux);
 int sys_fsmount(int fd, unsigned attr_flags);
+int sys_mount_id(int dirfd, const char *path, uint64_t *ret); /* of the mount that path ("": dirfd itself) leads to; -ENOSYS before Linux 5.8 */
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_setns(int fd, int nstype);
 int sys_seccomp(unsigned op, unsigned flags, const void *args);

@@ -49,6 +49,24 @@ int sys_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int a
 	return ret(syscall(SYS_fsconfig, fd, cmd, key, value, aux));
 }
 int sys_fsmount(int fd, unsigned attr_flags) { return ret(syscall(SYS_fsmount, fd, 1u /* FSMOUNT_CLOEXEC */, attr_flags)); }
+/* statx(2), whose structure older C libraries lack */
+int sys_mount_id(int dirfd, const char *path, uint64_t *ret)
+{
+	const unsigned want = 0x1000; /* STATX_MNT_ID */
+	struct {
+		uint32_t mask, pad[35];
+		uint64_t mnt_id, rest[13];
+	} st = {0};
+
+	_Static_assert(offsetof(__typeof__(st), mnt_id) == 144 && sizeof(st) == 256, "struct statx");
+	if (syscall(SYS_statx, dirfd, path, AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW, want, &st) < 0)
+		return -errno;
+	if (!(st.mask & want))
+		return -ENOSYS;
+	*ret = st.mnt_id;
+	return 0;
+}
+
 int sys_pivot_root(const char *new_root, const char *put_old) { return ret(syscall(SYS_pivot_root, new_root, put_old)); }
 int sys_setns(int fd, int nstype) { return ret(syscall(SYS_setns, fd, nstype)); }
 int sys_seccomp(unsigned op, unsigned flags, const void *args) { return ret(syscall(SYS_seccomp, op, flags, args)); }

@@ -116,6 +116,35 @@ def test_cve_2026_55686_workdir_in_a_volume(boxes, canary, engine):  # noqa: F81
     canary.check()
 
 
+def test_the_old_root_is_out_of_sight_before_the_image_has_a_say(boxes, image, canary):  # noqa: F811
+    """A thread lets the host's tree go while the set-up goes on. Until it has vanished, ".." in a link of the image would lead onto it."""
+    up = "../" * 20
+    where = str(canary.path).lstrip("/")
+    tar = rootfs.busybox().dir("x").dir("x/y").symlink("x/y/out", up + where).symlink("bin/prog", up + where + "/secret")
+    ref = image(tar)
+    for _ in range(40):
+        b = try_start(boxes, "ls; cat /proc/self/mountinfo", image=ref, WorkingDir="/x/y/out")
+        assert b is None, b.wait() or b.out
+        a = create(boxes.engine, ["prog"], image=ref)
+        b = Box(boxes.engine, a.json["Id"])
+        boxes.made.append(b)
+        assert b.post("start").status == 400
+        b = boxes.run("ls -a /x/y/../../..; cat /proc/self/mountinfo | cut -d' ' -f4,5", image=ref)
+        assert str(canary.path) not in b.out and sum(l.split()[-1] == "/" for l in b.out.splitlines() if " " in l) == 1, b.out
+    canary.check()
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_hardly_any_process_allowed(boxes, limit):
+    """There may be no room for that thread."""
+    b = create(boxes.engine, ["cat", "/proc/self/mountinfo"], Host={"PidsLimit": limit})
+    b = Box(boxes.engine, b.json["Id"])
+    boxes.made.append(b)
+    for _ in range(5):
+        assert b.post("start").status == 204 and b.wait() == 0
+    assert all(l.split()[4].startswith(("/proc", "/sys", "/dev", "/etc")) or l.split()[4] == "/" for l in b.out.splitlines()), b.out
+
+
 # The API -----------------------------------------------------------------------------------------------------------------
 
 def rss(engine):

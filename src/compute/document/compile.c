@@ -557,11 +557,11 @@ int cs_document_compile(json_t *doc, const struct cs_compile_env *env, struct cs
 	if (init)
 		cs_plan_add(plan, CS_PLAN_INIT);
 	if (propagation_step(&b, err) < 0 || overlay_step(&b, err) < 0 ||
-	    cs_mounts_compile(b.spec, "OciSpecification", &d, &dev_is_bind, plan, err) < 0 || device_steps(&b, dev_is_bind, err) < 0 ||
-	    path_steps(&b, "maskedPaths", CS_PLAN_MASK, err) < 0 || path_steps(&b, "readonlyPaths", CS_PLAN_READONLY, err) < 0)
+	    cs_mounts_compile(b.spec, "OciSpecification", &d, &dev_is_bind, plan, err) < 0 || device_steps(&b, dev_is_bind, err) < 0)
 		goto fail;
-	cs_plan_add(plan, CS_PLAN_PIVOT);
-	if (readonly_step(&b, err) < 0 || name_steps(&b, err) < 0 || sysctl_steps(&b, err) < 0 ||
+	cs_plan_add(plan, CS_PLAN_PIVOT); /* before what does not need the host's tree any more: letting that go takes a while */
+	if (path_steps(&b, "maskedPaths", CS_PLAN_MASK, err) < 0 || path_steps(&b, "readonlyPaths", CS_PLAN_READONLY, err) < 0 ||
+	    readonly_step(&b, err) < 0 || name_steps(&b, err) < 0 || sysctl_steps(&b, err) < 0 ||
 	    cs_process_compile(b.process, "OciSpecification.process", env->host, d.seccomp, &d.warnings, plan, err) < 0)
 		goto fail;
 	if (plan->failed) {

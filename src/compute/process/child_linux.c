@@ -10,7 +10,7 @@
  *   4. cgroup namespace, after the group is joined: its root is the group of that moment
  *   5. other namespaces; mounts come last among them, since the paths of the others were opened by the worker
  *   6. propagation before the first mount: else it would appear on the host
- *   7. the plan's steps as they stand: mounts, devices, masks (which need the mounts), pivot, read-only root, sysctl (own namespaces)
+ *   7. the plan's steps as they stand: mounts, devices, pivot, masks (which need the mounts), read-only root, sysctl (own namespaces)
  *   8. the program: see program_linux.c */
 #include "compute/process/child.h"
 
@@ -380,7 +380,7 @@ _Noreturn void cs_child_main(const struct cs_child_args *args)
 {
 	struct cs_child_args a = *args;
 	struct cs_child c = {.plan = a.plan, .sock = a.sock, .is_exec = a.start != NULL, .self_exe = a.self_exe, .host_proc = -EBADF, .mntns = -EBADF, .root = -EBADF,
-			     .null = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .umask = 0022};
+			     .null_tree = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .umask = 0022};
 	struct cs_err *err = NULL;
 
 	prime_allocator();

@@ -25,6 +25,7 @@ struct cs_shared_bind {
 };
 
 struct cs_child {
+	bool null_attached;
 	bool groups_pending, unshare_cgroup; /* still to be entered: cs_child_groups */
 	const struct cs_plan *plan;
 	int sock;
@@ -33,7 +34,7 @@ struct cs_child {
 	int host_proc; /* start only: the host's procfs, never reachable by the image */
 	int mntns;     /* start only: another container's mount namespace, or -EBADF */
 	int root;      /* O_PATH: the container's root */
-	int null;      /* O_PATH: the host's null device, verified */
+	int null_tree; /* a mount of the host's null device, verified; attached once a file was masked */
 	int mask_tree; /* O_PATH: an attached empty read-only tmpfs, cloned for further masks */
 
 	bool tty;
@@ -70,11 +71,12 @@ enum cs_target { CS_TARGET_DIR, CS_TARGET_FILE, CS_TARGET_EXISTING };
 int cs_child_target(struct cs_child *c, const char *path, enum cs_target kind);
 /* Directory that holds `path`, and the last component. */
 int cs_child_parent(struct cs_child *c, const char *path, char **ret_name);
-int cs_child_null(struct cs_child *c, struct cs_err **err);
+CS_MUST_CHECK int cs_child_null_tree(struct cs_child *c, struct cs_err **err); /* makes null_tree, while the host's /dev is in sight */
 
 CS_MUST_CHECK int cs_step_propagation(struct cs_child *c, uint64_t flags, struct cs_err **err);
 CS_MUST_CHECK int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_pivot(struct cs_child *c, struct cs_err **err);
+CS_MUST_CHECK int cs_pivot_settle(struct cs_err **err); /* before the program: the old root has been let go */
 CS_MUST_CHECK int cs_step_root_readonly(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_bind(struct cs_child *c, const struct cs_step *s, struct cs_err **err);

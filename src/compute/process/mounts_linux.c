@@ -64,18 +64,19 @@ int cs_child_parent(struct cs_child *c, const char *path, char **ret_name)
 }
 
 /* The container's /dev/null may be anything; only the host's, checked, covers a file (CVE-2025-31133). */
-int cs_child_null(struct cs_child *c, struct cs_err **err)
+int cs_child_null_tree(struct cs_child *c, struct cs_err **err)
 {
 	struct stat st;
 
-	if (c->null >= 0)
-		return c->null;
-	c->null = open("/dev/null", O_PATH | O_CLOEXEC | O_NOFOLLOW);
-	if (c->null < 0 || fstat(c->null, &st) < 0)
+	if (c->null_tree >= 0)
+		return 0;
+	cs_autofd int null = open("/dev/null", O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	if (null < 0 || fstat(null, &st) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the host's null device");
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "the host's /dev/null is not the null device");
-	return c->null;
+	c->null_tree = sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	return c->null_tree < 0 ? cs_fail(err, CS_ERR_INTERNAL, -c->null_tree, "mount the host's null device") : 0;
 }
 
 static int attach(int tree, int target)
@@ -358,7 +359,7 @@ static int empty_tree(struct cs_child *c, bool *fresh, struct cs_err **err)
 int cs_step_mask(struct cs_child *c, const char *path, struct cs_err **err)
 {
 	cs_autofd int at = cs_child_target(c, path, CS_TARGET_EXISTING);
-	bool fresh = false;
+	bool fresh = false, file = false;
 	struct stat st;
 
 	if (at == -ENOENT || at == -ENOTDIR)
@@ -369,14 +370,21 @@ int cs_step_mask(struct cs_child *c, const char *path, struct cs_err **err)
 	if (S_ISDIR(st.st_mode)) {
 		tree = empty_tree(c, &fresh, err);
 	} else {
-		int null = cs_child_null(c, err);
-		tree = null < 0 ? null : sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+		/* the one made from the host's device covers the first file, copies of it the next: after the pivot there is no other source */
+		if (cs_child_null_tree(c, err) < 0)
+			return -1;
+		file = !c->null_attached;
+		tree = file ? TAKE_FD(c->null_tree) : sys_open_tree(c->null_tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 	}
 	int r = tree < 0 ? tree : attach(tree, at);
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "mask %s", path);
 	if (fresh)
 		c->mask_tree = TAKE_FD(tree);
+	if (file) {
+		c->null_tree = TAKE_FD(tree);
+		c->null_attached = true;
+	}
 	return 0;
 }
 

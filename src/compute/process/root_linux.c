@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The container's root: propagation, overlay, pivot_root. Runs in the child, in its own mount namespace. */
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 
 #include "base/path.h"
 #include "base/sys.h"
@@ -157,18 +161,78 @@ int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err *
 	return 0;
 }
 
+/* ---- letting the old root go ---- */
+
+/* The kernel takes the mounts out of sight at once and then waits for a grace period, 0.2 ms and more, which nothing that we do needs. So a thread
+ * waits while we go on. While the old root is in sight a ".." in the image's links could lead onto it: we do not go on before it has vanished. */
+static struct {
+	_Atomic pid_t tid; /* 0: no thread, or it has ended */
+	int error;
+	char stack[16384] __attribute__((aligned(64)));
+} old_root;
+
+/* Shares our thread-local storage: a single system call and no more. */
+static int detach_old_root(void *arg)
+{
+	(void)arg;
+	if (umount2(".", MNT_DETACH) < 0)
+		old_root.error = errno;
+	return 0;
+}
+
+/* Is something mounted on the root itself? That is where ".." leads from there. -errno when this cannot be told. */
+static int root_is_covered(int root)
+{
+	uint64_t own = 0, up = 0;
+	int r = sys_mount_id(root, "", &own);
+
+	if (r == 0)
+		r = sys_mount_id(root, "..", &up);
+	return r < 0 ? r : own != up;
+}
+
+static bool start_detaching(int root)
+{
+	const int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+
+	/* no CLONE_FS: "." stays the old root for it */
+	return root_is_covered(root) == 1 &&
+	       clone(detach_old_root, old_root.stack + sizeof(old_root.stack), flags, NULL, &old_root.tid, NULL, &old_root.tid) >= 0;
+}
+
+int cs_pivot_settle(struct cs_err **err)
+{
+	pid_t tid;
+
+	while ((tid = atomic_load(&old_root.tid)) != 0)
+		(void)syscall(SYS_futex, &old_root.tid, FUTEX_WAIT, tid, NULL, NULL, 0);
+	return old_root.error ? cs_fail(err, CS_ERR_INTERNAL, old_root.error, "detach the old root") : 0;
+}
+
 /* The old root is put on top of the new one and detached: no directory for it is needed in the image. */
 int cs_step_pivot(struct cs_child *c, struct cs_err **err)
 {
 	if (c->root < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "PIVOT without a root");
+	if (cs_child_null_tree(c, err) < 0) /* for masks that follow */
+		return -1;
 	if (fchdir(c->root) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "enter the container's root");
 	int r = sys_pivot_root(".", ".");
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "pivot_root");
-	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+	if (start_detaching(c->root)) {
+		for (int i = 0; i < 1000 && root_is_covered(c->root) != 0; i++)
+			(void)sched_yield();
+		if (root_is_covered(c->root) != 0 && cs_pivot_settle(err) < 0)
+			return -1;
+	} else if (umount2(".", MNT_DETACH) < 0) { /* an old kernel, or no process more in the pids group */
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "detach the old root");
+	}
+	if (root_is_covered(c->root) == 1)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "the old root is still there");
+	if (chdir("/") < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "enter the new root");
 	cs_close(c->root);
 	c->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (c->root < 0)
