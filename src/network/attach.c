@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An endpoint enters a namespace and leaves it. The order, and why:
+ *   1. the interface is made, or taken from the warm pair, and its outer end plugged into the bridge: nothing can be sent yet;
+ *   2. the firewall knows it: who may send what holds from the first packet on;
+ *   3. sysctls, addresses and "up" inside, in one request; coming up, it announces itself (arp_notify) to a bridge that listens already;
+ *   4. routes: the default route belongs to the endpoint with the highest priority, so another's coming or going may move it;
+ *   5. names.
+ * Leaving is the same backwards, but the default route moves first, so that a running container is never without. */
+#include "network/edge.h"
+#include "network/netns.h"
+
+/* ---- default routes ---- */
+
+static struct cs_ip gateway_of(const struct HcnEndpoint *e, uint8_t family)
+{
+	struct cs_prefix to;
+	struct cs_ip via;
+
+	/* a default route of its own comes first */
+	for (size_t i = 0; i < e->doc.n_routes; i++)
+		if (cs_prefix_parse(e->doc.routes[i].to, &to) && to.len == 0 && to.ip.family == family && cs_ip_parse(e->doc.routes[i].next_hop, &via))
+			return via;
+	if (!e->net->driver->outside || !(family == AF_INET ? e->v4 : e->v6).ip.family ||
+	    (e->net->driver->bridge && (family == AF_INET ? e->net->pol.gw4 : e->net->pol.gw6) == CS_GW_ISOLATED))
+		return (struct cs_ip){0};
+	return cs_network_gateway(e->net, family);
+}
+
+/* Docker's order: priority, then the network's name. */
+static bool goes_before(const struct HcnEndpoint *a, const struct HcnEndpoint *b)
+{
+	if (a->pol.gateway_priority != b->pol.gateway_priority)
+		return a->pol.gateway_priority > b->pol.gateway_priority;
+	int c = strcmp(a->net->doc.name ? a->net->doc.name : "", b->net->doc.name ? b->net->doc.name : "");
+	return c ? c < 0 : strcmp(a->o.text, b->o.text) < 0;
+}
+
+static struct HcnEndpoint *elect(const struct HcnNamespace *ns, uint8_t family, const struct HcnEndpoint *without)
+{
+	struct HcnEndpoint *best = NULL;
+
+	for (struct HcnEndpoint *e = ns->endpoints; e; e = e->next)
+		if (e != without && gateway_of(e, family).family && (!best || goes_before(e, best)))
+			best = e;
+	return best;
+}
+
+static void default_route(struct cs_nl *b, const struct HcnEndpoint *e, uint8_t family)
+{
+	struct cs_prefix own = family == AF_INET ? e->v4 : e->v6;
+	struct cs_ip via = gateway_of(e, family);
+
+	cs_route_set(b, &(struct cs_route){.to = {{0, family}, 0}, .via = via, .index = e->inner, .onlink = !cs_prefix_has(own, via)});
+}
+
+/* What changes when `without` (may be NULL) is no candidate any more. ns->gateway* follow when the batch has run. */
+static void move_default(struct cs_nl *b, struct HcnNamespace *ns, const struct HcnEndpoint *without, struct HcnEndpoint *now[2])
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct HcnEndpoint *old = families[i] == AF_INET ? ns->gateway4 : ns->gateway6;
+		now[i] = elect(ns, families[i], without);
+		if (now[i] && now[i] != old)
+			default_route(b, now[i], families[i]);
+	}
+}
+
+static void moved(struct HcnNamespace *ns, struct HcnEndpoint *const now[2])
+{
+	ns->gateway4 = now[0];
+	ns->gateway6 = now[1];
+}
+
+/* ---- the interface ---- */
+
+static bool name_taken(const struct HcnNamespace *ns, const char *name)
+{
+	for (const struct HcnEndpoint *e = ns->endpoints; e; e = e->next)
+		if (strcmp(e->inner_name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The wanted name, or the network's prefix (eth) with the first number that is free. */
+static HRESULT choose_name(const struct HcnNamespace *ns, const struct HcnEndpoint *e, char ret[IFNAMSIZ], struct cs_err **err)
+{
+	const char *wanted = e->pol.wanted_name, *prefix = cs_empty(e->net->pol.prefix) ? "eth" : e->net->pol.prefix;
+
+	if (!cs_empty(wanted)) {
+		if (strlen(wanted) >= IFNAMSIZ || strchr(wanted, '/') || strcmp(wanted, "lo") == 0)
+			return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "interface name %s is not possible", wanted);
+		if (name_taken(ns, wanted))
+			return cs_hr_fail(err, HCN_E_NAMESPACE_ATTACH_FAILED, EEXIST, "interface name %s is taken", wanted);
+		(void)snprintf(ret, IFNAMSIZ, "%s", wanted);
+		return HCS_S_OK;
+	}
+	for (unsigned i = 0; i < 1000; i++) {
+		(void)snprintf(ret, IFNAMSIZ, "%.11s%u", prefix, i);
+		if (!name_taken(ns, ret))
+			return HCS_S_OK;
+	}
+	return cs_hr_fail(err, HCN_E_NAMESPACE_ATTACH_FAILED, ENOSPC, "the namespace has a thousand interfaces");
+}
+
+/* net.ipv4.conf.IFNAME.log_martians=1 and the like. The paths are made of what the user wrote: only the two trees of interfaces are open. */
+static HRESULT set_sysctls(struct HcnNamespace *ns, const struct HcnEndpoint *e, struct cs_err **err)
+{
+	const struct cs_strmap *m = e->pol.sysctls;
+	size_t n = m ? m->n : 0;
+	struct cs_sysctl *v = n ? cs_xcalloc(n, sizeof(*v)) : NULL;
+	HRESULT hr = HCS_S_OK;
+	cs_autostrv char **paths = NULL;
+
+	for (size_t i = 0; i < n && hr == HCS_S_OK; i++) {
+		cs_autostrv char **part = cs_strv_split(m->kv[i].key, '.');
+		if (cs_strv_len(part) != 5 || strcmp(part[0], "net") != 0 || strcmp(part[3], "IFNAME") != 0 || strchr(m->kv[i].key, '/') ||
+		    (strcmp(part[1], "ipv4") != 0 && strcmp(part[1], "ipv6") != 0 && strcmp(part[1], "mpls") != 0) || cs_empty(part[2]) || cs_empty(part[4])) {
+			hr = cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "sysctl %s is not of the form net.X.Y.IFNAME.Z", m->kv[i].key);
+			break;
+		}
+		cs_strv_take(&paths, cs_xasprintf("%s/%s/%s/%s/%s", part[0], part[1], part[2], e->inner_name, part[4]));
+		v[i] = (struct cs_sysctl){paths[i], m->kv[i].val, false};
+	}
+	if (hr == HCS_S_OK && n > 0 && cs_netns_sysctls(ns->nsfd, v, n, err) < 0)
+		hr = HCN_E_NAMESPACE_ATTACH_FAILED;
+	free(v);
+	return hr;
+}
+
+static void add_addresses(struct cs_nl *b, const struct HcnEndpoint *e, int tolerate)
+{
+	struct cs_ip ip;
+
+	if (e->v4.ip.family)
+		cs_addr_add(b, e->inner, e->v4, tolerate);
+	if (e->v6.ip.family)
+		cs_addr_add(b, e->inner, e->v6, tolerate);
+	for (char **l = e->pol.link_local; l && *l; l++)
+		if (cs_ip_parse(*l, &ip))
+			cs_addr_add(b, e->inner, (struct cs_prefix){ip, ip.family == AF_INET ? 16 : 64}, tolerate);
+}
+
+static void add_routes(struct cs_nl *b, const struct HcnEndpoint *e)
+{
+	for (size_t i = 0; i < e->doc.n_routes; i++) {
+		const struct cs_doc_route *d = &e->doc.routes[i];
+		struct cs_route r = {.index = e->inner, .metric = (uint32_t)d->metric};
+		if (!cs_prefix_parse(d->to, &r.to) || r.to.len == 0)
+			continue;
+		if (cs_ip_parse(d->next_hop, &r.via))
+			r.onlink = !cs_prefix_has(r.via.family == AF_INET ? e->v4 : e->v6, r.via);
+		cs_route_set(b, &r);
+	}
+}
+
+/* Steps 3 and 4: one request. */
+static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopted, struct cs_err **err)
+{
+	struct HcnEndpoint *now[2];
+	uint32_t mtu = e->pol.mtu ? (uint32_t)e->pol.mtu : e->net->mtu;
+	struct cs_nl b;
+
+	cs_nl_init(&b, &ns->rt);
+	if (!adopted)
+		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .mac = e->net->driver->own_mac ? e->mac : NULL, .mtu = mtu}, "prepare the interface");
+	add_addresses(&b, e, adopted ? EEXIST : 0);
+	cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .up = true}, "set the interface up");
+	if (e->pol.max_outgoing || adopted)
+		cs_rate_set(&b, e->inner, (uint64_t)e->pol.max_outgoing);
+	add_routes(&b, e);
+	move_default(&b, ns, NULL, now);
+	if (cs_nl_run(&b, err) < 0)
+		return -1;
+	moved(ns, now);
+	return 0;
+}
+
+/* ---- in and out ---- */
+
+static void list_in(struct HcnNamespace *ns, struct HcnEndpoint *e)
+{
+	struct HcnEndpoint **p = &ns->endpoints;
+
+	while (*p)
+		p = &(*p)->next;
+	e->next = NULL;
+	*p = cs_obj_ref(e);
+}
+
+static void list_out(struct HcnNamespace *ns, struct HcnEndpoint *e)
+{
+	struct HcnEndpoint **p = &ns->endpoints;
+
+	while (*p && *p != e)
+		p = &(*p)->next;
+	if (*p)
+		*p = e->next;
+	if (ns->gateway4 == e)
+		ns->gateway4 = NULL;
+	if (ns->gateway6 == e)
+		ns->gateway6 = NULL;
+}
+
+/* The endpoint's own half of the change; the namespace's reference moves with it. */
+static HRESULT claim(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err)
+{
+	CS_LOCK(e);
+
+	if (e->leaving)
+		return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_FOUND, 0, "no such endpoint");
+	if (e->ns)
+		return cs_hr_fail(err, HCN_E_ENDPOINT_ALREADY_ATTACHED, 0, "endpoint %s is attached already", e->o.text);
+	e->ns = cs_obj_ref(ns);
+	return HCS_S_OK;
+}
+
+static void publish(struct HcnEndpoint *e)
+{
+	struct HcnNamespace *ns = e->ns;
+	CS_LOCK(e);
+
+	free(e->doc.nspace);
+	e->doc.nspace = ns ? cs_xstrdup(ns->o.text) : NULL;
+	free(e->doc.ifname);
+	e->doc.ifname = ns ? cs_xstrdup(e->inner_name) : NULL;
+	free(e->doc.host_ifname);
+	e->doc.host_ifname = ns && e->outer ? cs_xstrdup(e->outer_name) : NULL;
+	cs_port_mappings_write(e->doc.policies, e->doc.n_policies, &e->pol);
+}
+
+static void unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
+{
+	if (e->outer) {
+		cs_background_delete(e->outer);
+	} else if (e->inner) {
+		struct cs_nl b;
+		cs_nl_init(&b, &ns->rt);
+		cs_link_del(&b, e->inner);
+		cs_nl_try(&b); /* a namespace that is going takes it along */
+	}
+	e->outer = e->inner = 0;
+	e->outer_name[0] = e->inner_name[0] = 0;
+}
+
+static void disown(struct HcnNamespace *ns, struct HcnEndpoint *e)
+{
+	pthread_mutex_lock(&e->o.lock);
+	e->ns = NULL;
+	pthread_mutex_unlock(&e->o.lock);
+	publish(e);
+	list_out(ns, e);
+	cs_obj_unref(CS_ENDPOINT, e);
+	cs_obj_unref(CS_NAMESPACE, ns); /* the caller has one */
+}
+
+HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err)
+{
+	char name[IFNAMSIZ];
+	bool adopted = false;
+	HRESULT hr = choose_name(ns, e, name, err);
+
+	if (hr == HCS_S_OK)
+		hr = claim(ns, e, err);
+	if (hr != HCS_S_OK)
+		return hr;
+	list_in(ns, e);
+	hr = e->net->driver->plug(ns, e, name, &adopted, err);
+	if (hr == HCS_S_OK)
+		hr = cs_edge_plug(ns, e, err);
+	if (hr == HCS_S_OK) {
+		hr = set_sysctls(ns, e, err);
+		if (hr == HCS_S_OK && configure(ns, e, adopted, err) < 0)
+			hr = HCN_E_NAMESPACE_ATTACH_FAILED;
+		if (hr == HCS_S_OK)
+			hr = cs_edge_names(ns, err);
+		if (hr != HCS_S_OK)
+			cs_edge_unplug(ns, e);
+	}
+	if (hr != HCS_S_OK) {
+		unplug(ns, e);
+		disown(ns, e);
+		return hr;
+	}
+	publish(e);
+	cs_notify(HcnNotificationNetworkEndpointAttached, &e->o, &e->net->o);
+	return HCS_S_OK;
+}
+
+HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err)
+{
+	struct HcnEndpoint *now[2];
+	struct cs_nl b;
+
+	if (e->ns != ns)
+		return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached to this namespace", e->o.text);
+	if (ns->gateway4 == e || ns->gateway6 == e) {
+		cs_nl_init(&b, &ns->rt);
+		move_default(&b, ns, e, now);
+		cs_nl_try(&b); /* in a namespace that dies there is nothing to move */
+		moved(ns, now);
+	}
+	cs_edge_unplug(ns, e);
+	unplug(ns, e);
+	cs_notify(HcnNotificationNetworkEndpointDetached, &e->o, &e->net->o);
+	disown(ns, e);
+	if (!ns->leaving)
+		return cs_edge_names(ns, err);
+	return HCS_S_OK;
+}
+
+void cs_detach_all(struct HcnNamespace *ns)
+{
+	while (ns->endpoints) {
+		cs_autoerr struct cs_err *err = NULL;
+		struct HcnEndpoint *e = ns->endpoints;
+		ns->gateway4 = ns->gateway6 = NULL; /* no routes are moved about in what ends */
+		if (cs_detach(ns, e, &err) != HCS_S_OK)
+			break; /* cannot be: it is on the list */
+	}
+}
+
+HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
+{
+	struct cs_nl b;
+	HRESULT hr;
+
+	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu)
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name and MTU of an interface that is in use cannot be changed");
+	hr = cs_edge_replug(ns, e, now, err);
+	if (hr != HCS_S_OK || now->max_outgoing == e->pol.max_outgoing)
+		return hr;
+	cs_nl_init(&b, &ns->rt);
+	cs_rate_set(&b, e->inner, (uint64_t)now->max_outgoing);
+	return cs_nl_run(&b, err) < 0 ? HCS_E_FAIL : HCS_S_OK;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Networks that are a bridge on the host: NAT, Internal, Private; and veths as their endpoints. */
+#include "base/id.h"
+#include "network/edge.h"
+#include "network/netns.h"
+
+bool cs_network_has(const struct HcnNetwork *n, uint8_t family)
+{
+	for (size_t i = 0; i < n->n_subnets; i++)
+		if (n->subnets[i].prefix.ip.family == family)
+			return true;
+	return false;
+}
+
+struct cs_ip cs_network_gateway(const struct HcnNetwork *n, uint8_t family)
+{
+	for (size_t i = 0; i < n->n_subnets; i++)
+		if (n->subnets[i].gateway.family == family)
+			return n->subnets[i].gateway;
+	return (struct cs_ip){0};
+}
+
+/* ---- the bridge ---- */
+
+static const struct cs_prefix link_local = {{(cs_u128)0xfe80 << 112, AF_INET6}, 10};
+
+/* An address that the bridge keeps over restarts: from the network's id. 02:42 is what endpoints have. */
+static void bridge_mac(const struct HcnNetwork *n, uint8_t mac[6])
+{
+	memcpy(mac, n->o.id.Data4 + 2, 6);
+	mac[0] = (uint8_t)((mac[0] & 0xfc) | 2);
+	if (mac[0] == 2 && mac[1] == 0x42)
+		mac[1] = 0x43;
+}
+
+/* The addresses of the gateways: which one the host has, and with which length. */
+static size_t wanted_addresses(const struct HcnNetwork *n, bool host, struct cs_prefix *ret, size_t max)
+{
+	size_t count = 0;
+	bool v6 = false;
+
+	for (size_t i = 0; i < n->n_subnets && host && count < max; i++) {
+		const struct cs_subnet *s = &n->subnets[i];
+		bool four = s->prefix.ip.family == AF_INET;
+		if (!s->gateway.family || (four && n->pol.inhibit_ipv4) || (four ? n->pol.gw4 : n->pol.gw6) == CS_GW_ISOLATED)
+			continue;
+		ret[count++] = (struct cs_prefix){s->gateway, s->prefix.len};
+		v6 |= !four;
+	}
+	if (v6 && count < max) /* as Docker: what routers are addressed by */
+		ret[count++] = (struct cs_prefix){{((cs_u128)0xfe80 << 112) + 1, AF_INET6}, 64};
+	return count;
+}
+
+struct have {
+	int index;
+	struct cs_prefix v[32];
+	size_t n;
+};
+
+static bool collect(int index, struct cs_prefix p, void *ctx)
+{
+	struct have *h = ctx;
+
+	if (index == h->index && h->n < CS_ARRAY_SIZE(h->v))
+		h->v[h->n++] = p;
+	return true;
+}
+
+static bool listed(const struct cs_prefix *v, size_t n, struct cs_prefix p)
+{
+	for (size_t i = 0; i < n; i++)
+		if (cs_ip_is(v[i].ip, p.ip) && v[i].len == p.len)
+			return true;
+	return false;
+}
+
+/* What is missing is added; on a bridge of our own, what is there besides goes (a network whose settings changed while we were away). */
+static int set_addresses(struct HcnNetwork *n, struct cs_rtnl *r, bool host, bool fresh, struct cs_err **err)
+{
+	struct cs_prefix want[32];
+	size_t n_want = wanted_addresses(n, host, want, CS_ARRAY_SIZE(want));
+	struct have have = {.index = n->index};
+	struct cs_nl b;
+
+	if (!fresh && cs_addrs_each(r, collect, &have, err) < 0)
+		return -1;
+	cs_nl_init(&b, r);
+	for (size_t i = 0; i < have.n && n->made; i++)
+		if (!listed(want, n_want, have.v[i]) && !cs_prefix_overlaps(have.v[i], link_local))
+			cs_addr_del(&b, n->index, have.v[i]);
+	for (size_t i = 0; i < n_want; i++)
+		if (!listed(have.v, have.n, want[i]))
+			cs_addr_add(&b, n->index, want[i], EEXIST);
+	cs_link_set(&b, &(struct cs_link_change){.index = n->index, .up = true}, "set the bridge up");
+	return cs_nl_run(&b, err);
+}
+
+static int ipv6_switch(const struct HcnNetwork *n, struct cs_err **err)
+{
+	cs_autofree char *path = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", n->ifname);
+	bool v6 = cs_network_has(n, AF_INET6);
+
+	return cs_sysctl_write(&(struct cs_sysctl){path, v6 ? "0" : "1", !v6}, err);
+}
+
+/* The bridge that is there, if any: ours, a user's, or somebody else's, which is refused. */
+static HRESULT look(struct HcnNetwork *n, struct cs_rtnl *r, bool *found, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *e = NULL;
+	cs_autofree char *mark = cs_mark_of(&n->o);
+	struct cs_link_info l, old;
+
+	*found = false;
+	if (cs_leftover_of(&n->o, &old) && strcmp(old.name, n->ifname) != 0 && strcmp(old.kind, "bridge") == 0)
+		cs_links_delete(&old.index, 1); /* the network has another name for its bridge now */
+	if (cs_link_get(r, 0, n->ifname, &l, &e) < 0)
+		return cs_err_code(e) == CS_ERR_NOT_FOUND ? HCS_S_OK : (cs_err_move(err, TAKE_PTR(e)), HCS_E_FAIL);
+	if (strcmp(l.kind, "bridge") != 0)
+		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "interface %s is not a bridge", n->ifname);
+	if (cs_prefix(l.alias, "caisson:") && strcmp(l.alias, mark) != 0)
+		return cs_hr_fail(err, HCN_E_NETWORK_ALREADY_EXISTS, 0, "bridge %s belongs to another network (%s)", n->ifname, l.alias);
+	n->index = l.index;
+	n->made = strcmp(l.alias, mark) == 0;
+	*found = true;
+	return HCS_S_OK;
+}
+
+static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
+{
+	cs_autofree char *mark = cs_mark_of(&n->o);
+	struct cs_link_info l;
+	uint8_t mac[6];
+	struct cs_nl b;
+
+	bridge_mac(n, mac);
+	cs_nl_init(&b, r);
+	cs_link_add_bridge(&b, n->ifname, mac);
+	cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .mtu = n->mtu}, "set up the bridge");
+	if (cs_nl_run(&b, err) < 0 || cs_link_get(r, 0, n->ifname, &l, err) < 0)
+		return -1;
+	n->index = l.index;
+	n->made = true;
+	return 0;
+}
+
+HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err)
+{
+	cs_autortnl struct cs_rtnl r = {0};
+	bool found = false;
+
+	if (!cs_empty(n->pol.bridge))
+		(void)snprintf(n->ifname, sizeof(n->ifname), "%s", n->pol.bridge);
+	else
+		(void)snprintf(n->ifname, sizeof(n->ifname), "br-%.8s%.4s", n->o.text, n->o.text + 9);
+	if (cs_host_rtnl(&r, err) < 0)
+		return HCS_E_FAIL;
+	HRESULT hr = look(n, &r, &found, err);
+	if (hr != HCS_S_OK)
+		return hr;
+	if (!found && make(n, &r, err) < 0)
+		return HCS_E_FAIL;
+	if (ipv6_switch(n, err) < 0 || set_addresses(n, &r, host, !found, err) < 0) {
+		if (!found)
+			cs_bridge_remove(n);
+		return HCS_E_FAIL;
+	}
+	if (host && cs_network_has(n, AF_INET))
+		cs_host_forward4();
+	if (host && cs_network_has(n, AF_INET6))
+		cs_host_forward6();
+	return HCS_S_OK;
+}
+
+void cs_bridge_remove(struct HcnNetwork *n)
+{
+	if (n->made && n->index > 0)
+		cs_links_delete(&n->index, 1);
+	n->index = 0;
+}
+
+static HRESULT create_host(struct HcnNetwork *n, struct cs_err **err) { return cs_bridge_create(n, !(n->doc.flags & 1024), err); }
+static HRESULT create_private(struct HcnNetwork *n, struct cs_err **err) { return cs_bridge_create(n, false, err); }
+
+/* ---- endpoints ---- */
+
+/* A pair of its own, with the inner end where it belongs from the beginning. */
+static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, struct cs_rtnl *host, struct cs_err **err)
+{
+	const struct cs_sysctl inside[] = {{NULL, "1", true}, {NULL, "0", true}, {NULL, "1", true}};
+	cs_autofree char *off = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", ifname), *dad = cs_xasprintf("net/ipv6/conf/%s/accept_dad", ifname),
+			 *notify = cs_xasprintf("net/ipv6/conf/%s/ndisc_notify", ifname);
+	struct cs_sysctl s[3];
+	struct cs_link_info l;
+	struct cs_nl b;
+	uint8_t r[4];
+	cs_autofree char *mark = cs_mark_of(&e->o);
+
+	memcpy(s, inside, sizeof(s));
+	s[0].path = off;
+	s[1].path = dad;
+	s[2].path = notify;
+	if (cs_network_has(e->net, AF_INET6))
+		s[0].value = "0";
+	cs_random_bytes(r, sizeof(r));
+	(void)snprintf(e->outer_name, sizeof(e->outer_name), "csp%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
+	cs_nl_init(&b, host);
+	cs_link_add_veth(&b, e->outer_name, ns->nsfd, ifname);
+	cs_link_set(&b, &(struct cs_link_change){.name = e->outer_name, .alias = mark, .no_ipv6_addr = true}, "prepare a veth");
+	if (cs_nl_run(&b, err) < 0 || cs_link_get(host, 0, e->outer_name, &l, err) < 0)
+		return -1;
+	e->outer = l.index;
+	e->inner = l.peer;
+	cs_nl_init(&b, &ns->rt);
+	cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .arp_notify = 1}, "prepare the interface");
+	if (cs_nl_run(&b, err) < 0)
+		return -1;
+	return cs_netns_sysctls(ns->nsfd, s, CS_ARRAY_SIZE(s), err);
+}
+
+/* The pair that an earlier service made for this endpoint, if its other end is in this namespace. */
+static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	struct cs_link_info out, in;
+
+	if (!cs_leftover_of(&e->o, &out) || strcmp(out.kind, "veth") != 0)
+		return false;
+	if (cs_link_get(&ns->rt, out.peer, NULL, &in, &err) < 0 || in.peer != out.index || strcmp(in.kind, "veth") != 0) {
+		cs_links_delete(&out.index, 1);
+		return false;
+	}
+	e->outer = out.index;
+	e->inner = in.index;
+	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", out.name);
+	(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", in.name);
+	return true;
+}
+
+static bool take_warm(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, struct cs_err **err)
+{
+	struct cs_warm *w = ns->warm;
+
+	if (!w || strcmp(ifname, CS_WARM_IFNAME) != 0)
+		return false;
+	if (cs_network_has(e->net, AF_INET6) && (w->ipv6_off < 0 || write(w->ipv6_off, "0", 1) != 1)) {
+		(void)cs_fail(err, CS_ERR_INTERNAL, w->ipv6_off < 0 ? EAFNOSUPPORT : errno, "switch IPv6 on");
+		return false;
+	}
+	e->outer = w->outer;
+	e->inner = w->inner;
+	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", w->outer_name);
+	ns->warm = NULL;
+	cs_close(w->ipv6_off);
+	free(w); /* its namespace and socket are the namespace's already */
+	return true;
+}
+
+HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *mine = NULL;
+	cs_autortnl struct cs_rtnl r = {0};
+	cs_autofree char *mark = cs_mark_of(&e->o);
+	struct cs_nl b;
+
+	e->outer = e->inner = 0;
+	if (cs_host_rtnl(&r, err) < 0)
+		return HCS_E_FAIL;
+	*adopted = adopt(ns, e);
+	if (!*adopted && !take_warm(ns, e, ifname, &mine) && (mine || new_pair(ns, e, ifname, &r, &mine) < 0)) {
+		/* the name may be that of an interface which is on its way out */
+		bool again = mine->sys == EEXIST;
+		if (again) {
+			cs_err_free(TAKE_PTR(mine));
+			cs_background_flush();
+		}
+		if (!again || new_pair(ns, e, ifname, &r, &mine) < 0) {
+			(void)cs_err_move(err, TAKE_PTR(mine));
+			return HCN_E_NAMESPACE_ATTACH_FAILED;
+		}
+	}
+	if (!*adopted)
+		(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", ifname);
+	cs_nl_init(&b, &r);
+	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true},
+		    "plug into the bridge");
+	if (e->doc.flags & 2)
+		cs_link_isolate(&b, e->outer, NULL, true);
+	return cs_nl_run(&b, err) < 0 ? HCN_E_NAMESPACE_ATTACH_FAILED : HCS_S_OK;
+}
+
+const struct cs_driver cs_driver_nat = {.type = "NAT", .outside = true, .bridge = true, .own_mac = true, .create = create_host, .remove = cs_bridge_remove, .plug = cs_veth_plug};
+const struct cs_driver cs_driver_internal = {.type = "Internal", .bridge = true, .own_mac = true, .create = create_host, .remove = cs_bridge_remove, .plug = cs_veth_plug};
+const struct cs_driver cs_driver_private = {.type = "Private", .bridge = true, .own_mac = true, .create = create_private, .remove = cs_bridge_remove, .plug = cs_veth_plug};

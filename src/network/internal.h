@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The workshop of the network service. Objects live in four tables (objects.c), are counted, and are the handles of computenetwork.h.
+ *
+ * Locks, in the order in which they may be taken: a namespace's (its endpoints, its interfaces: held across the kernel work of an attach), an endpoint's
+ * (its document, which namespace has it), a network's (addresses, counts), then those inside of tables and modules, which are leaves. A network's
+ * own links are made before it is in its table and removed after it has left it, so no lock is needed for that. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "base/log.h"
+#include "computenetwork.h"
+#include "network/documents.h"
+#include "network/ipam.h"
+#include "network/links.h"
+#include "network/pool.h"
+
+#define SUBSYS "network"
+
+/* ---- errors: HRESULT for programs, cs_err for people ---- */
+
+/* Sets *err and returns hr. sys: errno behind it, or 0. */
+HRESULT cs_hr_fail(struct cs_err **err, HRESULT hr, int sys, const char *fmt, ...) CS_PRINTF(4, 5);
+/* What a cs_err of a lower layer is here; `invalid` stands for INVALID. */
+HRESULT cs_hr_of(const struct cs_err *err, HRESULT invalid);
+/* The border: *record from err (freed); returns hr. */
+HRESULT cs_hr_answer(HRESULT hr, struct cs_err *err, char **record);
+
+/* ---- objects ---- */
+
+enum cs_kind { CS_NETWORK, CS_ENDPOINT, CS_NAMESPACE, CS_LB, CS_KINDS };
+struct cs_obj {
+	uint32_t magic; /* kind, while it lives */
+	HCN_GUID id;
+	char text[CS_HCN_GUID_TEXT];
+	_Atomic unsigned refs;
+	_Atomic bool gone; /* deleted: handles answer NOT_FOUND */
+	pthread_mutex_t lock;
+	UT_hash_handle hh;
+};
+void cs_obj_init(enum cs_kind kind, struct cs_obj *o, const HCN_GUID *id); /* one reference: the caller's */
+bool cs_obj_add(enum cs_kind kind, struct cs_obj *o);                      /* takes a reference of its own; false: the id is taken */
+void cs_obj_remove(enum cs_kind kind, struct cs_obj *o);                   /* out of the table, which lets go of it; gone */
+void *cs_obj_get(enum cs_kind kind, const HCN_GUID *id);                   /* referenced, or NULL */
+bool cs_obj_is(enum cs_kind kind, const void *handle);                     /* a living object of this kind that is not gone */
+void *cs_obj_ref(void *o);
+void cs_obj_unref(enum cs_kind kind, void *o); /* accepts NULL */
+/* All of a kind, referenced; release with cs_obj_put_all. */
+void **cs_obj_all(enum cs_kind kind, size_t *ret_n);
+void cs_obj_put_all(enum cs_kind kind, void **v, size_t n);
+
+struct cs_driver;
+struct HcnNetwork {
+	struct cs_obj o;
+	struct cs_doc_network doc;
+	struct cs_network_policies pol;
+	const struct cs_driver *driver;
+	struct cs_subnet *subnets; /* of the lock; prefixes and gateways never change */
+	size_t n_subnets;
+	unsigned endpoints;        /* on it; of the lock */
+	bool leaving;              /* no new endpoints; of the lock */
+	char ifname[IFNAMSIZ];     /* the bridge, or the parent */
+	int index;
+	bool made;                 /* that link is ours to delete */
+	char port[IFNAMSIZ];       /* overlay: the VXLAN port */
+	int port_index;
+	uint32_t mtu;              /* 0: the kernel's */
+};
+struct HcnEndpoint {
+	struct cs_obj o;
+	struct cs_doc_endpoint doc;
+	struct cs_endpoint_policies pol;
+	struct HcnNetwork *net; /* a reference */
+	struct cs_prefix v4, v6;
+	uint8_t mac[6];
+	bool chosen_mac;
+	_Atomic bool leaving;
+	struct HcnNamespace *ns; /* that has it; a reference, of the lock */
+	/* of the namespace's lock */
+	struct HcnEndpoint *next;
+	int outer, inner; /* indexes; outer 0: no end on the host */
+	char outer_name[IFNAMSIZ], inner_name[IFNAMSIZ];
+	void *edge; /* edge.c's */
+};
+struct HcnNamespace {
+	struct cs_obj o;
+	struct cs_doc_namespace doc;
+	int nsfd;
+	struct cs_rtnl rt;      /* inside */
+	struct cs_warm *warm;   /* whose pair no endpoint has yet */
+	struct HcnEndpoint *endpoints, *gateway4, *gateway6;
+	bool leaving;
+	bool served;            /* the resolver has it */
+	char *key;              /* under which it does */
+};
+struct HcnLoadBalancer {
+	struct cs_obj o;
+	struct cs_doc_lb doc;
+};
+void cs_network_free(struct HcnNetwork *n);
+void cs_endpoint_free(struct HcnEndpoint *e);
+void cs_namespace_free(struct HcnNamespace *n);
+void cs_namespace_drop_warm(struct HcnNamespace *n);
+void cs_lb_free(struct HcnLoadBalancer *l);
+static inline void cs_autolock_done(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
+#define CS_LOCK(obj) pthread_mutex_t *lock_ cs_auto(cs_autolock_done) = cs_lock(&(obj)->o.lock)
+static inline pthread_mutex_t *cs_lock(pthread_mutex_t *m)
+{
+	pthread_mutex_lock(m);
+	return m;
+}
+static inline void cs_autonet_done(struct HcnNetwork **n) { cs_obj_unref(CS_NETWORK, *n); }
+static inline void cs_autoep_done(struct HcnEndpoint **e) { cs_obj_unref(CS_ENDPOINT, *e); }
+static inline void cs_autons_done(struct HcnNamespace **n) { cs_obj_unref(CS_NAMESPACE, *n); }
+static inline void cs_autolb_done(struct HcnLoadBalancer **l) { cs_obj_unref(CS_LB, *l); }
+
+/* ---- the service ---- */
+
+struct cs_network_service {
+	_Atomic bool open;
+	char *instance, *mark; /* "caisson:<instance>:" */
+	struct cs_doc_service settings;
+	bool firewall, ipv4, ipv6, ip_forward;
+	struct cs_pool *pools;
+	size_t n_pools;
+	_Atomic bool settled;
+};
+extern struct cs_network_service cs_net;
+/* HCN_E_MANAGER_STOPPED before HcnInitializeService and after HcnShutdownService. */
+HRESULT cs_net_ready(struct cs_err **err);
+/* A netlink socket of the host's: from a small stock, given back when done. */
+CS_MUST_CHECK int cs_host_rtnl(struct cs_rtnl *ret, struct cs_err **err);
+void cs_host_rtnl_put(struct cs_rtnl *r);
+static inline void cs_autortnl_done(struct cs_rtnl *r) { cs_host_rtnl_put(r); }
+#define cs_autortnl cs_auto(cs_autortnl_done)
+void cs_host_rtnl_drop(void);
+char *cs_mark_of(const struct cs_obj *o); /* the alias of the object's link */
+
+/* ---- what was there before us (leftovers.c): of one dump, until cs_hcn_settle ---- */
+
+CS_MUST_CHECK int cs_leftovers_read(struct cs_err **err);
+/* The link with the object's mark, if an earlier service made it. */
+bool cs_leftover_of(const struct cs_obj *o, struct cs_link_info *ret);
+void cs_leftovers_drop(void);
+
+/* ---- host.c: switches of the host's ---- */
+
+void cs_host_forward4(void); /* net.ipv4.ip_forward on, once; warns when it cannot */
+void cs_host_forward6(void); /* IPv6 forwarding on, and router advertisements still heeded where they were */
+/* Prefixes that routes and name servers of the host use, ours left out: nothing is to be chosen there. Caller frees. */
+CS_MUST_CHECK int cs_host_prefixes(struct cs_prefix **ret, size_t *ret_n, struct cs_err **err);
+
+/* ---- pools of prefixes (prefixes.c): which subnet which network has ---- */
+
+/* Resolves what a document asks for: nothing, a size, or a prefix. Errors: INVALID_SUBNET (overlap), ADDR_INVALID_OR_RESERVED (exhausted). */
+HRESULT cs_prefix_claim(const struct HcnNetwork *owner, uint8_t family, const struct cs_prefix *wanted, struct cs_prefix *ret, struct cs_err **err);
+void cs_prefix_release(const struct HcnNetwork *owner);
+void cs_pools_default(struct cs_pool **ret, size_t *ret_n); /* Docker's, and a /48 of this host's own for IPv6 */
+HRESULT cs_pools_read(const struct cs_doc_service *s, struct cs_pool **ret, size_t *ret_n, struct cs_err **err);
+
+/* ---- background.c: what nobody waits for, one thread, in order ---- */
+
+CS_MUST_CHECK int cs_background_start(struct cs_err **err);
+void cs_background_stop(void);                /* works off what is there */
+void cs_background_delete(int outer);         /* a link; what is queued is deleted at once */
+void cs_background_release(struct HcnEndpoint *e); /* gives the endpoint's addresses back after that; takes the reference */
+void cs_background_flush(void);               /* until all that was queued before is done */
+void cs_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
+/* RTM_DELLINK of many with few waits for other processors. */
+void cs_links_delete(const int *index, size_t n);
+
+/* ---- drivers ---- */
+
+struct cs_driver {
+	const char *type;
+	bool outside;  /* has a way out: its endpoints may have the default route */
+	bool own_mac;  /* its endpoints have a hardware address of their own */
+	bool bridge;   /* endpoints are veths on a bridge, which the firewall knows by name */
+	HRESULT (*create)(struct HcnNetwork *n, struct cs_err **err); /* or takes over */
+	void (*remove)(struct HcnNetwork *n);
+	/* The interface inside of the namespace, down, or the one that is there: sets outer, inner, inner_name. *adopted: it is up and in use.
+	 * Under the namespace's lock. */
+	HRESULT (*plug)(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err);
+	HRESULT (*update)(struct HcnNetwork *n, const struct cs_network_policies *now, struct cs_err **err); /* policies changed; may be NULL */
+};
+extern const struct cs_driver cs_driver_nat, cs_driver_internal, cs_driver_private, cs_driver_transparent, cs_driver_l2bridge, cs_driver_overlay;
+const struct cs_driver *cs_driver_find(const char *type); /* NULL or "": NAT */
+HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err);
+/* The bridge of a network: made, or taken over; host: with the gateways' addresses on it. */
+HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err);
+void cs_bridge_remove(struct HcnNetwork *n);
+bool cs_network_has(const struct HcnNetwork *n, uint8_t family);
+struct cs_ip cs_network_gateway(const struct HcnNetwork *n, uint8_t family); /* of the first subnet with one */
+/* The mode of the family's gateway; internal when no traffic leaves. */
+bool cs_network_internal(const struct HcnNetwork *n);
+
+/* ---- attach.c ---- */
+
+HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err);
+HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err); /* HCN_E_ENDPOINT_NOT_ATTACHED */
+void cs_detach_all(struct HcnNamespace *ns);
+/* The policies of an attached endpoint become `now` in the kernel; on failure the old ones hold. */
+HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
+
+/* ---- queries ---- */
+
+struct cs_query {
+	bool detailed;
+	char *name, *id;
+};
+HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **err);
+void cs_query_done(struct cs_query *q);
+bool cs_query_takes(const struct cs_query *q, const struct cs_obj *o, const char *name);
+/* The answer of an enumeration; write makes the document of one object. */
+HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(const void *), char *(*write)(void *), char **ret, char **record);
+/* The settings of a change: decoded, and the request type one of those allowed (NULL-terminated). */
+HRESULT cs_modify_read(const char *text, const char *const *resources, const char *const *requests, struct cs_doc_modify *ret, struct cs_err **err);
+/* Add: none of the same type and settings may be there. Remove: of the same type and settings. Update: in place of all of its type. On failure
+ * the list may have changed: work on a copy. */
+HRESULT cs_policies_change(struct cs_doc_policy **list, size_t *n, const struct cs_doc_modify *m, struct cs_err **err);

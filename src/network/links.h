@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Links, addresses, routes, neighbours and queues: requests for a batch (rtnl.h), and what the kernel tells of a link. No decisions. */
+#pragma once
+
+#include <net/if.h>
+#include "network/addr.h"
+#include "network/rtnl.h"
+
+#include <linux/if_link.h>
+
+/* A veth pair: one end here, the other in the namespace of `peer_ns`, by name. */
+void cs_link_add_veth(struct cs_nl *b, const char *name, int peer_ns, const char *peer_name);
+/* A bridge without delay, spanning tree or IPv6 address of its own making, with an address that its ports do not change. */
+void cs_link_add_bridge(struct cs_nl *b, const char *name, const uint8_t mac[6]);
+/* id: VXLAN network identifier; local may have no family. Nothing is learned: peers are told (cs_fdb_add). */
+void cs_link_add_vxlan(struct cs_nl *b, const char *name, uint32_t id, uint16_t port, struct cs_ip local, int parent);
+/* A macvlan or ipvlan on `parent`, made in the namespace of `ns` (-1: here). */
+void cs_link_add_macvlan(struct cs_nl *b, int parent, int ns, const char *name, const uint8_t mac[6], uint32_t mode);
+void cs_link_add_ipvlan(struct cs_nl *b, int parent, int ns, const char *name, uint16_t mode, uint16_t flags);
+void cs_link_add_vlan(struct cs_nl *b, int parent, const char *name, uint16_t id);
+
+struct cs_link_change {
+	int index;        /* or 0, and the name says which */
+	const char *name;
+	const char *alias;      /* NULL: as it is; so below */
+	const uint8_t *mac;
+	uint32_t mtu, master;
+	bool up;
+	bool no_ipv6_addr;                    /* no link-local address by itself */
+	int route_localnet, arp_notify;       /* +1: on */
+};
+void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *what);
+void cs_link_rename(struct cs_nl *b, int index, const char *to);
+/* Of a bridge's port: no traffic to other isolated ports; neither flooding nor learning of what is known beforehand. */
+void cs_link_isolate(struct cs_nl *b, int index, const char *name, bool isolated);
+void cs_link_del(struct cs_nl *b, int index);
+/* All links of the group at once. */
+void cs_link_set_group(struct cs_nl *b, int index, uint32_t group);
+void cs_link_del_group(struct cs_nl *b, uint32_t group);
+
+/* IPv6 is usable at once (no duplicate address detection: we know who has what). */
+void cs_addr_add(struct cs_nl *b, int index, struct cs_prefix address, int tolerate);
+void cs_addr_del(struct cs_nl *b, int index, struct cs_prefix address);
+struct cs_route {
+	struct cs_prefix to; /* len 0: default */
+	struct cs_ip via;    /* no family: on the link */
+	int index;
+	uint32_t metric;
+	bool onlink; /* via is reached though no prefix of the link's has it */
+};
+void cs_route_set(struct cs_nl *b, const struct cs_route *r); /* replaces the same destination's */
+void cs_route_del(struct cs_nl *b, const struct cs_route *r);
+/* Where a VXLAN finds a MAC address (NULL: everything unknown), and who has an address. */
+void cs_fdb_add(struct cs_nl *b, int index, const uint8_t *mac, struct cs_ip at, uint32_t vni);
+void cs_fdb_del(struct cs_nl *b, int index, const uint8_t *mac, struct cs_ip at, uint32_t vni);
+void cs_neigh_add(struct cs_nl *b, int index, struct cs_ip ip, const uint8_t mac[6]);
+void cs_neigh_del(struct cs_nl *b, int index, struct cs_ip ip);
+/* Bytes per second that leave by the link; 0 takes the limit away. */
+void cs_rate_set(struct cs_nl *b, int index, uint64_t bytes_per_second);
+
+struct cs_link_info {
+	int index, master, peer; /* peer: index of what it is linked to, in another namespace if so */
+	unsigned flags, mtu;
+	char name[IFNAMSIZ], kind[16], alias[96];
+	uint8_t mac[6];
+	struct rtnl_link_stats64 stats;
+};
+/* By index, or by name when that is not NULL. Error: NOT_FOUND. */
+CS_MUST_CHECK int cs_link_get(struct cs_rtnl *r, int index, const char *name, struct cs_link_info *ret, struct cs_err **err);
+/* Stops when each returns false. */
+CS_MUST_CHECK int cs_links_each(struct cs_rtnl *r, bool (*each)(const struct cs_link_info *, void *), void *ctx, struct cs_err **err);
+/* Addresses of all links, and destinations of the main table's routes (default routes are none). */
+CS_MUST_CHECK int cs_addrs_each(struct cs_rtnl *r, bool (*each)(int index, struct cs_prefix, void *), void *ctx, struct cs_err **err);
+CS_MUST_CHECK int cs_routes_each(struct cs_rtnl *r, bool (*each)(int index, struct cs_prefix, void *), void *ctx, struct cs_err **err);

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tables of objects by id, one lock each; and the way errors take to the caller. */
+#include <stdarg.h>
+
+#include "network/internal.h"
+
+static struct {
+	pthread_mutex_t lock;
+	struct cs_obj *head;
+} table[CS_KINDS] = {{PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}};
+
+#define MAGIC(kind) (0x4e455400u + (kind))
+
+void cs_obj_init(enum cs_kind kind, struct cs_obj *o, const HCN_GUID *id)
+{
+	o->magic = MAGIC(kind);
+	o->id = *id;
+	cs_hcn_guid_text(id, o->text);
+	atomic_init(&o->refs, 1);
+	atomic_init(&o->gone, false);
+	(void)pthread_mutex_init(&o->lock, NULL);
+}
+
+bool cs_obj_add(enum cs_kind kind, struct cs_obj *o)
+{
+	struct cs_obj *old;
+
+	pthread_mutex_lock(&table[kind].lock);
+	HASH_FIND(hh, table[kind].head, &o->id, sizeof(o->id), old);
+	if (!old) {
+		atomic_fetch_add(&o->refs, 1);
+		HASH_ADD(hh, table[kind].head, id, sizeof(o->id), o);
+	}
+	pthread_mutex_unlock(&table[kind].lock);
+	return !old;
+}
+
+void cs_obj_remove(enum cs_kind kind, struct cs_obj *o)
+{
+	pthread_mutex_lock(&table[kind].lock);
+	bool was = !atomic_exchange(&o->gone, true);
+	if (was)
+		HASH_DELETE(hh, table[kind].head, o);
+	pthread_mutex_unlock(&table[kind].lock);
+	if (was)
+		cs_obj_unref(kind, o);
+}
+
+void *cs_obj_get(enum cs_kind kind, const HCN_GUID *id)
+{
+	struct cs_obj *o = NULL;
+
+	if (!id)
+		return NULL;
+	pthread_mutex_lock(&table[kind].lock);
+	HASH_FIND(hh, table[kind].head, id, sizeof(*id), o);
+	if (o)
+		atomic_fetch_add(&o->refs, 1);
+	pthread_mutex_unlock(&table[kind].lock);
+	return o;
+}
+
+bool cs_obj_is(enum cs_kind kind, const void *handle)
+{
+	const struct cs_obj *o = handle;
+
+	return o && o->magic == MAGIC(kind) && !atomic_load(&o->gone);
+}
+
+void *cs_obj_ref(void *p)
+{
+	struct cs_obj *o = p;
+
+	atomic_fetch_add(&o->refs, 1);
+	return p;
+}
+
+void cs_obj_unref(enum cs_kind kind, void *p)
+{
+	struct cs_obj *o = p;
+
+	if (!o || atomic_fetch_sub(&o->refs, 1) != 1)
+		return;
+	o->magic = 0;
+	(void)pthread_mutex_destroy(&o->lock);
+	switch (kind) {
+	case CS_NETWORK:
+		cs_network_free(p);
+		return;
+	case CS_ENDPOINT:
+		cs_endpoint_free(p);
+		return;
+	case CS_NAMESPACE:
+		cs_namespace_free(p);
+		return;
+	case CS_LB:
+		cs_lb_free(p);
+		return;
+	case CS_KINDS:
+		break;
+	}
+	abort();
+}
+
+void **cs_obj_all(enum cs_kind kind, size_t *ret_n)
+{
+	struct cs_obj *o, *next;
+	size_t n = 0;
+
+	pthread_mutex_lock(&table[kind].lock);
+	void **v = cs_xcalloc(HASH_COUNT(table[kind].head) + 1, sizeof(*v));
+	HASH_ITER (hh, table[kind].head, o, next)
+		v[n++] = cs_obj_ref(o);
+	pthread_mutex_unlock(&table[kind].lock);
+	*ret_n = n;
+	return v;
+}
+
+void cs_obj_put_all(enum cs_kind kind, void **v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		cs_obj_unref(kind, v[i]);
+	free(v);
+}
+
+/* ---- errors ---- */
+
+HRESULT cs_hr_fail(struct cs_err **err, HRESULT hr, int sys, const char *fmt, ...)
+{
+	va_list ap;
+	cs_autostr struct cs_str text = CS_STR_INIT(4096);
+
+	va_start(ap, fmt);
+	cs_str_vputf(&text, fmt, ap);
+	va_end(ap);
+	(void)cs_fail(err, CS_ERR_INVALID, sys, "%s", text.buf ? text.buf : "");
+	return hr;
+}
+
+HRESULT cs_hr_of(const struct cs_err *err, HRESULT invalid)
+{
+	switch (cs_err_code(err)) {
+	case CS_ERR_INVALID:
+		return invalid;
+	case CS_ERR_UNSUPPORTED:
+		return HCN_E_REQUEST_UNSUPPORTED;
+	case CS_ERR_NO_SPACE:
+		return HCN_E_ADDR_INVALID_OR_RESERVED;
+	case CS_ERR_UNAVAILABLE:
+		return HCN_E_MANAGER_STOPPED;
+	default:
+		return HCS_E_FAIL;
+	}
+}
+
+HRESULT cs_hr_answer(HRESULT hr, struct cs_err *err, char **record)
+{
+	if (record)
+		*record = NULL;
+	if (hr != HCS_S_OK && record) {
+		cs_autofree char *text = err ? cs_err_text(err) : cs_xstrdup("the request failed");
+		struct cs_str out = CS_STR_INIT(1 << 20);
+		cs_str_putc(&out, '{');
+		cs_json_put_kstr(&out, "Error", text);
+		cs_json_put_ki64(&out, "ErrorCode", hr);
+		cs_str_putc(&out, '}');
+		*record = cs_str_steal(&out);
+	}
+	cs_err_free(err);
+	return hr;
+}
+
+void HcnFree(void *p) { free(p); }
+
+/* ---- queries ---- */
+
+HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **err)
+{
+	struct cs_doc_query q;
+
+	*ret = (struct cs_query){0};
+	if (cs_empty(text))
+		return HCS_S_OK;
+	if (cs_doc_read(&cs_doc_query_type, text, &q, err) < 0)
+		return HCN_E_INVALID_JSON;
+	ret->detailed = q.flags & 1;
+	cs_autofree char *filter = cs_xstrdup(q.filter);
+	cs_json_release(&cs_doc_query_type, &q);
+	if (cs_empty(filter))
+		return HCS_S_OK;
+	cs_autojson json_t *f = cs_json_parse(filter, strlen(filter), err);
+	const char *key;
+	json_t *v;
+	if (!f)
+		return HCN_E_INVALID_JSON;
+	json_object_foreach (f, key, v) {
+		char **to = strcmp(key, "Name") == 0 ? &ret->name : strcmp(key, "ID") == 0 ? &ret->id : NULL;
+		if (!to || !json_is_string(v)) {
+			cs_query_done(ret);
+			return cs_hr_fail(err, HCN_E_INVALID_JSON, 0, "HostComputeQuery.Filter: %s cannot be asked for", key);
+		}
+		free(*to);
+		*to = cs_xstrdup(json_string_value(v));
+	}
+	return HCS_S_OK;
+}
+
+void cs_query_done(struct cs_query *q)
+{
+	free(TAKE_PTR(q->name));
+	free(TAKE_PTR(q->id));
+}
+
+bool cs_query_takes(const struct cs_query *q, const struct cs_obj *o, const char *name)
+{
+	return (!q->id || strcasecmp(q->id, o->text) == 0) && (!q->name || cs_streq(q->name, name ? name : ""));
+}
+
+HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(const void *), char *(*write)(void *), char **ret, char **record)
+{
+	struct cs_err *err = NULL;
+	struct cs_query q = {0};
+	HRESULT hr = cs_net_ready(&err);
+
+	if (hr == HCS_S_OK)
+		hr = cs_query_read(query, &q, &err);
+	if (hr != HCS_S_OK)
+		return cs_hr_answer(hr, err, record);
+	struct cs_str out = CS_STR_INIT(256 << 20);
+	size_t n;
+	void **v = cs_obj_all(kind, &n);
+	cs_str_putc(&out, '[');
+	for (size_t i = 0; i < n; i++) {
+		const struct cs_obj *o = v[i];
+		if (!cs_query_takes(&q, o, name ? name(o) : NULL))
+			continue;
+		if (out.len > 1)
+			cs_str_putc(&out, ',');
+		if (q.detailed) {
+			cs_autofree char *doc = write(v[i]);
+			cs_str_puts(&out, doc);
+		} else {
+			cs_json_put_string(&out, o->text);
+		}
+	}
+	cs_str_putc(&out, ']');
+	cs_obj_put_all(kind, v, n);
+	cs_query_done(&q);
+	*ret = cs_str_steal(&out);
+	return cs_hr_answer(*ret ? HCS_S_OK : HCS_E_OUTOFMEMORY, NULL, record);
+}
+
+static bool among(const char *const *v, const char *s)
+{
+	for (; *v; v++)
+		if (cs_streq(*v, s))
+			return true;
+	return false;
+}
+
+HRESULT cs_modify_read(const char *text, const char *const *resources, const char *const *requests, struct cs_doc_modify *ret, struct cs_err **err)
+{
+	if (cs_doc_read(&cs_doc_modify_type, text, ret, err) < 0)
+		return HCN_E_INVALID_JSON;
+	HRESULT hr = HCS_S_OK;
+	if (!among(resources, ret->resource))
+		hr = cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "ModifyRequest.ResourceType: %s cannot be changed", ret->resource);
+	else if (!among(requests, ret->request))
+		hr = cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "ModifyRequest.RequestType: %s is not possible for %s", ret->request, ret->resource);
+	if (hr != HCS_S_OK)
+		cs_json_release(&cs_doc_modify_type, ret);
+	return hr;
+}
+
+HRESULT cs_policies_change(struct cs_doc_policy **list, size_t *n, const struct cs_doc_modify *m, struct cs_err **err)
+{
+	bool add = strcmp(m->request, "Add") == 0, update = strcmp(m->request, "Update") == 0;
+	struct cs_doc_policy p, *v = *list;
+	size_t kept = 0, hit = 0;
+
+	if (cs_doc_read(&cs_doc_policy_type, m->settings, &p, err) < 0)
+		return HCN_E_INVALID_JSON;
+	for (size_t i = 0; i < *n; i++) {
+		bool same = cs_streq(v[i].type, p.type) && (update || cs_streq(v[i].settings, p.settings));
+		hit += same;
+		if (same && !add)
+			cs_json_release(&cs_doc_policy_type, &v[i]);
+		else
+			v[kept++] = v[i];
+	}
+	*n = kept;
+	if ((add && !hit) || update) {
+		*list = v = cs_xreallocarray(v, *n + 1, sizeof(*v));
+		v[(*n)++] = p;
+		return HCS_S_OK;
+	}
+	HRESULT hr = add    ? cs_hr_fail(err, HCN_E_POLICY_ALREADY_EXISTS, 0, "this %s policy is there already", p.type)
+		     : !hit ? cs_hr_fail(err, HCN_E_POLICY_NOT_FOUND, 0, "there is no such %s policy", p.type)
+			    : HCS_S_OK;
+	cs_json_release(&cs_doc_policy_type, &p);
+	return hr;
+}

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host network service, driven by tests/unit/run-network in network namespaces of its own: each test has a "host" that nothing else sees."""
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+BUILD = Path(os.environ.get("CAISSON_BUILD", Path(__file__).resolve().parents[2] / "build"))
+DRIVER = BUILD / "tests" / "unit" / "run-network"
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def guid():
+    return str(uuid.uuid4())
+
+
+def wait_for(condition, *_, timeout=10):
+    """The kernel takes things down behind the answer: looked at until it is so."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.005)
+
+
+class HcnError(Exception):
+    def __init__(self, answer):
+        super().__init__(answer["Error"])
+        self.code = answer["ErrorCode"] & 0xFFFFFFFF
+
+
+class Host:
+    """A network namespace, held by a sleeping process."""
+
+    def __init__(self):
+        self.holder = subprocess.Popen(["unshare", "--net", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys; ip link set lo up; echo ready; exec sleep 900"],
+                                       stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout.readline().strip() == "ready"
+        self.pid = self.holder.pid
+
+    def command(self, *argv):
+        return ["nsenter", "--net", "--mount", "-t", str(self.pid), *argv]
+
+    def run(self, *argv, check=True, timeout=30):
+        r = subprocess.run(self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        assert not check or r.returncode == 0, f"{argv}: {r.stdout}"
+        return r.stdout if check else r
+
+    def ip(self, *argv):
+        out = self.run("ip", "-j", "-d", *argv)
+        return json.loads(out) if out.strip() else []
+
+    def links(self):
+        return {link["ifname"]: link for link in self.ip("link")}
+
+    def close(self):
+        self.holder.kill()
+        self.holder.wait()
+
+
+class Service:
+    """One life of the service on a host."""
+
+    def __init__(self, host, prefix=(), **settings):
+        self.host = host
+        settings.setdefault("WarmNamespaces", 2)
+        settings.setdefault("Firewall", False)
+        self.children = []
+        self.process = subprocess.Popen(host.command(*prefix, str(DRIVER)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self("init", settings)
+
+    def __call__(self, *words):
+        line = "\t".join(json.dumps(w) if isinstance(w, dict) else str(w) for w in words)
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, f"the driver died at {words}: {self.process.wait()}"
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "ErrorCode" in answer:
+            raise HcnError(answer)
+        return answer
+
+    def network(self, subnets=(), type="NAT", id=None, name="net", policies=(), **bridge):
+        id = id or guid()
+        doc = {"Name": name, "Type": type, "Policies": list(policies)}
+        if subnets:
+            doc["Ipams"] = [{"Subnets": [s if isinstance(s, dict) else {"IpAddressPrefix": s} for s in subnets]}]
+        if bridge:
+            doc["Policies"] = doc["Policies"] + [{"Type": "LinuxBridge", "Settings": bridge}]
+        self("net", id, doc)
+        return id
+
+    def endpoint(self, net, id=None, ips=(), policies=(), **doc):
+        id = id or guid()
+        if ips:
+            doc["IpConfigurations"] = [{"IpAddress": ip} for ip in ips]
+        self("ep", net, id, {**doc, "Policies": list(policies)})
+        return id
+
+    def namespace(self, pid=0, id=None):
+        id = id or guid()
+        self("ns", id, {"Linux": {"ProcessId": pid}})
+        return id
+
+    def container(self, *nets, **endpoint):
+        """A namespace with an endpoint on each network and a process in it."""
+        ns = self.namespace()
+        eps = [self.endpoint(n, **endpoint) for n in nets]
+        for e in eps:
+            self("add", ns, e)
+        return Container(self, ns, eps)
+
+    def kill(self):
+        """As SIGKILL to the engine."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for pid in self.children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+class Container:
+    def __init__(self, service, ns, eps):
+        self.service, self.ns, self.eps = service, ns, eps
+        self.ep = eps[0] if eps else None
+        self.pid = service("spawn", ns)["pid"]
+        service.children.append(self.pid)
+
+    def run(self, *argv, check=True, timeout=30):
+        r = subprocess.run(["nsenter", "--net", "-t", str(self.pid), *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        assert not check or r.returncode == 0, f"{argv}: {r.stdout}"
+        return r.stdout if check else r
+
+    def ip(self, *argv):
+        out = self.run("ip", "-j", "-d", *argv)
+        return json.loads(out) if out.strip() else []
+
+    def addresses(self, dev):
+        return [f"{a['local']}/{a['prefixlen']}" for a in self.ip("addr", "show", "dev", dev)[0]["addr_info"]]
+
+    def pings(self, address, count=1):
+        return self.run("busybox", "ping", "-c", str(count), "-W", "1", address, check=False).returncode == 0
+
+    def document(self, i=0):
+        return self.service("query", "ep", self.eps[i])
+
+    def address(self, i=0, n=0):
+        return self.document(i)["IpConfigurations"][n]["IpAddress"]
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def host():
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    h = Host()
+    yield h
+    h.close()
+
+
+@pytest.fixture
+def service(host):
+    s = Service(host)
+    yield s
+    s.close()
