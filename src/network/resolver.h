@@ -107,8 +107,8 @@ struct cs_resolver_settings {
 };
 
 /* Serves a namespace from now on. `key`: any text that is unique among them (the namespace's id); CONFLICT when it is there. `netns` is
- * borrowed for the call: the sockets are made in it by a thread of their own, with the loopback device up already or not. They keep the
- * namespace alive until cs_resolver_namespace_remove.
+ * borrowed for the call: the sockets are made in it by a thread of their own, which also puts the loopback device up if it is not. They keep
+ * the namespace alive until cs_resolver_namespace_remove.
  * The sockets have ports that the kernel chose, and a small table of nftables in the namespace (caisson_dns, stateless: it takes no
  * conntrack entries) maps port 53 of 127.0.0.11 to them, so that a container may bind 0.0.0.0:53 itself. Where nftables is not to be had,
  * port 53 is bound. A table left by a dead daemon is replaced.

@@ -3,9 +3,11 @@
  * Sockets in other network namespaces. A thread enters a namespace, makes a socket, which belongs there from then on, and leaves. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -26,9 +28,7 @@ static int bind_one(int fd, uint16_t port, uint16_t *ret)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = inet_addr(CS_RESOLVER_ADDRESS)};
 	socklen_t n = sizeof(a);
-	int one = 1;
 
-	(void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)); /* the loopback device may not be up yet */
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || getsockname(fd, (struct sockaddr *)&a, &n) < 0)
 		return -errno;
 	*ret = ntohs(a.sin_port);
@@ -71,6 +71,21 @@ static int port_of(int fd, uint16_t *ret)
 	return 0;
 }
 
+/* 127.0.0.11 is an address of the loopback device once that is up. Binding it before (IP_FREEBIND) does work, but in a namespace without any
+ * address the kernel takes it for a broadcast address, and answers would leave from 127.0.0.1. */
+static int loopback_up(void)
+{
+	struct ifreq ifr = {.ifr_name = "lo"};
+	cs_autofd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
+		return -errno;
+	if (ifr.ifr_flags & IFF_UP)
+		return 0;
+	ifr.ifr_flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
+}
+
 static void *enter(void *arg)
 {
 	struct job *j = arg;
@@ -79,6 +94,10 @@ static void *enter(void *arg)
 	int e = sys_setns(j->netns, CLONE_NEWNET);
 
 	j->what = "enter it";
+	if (e == 0) {
+		j->what = "put the loopback device up";
+		e = loopback_up();
+	}
 	if (e == 0) {
 		j->what = "bind " CS_RESOLVER_ADDRESS;
 		e = !given ? make(j->fd, 0, port) : (e = port_of(j->fd[0], &port[0])) < 0 ? e : port_of(j->fd[1], &port[1]);
