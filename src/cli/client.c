@@ -116,7 +116,7 @@ static int read_headers(struct reply *r, struct cs_err **err)
 
 static enum cs_code code_of(int status)
 {
-	static const enum cs_code codes[] = {CS_ERR_INVALID, CS_ERR_NOT_FOUND, CS_ERR_CONFLICT, CS_ERR_DENIED, CS_ERR_UNSUPPORTED, CS_ERR_UNAVAILABLE};
+	static const enum cs_code codes[] = {CS_ERR_INVALID, CS_ERR_UNAUTHORIZED, CS_ERR_NOT_FOUND, CS_ERR_CONFLICT, CS_ERR_DENIED, CS_ERR_UNSUPPORTED, CS_ERR_UNAVAILABLE};
 	for (size_t i = 0; i < CS_ARRAY_SIZE(codes); i++)
 		if (cs_code_http(codes[i]) == status)
 			return codes[i];

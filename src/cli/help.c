@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "base/strv.h"
 #include "cli/cli.h"
+#include "cli/plugin.h"
 
 /* "caisson ps", or "caisson" for the program itself. Caller frees. */
 static char *full(const char *path) { return cs_xasprintf("caisson%s%s", *path ? " " : "", path); }
@@ -173,7 +174,8 @@ static void put_flags(const struct flag *flags, const char *title)
 
 struct entry {
 	char name[64];
-	const struct command *cmd;
+	const struct command *cmd; /* NULL: a plugin */
+	char *about;               /* of a plugin, owned */
 };
 
 static int by_entry_name(const void *a, const void *b)
@@ -213,7 +215,7 @@ static void put_commands(const char *title, const struct entry *list, size_t n)
 	if (n)
 		printf("\n%s:\n", title);
 	for (size_t i = 0; i < n; i++)
-		printf("  %-*s  %s\n", pad + 0, list[i].name, list[i].cmd->help);
+		printf("  %-*s  %s\n", pad + 0, list[i].name, list[i].cmd ? list[i].cmd->help : list[i].about);
 }
 
 static void put_subcommands(const char *group)
@@ -247,6 +249,22 @@ void help_command(const struct command *cmd, const char *path)
 	}
 }
 
+struct plugins {
+	struct entry *list;
+	size_t n, max;
+};
+
+static void add_plugin(void *ctx, const char *name, const char *about)
+{
+	struct plugins *p = ctx;
+
+	if (p->n < p->max && !cmd_find(name, NULL)) {
+		(void)snprintf(p->list[p->n].name, sizeof(p->list[p->n].name), "%s*", name);
+		p->list[p->n].cmd = NULL;
+		p->list[p->n++].about = cs_xstrdup(about);
+	}
+}
+
 void help_program(void)
 {
 	/* the order in which people meet them */
@@ -265,7 +283,13 @@ void help_program(void)
 	for (size_t i = 0; i < n; i++)
 		if (cmd_is_group(all[i].cmd))
 			part[k++] = all[i];
-	put_commands("Management Commands", part, k);
+	struct plugins plugins = {part, k, CS_ARRAY_SIZE(part)};
+	plugin_each(add_plugin, &plugins);
+	qsort(part, plugins.n, sizeof(part[0]), by_entry_name);
+	put_commands("Management Commands", part, plugins.n);
+	for (size_t i = 0; i < plugins.n; i++)
+		if (!part[i].cmd)
+			free(part[i].about);
 	k = 0;
 	for (size_t i = 0; i < n; i++) {
 		bool is_common = false;

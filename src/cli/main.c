@@ -2,15 +2,16 @@
  *
  * caisson: the client. Reads the program's own flags, finds the command in the tables and runs it. */
 #include "cli/cli.h"
+#include "cli/plugin.h"
 
 const struct command *const command_tables[] = {group_commands, run_commands, container_commands, image_commands, transfer_commands, volume_commands,
-						system_commands, context_commands, refused_commands, NULL};
+						system_commands, context_commands, login_commands, completion_commands, refused_commands, NULL};
 
 struct global_opts globals;
 const struct flag global_flags[] = {
 	FLAG(struct global_opts, config, "config", 0, "Location of client config files (default \"~/.docker\")"),
 	FLAG(struct global_opts, context, "context", 'c',
-	     "Name of the context to use to connect to the daemon (overrides CAISSON_HOST and DOCKER_HOST env vars and default context set with \"caisson context use\")"),
+	     "Name of the context to use to connect to the daemon (overrides CAISSON_HOST and DOCKER_HOST env vars and default context set with \"caisson context use\")", .complete = COMP_CONTEXT),
 	FLAG(struct global_opts, debug, "debug", 'D', "Enable debug mode"),
 	FLAG(struct global_opts, hosts, "host", 'H', "Daemon socket to connect to"),
 	FLAG(struct global_opts, log_level, "log-level", 'l', "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")", .def = "info",
@@ -166,7 +167,10 @@ static int help_topic(char **argv)
 		help_program();
 		return 0;
 	}
+	char **words = argv;
 	const struct command *c = find(&argv, &path);
+	if (!c && plugin_exec(*words, (char *const[]){*words, (char[]){"--help"}, NULL}))
+		return 1;
 	if (!c || *argv) {
 		fprintf(stderr, "unknown help topic: %s\n", *argv);
 		return 1;
@@ -175,7 +179,8 @@ static int help_topic(char **argv)
 	return 0;
 }
 
-static int dispatch(char **argv)
+/* all: everything behind the program's name, argv: from the command on. */
+static int dispatch(char **argv, char *const *all)
 {
 	const char *path;
 
@@ -187,7 +192,7 @@ static int dispatch(char **argv)
 		return help_topic(argv + 1);
 	const struct command *c = find(&argv, &path);
 	if (!c)
-		return unknown_command("", *argv);
+		return plugin_exec(*argv, all) ? 1 : unknown_command("", *argv);
 	cs_autofree char *own = cs_xstrdup(path);
 	return run_command(c, own, argv);
 }
@@ -223,10 +228,11 @@ static int program_flags(char **argv, struct call *c)
 int main(int argc, char **argv)
 {
 	struct call c = {.cmd = &program, .path = ""};
+	cs_autostrv char **all = cs_strv_copy(argv + 1); /* the parser reorders argv */
 	int status = program_flags(argv + 1, &c);
 
 	if (status < 0)
-		status = dispatch(c.args);
+		status = dispatch(c.args, all);
 	if (fflush(stdout) || ferror(stdout)) {
 		fprintf(stderr, "caisson: write to standard output: %s\n", cs_errno_text(errno));
 		status = status ? status : 1;

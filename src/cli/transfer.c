@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "cli/auth.h"
 #include "cli/cli.h"
 
 /* ---- progress: one JSON object per line ---- */
@@ -35,90 +36,6 @@ static int show_progress(struct reply *r, bool quiet)
 		free(line);
 	}
 	return err ? cli_error(err, 1) : status;
-}
-
-/* ---- credentials: what `docker login` wrote ---- */
-
-static char *base64(const char *data, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	struct cs_str out = CS_STR_INIT(1 << 20);
-
-	for (size_t i = 0; i < len; i += 3) {
-		unsigned v = (unsigned)(unsigned char)data[i] << 16 | (i + 1 < len ? (unsigned)(unsigned char)data[i + 1] << 8 : 0) |
-			     (i + 2 < len ? (unsigned)(unsigned char)data[i + 2] : 0);
-		char four[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < len ? digits[v >> 6 & 63] : '=', i + 2 < len ? digits[v & 63] : '='};
-		cs_str_put(&out, four, 4);
-	}
-	return cs_str_steal(&out);
-}
-
-static int digit(char c)
-{
-	return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-static char *unbase64(const char *s)
-{
-	struct cs_str out = CS_STR_INIT(1 << 16);
-	unsigned v = 0, bits = 0;
-
-	for (; *s && *s != '='; s++) {
-		int d = digit(*s);
-		if (d < 0)
-			break;
-		v = v << 6 | (unsigned)d;
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			cs_str_putc(&out, (char)(v >> bits & 0xff));
-		}
-	}
-	char *text = cs_str_steal(&out);
-	return text ? text : cs_xstrdup("");
-}
-
-/* The registry that an image name begins with, as config.json names it. Caller frees. */
-static char *registry_of(const char *name)
-{
-	const char *slash = strchr(name, '/');
-	size_t n = slash ? (size_t)(slash - name) : 0;
-
-	if (n && (memchr(name, '.', n) || memchr(name, ':', n) || (n == 9 && memcmp(name, "localhost", 9) == 0)))
-		return cs_xstrndup(name, n);
-	return cs_xstrdup("https://index.docker.io/v1/");
-}
-
-static json_t *read_config(void)
-{
-	const char *dir = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
-	cs_autofree char *path = !cs_empty(dir) ? cs_xasprintf("%s/config.json", dir) : cs_xasprintf("%s/.docker/config.json", home ? home : "");
-
-	return json_load_file(path, 0, NULL);
-}
-
-/* Value of X-Registry-Auth; that of nobody when there are no credentials. Caller frees. */
-static char *registry_auth(const char *name)
-{
-	json_t *config = read_config(), *out = json_object();
-	cs_autofree char *host = registry_of(name);
-	json_t *entry = json_object_get(json_object_get(config, "auths"), host);
-	cs_autofree char *pair = unbase64(jstr(entry, "auth"));
-	char *colon = strchr(pair, ':');
-
-	if (colon) {
-		*colon = 0;
-		(void)json_object_set_new(out, "username", json_string(pair));
-		(void)json_object_set_new(out, "password", json_string(colon + 1));
-	}
-	if (*jstr(entry, "identitytoken"))
-		(void)json_object_set_new(out, "identitytoken", json_string(jstr(entry, "identitytoken")));
-	if (json_object_size(out))
-		(void)json_object_set_new(out, "serveraddress", json_string(host));
-	cs_autofree char *text = json_dumps(out, JSON_COMPACT);
-	json_decref(out);
-	json_decref(config);
-	return base64(text, strlen(text));
 }
 
 /* name[:tag|@digest] for the query of a pull: a digest goes where a tag would. */
@@ -171,7 +88,7 @@ static int cmd_pull(struct call *call)
 	int status = one_name(operands[0], o->all_tags, o->quiet, &name, &tag);
 	if (status)
 		return status;
-	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *p = url_encode(o->platform), *auth = registry_auth(name);
+	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *p = url_encode(o->platform), *auth = auth_header(name);
 	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s&tag=%s&platform=%s", n, t, p);
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
@@ -206,7 +123,7 @@ static int cmd_push(struct call *call)
 	int status = one_name(operands[0], o->all_tags, o->quiet, &name, &tag);
 	if (status)
 		return status;
-	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *auth = registry_auth(name), *path = cs_xasprintf("/images/%s/push?tag=%s", n, t);
+	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *auth = auth_header(name), *path = cs_xasprintf("/images/%s/push?tag=%s", n, t);
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
@@ -245,7 +162,7 @@ struct save_opts {
 	const char *output, *platform;
 };
 static const struct flag save_flags[] = {
-	FLAG(struct save_opts, output, "output", 'o', "Write to a file, instead of STDOUT"),
+	FLAG(struct save_opts, output, "output", 'o', "Write to a file, instead of STDOUT", .complete = COMP_FILES),
 	FLAG(struct save_opts, platform, "platform", 0, "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
 	FLAG_END,
 };
@@ -285,7 +202,7 @@ struct load_opts {
 	const char *input, *platform;
 };
 static const struct flag load_flags[] = {
-	FLAG(struct load_opts, input, "input", 'i', "Read from tar archive file, instead of STDIN"),
+	FLAG(struct load_opts, input, "input", 'i', "Read from tar archive file, instead of STDIN", .complete = COMP_FILES),
 	FLAG(struct load_opts, platform, "platform", 0, "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .refused = NOT_YET),
 	FLAG(struct load_opts, quiet, "quiet", 'q', "Suppress the load output"),
 	FLAG_END,
@@ -313,7 +230,7 @@ struct export_opts {
 	const char *output;
 };
 static const struct flag export_flags[] = {
-	FLAG(struct export_opts, output, "output", 'o', "Write to a file, instead of STDOUT"),
+	FLAG(struct export_opts, output, "output", 'o', "Write to a file, instead of STDOUT", .complete = COMP_FILES),
 	FLAG_END,
 };
 

@@ -38,8 +38,6 @@ const struct command group_commands[] = {
 /* clang-format off */
 const struct command refused_commands[] = {
 	{.names = "image build|build|builder build", .usage = "[OPTIONS] PATH | URL | -", .help = "Build an image from a Dockerfile", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "login", .usage = "[OPTIONS] [SERVER]", .help = "Authenticate to a registry", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "logout", .usage = "[SERVER]", .help = "Log out from a registry", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "search", .usage = "[OPTIONS] TERM", .help = "Search Docker Hub for images", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "builder", .usage = "COMMAND", .help = "Manage builds", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "builder prune", .usage = "", .help = "Remove build cache", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
