@@ -230,6 +230,10 @@ struct cs_tar_into {
 };
 CS_MUST_CHECK int cs_tar_into(int root_fd, const struct cs_tar_into *t, struct cs_err **err);
 
+/* A directory (mode 0710) with empty files (mode 0644) of these names, the same array each time; on the data root's file system it may have been made
+ * ahead. EEXIST when there is one already. */
+CS_MUST_CHECK int cs_dir_create(struct cs_storage *s, const char *path, const char *const *files, struct cs_err **err);
+
 /* ---- snapshots (snapshot.c): <data root>/snapshots/<container id>/{upper,work,merged,parent} ---- */
 /* parent: chain id of the top layer, remembered as the target of the link `parent`; NULL for none. */
 CS_MUST_CHECK int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err);

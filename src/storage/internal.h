@@ -33,6 +33,9 @@ struct cs_storage {
 	/* spare.c; under discard_lock */
 	unsigned n_spare;
 	char spare[CS_SPARE_SNAPS][24];
+	unsigned n_spare_dirs;
+	char spare_dirs[CS_SPARE_SNAPS][24];
+	const char *const *dir_files; /* what cs_dir_create was asked for last */
 };
 
 /* A name below tmp/ that nobody else uses. buf needs 64 bytes. */
