@@ -47,7 +47,9 @@ static int clean_one(void *ctx, int dir_fd, const struct dirent *d)
 	struct clean *c = ctx;
 	struct stat st;
 
-	if (fstatat(dir_fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtim.tv_sec <= c->before && unlinkat(dir_fd, d->d_name, 0) == 0)
+	if (fstatat(dir_fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	if (st.st_mtim.tv_sec <= c->before && unlinkat(dir_fd, d->d_name, 0) == 0)
 		c->bytes += st.st_size;
 	return 0;
 }
