@@ -58,7 +58,7 @@ static void reply_init(struct reply *r, const ldns_pkt *query, const ldns_rr *qu
 	}
 }
 
-static ldns_rdf *name_rdf(const struct cs_dns_name *n) { return cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, n->len, n->wire); }
+static ldns_rdf *name_rdf(const uint8_t *wire, size_t len) { return cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, len, wire); }
 
 static ldns_rr *record(ldns_rr_type type, ldns_rdf *owner)
 {
@@ -130,10 +130,10 @@ static void put_srv(struct reply *r, const struct cs_dns_endpoint *e, uint16_t p
 	cs_ldns.ldns_rr_push_rdf(rr, cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_INT16, 2, zero)); /* priority */
 	cs_ldns.ldns_rr_push_rdf(rr, cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_INT16, 2, zero)); /* weight */
 	cs_ldns.ldns_rr_push_rdf(rr, cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_INT16, 2, number));
-	cs_ldns.ldns_rr_push_rdf(rr, name_rdf(&e->name));
+	cs_ldns.ldns_rr_push_rdf(rr, name_rdf(e->name->wire, e->name->len));
 	cs_ldns.ldns_pkt_push_rr(r->pkt, LDNS_SECTION_ANSWER, rr);
 	for (size_t i = 0; i < e->n_addr; i++)
-		put_addr(r, LDNS_SECTION_ADDITIONAL, name_rdf(&e->name), &e->addr[i]);
+		put_addr(r, LDNS_SECTION_ADDITIONAL, name_rdf(e->name->wire, e->name->len), &e->addr[i]);
 }
 
 /* To bytes. What does not fit although it should is told by TC alone. */
@@ -178,7 +178,7 @@ static size_t put_services(struct reply *r, const struct cs_dns_node *node, cons
 	for (size_t i = 0; i < node->n; i++)
 		for (size_t k = 0; k < node->endpoint[i]->n_port; k++) {
 			const struct cs_dns_port *p = &node->endpoint[i]->port[k];
-			if (!node->endpoint[i]->name.len || p->prefix.len != prefix->len || memcmp(p->prefix.wire, prefix->wire, prefix->len) != 0)
+			if (!node->endpoint[i]->name || p->prefix.len != prefix->len || memcmp(p->prefix.wire, prefix->wire, prefix->len) != 0)
 				continue;
 			put_srv(r, node->endpoint[i], p->port);
 			found++;
@@ -214,7 +214,7 @@ static enum cs_dns_verdict local(const struct cs_dns_table *t, const struct cs_d
 		struct cs_dns_name name;
 		if (n && cs_dns_reverse(t, s, addr, n, &name)) {
 			ldns_rr *rr = record(LDNS_RR_TYPE_PTR, asked(r));
-			cs_ldns.ldns_rr_push_rdf(rr, name_rdf(&name));
+			cs_ldns.ldns_rr_push_rdf(rr, name_rdf(name.wire, name.len));
 			cs_ldns.ldns_pkt_push_rr(r->pkt, LDNS_SECTION_ANSWER, rr);
 			return CS_DNS_REPLY;
 		}

@@ -30,15 +30,25 @@ static bool is_key(const struct cs_dns_node *n, uint64_t hash, const uint8_t *ke
 
 static void free_plain(struct cs_dns_retire *r) { free(r); }
 
+static struct cs_dns_node *node_alloc(size_t n, uint64_t hash, const uint8_t *key, size_t len)
+{
+	struct cs_dns_node *node = cs_xcalloc(1, sizeof(*node) + n * sizeof(node->endpoint[0]) + len);
+	uint8_t *place = (uint8_t *)(node->endpoint + n);
+
+	memcpy(place, key, len);
+	node->retire.free = free_plain;
+	node->hash = hash;
+	node->key_len = (uint8_t)len;
+	node->key = place;
+	node->n = n;
+	return node;
+}
+
+/* With room for n endpoints, of which it has as many as there are. */
 static struct cs_dns_node *node_new(const struct cs_dns_node *like, size_t n)
 {
-	struct cs_dns_node *node = cs_xcalloc(1, sizeof(*node) + n * sizeof(node->endpoint[0]));
+	struct cs_dns_node *node = node_alloc(n, like->hash, like->key, like->key_len);
 
-	node->retire.free = free_plain;
-	node->hash = like->hash;
-	node->key_len = like->key_len;
-	memcpy(node->key, like->key, like->key_len);
-	node->n = n;
 	memcpy(node->endpoint, like->endpoint, CS_MIN(n, like->n) * sizeof(node->endpoint[0]));
 	return node;
 }
@@ -113,9 +123,7 @@ void cs_dns_map_add(struct cs_dns_table *t, struct cs_dns_map *m, const uint8_t 
 	if (old) {
 		node = node_new(old, old->n + 1);
 	} else {
-		struct cs_dns_node like = {.hash = hash, .key_len = (uint8_t)len};
-		memcpy(like.key, key, len);
-		node = node_new(&like, 1);
+		node = node_alloc(1, hash, key, len);
 		m->n++;
 	}
 	node->endpoint[node->n - 1] = e;

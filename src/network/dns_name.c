@@ -7,6 +7,21 @@
 
 static uint8_t lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c; }
 
+struct cs_dns_packed *cs_dns_name_pack(const struct cs_dns_name *n)
+{
+	struct cs_dns_packed *p = cs_xmalloc(sizeof(*p) + n->len);
+
+	p->len = n->len;
+	memcpy(p->wire, n->wire, n->len);
+	return p;
+}
+
+void cs_dns_name_unpack(const struct cs_dns_packed *p, struct cs_dns_name *ret)
+{
+	ret->len = p->len;
+	memcpy(ret->wire, p->wire, p->len);
+}
+
 int cs_dns_name_parse(const char *text, struct cs_dns_name *ret)
 {
 	size_t at = 0;

@@ -14,6 +14,13 @@ struct cs_dns_name {
 	uint8_t wire[CS_DNS_NAME_MAX];
 };
 
+/* The same in as few bytes as it takes: what is kept by the thousand. */
+struct cs_dns_packed {
+	uint8_t len, wire[];
+};
+struct cs_dns_packed *cs_dns_name_pack(const struct cs_dns_name *n); /* caller frees */
+void cs_dns_name_unpack(const struct cs_dns_packed *p, struct cs_dns_name *ret);
+
 /* "web.example" or "web.example."; 0, or -1: empty, an empty label, one over 63 bytes, too long. */
 CS_MUST_CHECK int cs_dns_name_parse(const char *text, struct cs_dns_name *ret);
 /* A name in wire form, of which the caller knows that it is whole, in lower case (RFC 4343: ASCII letters only). */

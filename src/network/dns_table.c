@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/log.h"
 #include "network/dns_map.h"
 
 struct key {
 	bool is_name;
-	struct cs_dns_name bytes; /* a name, or an address in wire[0 … len-1] */
+	struct cs_dns_packed *bytes; /* a name, or an address */
 };
 
 struct cs_dns_owned {
@@ -56,6 +57,7 @@ static void free_endpoint(struct cs_dns_retire *r)
 {
 	struct cs_dns_endpoint *e = cs_container_of(r, struct cs_dns_endpoint, retire);
 
+	free(e->name);
 	free(e->addr);
 	free(e->port);
 	free(e);
@@ -141,24 +143,32 @@ static struct cs_dns_map *map_of(struct cs_dns_network *n, const struct key *k) 
 
 static void owned_free(struct cs_dns_owned *o)
 {
+	for (size_t i = 0; i < o->n_key; i++)
+		free(o->key[i].bytes);
 	free(o->id);
 	free(o->key);
 	free(o);
 }
 
-static void owned_remove(struct cs_dns_table *t, struct cs_dns_network *n, struct cs_dns_owned *o)
+/* What is out of n->owned already. */
+static void owned_end(struct cs_dns_table *t, struct cs_dns_network *n, struct cs_dns_owned *o)
 {
 	for (size_t i = 0; i < o->n_key; i++)
-		cs_dns_map_remove(t, map_of(n, &o->key[i]), o->key[i].bytes.wire, o->key[i].bytes.len, o->endpoint);
+		cs_dns_map_remove(t, map_of(n, &o->key[i]), o->key[i].bytes->wire, o->key[i].bytes->len, o->endpoint);
 	cs_dns_retire(t, &o->endpoint->retire);
-	HASH_DEL(n->owned, o);
 	owned_free(o);
+}
+
+static void owned_remove(struct cs_dns_table *t, struct cs_dns_network *n, struct cs_dns_owned *o)
+{
+	HASH_DEL(n->owned, o);
+	owned_end(t, n, o);
 }
 
 static void owned_add(struct cs_dns_table *t, struct cs_dns_network *n, struct cs_dns_owned *o)
 {
 	for (size_t i = 0; i < o->n_key; i++)
-		cs_dns_map_add(t, map_of(n, &o->key[i]), o->key[i].bytes.wire, o->key[i].bytes.len, o->endpoint);
+		cs_dns_map_add(t, map_of(n, &o->key[i]), o->key[i].bytes->wire, o->key[i].bytes->len, o->endpoint);
 	HASH_ADD_KEYPTR(hh, n->owned, o->id, strlen(o->id), o);
 }
 
@@ -177,15 +187,22 @@ void cs_dns_network_remove(struct cs_dns_table *t, const char *id)
 	pthread_mutex_unlock(&t->lock);
 }
 
-static int add_name(struct cs_dns_owned *o, const char *name, struct cs_err **err)
+static bool parse(const char *name, struct cs_dns_name *ret)
 {
-	struct key *k = &o->key[o->n_key];
+	if (cs_dns_name_parse(name, ret) == 0)
+		return true;
+	cs_warn("network", "resolver: \"%s\" is no name that DNS can carry, and will not be found", name);
+	return false;
+}
 
-	if (cs_dns_name_parse(name, &k->bytes) < 0)
-		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" is no name that DNS can carry", name);
-	k->is_name = true;
-	o->n_key++;
-	return 0;
+static struct cs_dns_packed *add_name(struct cs_dns_owned *o, const char *name)
+{
+	struct cs_dns_name parsed;
+
+	if (!parse(name, &parsed))
+		return NULL;
+	o->key[o->n_key++] = (struct key){true, cs_dns_name_pack(&parsed)};
+	return cs_dns_name_pack(&parsed);
 }
 
 static int add_port(struct cs_dns_endpoint *e, const struct cs_resolver_port *p, struct cs_err **err)
@@ -207,18 +224,14 @@ static int owned_fill(struct cs_dns_owned *o, const struct cs_resolver_endpoint 
 	e->addr = cs_xcalloc(from->n_addr, sizeof(*e->addr));
 	memcpy(e->addr, from->addr, from->n_addr * sizeof(*e->addr));
 	e->n_addr = from->n_addr;
-	if (from->name) {
-		if (add_name(o, from->name, err) < 0)
-			return -1;
-		e->name = o->key[0].bytes;
-	}
+	if (from->name)
+		e->name = add_name(o, from->name);
 	for (size_t i = 0; from->aliases && from->aliases[i]; i++)
-		if (add_name(o, from->aliases[i], err) < 0)
-			return -1;
-	for (size_t i = 0; from->name && i < from->n_addr; i++) {
-		struct key *k = &o->key[o->n_key++];
-		k->bytes.len = from->addr[i].family == AF_INET ? 4 : 16;
-		memcpy(k->bytes.wire, &from->addr[i].v6, k->bytes.len);
+		free(add_name(o, from->aliases[i]));
+	for (size_t i = 0; e->name && i < from->n_addr; i++) {
+		struct cs_dns_name bytes = {.len = from->addr[i].family == AF_INET ? 4 : 16};
+		memcpy(bytes.wire, &from->addr[i].v6, bytes.len);
+		o->key[o->n_key++].bytes = cs_dns_name_pack(&bytes);
 	}
 	e->port = cs_xcalloc(from->n_port, sizeof(*e->port));
 	for (size_t i = 0; i < from->n_port; i++)
@@ -248,16 +261,11 @@ int cs_dns_endpoint_set(struct cs_dns_table *t, const char *network_id, const st
 	bool there = n && n->there;
 	if (there) {
 		HASH_FIND_STR(n->owned, e->id, old);
-		struct cs_dns_owned *gone = old;
-		if (gone)
-			HASH_DEL(n->owned, gone);
+		if (old)
+			HASH_DEL(n->owned, old);
 		owned_add(t, n, o); /* first, so that its names are never without an address */
-		if (gone) {
-			for (size_t i = 0; i < gone->n_key; i++)
-				cs_dns_map_remove(t, map_of(n, &gone->key[i]), gone->key[i].bytes.wire, gone->key[i].bytes.len, gone->endpoint);
-			cs_dns_retire(t, &gone->endpoint->retire);
-			owned_free(gone);
-		}
+		if (old)
+			owned_end(t, n, old);
 	}
 	pthread_mutex_unlock(&t->lock);
 	if (!there) {
@@ -319,7 +327,7 @@ static int fill_servers(struct cs_dns_settings *out, const char *const *servers,
 {
 	for (size_t i = 0; servers && servers[i]; i++) {
 		union cs_dns_sockaddr a;
-		if (cs_dns_server_parse(servers[i], &a) < 0)
+		if (strchr(servers[i], '%') || cs_dns_server_parse(servers[i], &a) < 0) /* whose namespace would the zone's name be of? */
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s is no address of a name server", servers[i]);
 		out->own_servers = true;
 		/* ourselves: a query would come back to us until the table of those under way is full */
@@ -332,16 +340,18 @@ static int fill_servers(struct cs_dns_settings *out, const char *const *servers,
 	return 0;
 }
 
-static int fill_links(struct cs_dns_settings *out, const struct cs_resolver_settings *s, struct cs_err **err)
+/* The table's lock is held. */
+static void fill_links(struct cs_dns_table *t, struct cs_dns_settings *out, const struct cs_resolver_settings *s)
 {
 	out->link = cs_xcalloc(s->n_link, sizeof(*out->link));
 	for (size_t i = 0; i < s->n_link; i++) {
-		struct cs_dns_link *l = &out->link[i];
-		if (cs_dns_name_parse(s->link[i].alias, &l->alias) < 0 || cs_dns_name_parse(s->link[i].target, &l->target) < 0)
-			return cs_fail(err, CS_ERR_INVALID, 0, "link %s:%s: no name that DNS can carry", s->link[i].target, s->link[i].alias);
+		struct cs_dns_link *l = &out->link[out->n_link];
+		if (!parse(s->link[i].alias, &l->alias) || !parse(s->link[i].target, &l->target))
+			continue;
+		l->network = network_need(t, s->link[i].network_id);
+		l->network->refs++;
+		out->n_link++;
 	}
-	out->n_link = s->n_link;
-	return 0;
 }
 
 int cs_dns_settings_new(struct cs_dns_table *t, const struct cs_resolver_settings *s, struct cs_dns_settings **ret, struct cs_err **err)
@@ -352,7 +362,7 @@ int cs_dns_settings_new(struct cs_dns_table *t, const struct cs_resolver_setting
 	out->retire.free = free_settings;
 	out->internal = s->internal;
 	out->ndots_set = s->ndots_set;
-	if (fill_servers(out, s->servers, err) < 0 || fill_links(out, s, err) < 0) {
+	if (fill_servers(out, s->servers, err) < 0) {
 		free_settings(&out->retire);
 		return -1;
 	}
@@ -365,10 +375,7 @@ int cs_dns_settings_new(struct cs_dns_table *t, const struct cs_resolver_setting
 		out->network[i] = network_need(t, s->networks[i]);
 		out->network[i]->refs++;
 	}
-	for (size_t i = 0; i < s->n_link; i++) {
-		out->link[i].network = network_need(t, s->link[i].network_id);
-		out->link[i].network->refs++;
-	}
+	fill_links(t, out, s);
 	pthread_mutex_unlock(&t->lock);
 	*ret = out;
 	return 0;
@@ -441,8 +448,10 @@ bool cs_dns_reverse(const struct cs_dns_table *t, const struct cs_dns_settings *
 		const struct cs_dns_suffix *suffix = atomic_load(&s->network[i]->suffix);
 		if (!node)
 			continue;
-		if (!suffix || !cs_dns_name_join(&node->endpoint[0]->name, &suffix->name, ret))
-			*ret = node->endpoint[0]->name;
+		struct cs_dns_name name;
+		cs_dns_name_unpack(node->endpoint[0]->name, &name);
+		if (!suffix || !cs_dns_name_join(&name, &suffix->name, ret))
+			*ret = name;
 		return true;
 	}
 	return false;

@@ -28,7 +28,7 @@ struct cs_dns_port {
 
 struct cs_dns_endpoint {
 	struct cs_dns_retire retire;
-	struct cs_dns_name name; /* len 0: none */
+	struct cs_dns_packed *name; /* NULL: none */
 	size_t n_addr, n_port;
 	struct cs_resolver_addr *addr;
 	struct cs_dns_port *port;
@@ -41,7 +41,7 @@ struct cs_dns_node {
 	uint64_t hash;
 	size_t n;
 	uint8_t key_len;
-	uint8_t key[CS_DNS_NAME_MAX];
+	const uint8_t *key; /* behind the endpoints */
 	const struct cs_dns_endpoint *endpoint[];
 };
 

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "base/time.h"
@@ -173,6 +174,10 @@ static void set_options(struct cs_resolver *r, const struct cs_resolver_options 
 	r->o.max_pending = OR(r->o.max_pending, 4096);
 	r->o.max_pending_each = OR(r->o.max_pending_each, 1024);
 	r->o.max_connections_each = OR(r->o.max_connections_each, 64);
+	/* containers must not be able to take all descriptors of the engine by asking */
+	struct rlimit files = {.rlim_cur = 1024};
+	(void)getrlimit(RLIMIT_NOFILE, &files);
+	r->max_sockets = CS_MAX(files.rlim_cur / 8, 16u);
 }
 
 int cs_resolver_open(const struct cs_resolver_options *options, struct cs_resolver **ret, struct cs_err **err)

@@ -42,7 +42,8 @@ struct cs_resolver_options {
 	unsigned try_ms;             /* how long one upstream server is waited for before the next is asked as well; 0: 1500 */
 	unsigned total_ms;           /* after it the client gets SERVFAIL; 0: 4500, since libcs give up after 5 s */
 	unsigned tcp_idle_ms;        /* a client's connection without a whole query; 0: 10 s */
-	unsigned max_pending;        /* queries that wait for upstream servers: of all; 0: 4096 */
+	unsigned max_pending;        /* queries that wait for upstream servers: of all; 0: 4096. Their sockets, and as many of TCP clients, take
+				      * at most a quarter of RLIMIT_NOFILE, whatever this says */
 	unsigned max_pending_each;   /* of one namespace; 0: 1024 (Docker's number); beyond it: REFUSED */
 	unsigned max_connections_each; /* TCP clients of one namespace, the oldest is closed for a new one; 0: 64 */
 };
@@ -76,15 +77,17 @@ struct cs_resolver_endpoint {
 	const struct cs_resolver_port *port; /* usually none */
 	size_t n_port;
 };
-/* Adds, or replaces the one of the same id. INVALID: a name that DNS cannot carry (a label over 63 bytes, over 253 in all, empty labels),
- * no address; NOT_FOUND: no such network. Names are compared without case; a name with dots is one name. */
+/* Adds, or replaces the one of the same id. INVALID: no address, or a port's name that DNS cannot carry; NOT_FOUND: no such network. Names are
+ * compared without case; a name with dots is one name. Names that DNS cannot carry (a label over 63 bytes, over 253 in all, empty labels), which
+ * containers may have, are left out, with a warning in the log. */
 CS_MUST_CHECK int cs_resolver_endpoint_set(struct cs_resolver *r, const char *network_id, const struct cs_resolver_endpoint *e, struct cs_err **err);
 /* Unknown ids are nothing to do. */
 void cs_resolver_endpoint_remove(struct cs_resolver *r, const char *network_id, const char *endpoint_id);
 
 /* Namespaces -------------------------------------------------------------------------------------------------------------------- */
 
-/* `--link` and `docker network connect --link TARGET:ALIAS`: a name that only this namespace sees. It follows the target's address. */
+/* `--link` and `docker network connect --link TARGET:ALIAS`: a name that only this namespace sees. It follows the target's address. Left out
+ * where DNS cannot carry one of the two. */
 struct cs_resolver_link {
 	const char *network_id; /* where the target is looked up */
 	const char *alias;
@@ -96,7 +99,7 @@ struct cs_resolver_settings {
 	const struct cs_resolver_link *link;
 	size_t n_link;
 	/* --dns: asked from within the namespace, loopback addresses too, as in Docker. NULL or empty: the host's servers, asked from the host, as
-	 * Docker does since 26, and read anew when its resolv.conf changes. "ADDRESS", IPv6 with %zone if need be. INVALID otherwise; eight at most. */
+	 * Docker does since 26, and read anew when its resolv.conf changes. Plain addresses, at most eight; INVALID otherwise. */
 	const char *const *servers;
 	/* No network with a way out is attached (all are internal): the host's servers are not asked, names that are not ours get SERVFAIL
 	 * (CVE-2024-29018). `servers` still are: from within the namespace nothing can be reached but what is on its networks. */
@@ -112,8 +115,8 @@ struct cs_resolver_settings {
  * The sockets have ports that the kernel chose, and a small table of nftables in the namespace (caisson_dns, stateless: it takes no
  * conntrack entries) maps port 53 of 127.0.0.11 to them, so that a container may bind 0.0.0.0:53 itself. Where nftables is not to be had,
  * port 53 is bound. A table left by a dead daemon is replaced.
- * `settings` may be NULL: served, but knows no names and refuses to ask anybody (what a warm pool wants: the costly half, about a
- * millisecond, is then done before the container is there, and namespace_update costs no system call). */
+ * `settings` may be NULL: served, but knows no names and refuses to ask anybody (for a warm pool: add takes a tenth of a
+ * millisecond here, update a hundredth). Where a dead daemon's table is replaced, add takes some 15 ms, the kernel's grace period. */
 CS_MUST_CHECK int cs_resolver_namespace_add(struct cs_resolver *r, const char *key, int netns, const struct cs_resolver_settings *settings,
 	struct cs_err **err);
 /* Replaces the settings, at connect and disconnect. NOT_FOUND: no such key. Queries under way end under the old ones. */

@@ -24,6 +24,7 @@ static void try_free(struct cs_try *t)
 	struct cs_resolver *r = t->p->ns->r;
 
 	DL_DELETE(t->p->tries, t);
+	r->n_tries--;
 	cs_resolver_unwatch(r, TAKE_FD(t->fd));
 	t->source.kind = SOURCE_DEAD;
 	t->next = r->dead_tries;
@@ -128,7 +129,7 @@ static int try_start(struct cs_pending *p, size_t at)
 		server.v4.sin_port = htons(r->o.upstream_port);
 	else
 		server.v6.sin6_port = htons(r->o.upstream_port);
-	fd = try_socket(p, &server);
+	fd = r->n_tries < r->max_sockets ? try_socket(p, &server) : -EMFILE;
 	if (fd < 0)
 		return fd;
 	struct cs_try *t = cs_xcalloc(1, sizeof(*t));
@@ -138,6 +139,7 @@ static int try_start(struct cs_pending *p, size_t at)
 	t->id = (uint16_t)cs_resolver_random(r);
 	t->fd = TAKE_FD(fd);
 	DL_APPEND(p->tries, t);
+	r->n_tries++;
 	int e = cs_resolver_watch(r, t->fd, p->client ? EPOLLOUT : EPOLLIN, &t->source);
 	if (e == 0 && !p->client && send_udp(t) < 0)
 		e = -errno;

@@ -117,6 +117,7 @@ struct cs_resolver {
 	/* the thread's */
 	struct cs_source wake_source;
 	int host_netns, reserve;
+	size_t max_sockets, n_tries, n_clients; /* the first bounds each of the others */
 	bool have_ldns;
 	struct cs_pending *pending, *retry;
 	struct cs_client *idle, *dead_clients;

@@ -57,9 +57,9 @@ static void end(struct batch *b, const struct nlmsghdr *h) { b->len += NLMSG_ALI
 
 static void mark(struct batch *b, uint16_t type) { end(b, begin(b, type, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES)); }
 
-static void table(struct batch *b, unsigned type)
+static void table(struct batch *b, unsigned type, uint16_t flags)
 {
-	struct nlmsghdr *h = command(b, type, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0);
+	struct nlmsghdr *h = command(b, type, flags);
 
 	mnl_attr_put_strz(h, NFTA_TABLE_NAME, TABLE);
 	end(b, h);
@@ -171,12 +171,12 @@ static void rule(struct batch *b, const char *in, uint8_t protocol, uint32_t ip_
 	end(b, h);
 }
 
-static void fill(struct batch *b, uint16_t udp, uint16_t tcp)
+static void fill(struct batch *b, uint16_t udp, uint16_t tcp, bool replace)
 {
 	mark(b, NFNL_MSG_BATCH_BEGIN);
-	table(b, NFT_MSG_NEWTABLE); /* so that there is one to delete */
-	table(b, NFT_MSG_DELTABLE);
-	table(b, NFT_MSG_NEWTABLE);
+	if (replace)
+		table(b, NFT_MSG_DELTABLE, 0);
+	table(b, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
 	chain(b, "to", -300);
 	chain(b, "from", 300);
 	rule(b, "to", IPPROTO_UDP, 16, 2, 53, udp, 0);
@@ -206,7 +206,7 @@ static int confirm(struct mnl_socket *nl, uint32_t last)
 	}
 }
 
-int cs_resolver_map_ports(uint16_t udp, uint16_t tcp)
+static int commit(uint16_t udp, uint16_t tcp, bool replace)
 {
 	cs_autofree uint8_t *buf = cs_xcalloc(1, BATCH_BYTES);
 	struct batch b = {.buf = buf};
@@ -216,7 +216,7 @@ int cs_resolver_map_ports(uint16_t udp, uint16_t tcp)
 
 	if (!nl)
 		return -errno;
-	fill(&b, udp, tcp);
+	fill(&b, udp, tcp, replace);
 	(void)setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(nl, b.buf, b.len) < 0)
 		e = -errno;
@@ -224,4 +224,12 @@ int cs_resolver_map_ports(uint16_t udp, uint16_t tcp)
 		e = confirm(nl, b.seq - 1);
 	(void)mnl_socket_close(nl);
 	return e;
+}
+
+int cs_resolver_map_ports(uint16_t udp, uint16_t tcp)
+{
+	int e = commit(udp, tcp, false);
+
+	/* A dead daemon's. Not deleted on suspicion: the socket's close waits for the end of what was deleted, 15 ms for the kernel's grace periods. */
+	return e == -EEXIST ? commit(udp, tcp, true) : e;
 }

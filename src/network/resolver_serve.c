@@ -146,6 +146,7 @@ void cs_client_close(struct cs_client *c)
 	}
 	DL_DELETE(ns->clients, c);
 	ns->n_clients--;
+	ns->r->n_clients--;
 	DL_DELETE2(ns->r->idle, c, idle_prev, idle_next);
 	cs_resolver_unwatch(ns->r, TAKE_FD(c->fd));
 	c->source.kind = SOURCE_DEAD;
@@ -280,8 +281,11 @@ static void client_new(struct cs_ns *ns, int fd)
 	CS_COUNT(ns, tcp, 1);
 	if (ns->n_clients == ns->r->o.max_connections_each)
 		cs_client_close(ns->clients);
+	else if (ns->r->n_clients == ns->r->max_sockets)
+		cs_client_close(ns->r->idle);
 	DL_APPEND(ns->clients, c);
 	ns->n_clients++;
+	ns->r->n_clients++;
 	DL_APPEND2(ns->r->idle, c, idle_prev, idle_next);
 }
 
