@@ -284,7 +284,7 @@ HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err 
 		return hr;
 	}
 	publish(e);
-	cs_notify(HcnNotificationNetworkEndpointAttached, &e->o, &e->net->o);
+	cs_net_notify(HcnNotificationNetworkEndpointAttached, &e->o, &e->net->o);
 	return HCS_S_OK;
 }
 
@@ -303,7 +303,7 @@ HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err 
 	}
 	cs_edge_unplug(ns, e);
 	unplug(ns, e);
-	cs_notify(HcnNotificationNetworkEndpointDetached, &e->o, &e->net->o);
+	cs_net_notify(HcnNotificationNetworkEndpointDetached, &e->o, &e->net->o);
 	disown(ns, e);
 	if (!ns->leaving)
 		return cs_edge_names(ns, err);

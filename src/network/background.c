@@ -199,7 +199,7 @@ void cs_background_flush(void)
 
 /* ---- notifications ---- */
 
-void cs_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network)
+void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network)
 {
 	pthread_mutex_lock(&bg.calls);
 	bool any = bg.callbacks;

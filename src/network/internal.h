@@ -168,7 +168,7 @@ void cs_background_stop(void);                /* works off what is there */
 void cs_background_delete(int outer);         /* a link; what is queued is deleted at once */
 void cs_background_release(struct HcnEndpoint *e); /* gives the endpoint's addresses back after that; takes the reference */
 void cs_background_flush(void);               /* until all that was queued before is done */
-void cs_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
+void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
 /* RTM_DELLINK of many with few waits for other processors. */
 void cs_links_delete(const int *index, size_t n);
 
@@ -212,7 +212,7 @@ struct cs_query {
 	char *name, *id;
 };
 HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **err);
-void cs_query_done(struct cs_query *q);
+void cs_net_query_done(struct cs_query *q);
 bool cs_query_takes(const struct cs_query *q, const struct cs_obj *o, const char *name);
 /* The answer of an enumeration; write makes the document of one object. */
 HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(const void *), char *(*write)(void *), char **ret, char **record);

@@ -247,7 +247,7 @@ HRESULT HcnCreateNetwork(const HCN_GUID *id, const char *settings, HCN_NETWORK *
 		cs_obj_unref(CS_NETWORK, TAKE_PTR(n));
 	}
 	if (hr == HCS_S_OK) {
-		cs_notify(HcnNotificationNetworkCreate, &n->o, NULL);
+		cs_net_notify(HcnNotificationNetworkCreate, &n->o, NULL);
 		if (network)
 			*network = n;
 		else
@@ -329,7 +329,7 @@ HRESULT HcnDeleteNetwork(const HCN_GUID *id, char **errorRecord)
 		cs_edge_network_remove(n);
 		n->driver->remove(n);
 		cs_prefix_release(n); /* now, though handles may be open */
-		cs_notify(HcnNotificationNetworkDelete, &n->o, NULL);
+		cs_net_notify(HcnNotificationNetworkDelete, &n->o, NULL);
 	}
 	return cs_hr_answer(hr, err, errorRecord);
 }

@@ -83,7 +83,7 @@ HRESULT HcnCreateNamespace(const HCN_GUID *id, const char *settings, HCN_NAMESPA
 		hr = cs_edge_names(n, &err); /* served from the beginning: the first query of the first process is answered */
 	}
 	if (hr == HCS_S_OK) {
-		cs_notify(HcnNotificationNamespaceCreate, &n->o, NULL);
+		cs_net_notify(HcnNotificationNamespaceCreate, &n->o, NULL);
 		if (nspace)
 			*nspace = n;
 		else
@@ -218,7 +218,7 @@ HRESULT HcnDeleteNamespace(const HCN_GUID *id, char **errorRecord)
 	}
 	if (hr == HCS_S_OK) {
 		cs_obj_remove(CS_NAMESPACE, &n->o);
-		cs_notify(HcnNotificationNamespaceDelete, &n->o, NULL);
+		cs_net_notify(HcnNotificationNamespaceDelete, &n->o, NULL);
 	}
 	return cs_hr_answer(hr, err, errorRecord);
 }

@@ -197,7 +197,7 @@ HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **er
 	json_object_foreach (f, key, v) {
 		char **to = strcmp(key, "Name") == 0 ? &ret->name : strcmp(key, "ID") == 0 ? &ret->id : NULL;
 		if (!to || !json_is_string(v)) {
-			cs_query_done(ret);
+			cs_net_query_done(ret);
 			return cs_hr_fail(err, HCN_E_INVALID_JSON, 0, "HostComputeQuery.Filter: %s cannot be asked for", key);
 		}
 		free(*to);
@@ -206,7 +206,7 @@ HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **er
 	return HCS_S_OK;
 }
 
-void cs_query_done(struct cs_query *q)
+void cs_net_query_done(struct cs_query *q)
 {
 	free(TAKE_PTR(q->name));
 	free(TAKE_PTR(q->id));
@@ -246,7 +246,7 @@ HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(c
 	}
 	cs_str_putc(&out, ']');
 	cs_obj_put_all(kind, v, n);
-	cs_query_done(&q);
+	cs_net_query_done(&q);
 	*ret = cs_str_steal(&out);
 	return cs_hr_answer(*ret ? HCS_S_OK : HCS_E_OUTOFMEMORY, NULL, record);
 }

@@ -170,7 +170,7 @@ void HcnShutdownService(void)
 {
 	if (!atomic_exchange(&cs_net.open, false))
 		return;
-	cs_notify(HcnNotificationServiceDisconnect, NULL, NULL);
+	cs_net_notify(HcnNotificationServiceDisconnect, NULL, NULL);
 	stop_threads();
 	untie();
 	forget_objects(CS_LB);
