@@ -43,6 +43,7 @@ struct build {
 	struct cs_str *plan;
 	json_t *container, *spec, *linux_, *process;
 	const char *root; /* "OciSpecification" */
+	bool made_network; /* Networking.Namespace is given */
 };
 
 static int refuse_member(json_t *o, const char *path, const char *key, const char *why, struct cs_err **err)
@@ -232,7 +233,12 @@ static int namespace_steps(struct build *b, struct cs_err **err)
 	}
 	if (!(b->d->clone_flags & CLONE_NEWNS))
 		return cs_fail(err, CS_ERR_INVALID, 0, "OciSpecification.linux.namespaces: a container needs a mount namespace of its own");
-	b->d->own_network = b->d->clone_flags & CLONE_NEWNET;
+	/* made by the host network service for this container alone: its own, though it is joined */
+	for (i = 0; i < n; i++)
+		b->d->own_network = b->d->own_network || (joins[i].flag == CLONE_NEWNET && b->made_network);
+	b->d->own_network = b->d->own_network || (b->d->clone_flags & CLONE_NEWNET);
+	if (b->made_network && (!b->d->own_network || (b->d->clone_flags & CLONE_NEWNET)))
+		return cs_fail(err, CS_ERR_INVALID, 0, "Container.Networking.Namespace: OciSpecification.linux.namespaces must give its path");
 	cs_plan_add(b->plan, CS_PLAN_CLONE, b->d->clone_flags);
 	for (i = 0; i < n; i++)
 		cs_plan_add(b->plan, CS_PLAN_SETNS, joins[i].flag, joins[i].path);
@@ -421,7 +427,7 @@ static int name_steps(struct build *b, struct cs_err **err)
 		cs_plan_add(b->plan, CS_PLAN_HOSTNAME, host);
 	if (*domain && own)
 		cs_plan_add(b->plan, CS_PLAN_DOMAINNAME, domain);
-	if (b->d->own_network)
+	if (b->d->clone_flags & CLONE_NEWNET)
 		cs_plan_add(b->plan, CS_PLAN_LOOPBACK);
 	return 0;
 }
@@ -438,7 +444,7 @@ static bool sysctl_is_own(const struct build *b, const char *key)
 	if (cs_prefix(key, "fs.mqueue."))
 		return b->d->clone_flags & CLONE_NEWIPC;
 	if (cs_prefix(key, "net."))
-		return b->d->clone_flags & CLONE_NEWNET;
+		return b->d->own_network;
 	if (strcmp(key, "kernel.domainname") == 0 || strcmp(key, "kernel.hostname") == 0)
 		return b->d->clone_flags & CLONE_NEWUTS;
 	return false;
@@ -523,8 +529,7 @@ static int parse_top(json_t *doc, struct build *b, struct cs_err **err)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "SchemaVersion: 2.x is understood, not %lld.%lld", (long long)major, (long long)minor);
 	if (net && (cs_field_only(net, "Container.Networking", net_known, err) < 0 || cs_field_str(net, "Container.Networking", "Namespace", 0, &ns, err) < 0))
 		return -1;
-	if (*ns)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "Container.Networking.Namespace: the host network service is not available in this build");
+	b->made_network = *ns;
 	b->d->owner = cs_xstrdup(owner ? owner : "");
 	return 0;
 }

@@ -295,7 +295,7 @@ static int apply(struct cs_child *c, const struct cs_step *s, struct cs_err **er
 			return cs_fail(err, CS_ERR_INVALID, errno, "set domain name %s", s->arg[0].s);
 		return 0;
 	case CS_PLAN_LOOPBACK:
-		return cs_step_loopback(err);
+		return cs_step_loopback(c, err);
 	case CS_PLAN_SYSCTL:
 		return cs_step_sysctl(c, s, err);
 	case CS_PLAN_RLIMIT:

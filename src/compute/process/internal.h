@@ -88,7 +88,7 @@ CS_MUST_CHECK int cs_step_device(struct cs_child *c, const struct cs_step *s, st
 CS_MUST_CHECK int cs_step_symlink(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_console(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_child_open_pty(struct cs_child *c, struct cs_err **err);
-CS_MUST_CHECK int cs_step_loopback(struct cs_err **err);
+CS_MUST_CHECK int cs_step_loopback(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_step_sysctl(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_rlimit(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_oom_score(struct cs_child *c, int proc, const char *value, struct cs_err **err);
