@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
 import caisson_fixture as fx  # noqa: E402
-from box import Boxes, Events  # noqa: E402
+from box import Boxes, Events, Networks  # noqa: E402
 
 TEST_TIMEOUT = int(os.environ.get("CAISSON_TEST_TIMEOUT", "60"))
 
@@ -91,6 +91,33 @@ def fresh():
     yield make
     for eng in made:
         eng.close()
+
+
+@pytest.fixture(scope="session")
+def net_engine(tmp_path_factory):
+    """As engine, with bridges and a firewall, in a network namespace of its own."""
+    eng = fx.Engine(netns=True)
+    try:
+        eng.start().prepare()
+        yield eng
+        assert eng.alive(), f"the daemon died during the tests:\n{eng.tail(60)}"
+    finally:
+        eng.close()
+
+
+@pytest.fixture
+def net_boxes(net_engine, networks):
+    made = Boxes(net_engine)
+    yield made
+    made.clean()
+
+
+@pytest.fixture
+def networks(net_engine):
+    """Makes networks, and removes them with the test's containers."""
+    made = Networks(net_engine)
+    yield made
+    made.clean()
 
 
 @pytest.fixture

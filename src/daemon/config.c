@@ -3,6 +3,7 @@
  * Reads flags and daemon.json by the table in options.c. Used by main before any thread exists, and by its signal loop at SIGHUP. */
 #include "daemon/config.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <jansson.h>
 
@@ -52,6 +53,41 @@ static int set_pair(struct cs_strmap **m, const char *text, const char *what, st
 	return 0;
 }
 
+/* base=10.0.0.0/8,size=24 -> "10.0.0.0/8 24" */
+static int set_pool(char ***list, const char *text, struct cs_err **err)
+{
+	cs_autostrv char **parts = cs_strv_split(text, ',');
+	const char *base = NULL, *size = NULL;
+
+	for (char **p = parts; *p; p++) {
+		const char *v;
+		if ((v = cs_prefix(*p, "base=")))
+			base = v;
+		else if ((v = cs_prefix(*p, "size=")))
+			size = v;
+		else
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid argument \"%s\" for \"--default-address-pool\" flag: unknown field", text);
+	}
+	if (!base || !size)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid argument \"%s\" for \"--default-address-pool\" flag: base and size are needed", text);
+	cs_strv_take(list, cs_xasprintf("%s %s", base, size));
+	return 0;
+}
+
+/* bridge=com.docker.network.driver.mtu=1400 -> "bridge=com.docker.network.driver.mtu": "1400" */
+static int set_netopt(struct cs_strmap **m, const char *text, struct cs_err **err)
+{
+	const char *first = strchr(text, '='), *second = first ? strchr(first + 1, '=') : NULL;
+	cs_autofree char *key = second ? cs_xstrndup(text, (size_t)(second - text)) : NULL;
+
+	if (!second || first == text || second == first + 1)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid argument \"%s\" for \"--default-network-opt\" flag: must be driver=key=value", text);
+	if (!*m)
+		*m = cs_strmap_new();
+	cs_strmap_set(*m, key, second + 1);
+	return 0;
+}
+
 static int bad_value(const struct opt *o, const char *v, struct cs_err **err)
 {
 	return cs_fail(err, CS_ERR_INVALID, 0, "invalid argument \"%s\" for \"--%s\" flag", v, o->flag);
@@ -92,6 +128,10 @@ static int set_text(struct cs_daemon_config *c, const struct opt *o, const char 
 	case OPT_MAP:
 	case OPT_ULIMIT:
 		return set_pair(m, v, o->flag, err);
+	case OPT_POOL:
+		return set_pool(m, v, err);
+	case OPT_NETOPT:
+		return set_netopt(m, v, err);
 	case OPT_IGNORE_BOOL:
 	case OPT_IGNORE:
 		warn_ignored(c, key_of(o));
@@ -257,6 +297,46 @@ static int set_map(struct cs_daemon_config *c, const struct opt *o, json_t *v, s
 	return 0;
 }
 
+static int set_pools(struct cs_daemon_config *c, const struct opt *o, json_t *v, struct cs_err **err)
+{
+	char ***list = (void *)((char *)c + o->off);
+	json_t *item;
+	size_t i;
+
+	if (!json_is_array(v))
+		return wrong_type(o, "an array of objects with base and size", err);
+	json_array_foreach(v, i, item) {
+		json_t *base = json_object_get(item, "base"), *size = json_object_get(item, "size");
+		if (!json_is_string(base) || !json_is_integer(size) || json_object_size(item) != 2)
+			return wrong_type(o, "objects with base and size", err);
+		cs_strv_take(list, cs_xasprintf("%s %lld", json_string_value(base), (long long)json_integer_value(size)));
+	}
+	return 0;
+}
+
+static int set_netopts(struct cs_daemon_config *c, const struct opt *o, json_t *v, struct cs_err **err)
+{
+	struct cs_strmap **m = (void *)((char *)c + o->off);
+	const char *driver, *key;
+	json_t *opts, *item;
+
+	if (!json_is_object(v))
+		return wrong_type(o, "an object of objects", err);
+	if (!*m)
+		*m = cs_strmap_new();
+	json_object_foreach(v, driver, opts) {
+		if (!json_is_object(opts))
+			return wrong_type(o, "an object of objects", err);
+		json_object_foreach(opts, key, item) {
+			cs_autofree char *full = cs_xasprintf("%s=%s", driver, key);
+			if (!json_is_string(item))
+				return wrong_type(o, "objects of strings", err);
+			cs_strmap_set(*m, full, json_string_value(item));
+		}
+	}
+	return 0;
+}
+
 static bool is_empty_value(const json_t *v)
 {
 	return json_is_null(v) || json_is_false(v) || (json_is_string(v) && !*json_string_value(v)) || (json_is_array(v) && json_array_size(v) == 0);
@@ -284,6 +364,10 @@ static int set_json(struct cs_daemon_config *c, const struct opt *o, json_t *v, 
 	case OPT_MAP:
 	case OPT_ULIMIT:
 		return set_map(c, o, v, err);
+	case OPT_POOL:
+		return set_pools(c, o, v, err);
+	case OPT_NETOPT:
+		return set_netopts(c, o, v, err);
 	case OPT_IGNORE_BOOL:
 	case OPT_IGNORE:
 		warn_ignored(c, key_of(o));
@@ -410,6 +494,73 @@ static int check_registries(struct cs_daemon_config *c, struct cs_err **err)
 	return check_proxies(c, err);
 }
 
+static bool is_address(const char *text, int family)
+{
+	unsigned char b[16];
+
+	return inet_pton(family, text, b) == 1;
+}
+
+/* An address with a prefix length; family AF_UNSPEC: either. */
+static bool is_prefix(const char *text, int family)
+{
+	const char *slash = strchr(text, '/');
+	cs_autofree char *addr = cs_xstrndup(text, slash ? (size_t)(slash - text) : strlen(text));
+	bool v6 = strchr(addr, ':');
+	uint64_t bits;
+
+	return slash && (family == AF_UNSPEC || v6 == (family == AF_INET6)) && is_address(addr, v6 ? AF_INET6 : AF_INET) &&
+	       cs_parse_u64(slash + 1, 0, v6 ? 128 : 32, &bits);
+}
+
+static int check_pools(char *const *pools, struct cs_err **err)
+{
+	for (; pools && *pools; pools++) {
+		const char *space = strrchr(*pools, ' '), *slash = strchr(*pools, '/');
+		cs_autofree char *base = cs_xstrndup(*pools, (size_t)(space - *pools));
+		uint64_t size, bits;
+		if (!is_prefix(base, AF_UNSPEC) || !cs_parse_u64(space + 1, 1, strchr(base, ':') ? 128 : 32, &size) ||
+		    !cs_parse_u64n(slash + 1, (size_t)(space - slash - 1), 0, 128, &bits) || size < bits)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid default address pool: base %s, size %s", base, space + 1);
+	}
+	return 0;
+}
+
+static int check_network(struct cs_daemon_config *c, struct cs_err **err)
+{
+	const struct {
+		const char *key, *value;
+		int family;
+		bool prefix;
+	} texts[] = {{"bip", c->bip, AF_INET, true}, {"bip6", c->bip6, AF_INET6, true}, {"fixed-cidr", c->fixed_cidr, AF_INET, true},
+		     {"fixed-cidr-v6", c->fixed_cidr_v6, AF_INET6, true}, {"default-gateway", c->default_gateway, AF_INET, false},
+		     {"default-gateway-v6", c->default_gateway_v6, AF_INET6, false}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(texts); i++)
+		if (!cs_empty(texts[i].value) && !(texts[i].prefix ? is_prefix : is_address)(texts[i].value, texts[i].family))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: %s", texts[i].key, texts[i].value);
+	if (!cs_empty(c->publish_ip) && !is_address(c->publish_ip, AF_INET) && !is_address(c->publish_ip, AF_INET6))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid ip: %s", c->publish_ip);
+	if (!cs_empty(c->host_gateway_ip) && c->host_gateway_ips)
+		return cs_fail(err, CS_ERR_INVALID, 0, "both host-gateway-ip and host-gateway-ips are given");
+	if (!cs_empty(c->host_gateway_ip))
+		cs_strv_push(&c->host_gateway_ips, c->host_gateway_ip);
+	for (char **p = c->host_gateway_ips; p && *p; p++)
+		if (!is_address(*p, AF_INET) && !is_address(*p, AF_INET6))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid host-gateway-ips: %s", *p);
+	if (!cs_empty(c->bridge) && (strlen(c->bridge) > 15 || strpbrk(c->bridge, "/ \t\n:")))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid bridge: %s is not a name of an interface", c->bridge);
+	if (!cs_empty(c->bridge) && !cs_empty(c->bip) && !strcmp(c->bridge, "none"))
+		return cs_fail(err, CS_ERR_INVALID, 0, "bip needs a default bridge, and bridge is none");
+	if (c->mtu && (c->mtu < 68 || c->mtu > 65535))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid mtu: %lld", (long long)c->mtu);
+	if (!cs_empty(c->firewall_backend) && strcmp(c->firewall_backend, "nftables"))
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "firewall-backend %s is not available in this build of Caisson: it uses nftables", c->firewall_backend);
+	if (c->iptables && !c->ip6tables)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "ip6tables=false is available together with iptables=false only: one table serves both");
+	return check_pools(c->address_pools, err);
+}
+
 static int check(struct cs_daemon_config *c, struct cs_err **err)
 {
 	enum cs_log_level level;
@@ -429,7 +580,7 @@ static int check(struct cs_daemon_config *c, struct cs_err **err)
 	for (size_t i = 0; i < cs_strv_len(c->labels); i++)
 		if (!strchr(c->labels[i], '='))
 			return cs_fail(err, CS_ERR_INVALID, 0, "bad attribute format: %s", c->labels[i]);
-	if (check_registries(c, err) < 0)
+	if (check_registries(c, err) < 0 || check_network(c, err) < 0)
 		return -1;
 	if (!c->hosts)
 		cs_strv_push(&c->hosts, "unix:///run/caisson.sock");
@@ -487,10 +638,10 @@ static void release(struct cs_daemon_config *c, const struct opt *o)
 	if (o->kind == OPT_STR) {
 		free(*(char **)m);
 		*(char **)m = NULL;
-	} else if (o->kind == OPT_LIST) {
+	} else if (o->kind == OPT_LIST || o->kind == OPT_POOL) {
 		cs_strv_free(*(char ***)m);
 		*(char ***)m = NULL;
-	} else if (o->kind == OPT_MAP || o->kind == OPT_ULIMIT) {
+	} else if (o->kind == OPT_MAP || o->kind == OPT_ULIMIT || o->kind == OPT_NETOPT) {
 		cs_strmap_free(*(struct cs_strmap **)m);
 		*(struct cs_strmap **)m = NULL;
 	}
@@ -560,6 +711,10 @@ void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_
 		.shutdown_timeout = c->shutdown_timeout, .dns = c->dns, .dns_search = c->dns_search, .dns_opts = c->dns_opts,
 		.insecure_registries = c->insecure_registries, .registry_mirrors = c->registry_mirrors, .registry_hosts_dirs = c->registry_hosts_dirs,
 		.http_proxy = proxy_of(c, "http-proxy"), .https_proxy = proxy_of(c, "https-proxy"), .no_proxy = proxy_of(c, "no-proxy"), .hosts = c->hosts,
+		.network = {.enabled = true, .bridge = c->bridge, .bip = c->bip, .bip6 = c->bip6, .fixed_cidr = c->fixed_cidr, .fixed_cidr_v6 = c->fixed_cidr_v6,
+			    .default_gateway = c->default_gateway, .default_gateway_v6 = c->default_gateway_v6, .ip = c->publish_ip,
+			    .firewall = c->firewall && c->iptables, .ipv6 = c->ipv6, .icc = c->icc, .ip_forward = c->ip_forward, .ip_masq = c->ip_masq,
+			    .mtu = c->mtu, .address_pools = c->address_pools, .network_opts = c->network_opts, .host_gateway_ips = c->host_gateway_ips},
 	};
 	engine_ulimits(c->default_ulimits, ret);
 }
@@ -575,7 +730,7 @@ void cs_daemon_config_engine_done(struct cs_engine_config *e)
 
 void cs_daemon_config_help(struct cs_str *out)
 {
-	static const char *const kind[] = { "", "string", "int", "bytes", "list", "map", "ulimit", "", "value", "", "value" };
+	static const char *const kind[] = { "", "string", "int", "bytes", "list", "map", "ulimit", "pool", "option", "", "value", "", "value" };
 
 	cs_str_puts(out, "\nUsage:  caissond [OPTIONS]\n\nA Docker-compatible container engine.\n\nOptions:\n");
 	for (size_t i = 0; i < cs_daemon_n_options; i++) {

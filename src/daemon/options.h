@@ -13,6 +13,8 @@ enum opt_kind {
 	OPT_LIST,   /* flag may be repeated; array in the file */
 	OPT_MAP,    /* flag key=value; object in the file */
 	OPT_ULIMIT, /* flag name=soft[:hard]; object of {Name,Soft,Hard} in the file */
+	OPT_POOL,   /* flag base=prefix,size=bits; array of {base,size} in the file; a list of "base size" */
+	OPT_NETOPT, /* flag driver=key=value; object of objects in the file; a map "driver=key" -> value */
 	OPT_IGNORE_BOOL, OPT_IGNORE, /* known to dockerd, without meaning here: accepted with a warning */
 	OPT_REFUSE_BOOL, OPT_REFUSE, /* known to dockerd, and leaving it out would weaken what the user asked for */
 };

@@ -19,6 +19,7 @@
 #include "engine/image.h"
 #include "engine/loop.h"
 #include "engine/names.h"
+#include "engine/network.h"
 #include "engine/store.h"
 #include "engine/validate.h"
 
@@ -43,6 +44,8 @@ void cs_container_unref(struct cs_container *c)
 	cs_config_free(c->config);
 	cs_host_config_free(c->host);
 	cs_mount_points_free(c->mounts, c->n_mounts);
+	cs_container_networks_free(c->nets);
+	free(c->ports_on);
 	free(c->image_id);
 	free(c->image_ref);
 	free(c->os);
@@ -234,7 +237,10 @@ static int insert_row(struct cs_container *c, struct cs_err **err)
 	cs_containers_json_mounts(c->mounts, c->n_mounts, true, &mounts);
 	if (config.failed || host.failed || mounts.failed)
 		return cs_fail(err, CS_ERR_INVALID, 0, "the configuration is too large");
-	struct cs_store_container row = {.id = c->id, .name = c->name, .config = config.buf, .host = host.buf, .mounts = mounts.buf,
+	cs_autofree char *networks = cs_container_net_json(c);
+	if (!networks)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the network settings are too large");
+	struct cs_store_container row = {.id = c->id, .name = c->name, .networks = networks, .config = config.buf, .host = host.buf, .mounts = mounts.buf,
 					 .image_id = c->image_id, .image_ref = c->image_ref, .os = c->os, .log_driver = c->log_driver,
 					 .created = c->created, .st = state_of(c)};
 	return cs_store_container_insert(c->e->store, &row, err);
@@ -308,6 +314,30 @@ static int lookup_mounts(void *ctx, const char *ref, struct cs_mount_point **ret
 	return 0;
 }
 
+static int lookup_network(void *ctx, const char *ref, struct cs_network_doc **ret, struct cs_err **err)
+{
+	cs_autonetwork struct cs_network *n = NULL;
+
+	if (cs_network_get(ctx, ref, &n, err) < 0)
+		return -1;
+	*ret = cs_network_doc_copy(n->doc);
+	return 0;
+}
+
+/* The endpoints of a request, sorted; validation has named and completed them. */
+static struct cs_container_networks *take_endpoints(struct cs_create_request *req)
+{
+	struct cs_networking_config *n = req->networking_config;
+	struct cs_container_networks *r = n ? cs_xcalloc(1, sizeof(*r)) : NULL;
+
+	if (!n)
+		return NULL;
+	r->endpoints = TAKE_PTR(n->endpoints);
+	r->n_endpoints = n->n_endpoints;
+	n->n_endpoints = 0;
+	return r;
+}
+
 static void set_log_path(struct cs_container *c)
 {
 	const char *driver = c->host->log_config.type;
@@ -332,8 +362,8 @@ static int make_parts(struct cs_container *c, const struct cs_image_info *img, s
 {
 	cs_autofree char *snap = NULL;
 
-	if (cs_container_dir_create(c->e, c->dir, err) < 0)
-		return -1;
+	if (mkdir(c->dir, 0710) < 0)
+		return cs_fail(err, errno == ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, errno, "create %s", c->dir);
 	if (cs_streq(c->log_driver, "local")) {
 		cs_autofree char *d = cs_path_join(c->dir, "local-logs");
 		(void)mkdir(d, 0700);
@@ -352,7 +382,7 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 			char **ret_id, char ***ret_warnings, struct cs_err **err)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(e);
-	struct cs_container_lookup lookup = {e, lookup_resolve, lookup_mounts};
+	struct cs_container_lookup lookup = {e, lookup_resolve, lookup_mounts, lookup_network};
 	cs_auto(cs_autoimg_done) struct cs_image_info *img = NULL;
 	cs_auto(cs_autoreq_done) struct cs_create_request *req = cs_create_request_copy(request);
 	cs_autostrv char **warnings = NULL;
@@ -383,6 +413,8 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 	c->image_ref = cs_xstrdup(c->config->image);
 	c->os = cs_xstrdup(cs_empty(img->os) ? "linux" : img->os);
 	c->tty = c->config->tty;
+	c->nets = take_endpoints(req);
+	cs_container_net_defaults(c);
 	set_log_path(c);
 	if (reserve_name(c, name, err) < 0)
 		return -1;
@@ -451,6 +483,7 @@ int cs_container_rename(struct cs_engine *e, const char *ref, const char *name, 
 		pthread_rwlock_unlock(&e->maps_lock);
 		return -1;
 	}
+	cs_container_net_renamed(c);
 	cs_autofree char *slashed = cs_xasprintf("/%s", old);
 	cs_container_event(c, "rename", "oldName", slashed, NULL);
 	return 0;

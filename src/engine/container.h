@@ -21,6 +21,8 @@ struct cs_loop;
 struct cs_system;
 struct cs_images;
 struct cs_volumes;
+struct cs_networks;
+struct HcnNamespace;
 struct cs_waiter;
 struct cs_pending;
 struct cs_exec;
@@ -54,6 +56,8 @@ struct cs_container {
 	struct cs_host_config *host;
 	struct cs_mount_point *mounts;
 	size_t n_mounts;
+	struct cs_container_networks *nets; /* changed under op_lock and lock */
+	char *ports_on;                     /* as nets: id of the endpoint that has the published ports; NULL: none */
 	enum cs_status status; /* CREATED RUNNING RESTARTING EXITED only; what people see: cs_container_status() */
 	bool paused, dead, removing, starting;
 	bool visible; /* under maps_lock: the row is written, lookups may find it */
@@ -78,6 +82,7 @@ struct cs_container {
 	int64_t backoff_ns;
 	bool stopping;  /* a stop is under way: no restart */
 	bool volumes_mounted; /* under op_lock: this run holds them */
+	struct HcnNamespace *net_ns; /* under op_lock: this run's, when the host network service made or took it over */
 	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
 	unsigned holds; /* commits that paused it */
 	struct cs_root *files_root; /* files.c: does not run, and is mounted for those who write files */
@@ -97,6 +102,7 @@ struct cs_engine {
 	struct cs_loop *loop;
 	struct cs_images *images; /* image.c's own */
 	struct cs_volumes *volumes; /* volumes_table.c's own */
+	struct cs_networks *networks; /* network.h */
 	char *hcs_info;           /* result of HcsInitializeService (JSON), constant */
 	char *id;                 /* daemon id (UUID), constant */
 	int64_t started_at;

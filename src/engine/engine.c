@@ -15,6 +15,7 @@
 #include "engine/events.h"
 #include "engine/image.h"
 #include "engine/loop.h"
+#include "engine/network.h"
 #include "engine/progress.h"
 #include "engine/reconcile.h"
 #include "engine/store.h"
@@ -104,6 +105,9 @@ int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, s
 	atomic_store(&e->cfg, cfg);
 	(void)pthread_rwlock_init(&e->maps_lock, NULL);
 	e->started_at = cs_now_ns();
+	e->networks = cs_xcalloc(1, sizeof(*e->networks));
+	(void)pthread_rwlock_init(&e->networks->lock, NULL);
+	(void)pthread_mutex_init(&e->networks->change, NULL);
 	if (open_parts(e, cfg, err) < 0)
 		return -1; /* the daemon ends now; nothing half-built is worth taking apart */
 	cs_trim_start(e->loop);
@@ -165,6 +169,7 @@ void cs_engine_close(struct cs_engine *e, bool busy)
 	cs_trim_stop();
 	cs_loop_free(e->loop, 3000);
 	HcsShutdownService();
+	HcnShutdownService();
 	unsigned left = cs_progress_stop(5000);
 	if (left)
 		cs_warn("engine", "shutdown: %u pulls, pushes or imports still run", left);

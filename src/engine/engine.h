@@ -17,6 +17,17 @@ struct cs_engine;
 struct cs_container; /* private to engine/ (container.h) */
 
 /* ---- life of the engine (engine.c) ---- */
+struct cs_network_config { /* borrowed; dockerd's keys */
+	bool enabled;                /* the host network service is used; false in unit tests */
+	const char *bridge;          /* name of the default network's interface; "none": no such network; NULL or "": our own name */
+	const char *bip, *bip6, *fixed_cidr, *fixed_cidr_v6, *default_gateway, *default_gateway_v6;
+	const char *ip;              /* default address of published ports; NULL: all */
+	bool firewall, ipv6, icc, ip_forward, ip_masq;
+	int64_t mtu;                 /* 0: 1500 */
+	char **address_pools;        /* "10.0.0.0/8 24" */
+	struct cs_strmap *network_opts; /* "driver=key" -> value */
+	char **host_gateway_ips;
+};
 struct cs_engine_config { /* borrowed for the engine's life; the live members change under cs_engine_reload */
 	const char *data_root, *exec_root, *worker_path, *cgroup_parent, *version, *git_commit, *build_time;
 	const char *base_image; /* OCI archive loaded at first start, or NULL */
@@ -40,6 +51,7 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	const char *http_proxy, *https_proxy, *no_proxy; /* NULL: as the environment says */
 	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts; /* 3, 5, 5 */
 	char **hosts;                /* what we listen on, for info */
+	struct cs_network_config network;
 };
 CS_MUST_CHECK int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, struct cs_err **err); /* includes reconciliation */
 /* live_restore: containers run on. Otherwise they are stopped first, within shutdown_timeout. busy: requests are still at work; what they use stays,
@@ -164,6 +176,17 @@ CS_MUST_CHECK int cs_volume_inspect(struct cs_engine *e, const char *name, struc
 CS_MUST_CHECK int cs_volume_create(struct cs_engine *e, const struct cs_volume_create *req, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_remove(struct cs_engine *e, const char *name, bool force, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err);
+
+/* ---- networks (networks.c, network_connect.c) ---- */
+CS_MUST_CHECK int cs_network_list(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_network_inspect(struct cs_engine *e, const char *ref, const char *scope, bool verbose, int api, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_network_create(struct cs_engine *e, const struct cs_network_create *req, int api, char **ret_id, struct cs_err **err);
+CS_MUST_CHECK int cs_network_remove(struct cs_engine *e, const char *ref, struct cs_err **err);
+CS_MUST_CHECK int cs_network_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_network_connect(struct cs_engine *e, const char *ref, const struct cs_network_connect *req, struct cs_err **err);
+CS_MUST_CHECK int cs_network_disconnect(struct cs_engine *e, const char *ref, const struct cs_network_disconnect *req, struct cs_err **err);
+/* What can be reached from where: docs/firewall.md. */
+CS_MUST_CHECK int cs_network_reachability(struct cs_engine *e, struct cs_str *out, struct cs_err **err);
 
 /* ---- system (system.c) ---- */
 CS_MUST_CHECK int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);

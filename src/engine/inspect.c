@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "base/time.h"
 #include "engine/image.h"
+#include "engine/network.h"
 #include "engine/validate.h"
 #include "computestorage.h"
 
@@ -53,17 +54,6 @@ static void put_graph_driver(struct cs_container *c, const struct cs_image_info 
 	cs_str_puts(out, "},\"Name\":\"overlay2\"}");
 }
 
-static void put_ports(struct cs_container *c, struct cs_str *out)
-{
-	cs_json_put_key(out, "Ports");
-	cs_str_putc(out, '{');
-	for (char **p = c->status == CS_ST_RUNNING ? c->config->exposed_ports : NULL; p && *p; p++) {
-		cs_json_put_key(out, *p);
-		cs_str_puts(out, "null");
-	}
-	cs_str_putc(out, '}');
-}
-
 /* The sandbox is the network namespace of this run: its id is derived from container and run, its key is what one can enter. */
 static void put_sandbox(struct cs_container *c, struct cs_str *out)
 {
@@ -82,20 +72,13 @@ static void put_sandbox(struct cs_container *c, struct cs_str *out)
 
 static void put_network_settings(struct cs_container *c, int api, struct cs_str *out)
 {
-	bool old = api && api < 152;
 
 	cs_json_put_key(out, "NetworkSettings");
 	cs_str_putc(out, '{');
-	if (old)
+	if (api && api < 152)
 		cs_json_put_kstr(out, "Bridge", "");
 	put_sandbox(c, out);
-	put_ports(c, out);
-	if (old)
-		cs_str_puts(out, ",\"HairpinMode\":false,\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"SecondaryIPAddresses\":null,"
-				 "\"SecondaryIPv6Addresses\":null,\"EndpointID\":\"\",\"Gateway\":\"\",\"GlobalIPv6Address\":\"\","
-				 "\"GlobalIPv6PrefixLen\":0,\"IPAddress\":\"\",\"IPPrefixLen\":0,\"IPv6Gateway\":\"\",\"MacAddress\":\"\"");
-	cs_json_put_key(out, "Networks");
-	cs_view_networks(c->host, api, out);
+	cs_view_network_settings(c, api, out);
 	cs_str_putc(out, '}');
 }
 
@@ -156,7 +139,10 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 	put_head(c, out);
 	put_execs(c, out);
 	cs_json_put_key(out, "HostConfig");
-	cs_json_encode(&cs_host_config_type, c->host, api, out);
+	struct cs_host_config host = *c->host; /* borrowed */
+	cs_autostrv char **links = cs_links_view(c);
+	host.links = links ? links : host.links;
+	cs_json_encode(&cs_host_config_type, &host, api, out);
 	put_graph_driver(c, img, snap, out);
 	if (size) {
 		cs_json_put_ki64(out, "SizeRw", rw);

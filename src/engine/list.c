@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "engine/filters.h"
 #include "engine/image.h"
+#include "engine/network.h"
 #include "engine/validate.h"
 
 /* ---- shared pieces ---- */
@@ -22,26 +23,6 @@ char **cs_view_argv(const struct cs_config *c)
 	for (char **p = c->cmd; p && *p; p++)
 		v[n++] = *p;
 	return v;
-}
-
-const char *cs_view_network_name(const char *mode)
-{
-	if (cs_empty(mode) || cs_streq(mode, "default"))
-		return "bridge";
-	return cs_prefix(mode, "container:") ? NULL : mode;
-}
-
-void cs_view_networks(const struct cs_host_config *h, int api, struct cs_str *out)
-{
-	static const struct cs_endpoint_settings none;
-	const char *name = cs_view_network_name(h->network_mode);
-
-	cs_str_putc(out, '{');
-	if (name) {
-		cs_json_put_key(out, name);
-		cs_json_encode(&cs_endpoint_settings_type, &none, api, out);
-	}
-	cs_str_putc(out, '}');
 }
 
 void cs_view_human_duration(int64_t ns, struct cs_str *out)
@@ -112,6 +93,7 @@ struct query {
 	struct cs_filters f;
 	int64_t before, since; /* created, 0 = none */
 	char **ancestors;      /* image ids and texts */
+	char **networks;       /* names and ids */
 	bool is_task;
 };
 
@@ -155,6 +137,7 @@ static void query_done(struct query *q)
 {
 	cs_filters_done(&q->f);
 	cs_strv_free(q->ancestors);
+	cs_strv_free(q->networks);
 }
 
 static int query_init(struct cs_engine *e, const char *filters, struct query *q, struct cs_err **err)
@@ -173,6 +156,12 @@ static int query_init(struct cs_engine *e, const char *filters, struct query *q,
 		cs_image_info_free(i);
 		if (!q->ancestors)
 			cs_strv_push(&q->ancestors, "");
+	}
+	for (char **p = cs_filter_values(&q->f, "network"); p && *p; p++) {
+		cs_autonetwork struct cs_network *n = NULL;
+		cs_strv_push(&q->networks, cs_network_get(e, *p, &n, NULL) == 0 ? n->doc->name : *p);
+		if (n)
+			cs_strv_push(&q->networks, n->doc->id);
 	}
 	return 0;
 }
@@ -213,6 +202,16 @@ static bool match_ports(struct cs_container *c, const struct query *q, const cha
 	return hit;
 }
 
+/* By name or id; what a name stands for was looked up before. */
+static bool match_network(struct cs_container *c, const struct query *q)
+{
+	bool hit = !q->networks;
+
+	for (char **p = q->networks; p && *p && !hit; p++)
+		hit = cs_view_on_network(c, *p, *p);
+	return hit;
+}
+
 static bool match_volume(struct cs_container *c, const struct query *q)
 {
 	char **want = cs_filter_values(&q->f, "volume");
@@ -249,10 +248,9 @@ static bool match(struct cs_container *c, const struct query *q)
 		return false;
 	if (q->ancestors && !cs_strv_has(q->ancestors, c->image_id))
 		return false;
-	const char *net = cs_view_network_name(c->host->network_mode);
 	return match_name(c, q) && cs_filter_match(&q->f, "id", c->id) && cs_filter_labels(&q->f, "label", c->config->labels) &&
 	       cs_filter_exact(&q->f, "status", cs_status_name(cs_container_status(c))) && cs_filter_exact(&q->f, "health", cs_health_status(c)) &&
-	       cs_filter_exact(&q->f, "network", net) && match_exited(c, q) && match_volume(c, q) && match_ports(c, q, "expose", false) &&
+	       match_network(c, q) && match_exited(c, q) && match_volume(c, q) && match_ports(c, q, "expose", false) &&
 	       match_ports(c, q, "publish", true);
 }
 
@@ -271,24 +269,6 @@ static void put_command(const struct cs_config *config, struct cs_str *out)
 		cs_str_puts(&line, quote ? "'" : "");
 	}
 	cs_json_put_kstr(out, "Command", line.buf);
-}
-
-static void put_ports(struct cs_container *c, struct cs_str *out)
-{
-	cs_json_put_key(out, "Ports");
-	cs_str_putc(out, '[');
-	if (c->status == CS_ST_RUNNING && cs_network_is_private(c->host->network_mode) && !cs_streq(c->host->network_mode, "none"))
-		for (char **p = c->config->exposed_ports; p && *p; p++) {
-			const char *slash = strchr(*p, '/');
-			uint64_t n;
-			if (!cs_parse_u64n(*p, slash ? (size_t)(slash - *p) : strlen(*p), 0, 65535, &n))
-				continue;
-			cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
-			cs_json_put_ki64(out, "PrivatePort", (int64_t)n);
-			cs_json_put_kstr(out, "Type", slash ? slash + 1 : "tcp");
-			cs_str_putc(out, '}');
-		}
-	cs_str_putc(out, ']');
 }
 
 /* What the user wrote, as long as that still means the container's image; else the image's id, as Docker shows it. */
@@ -316,7 +296,7 @@ static void put_row(struct cs_container *c, const char *image, int64_t now, int 
 	cs_json_put_kstr(out, "ImageID", c->image_id);
 	put_command(c->config, out);
 	cs_json_put_ki64(out, "Created", c->created / CS_NS_PER_SEC);
-	put_ports(c, out);
+	cs_view_list_ports(c, out);
 	if (size && rw)
 		cs_json_put_ki64(out, "SizeRw", rw);
 	if (size && root)
@@ -346,7 +326,7 @@ static void put_row(struct cs_container *c, const char *image, int64_t now, int 
 	}
 	cs_json_put_key(out, "NetworkSettings");
 	cs_str_puts(out, "{\"Networks\":");
-	cs_view_networks(c->host, api, out);
+	cs_view_networks(c, api, out);
 	cs_str_putc(out, '}');
 	cs_json_put_key(out, "Mounts");
 	cs_containers_json_mounts(c->mounts, c->n_mounts, false, out);

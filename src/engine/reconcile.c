@@ -15,6 +15,7 @@
 #include "engine/container.h"
 #include "engine/image.h"
 #include "engine/loop.h"
+#include "engine/network.h"
 #include "engine/restart.h"
 #include "engine/store.h"
 
@@ -65,6 +66,20 @@ static void load_state(struct cs_container *c, const struct cs_store_state *st)
 	c->ever_started = st->ever_started;
 }
 
+/* Endpoints of a run are of use only while it is going on. */
+static int load_networks(struct cs_container *c, const char *text, struct cs_err **err)
+{
+	struct cs_container_networks *n = cs_empty(text) ? NULL : cs_xcalloc(1, sizeof(*n));
+
+	if (n && cs_json_decode_text(&cs_container_networks_type, text, n, err) < 0) {
+		cs_container_networks_free(n);
+		return -1;
+	}
+	c->nets = n;
+	cs_container_net_defaults(c);
+	return 0;
+}
+
 static int load_row(const struct cs_store_container *row, void *ctx)
 {
 	struct loading *l = ctx;
@@ -80,7 +95,8 @@ static int load_row(const struct cs_store_container *row, void *ctx)
 	c->config = cs_xcalloc(1, sizeof(*c->config));
 	c->host = cs_xcalloc(1, sizeof(*c->host));
 	if (cs_json_decode_text(&cs_config_type, row->config, c->config, &err) < 0 ||
-	    cs_json_decode_text(&cs_host_config_type, row->host, c->host, &err) < 0 || load_mounts(c, row->mounts, &err) < 0) {
+	    cs_json_decode_text(&cs_host_config_type, row->host, c->host, &err) < 0 || load_mounts(c, row->mounts, &err) < 0 ||
+	    load_networks(c, row->networks, &err) < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", row->id, "its row cannot be read and is left alone: %s", text);
 		cs_container_unref(c);
@@ -153,6 +169,7 @@ static void adopt_running(struct cs_container *c, json_t *sys, HCS_SYSTEM h)
 	c->ever_started = true;
 	pthread_mutex_unlock(&c->lock);
 	cs_volumes_adopt(c);
+	cs_container_net_adopt(c);
 	cs_container_save(c);
 	if (known)
 		cs_execs_adopt(c, h);
@@ -295,6 +312,8 @@ int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 	if (cs_store_containers(e->store, load_row, &l, err) < 0)
 		return -1;
 	e->unreadable = l.unreadable;
+	if (cs_networks_open(e, err) < 0)
+		return -1;
 	cs_autojson json_t *systems = enumerate(err);
 	if (!systems || cs_execs_load(e, err) < 0)
 		return -1;
@@ -311,6 +330,7 @@ int cs_reconcile(struct cs_engine *e, struct cs_err **err)
 		settle(*p, systems);
 		cs_container_release_held(*p);
 	}
+	cs_networks_settled(e);
 	if (!l.unreadable) {
 		clean_directories(e, "containers");
 		clean_directories(e, "snapshots");

@@ -56,4 +56,4 @@ const char *cs_ulimit_oci_name(const char *name);
 /* config_merge.c */
 CS_MUST_CHECK int cs_health_check(const struct cs_health_config *h, struct cs_err **err);
 /* validate_network.c */
-CS_MUST_CHECK int cs_network_check(const struct cs_container_lookup *lookup, struct cs_create_request *req, char ***warnings, struct cs_err **err);
+CS_MUST_CHECK int cs_network_check(const struct cs_container_lookup *lookup, struct cs_create_request *req, int api, char ***warnings, struct cs_err **err);

@@ -246,11 +246,13 @@ static const char *root_propagation(const struct cs_spec_input *in)
 
 /* ---- namespaces, sysctls, paths ---- */
 
-static void put_namespace(struct cs_str *out, const char *type, const char *ns, int pid)
+static void put_namespace(struct cs_str *out, const char *type, const char *ns, int pid, const char *path)
 {
 	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
 	cs_json_put_kstr(out, "type", type);
-	if (pid > 0)
+	if (path)
+		cs_json_put_kstr(out, "path", path);
+	else if (pid > 0)
 		cs_str_putf(out, ",\"path\":\"/proc/%d/ns/%s\"", pid, ns);
 	cs_str_putc(out, '}');
 }
@@ -274,17 +276,17 @@ static int put_namespaces(const struct cs_spec_input *in, struct cs_str *out, st
 		return -1;
 	cs_json_put_key(out, "namespaces");
 	cs_str_putc(out, '[');
-	put_namespace(out, "mount", "mnt", 0);
+	put_namespace(out, "mount", "mnt", 0, NULL);
 	if (!cs_streq(h->network_mode, "host"))
-		put_namespace(out, "network", "net", in->net_pid);
+		put_namespace(out, "network", "net", in->net_pid, in->net_path);
 	if (!cs_streq(h->uts_mode, "host"))
-		put_namespace(out, "uts", "uts", 0);
+		put_namespace(out, "uts", "uts", 0, NULL);
 	if (!cs_streq(h->pid_mode, "host"))
-		put_namespace(out, "pid", "pid", in->pid_pid);
+		put_namespace(out, "pid", "pid", in->pid_pid, NULL);
 	if (!cs_streq(h->ipc_mode, "host"))
-		put_namespace(out, "ipc", "ipc", in->ipc_pid);
+		put_namespace(out, "ipc", "ipc", in->ipc_pid, NULL);
 	if (cs_streq(h->cgroupns_mode, "private") && cs_host_facts()->cgroupns)
-		put_namespace(out, "cgroup", "cgroup", 0);
+		put_namespace(out, "cgroup", "cgroup", 0, NULL);
 	cs_str_putc(out, ']');
 	return 0;
 }
@@ -403,7 +405,9 @@ static int put_container(const struct cs_spec_input *in, uint16_t rows, uint16_t
 		cs_json_put_kstr(out, "HostName", c->hostname);
 	cs_str_putc(out, '}');
 	put_storage(in, out);
-	cs_str_puts(out, ",\"Networking\":{\"Namespace\":\"\"}");
+	cs_str_puts(out, ",\"Networking\":{");
+	cs_json_put_kstr(out, "Namespace", in->net_ns);
+	cs_str_putc(out, '}');
 	cs_json_put_key(out, "Stdio");
 	cs_str_putc(out, '{');
 	cs_json_put_kbool(out, "OpenStdin", c->open_stdin);
@@ -440,8 +444,14 @@ int cs_spec_build(const struct cs_spec_input *in, struct cs_str *out, struct cs_
 	struct cs_spec_input own = *in;
 	struct cs_config config = *in->config; /* borrowed but for the name */
 
+	cs_autostrv char **env = cs_strv_copy(in->link_env);
+
 	if (hostname)
 		config.hostname = hostname;
+	for (char **p = env ? config.env : NULL; p && *p; p++) /* links first: the container's own may override them */
+		cs_strv_push(&env, *p);
+	if (env)
+		config.env = env;
 	own.config = &config;
 	return build(&own, out, err);
 }

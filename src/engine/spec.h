@@ -23,6 +23,8 @@ struct cs_spec_input { /* all borrowed */
 	const char *container_dir;           /* hostname, hosts, resolv.conf (cs_names_write) */
 	const char *network_dir;             /* NULL, or container_dir of the container whose network is joined */
 	const char *log_path;                /* NULL for driver none */
+	const char *net_ns, *net_path;       /* of a network namespace that was made for it: its id at the network service, and how to open it; or NULL */
+	char *const *link_env;               /* variables of legacy links, or NULL */
 	int net_pid, pid_pid, ipc_pid;       /* init of the containers named in "container:" modes, else 0 */
 	uint16_t rows, cols;                 /* console, 0 = HostConfig.ConsoleSize */
 };
@@ -45,11 +47,17 @@ char *const *cs_default_masked_paths(void);
 char *const *cs_default_readonly_paths(void);
 
 /* ---- names_file.c: what stands in <container_dir>/{hostname,hosts,resolv.conf} ---- */
-/* Writes the three files (replaced, not durable). Called before each start of a container that does not join another's network. ip NULL = none. */
+struct cs_names_extra { /* borrowed; of networks */
+	char *const *own, *const *links; /* lines of the hosts file */
+	char *const *gateways;           /* what host-gateway stands for */
+	bool resolver;                   /* the embedded resolver is asked */
+};
+/* Writes the three files (replaced, not durable). Called before each start of a container that does not join another's network. x may be NULL. */
 CS_MUST_CHECK int cs_names_write(const struct cs_engine_config *cfg, const char *container_dir, const struct cs_config *config,
-				 const struct cs_host_config *host, const char *ip, struct cs_err **err);
-void cs_names_hosts(const struct cs_config *config, const struct cs_host_config *host, const char *ip, const char *base, struct cs_str *out);
-void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_host_config *host, const char *base, struct cs_str *out);
+				 const struct cs_host_config *host, const struct cs_names_extra *x, struct cs_err **err);
+CS_MUST_CHECK int cs_names_hosts(const struct cs_host_config *host, const struct cs_names_extra *x, const char *base, struct cs_str *out, struct cs_err **err);
+void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_host_config *host, const char *base, bool resolver, struct cs_str *out);
+char *cs_names_resolv_text(const struct cs_engine_config *cfg, const struct cs_host_config *host, bool resolver); /* whole; caller frees; NULL: too large */
 
 /* ---- capabilities.c ---- */
 #define CS_CAP_DEFAULT_SET cs_caps_default()

@@ -13,6 +13,7 @@
 #include "engine/files.h"
 #include "engine/image.h"
 #include "engine/loop.h"
+#include "engine/network.h"
 #include "engine/restart.h"
 #include "engine/spec.h"
 #include "engine/validate.h"
@@ -305,6 +306,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
 	cs_volumes_stop(c);
 	announce_exit(c);
+	cs_container_net_stop(c); /* nobody waits for it but the next start and the removal, which need op_lock */
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
 	else if (auto_remove && !atomic_load(&c->e->closing))
@@ -354,7 +356,7 @@ static int joined_pid(struct cs_container *c, const char *mode, int *ret, char *
 	return 0;
 }
 
-static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_err **err)
+static int build_document(struct cs_container *c, struct cs_network_run *net, struct cs_str *doc, struct cs_err **err)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
 	cs_autostrv char **dirs = NULL, **ids = NULL;
@@ -370,8 +372,11 @@ static int build_document(struct cs_container *c, struct cs_str *doc, struct cs_
 	if (cs_snapshot_layers(c->e, c->id, &dirs, &ids, err) < 0 || cs_volumes_start(c, err) < 0)
 		return -1;
 	cs_snapshot_dir(c->e, c->id, &snap);
-	if (!net_dir && cs_names_write(cfg, c->dir, c->config, c->host, NULL, err) < 0)
+	if (!net_dir && cs_container_net_start(c, net, err) < 0)
 		return -1;
+	in.net_ns = *net->ns ? net->ns : NULL;
+	in.net_path = net->path;
+	in.link_env = net->link_env;
 	in.layer_ids = ids;
 	in.layer_dirs = dirs;
 	in.snapshot_dir = snap;
@@ -460,6 +465,7 @@ static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *w
 
 	struct cs_restart_out next = {0};
 	cs_autofree char *text = cs_err_text(why);
+	cs_container_net_stop(c);
 	cs_volumes_stop(c);
 	pthread_mutex_lock(&c->lock);
 	c->starting = false;
@@ -515,6 +521,7 @@ static void started(struct cs_container *c, struct cs_system *s, int pid, int64_
 int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err **err)
 {
 	cs_autostr struct cs_str doc = CS_STR_INIT(CS_SPEC_MAX);
+	cs_auto(cs_network_run_done) struct cs_network_run net = {0};
 	struct cs_err *inner = NULL;
 	struct cs_system *s = NULL;
 	int64_t started_at = 0;
@@ -532,7 +539,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	if (may_start(c, err) < 0)
 		return -1;
 	cs_files_settle(c);
-	if (build_document(c, &doc, &inner) < 0)
+	if (build_document(c, &net, &doc, &inner) < 0)
 		return start_failed(c, by_policy, inner, err);
 	if (doc.failed) {
 		(void)cs_fail(&inner, CS_ERR_INTERNAL, 0, "the container's document is too large");

@@ -11,13 +11,14 @@
 #include "base/log.h"
 #include "base/num.h"
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 
 enum stmt {
 	Q_INSERT,
 	Q_STATE,
 	Q_RENAME,
 	Q_HOST,
+	Q_NETWORKS,
 	Q_DELETE,
 	Q_EXEC_PUT,
 	Q_EXEC_DELETE,
@@ -25,18 +26,21 @@ enum stmt {
 	Q_VOLUME_PUT,
 	Q_VOLUME_DISOWN,
 	Q_VOLUME_DELETE,
+	Q_NETWORK_PUT,
+	Q_NETWORK_DELETE,
 	Q_GET,
 	Q_SET,
 	Q_MAX
 };
 static const char *const sql[Q_MAX] = {
 	[Q_INSERT] = "INSERT INTO containers(id,name,created,config,host,mounts,image_id,image_ref,os,log_driver,status,pid,exit_code,error,"
-		     "started_at,finished_at,oom,restart_count,manually_stopped,ever_started) "
-		     "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		     "started_at,finished_at,oom,restart_count,manually_stopped,ever_started,networks) "
+		     "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[Q_STATE] = "UPDATE containers SET status=?2,pid=?3,exit_code=?4,error=?5,started_at=?6,finished_at=?7,oom=?8,restart_count=?9,"
 		    "manually_stopped=?10,ever_started=?11 WHERE id=?1",
 	[Q_RENAME] = "UPDATE containers SET name=?2 WHERE id=?1",
 	[Q_HOST] = "UPDATE containers SET host=?2 WHERE id=?1",
+	[Q_NETWORKS] = "UPDATE containers SET networks=?2 WHERE id=?1",
 	[Q_DELETE] = "DELETE FROM containers WHERE id=?1",
 	[Q_EXEC_PUT] = "INSERT OR REPLACE INTO execs(id,container,config,started,exited,pid,exit_code,created,exited_at) "
 		       "VALUES(?,?,?,?,?,?,?,?,?)",
@@ -45,6 +49,8 @@ static const char *const sql[Q_MAX] = {
 	[Q_VOLUME_PUT] = "INSERT OR IGNORE INTO volumes(name,created,anonymous,labels,options,owner) VALUES(?,?,?,?,?,?)",
 	[Q_VOLUME_DISOWN] = "UPDATE volumes SET owner=NULL WHERE name=?1",
 	[Q_VOLUME_DELETE] = "DELETE FROM volumes WHERE name=?1",
+	[Q_NETWORK_PUT] = "INSERT OR REPLACE INTO networks(id,doc) VALUES(?,?)",
+	[Q_NETWORK_DELETE] = "DELETE FROM networks WHERE id=?1",
 	[Q_GET] = "SELECT val FROM kv WHERE key=?1",
 	[Q_SET] = "INSERT OR REPLACE INTO kv(key,val) VALUES(?,?)",
 };
@@ -52,13 +58,15 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, config TEXT NOT NULL,"
 	" host TEXT NOT NULL, mounts TEXT NOT NULL, image_id TEXT, image_ref TEXT, os TEXT, log_driver TEXT, status TEXT NOT NULL,"
 	" pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, error TEXT, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,"
-	" oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started INTEGER NOT NULL) WITHOUT ROWID;"
+	" oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started INTEGER NOT NULL,"
+	" networks TEXT) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS execs(id TEXT PRIMARY KEY, container TEXT NOT NULL, config TEXT NOT NULL, started INTEGER NOT NULL,"
 	" exited INTEGER NOT NULL, pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, created INTEGER NOT NULL, exited_at INTEGER NOT NULL)"
 	" WITHOUT ROWID;"
 	"CREATE INDEX IF NOT EXISTS execs_container ON execs(container);"
 	"CREATE TABLE IF NOT EXISTS volumes(name TEXT PRIMARY KEY, created INTEGER NOT NULL, anonymous INTEGER NOT NULL, labels TEXT,"
 	" options TEXT, owner TEXT) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS networks(id TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS kv(key TEXT PRIMARY KEY, val TEXT NOT NULL) WITHOUT ROWID;";
 
 struct cs_store {
@@ -108,6 +116,8 @@ static int set_up(struct cs_store *s, struct cs_err **err)
 	if (v == SCHEMA_VERSION)
 		return 0;
 	if (v == 1 && exec_sql(s, "ALTER TABLE volumes ADD COLUMN owner TEXT", err) < 0)
+		return -1;
+	if ((v == 1 || v == 2) && exec_sql(s, "ALTER TABLE containers ADD COLUMN networks TEXT", err) < 0)
 		return -1;
 	return exec_sql(s, "INSERT OR REPLACE INTO kv(key,val) VALUES('schema.containers','" CS_STR(SCHEMA_VERSION) "')", err);
 }
@@ -206,6 +216,7 @@ int cs_store_container_insert(struct cs_store *s, const struct cs_store_containe
 	text(q, 9, c->os);
 	text(q, 10, c->log_driver);
 	bind_state(q, 11, &c->st);
+	text(q, 21, c->networks);
 	return run(s, q, "insert container", err);
 }
 
@@ -234,6 +245,11 @@ int cs_store_container_rename(struct cs_store *s, const char *id, const char *na
 int cs_store_container_host(struct cs_store *s, const char *id, const char *host, struct cs_err **err)
 {
 	return two(s, Q_HOST, id, host, "update container", err);
+}
+
+int cs_store_container_networks(struct cs_store *s, const char *id, const char *networks, struct cs_err **err)
+{
+	return two(s, Q_NETWORKS, id, networks, "update container", err);
 }
 
 int cs_store_container_delete(struct cs_store *s, const char *id, struct cs_err **err)
@@ -284,6 +300,16 @@ int cs_store_volume_disown(struct cs_store *s, const char *name, struct cs_err *
 int cs_store_volume_delete(struct cs_store *s, const char *name, struct cs_err **err)
 {
 	return two(s, Q_VOLUME_DELETE, name, NULL, "delete volume", err);
+}
+
+int cs_store_network_put(struct cs_store *s, const char *id, const char *doc, struct cs_err **err)
+{
+	return two(s, Q_NETWORK_PUT, id, doc, "store network", err);
+}
+
+int cs_store_network_delete(struct cs_store *s, const char *id, struct cs_err **err)
+{
+	return two(s, Q_NETWORK_DELETE, id, NULL, "delete network", err);
 }
 
 int cs_store_set(struct cs_store *s, const char *key, const char *val, struct cs_err **err)
@@ -347,7 +373,8 @@ static int container_row(sqlite3_stmt *q, const void *fn, void *ctx)
 		.st = {.status = col(q, 10), .pid = sqlite3_column_int64(q, 11), .exit_code = sqlite3_column_int64(q, 12), .error = col(q, 13),
 		       .started_at = sqlite3_column_int64(q, 14), .finished_at = sqlite3_column_int64(q, 15), .oom = sqlite3_column_int(q, 16),
 		       .restart_count = sqlite3_column_int64(q, 17), .manually_stopped = sqlite3_column_int(q, 18),
-		       .ever_started = sqlite3_column_int(q, 19)}};
+		       .ever_started = sqlite3_column_int(q, 19)},
+		.networks = col(q, 20)};
 	return (*(const container_fn *)fn)(&c, ctx);
 }
 
@@ -355,7 +382,7 @@ int cs_store_containers(struct cs_store *s, container_fn fn, void *ctx, struct c
 {
 	return each(s,
 		    "SELECT id,name,created,config,host,mounts,image_id,image_ref,os,log_driver,status,pid,exit_code,error,started_at,"
-		    "finished_at,oom,restart_count,manually_stopped,ever_started FROM containers",
+		    "finished_at,oom,restart_count,manually_stopped,ever_started,networks FROM containers",
 		    container_row, &fn, ctx, err);
 }
 
@@ -382,4 +409,13 @@ static int volume_row(sqlite3_stmt *q, const void *fn, void *ctx)
 int cs_store_volumes(struct cs_store *s, volume_fn fn, void *ctx, struct cs_err **err)
 {
 	return each(s, "SELECT name,created,anonymous,labels,options,owner FROM volumes", volume_row, &fn, ctx, err);
+}
+
+typedef int (*network_fn)(const char *id, const char *doc, void *ctx);
+
+static int network_row(sqlite3_stmt *q, const void *fn, void *ctx) { return (*(const network_fn *)fn)(col(q, 0), col(q, 1), ctx); }
+
+int cs_store_networks(struct cs_store *s, network_fn fn, void *ctx, struct cs_err **err)
+{
+	return each(s, "SELECT id,doc FROM networks", network_row, &fn, ctx, err);
 }

@@ -18,6 +18,7 @@ struct cs_store_state { /* what moves during a container's life */
 };
 struct cs_store_container { /* borrowed strings; config, host and mounts are JSON */
 	const char *id, *name, *config, *host, *mounts, *image_id, *image_ref, *os, *log_driver;
+	const char *networks; /* JSON; NULL in rows from before there were networks */
 	int64_t created;
 	struct cs_store_state st;
 };
@@ -26,6 +27,7 @@ CS_MUST_CHECK int cs_store_container_insert(struct cs_store *s, const struct cs_
 CS_MUST_CHECK int cs_store_container_state(struct cs_store *s, const char *id, const struct cs_store_state *st, struct cs_err **err);
 CS_MUST_CHECK int cs_store_container_rename(struct cs_store *s, const char *id, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_store_container_host(struct cs_store *s, const char *id, const char *host, struct cs_err **err);
+CS_MUST_CHECK int cs_store_container_networks(struct cs_store *s, const char *id, const char *networks, struct cs_err **err);
 CS_MUST_CHECK int cs_store_container_delete(struct cs_store *s, const char *id, struct cs_err **err); /* with its execs */
 CS_MUST_CHECK int cs_store_containers(struct cs_store *s, int (*fn)(const struct cs_store_container *c, void *ctx), void *ctx, struct cs_err **err);
 
@@ -48,6 +50,11 @@ CS_MUST_CHECK int cs_store_volume_put(struct cs_store *s, const struct cs_store_
 CS_MUST_CHECK int cs_store_volume_disown(struct cs_store *s, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_store_volume_delete(struct cs_store *s, const char *name, struct cs_err **err);
 CS_MUST_CHECK int cs_store_volumes(struct cs_store *s, int (*fn)(const struct cs_store_volume *v, void *ctx), void *ctx, struct cs_err **err);
+
+/* doc: JSON */
+CS_MUST_CHECK int cs_store_network_put(struct cs_store *s, const char *id, const char *doc, struct cs_err **err);
+CS_MUST_CHECK int cs_store_network_delete(struct cs_store *s, const char *id, struct cs_err **err);
+CS_MUST_CHECK int cs_store_networks(struct cs_store *s, int (*fn)(const char *id, const char *doc, void *ctx), void *ctx, struct cs_err **err);
 
 /* *ret NULL when missing; caller frees. */
 CS_MUST_CHECK int cs_store_get(struct cs_store *s, const char *key, char **ret, struct cs_err **err);

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/hostfacts.h"
+#include "engine/network.h"
 #include "engine/image_internal.h"
 #include "registry/registry.h"
 
@@ -114,7 +115,7 @@ static void put_driver(struct cs_engine *e, struct cs_str *out)
 	cs_str_puts(out, "],[\"Supports d_type\",\"true\"],[\"Image layout\",\"OCI\"]]");
 	cs_json_put_kstr(out, "DockerRootDir", cs_engine_config(e)->data_root);
 	cs_json_put_key(out, "Plugins");
-	cs_str_puts(out, "{\"Volume\":[\"local\"],\"Network\":[\"host\",\"null\"],\"Authorization\":null,\"Log\":[\"json-file\",\"local\",\"none\"]}");
+	cs_str_puts(out, "{\"Volume\":[\"local\"],\"Network\":[\"bridge\",\"host\",\"ipvlan\",\"l2bridge\",\"macvlan\",\"null\",\"overlay\"],\"Authorization\":null,\"Log\":[\"json-file\",\"local\",\"none\"]}");
 }
 
 static void put_limits(const struct cs_host_facts *h, struct cs_str *out, int api)
@@ -156,6 +157,17 @@ static void put_security(struct cs_engine *e, const struct cs_host_facts *h, str
 	cs_str_puts(out, "]");
 }
 
+static void put_network_warnings(struct cs_engine *e, char ***v)
+{
+	if (e->networks->service_error)
+		cs_strv_take(v, cs_xasprintf("WARNING: No networks but none and host: %s", e->networks->service_error));
+	struct cs_network **all = cs_networks_all(e, NULL);
+	for (struct cs_network **p = all; *p; p++)
+		if ((*p)->why && !e->networks->service_error)
+			cs_strv_take(v, cs_xasprintf("WARNING: Network %s cannot be used: %s", (*p)->doc->name, (*p)->why));
+	cs_networks_free(all);
+}
+
 /* dockerd's sentences for what the host lacks, then what the compute service found. */
 static void put_warnings(struct cs_engine *e, const struct cs_host_facts *h, struct cs_str *out)
 {
@@ -188,8 +200,31 @@ static void put_warnings(struct cs_engine *e, const struct cs_host_facts *h, str
 		cs_autofree char *text = cs_xasprintf("%s%s", cs_prefix(json_string_value(w), "WARNING: ") ? "" : "WARNING: ", json_string_value(w));
 		cs_strv_push(&v, text);
 	}
+	put_network_warnings(e, &v);
 	cs_json_put_key(out, "Warnings");
 	cs_json_put_strv(out, v);
+}
+
+/* FirewallBackend and DefaultAddressPools */
+static void put_network(struct cs_engine *e, int api, struct cs_str *out)
+{
+	const struct cs_network_config *n = &cs_engine_config(e)->network;
+
+	for (char **p = n->address_pools; p && *p; p++) {
+		const char *space = strrchr(*p, ' ');
+		cs_autofree char *base = cs_xstrndup(*p, (size_t)(space - *p));
+		if (p == n->address_pools) {
+			cs_json_put_key(out, "DefaultAddressPools");
+			cs_str_putc(out, '[');
+		}
+		cs_str_puts(out, p == n->address_pools ? "{" : ",{");
+		cs_json_put_kstr(out, "Base", base);
+		cs_str_putf(out, ",\"Size\":%s}%s", space + 1, p[1] ? "" : "]");
+	}
+	if (n->firewall && (!api || api >= 149)) {
+		cs_json_put_key(out, "FirewallBackend");
+		cs_str_puts(out, "{\"Driver\":\"nftables\"}");
+	}
 }
 
 static const char *without_scheme(const char *s)
@@ -331,6 +366,7 @@ int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_e
 	put_runtime(e, out, api);
 	put_security(e, h, out);
 	cs_str_puts(out, ",\"ProductLicense\":\"\",\"CDISpecDirs\":[]");
+	put_network(e, api, out);
 	put_warnings(e, h, out);
 	cs_str_puts(out, "}");
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "info") : 0;

@@ -297,25 +297,112 @@ TYPE(endpoint_ipam);
 #undef T
 
 #define T struct cs_endpoint_settings
-static const struct cs_jfield endpoint_settings_fields[] = {
-	JF_OBJ(T, "IPAMConfig", ipam_config, 0, &cs_endpoint_ipam_type),
-	JF(T, "Links", links, 0),
-	JF(T, "Aliases", aliases, 0),
-	JF(T, "MacAddress", mac_address, 0),
-	JF(T, "DriverOpts", driver_opts, 0),
-	JF_API(T, "GwPriority", gw_priority, 0, 148, 0),
-	JF(T, "NetworkID", network_id, 0),
-	JF(T, "EndpointID", endpoint_id, 0),
-	JF(T, "Gateway", gateway, 0),
-	JF(T, "IPAddress", ip_address, 0),
-	JF(T, "IPPrefixLen", ip_prefix_len, 0),
-	JF(T, "IPv6Gateway", ipv6_gateway, 0),
-	JF(T, "GlobalIPv6Address", global_ipv6_address, 0),
-	JF(T, "GlobalIPv6PrefixLen", global_ipv6_prefix_len, 0),
-	JF_API(T, "DNSNames", dns_names, 0, 144, 0),
+#define ENDPOINT_ROWS                                                                                                  \
+	JF_OBJ(T, "IPAMConfig", ipam_config, 0, &cs_endpoint_ipam_type), JF(T, "Links", links, 0),                     \
+		JF(T, "Aliases", aliases, 0), JF(T, "MacAddress", mac_address, 0), JF(T, "DriverOpts", driver_opts, 0), \
+		JF_API(T, "GwPriority", gw_priority, 0, 148, 0), JF(T, "NetworkID", network_id, 0),                    \
+		JF(T, "EndpointID", endpoint_id, 0), JF(T, "Gateway", gateway, 0), JF(T, "IPAddress", ip_address, 0),  \
+		JF(T, "IPPrefixLen", ip_prefix_len, 0), JF(T, "IPv6Gateway", ipv6_gateway, 0),                         \
+		JF(T, "GlobalIPv6Address", global_ipv6_address, 0),                                                    \
+		JF(T, "GlobalIPv6PrefixLen", global_ipv6_prefix_len, 0), JF_API(T, "DNSNames", dns_names, 0, 144, 0)
+static const struct cs_jfield endpoint_settings_fields[] = {ENDPOINT_ROWS, JF_END};
+static const struct cs_jfield endpoint_settings_store_fields[] = {ENDPOINT_ROWS, JF(T, "WantedMac", wanted_mac, JF_OMIT), JF_END};
+TYPE(endpoint_settings);
+const struct cs_jtype cs_endpoint_settings_store_type = {"endpoint_settings", sizeof(T), endpoint_settings_store_fields};
+#undef T
+
+#define T struct cs_container_networks
+static const struct cs_jfield container_networks_fields[] = {
+	JF_MAP(T, "Endpoints", endpoints, n_endpoints, 0, &cs_endpoint_settings_store_type),
+	JF_AS(T, "Ports", ports, JF_OMIT, JK_RAW),
 	JF_END,
 };
-TYPE(endpoint_settings);
+TYPE(container_networks);
+#undef T
+
+#define T struct cs_ipam_config
+static const struct cs_jfield ipam_config_fields[] = {
+	JF(T, "Subnet", subnet, JF_OMIT),
+	JF(T, "IPRange", ip_range, JF_OMIT),
+	JF(T, "Gateway", gateway, JF_OMIT),
+	JF(T, "AuxiliaryAddresses", aux_addresses, JF_OMIT),
+	JF_END,
+};
+TYPE(ipam_config);
+#undef T
+
+#define T struct cs_ipam
+static const struct cs_jfield ipam_fields[] = {
+	JF(T, "Driver", driver, 0),
+	JF(T, "Options", options, 0),
+	JF_LIST(T, "Config", config, n_config, JF_EMPTY, &cs_ipam_config_type),
+	JF_END,
+};
+TYPE(ipam);
+#undef T
+
+#define T struct cs_config_reference
+static const struct cs_jfield config_reference_fields[] = {JF(T, "Network", network, 0), JF_END};
+TYPE(config_reference);
+#undef T
+
+#define T struct cs_network_create
+static const struct cs_jfield network_create_fields[] = {
+	JF(T, "Name", name, 0),
+	JF(T, "CheckDuplicate", check_duplicate, 0),
+	JF(T, "Driver", driver, 0),
+	JF(T, "Scope", scope, 0),
+	JF(T, "EnableIPv4", enable_ipv4, 0),
+	JF(T, "EnableIPv6", enable_ipv6, 0),
+	JF_OBJ(T, "IPAM", ipam, 0, &cs_ipam_type),
+	JF(T, "Internal", internal, 0),
+	JF(T, "Attachable", attachable, 0),
+	JF(T, "Ingress", ingress, 0),
+	JF(T, "ConfigOnly", config_only, 0),
+	JF_OBJ(T, "ConfigFrom", config_from, 0, &cs_config_reference_type),
+	JF(T, "Options", options, 0),
+	JF(T, "Labels", labels, 0),
+	JF_END,
+};
+TYPE(network_create);
+#undef T
+
+#define T struct cs_network_connect
+static const struct cs_jfield network_connect_fields[] = {
+	JF(T, "Container", container, 0),
+	JF_OBJ(T, "EndpointConfig", endpoint_config, 0, &cs_endpoint_settings_type),
+	JF_END,
+};
+TYPE(network_connect);
+#undef T
+
+#define T struct cs_network_disconnect
+static const struct cs_jfield network_disconnect_fields[] = {JF(T, "Container", container, 0), JF(T, "Force", force, 0), JF_END};
+TYPE(network_disconnect);
+#undef T
+
+#define T struct cs_network_doc
+static const struct cs_jfield network_doc_fields[] = {
+	JF(T, "Name", name, 0),
+	JF(T, "Id", id, 0),
+	JF_AS(T, "Created", created, 0, JK_TIME),
+	JF(T, "Scope", scope, 0),
+	JF(T, "Driver", driver, 0),
+	JF(T, "EnableIPv4", enable_ipv4, 0),
+	JF(T, "EnableIPv6", enable_ipv6, 0),
+	JF_INLINE(T, "IPAM", ipam, 0, &cs_ipam_type),
+	JF(T, "Internal", internal, 0),
+	JF(T, "Attachable", attachable, 0),
+	JF(T, "Ingress", ingress, 0),
+	JF(T, "ConfigFrom", config_from, JF_OMIT),
+	JF(T, "ConfigOnly", config_only, 0),
+	JF(T, "Options", options, JF_EMPTY),
+	JF(T, "Labels", labels, JF_EMPTY),
+	JF(T, "ChosenV4", chosen_v4, JF_OMIT),
+	JF(T, "ChosenV6", chosen_v6, JF_OMIT),
+	JF_END,
+};
+TYPE(network_doc);
 #undef T
 
 #define T struct cs_networking_config

@@ -179,10 +179,54 @@ struct cs_endpoint_settings { /* key: network name */
 	char *ipv6_gateway, *global_ipv6_address;
 	int64_t global_ipv6_prefix_len;
 	char **dns_names;
+	char *wanted_mac; /* ours, not shown: mac_address is what was given */
 };
 struct cs_networking_config {
 	struct cs_endpoint_settings *endpoints;
 	size_t n_endpoints;
+};
+struct cs_container_networks { /* what a container's row keeps */
+	struct cs_endpoint_settings *endpoints; /* sorted by key */
+	size_t n_endpoints;
+	char *ports; /* JSON: the bindings of this run, as NetworkSettings.Ports shows them */
+};
+struct cs_ipam_config {
+	char *subnet, *ip_range, *gateway;
+	struct cs_strmap *aux_addresses;
+};
+struct cs_ipam {
+	char *driver;
+	struct cs_strmap *options;
+	struct cs_ipam_config *config;
+	size_t n_config;
+};
+struct cs_config_reference {
+	char *network;
+};
+struct cs_network_create {
+	char *name, *driver, *scope;
+	bool check_duplicate, internal, attachable, ingress, config_only;
+	struct cs_config_reference *config_from;
+	struct cs_ipam *ipam;
+	enum cs_tri enable_ipv4, enable_ipv6;
+	struct cs_strmap *options, *labels;
+};
+struct cs_network_connect {
+	char *container;
+	struct cs_endpoint_settings *endpoint_config;
+};
+struct cs_network_disconnect {
+	char *container;
+	bool force;
+};
+struct cs_network_doc { /* a network as its row keeps it */
+	char *name, *id, *scope, *driver;
+	int64_t created;
+	bool enable_ipv4, enable_ipv6, internal, attachable, ingress, config_only;
+	char *config_from;
+	struct cs_ipam ipam;
+	struct cs_strmap *options, *labels;
+	bool chosen_v4, chosen_v6; /* the subnets were taken from the pools: no static addresses on them */
 };
 
 /* ---- requests ---- */
@@ -235,13 +279,15 @@ struct cs_volume_create {
 	X(ulimit) X(health_config) X(log_config) X(restart_policy) X(weight_device) X(throttle_device)                 \
 	X(device_mapping) X(device_request) X(port_binding) X(bind_options) X(volume_driver) X(volume_options)         \
 	X(image_options) X(tmpfs_options) X(mount) X(config) X(host_config) X(endpoint_ipam) X(endpoint_settings)      \
-	X(networking_config) X(create_request) X(update_request) X(exec_config) X(exec_start_request) X(mount_point)   \
+	X(networking_config) X(ipam_config) X(ipam) X(config_reference) X(network_create) X(network_connect)          \
+	X(network_disconnect) X(network_doc) X(container_networks) X(create_request) X(update_request) X(exec_config) X(exec_start_request) X(mount_point)   \
 	X(resources) X(volume_create)
 /* cs_config_type, cs_host_config_type, … */
 #define X(name) extern const struct cs_jtype cs_##name##_type;
 CS_TYPES(X)
 #undef X
 extern const struct cs_jtype cs_mount_point_store_type; /* all members, for our own state */
+extern const struct cs_jtype cs_endpoint_settings_store_type;
 
 /* cs_config_free, cs_config_copy, …: heap objects. free and copy accept NULL. */
 #define X(name)                                                                                                        \
@@ -261,8 +307,10 @@ extern const struct cs_jtype cs_mount_point_store_type; /* all members, for our 
 		return c;                                                                                              \
 	}
 #define cs_mount_point_type cs_mount_point_store_type /* free and copy all of it */
+#define cs_endpoint_settings_type cs_endpoint_settings_store_type
 CS_TYPES(X)
 #undef cs_mount_point_type
+#undef cs_endpoint_settings_type
 #undef X
 
 void cs_mount_points_free(struct cs_mount_point *v, size_t n);

@@ -304,7 +304,7 @@ int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_conta
 	if (h->auto_remove && !cs_empty(h->restart_policy.name) && strcmp(h->restart_policy.name, "no") != 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "can't create 'AutoRemove' container with restart policy");
 	default_resources(cfg, h);
-	if (cs_restart_policy_check(&h->restart_policy, err) < 0 || check_modes(h, err) < 0 || cs_network_check(lookup, req, warnings, err) < 0 ||
+	if (cs_restart_policy_check(&h->restart_policy, err) < 0 || check_modes(h, err) < 0 || cs_network_check(lookup, req, api, warnings, err) < 0 ||
 	    check_mount_specs(req, err) < 0 || cs_resources_check(&h->res, false, warnings, err) < 0 || check_misc(h, err) < 0 ||
 	    check_security(h, warnings, err) < 0)
 		return -1;

@@ -16,6 +16,8 @@ struct cs_container_lookup {
 	int (*resolve)(void *ctx, const char *ref, char **ret_id, struct cs_err **err);
 	/* Copies of the mount points of a container (for VolumesFrom). */
 	int (*mounts)(void *ctx, const char *ref, struct cs_mount_point **ret, size_t *n, struct cs_err **err);
+	/* A copy of a network; NOT_FOUND otherwise. */
+	int (*network)(void *ctx, const char *ref, struct cs_network_doc **ret, struct cs_err **err);
 };
 
 /* Checks Config and HostConfig of *req (HostConfig is made if missing) and fills defaults in: network mode, ipc and cgroupns mode,
@@ -46,7 +48,7 @@ CS_MUST_CHECK int cs_validate_exec(const struct cs_exec_config *exec, struct cs_
 
 /* "container:<ref>" -> ref, else NULL. Borrowed. */
 const char *cs_mode_container(const char *mode);
-/* Own network namespace with loopback only for now ("", default, bridge), "none" included. */
+/* Neither the host's network nor another container's. */
 bool cs_network_is_private(const char *mode);
 /* SIGTERM, TERM, 15, RTMIN+1 -> number; 0 when unknown. */
 int cs_signal_parse(const char *text);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Network mode, ports and endpoints of a create request. Until the network service is there: none, host, container: and a private
- * loopback-only namespace (default, bridge); what needs more is refused. Pure. */
+ * Network mode, ports and endpoints of a create request. Afterwards NetworkingConfig has what the container gets: the endpoints by their networks'
+ * names, sorted. Pure but for the look-ups. */
 #include <arpa/inet.h>
 #include <string.h>
 
 #include "base/num.h"
+#include "engine/network.h"
 #include "engine/spec-internal.h"
 
 static int invalid(struct cs_err **err, const char *text) { return cs_fail(err, CS_ERR_INVALID, 0, "%s", text); }
@@ -14,12 +15,6 @@ static bool given(char *const *v) { return v && *v; }
 const char *cs_mode_container(const char *mode) { return mode ? cs_prefix(mode, "container:") : NULL; }
 
 bool cs_network_is_private(const char *mode) { return !cs_streq(mode, "host") && !cs_mode_container(mode); }
-
-static bool is_builtin(const char *name)
-{
-	return cs_empty(name) || strcmp(name, "default") == 0 || strcmp(name, "bridge") == 0 || strcmp(name, "none") == 0 ||
-	       strcmp(name, "host") == 0;
-}
 
 /* "80", "80/tcp", "8000-8010/udp" */
 static bool port_valid(const char *text)
@@ -118,9 +113,6 @@ static int check_ports(struct cs_create_request *req, char ***warnings, struct c
 		cs_warn(warnings, "Published ports are discarded when using host network mode");
 	else if (cs_streq(h->network_mode, "none") || req->config.network_disabled)
 		cs_warn(warnings, "Published ports are discarded when using none network mode");
-	else
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0,
-			       "publishing ports is not available in this build: there are no networks yet; use network mode host");
 	return 0;
 }
 
@@ -162,8 +154,8 @@ static int check_hosts_and_dns(const struct cs_host_config *h, struct cs_err **e
 		size_t n = strlen(ip);
 		if (sep[1] == '[' && n && ip[n - 1] == ']')
 			ip[n - 1] = 0;
-		if (strcmp(ip, "host-gateway") == 0)
-			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "unable to derive the IP value for host-gateway: there are no networks yet");
+		if (strcmp(ip, "host-gateway") == 0 && !strpbrk(e, " \t\r\n"))
+			continue;
 		if (!ip_valid(ip) || strpbrk(e, " \t\r\n"))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid IP address in add-host: \"%s\"", ip);
 	}
@@ -178,44 +170,183 @@ static int check_hosts_and_dns(const struct cs_host_config *h, struct cs_err **e
 	return 0;
 }
 
-static int check_endpoint(const struct cs_endpoint_settings *ep, struct cs_err **err)
-{
-	const struct cs_endpoint_ipam *ip = ep->ipam_config;
+static bool user_defined(const char *mode) { return !cs_mode_container(mode) && !cs_empty(mode) && !cs_network_predefined(mode); }
 
-	if (!is_builtin(ep->key) && !cs_mode_container(ep->key))
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "network %s not found", ep->key);
-	if (ip && (!cs_empty(ip->ipv4_address) || !cs_empty(ip->ipv6_address) || given(ip->link_local_ips)))
-		return invalid(err, "user specified IP address is supported on user defined networks only");
-	if (given(ep->aliases))
-		return invalid(err, "network-scoped alias is supported only for containers in user defined networks");
-	if (given(ep->links))
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "links are not available in this build");
-	if (!cs_empty(ep->mac_address))
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "a MAC address needs a network, which is not available in this build");
-	if (ep->driver_opts && ep->driver_opts->n)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "endpoint driver options are not available in this build");
+/* ---- endpoints ---- */
+
+static int find_network(const struct cs_container_lookup *lookup, const char *ref, struct cs_network_doc **ret, struct cs_err **err)
+{
+	*ret = NULL;
+	if (lookup && lookup->network && !cs_network_predefined(ref))
+		return lookup->network(lookup->ctx, ref, ret, err);
 	return 0;
 }
 
-int cs_network_check(const struct cs_container_lookup *lookup, struct cs_create_request *req, char ***warnings, struct cs_err **err)
+static void autodoc_done(struct cs_network_doc **d) { cs_network_doc_free(*d); }
+
+/* The mode by full id or by name, and the name of its network. */
+static int resolve_mode(const struct cs_container_lookup *lookup, struct cs_host_config *h, char **ret_name, struct cs_err **err)
+{
+	cs_auto(autodoc_done) struct cs_network_doc *d = NULL;
+	const char *mode = h->network_mode;
+
+	if (!user_defined(mode)) {
+		*ret_name = cs_xstrdup(cs_streq(mode, "default") ? "bridge" : mode);
+		return 0;
+	}
+	if (find_network(lookup, mode, &d, err) < 0)
+		return -1;
+	*ret_name = cs_xstrdup(d ? d->name : mode);
+	if (d && d->config_only)
+		return cs_fail(err, CS_ERR_DENIED, 0, "cannot create endpoint on configuration-only network");
+	if (d && !cs_streq(mode, d->name) && !cs_streq(mode, d->id)) {
+		free(h->network_mode);
+		h->network_mode = cs_xstrdup(d->id);
+	}
+	return 0;
+}
+
+static int one_endpoint(const struct cs_container_lookup *lookup, struct cs_endpoint_settings *s, struct cs_err **err)
+{
+	cs_auto(autodoc_done) struct cs_network_doc *d = NULL;
+
+	if (cs_streq(s->key, "default")) {
+		free(s->key);
+		s->key = cs_xstrdup("bridge");
+	}
+	if (find_network(lookup, s->key, &d, err) < 0)
+		return -1;
+	cs_endpoint_wanted(s);
+	if (d) {
+		free(s->key);
+		s->key = cs_xstrdup(d->name);
+		s->network_id = cs_xstrdup(d->id);
+		if (d->config_only)
+			return cs_fail(err, CS_ERR_DENIED, 0, "cannot create endpoint on configuration-only network");
+	}
+	return cs_endpoint_check(s, s->key, d, err);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct cs_endpoint_settings *)a)->key, ((const struct cs_endpoint_settings *)b)->key);
+}
+
+static struct cs_endpoint_settings *endpoint(struct cs_networking_config *n, const char *name)
+{
+	for (size_t i = 0; i < n->n_endpoints; i++)
+		if (cs_streq(n->endpoints[i].key, name))
+			return &n->endpoints[i];
+	return NULL;
+}
+
+static struct cs_endpoint_settings *add_endpoint(struct cs_networking_config *n, const char *name)
+{
+	n->endpoints = cs_xreallocarray(n->endpoints, n->n_endpoints + 1, sizeof(*n->endpoints));
+	n->endpoints[n->n_endpoints] = (struct cs_endpoint_settings){.key = cs_xstrdup(name)};
+	return &n->endpoints[n->n_endpoints++];
+}
+
+/* What cannot go together. */
+static int check_together(const struct cs_networking_config *n, const char *main_net, struct cs_err **err)
+{
+	bool host = cs_streq(main_net, "host"), none = cs_streq(main_net, "none");
+
+	for (size_t i = 0; i < n->n_endpoints; i++) {
+		const char *key = n->endpoints[i].key;
+		if (host != cs_streq(key, "host"))
+			return invalid(err, host ? "container sharing network namespace with another container or host cannot be connected to any other network"
+						 : "cannot connect container to host network - container must be created in host network mode");
+		if (none != cs_streq(key, "none") && (n->n_endpoints > 1 || none))
+			return invalid(err, "container cannot be connected to multiple networks with one of the networks in private (none) mode");
+		if (i && cs_streq(key, n->endpoints[i - 1].key))
+			return cs_fail(err, CS_ERR_INVALID, 0, "network %s is given twice", key);
+	}
+	return 0;
+}
+
+/* The container-wide address is that of the main network's endpoint. */
+static int apply_mac(struct cs_create_request *req, struct cs_networking_config *n, const char *main_net, int api, char ***warnings, struct cs_err **err)
+{
+	const char *mac = req->config.mac_address;
+
+	if (cs_empty(mac))
+		return 0;
+	if (cs_streq(main_net, "host") || cs_streq(main_net, "none"))
+		return invalid(err, "conflicting options: mac-address and the network mode");
+	struct cs_endpoint_settings *s = endpoint(n, main_net);
+	if (!s)
+		s = n->n_endpoints ? &n->endpoints[0] : add_endpoint(n, main_net);
+	if (!cs_empty(s->wanted_mac) && strcasecmp(s->wanted_mac, mac) != 0)
+		return invalid(err, "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty");
+	free(s->wanted_mac);
+	s->wanted_mac = cs_xstrdup(mac);
+	if (api >= 144)
+		cs_warn(warnings, "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.");
+	return 0;
+}
+
+static int check_endpoints(const struct cs_container_lookup *lookup, struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
 {
 	struct cs_host_config *h = req->host_config;
-	const struct cs_networking_config *n = req->networking_config;
+	cs_autofree char *main_net = NULL;
+
+	if (cs_mode_container(h->network_mode)) {
+		cs_networking_config_free(TAKE_PTR(req->networking_config));
+		return 0;
+	}
+	if (resolve_mode(lookup, h, &main_net, err) < 0)
+		return -1;
+	if (!req->networking_config)
+		req->networking_config = cs_xcalloc(1, sizeof(*req->networking_config));
+	struct cs_networking_config *n = req->networking_config;
+	if (api && api < 144 && n->n_endpoints > 1) {
+		cs_autostrv char **names = NULL;
+		for (size_t i = 0; i < n->n_endpoints; i++)
+			cs_strv_push(&names, n->endpoints[i].key);
+		cs_autofree char *list = cs_strv_join(names, ", ");
+		return cs_fail(err, CS_ERR_INVALID, 0, "Container cannot be connected to network endpoints: %s", list);
+	}
+	for (size_t i = 0; i < n->n_endpoints; i++)
+		if (one_endpoint(lookup, &n->endpoints[i], err) < 0)
+			return -1;
+	if (!endpoint(n, main_net) && (!n->n_endpoints || user_defined(main_net))) {
+		struct cs_endpoint_settings *s = add_endpoint(n, main_net);
+		if (one_endpoint(lookup, s, err) < 0)
+			return -1;
+	}
+	if (apply_mac(req, n, main_net, api, warnings, err) < 0)
+		return -1;
+	qsort(n->endpoints, n->n_endpoints, sizeof(*n->endpoints), by_key);
+	for (size_t i = 0; i < n->n_endpoints; i++)
+		if (cs_endpoint_check(&n->endpoints[i], n->endpoints[i].key, NULL, err) < 0)
+			return -1;
+	return check_together(n, main_net, err);
+}
+
+/* Legacy links: dockerd looks for the other container when it is created, on the default network only. */
+static int check_links(const struct cs_container_lookup *lookup, const struct cs_host_config *h, struct cs_err **err)
+{
+	for (char **p = h->links; p && *p; p++) {
+		const char *colon = strrchr(*p, ':');
+		cs_autofree char *ref = colon ? cs_xstrndup(*p, (size_t)(colon - *p)) : cs_xstrdup(*p), *id = NULL;
+		if (!*ref || (colon && !colon[1]) || strpbrk(*p, " \t\r\n"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "bad format for links: %s", *p);
+		if (!user_defined(h->network_mode) && lookup && lookup->resolve && lookup->resolve(lookup->ctx, ref, &id, err) < 0)
+			return cs_wrap(err, "could not get container for %s", ref);
+	}
+	return 0;
+}
+
+int cs_network_check(const struct cs_container_lookup *lookup, struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
+{
+	struct cs_host_config *h = req->host_config;
 
 	if (cs_empty(h->network_mode)) {
 		free(h->network_mode);
 		h->network_mode = cs_xstrdup("default");
 	}
-	if (check_joined(req, err) < 0 || check_hosts_and_dns(h, err) < 0 || check_ports(req, warnings, err) < 0)
+	if (check_joined(req, err) < 0 || check_hosts_and_dns(h, err) < 0 || check_ports(req, warnings, err) < 0 || check_links(lookup, h, err) < 0)
 		return -1;
-	if (!is_builtin(h->network_mode) && !cs_mode_container(h->network_mode))
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "network %s not found", h->network_mode);
-	for (size_t i = 0; n && i < n->n_endpoints; i++)
-		if (check_endpoint(&n->endpoints[i], err) < 0)
-			return -1;
-	if (given(h->links))
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "links are not available in this build");
-	if (!cs_empty(req->config.mac_address))
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "a MAC address needs a network, which is not available in this build");
-	return 0;
+	return check_endpoints(lookup, req, api, warnings, err);
 }

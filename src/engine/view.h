@@ -7,7 +7,10 @@
 
 /* Path and Args of the container's process: entrypoint and command joined. Borrowed pointers in a heap vector (free it). */
 char **cs_view_argv(const struct cs_config *c);
-void cs_view_networks(const struct cs_host_config *h, int api, struct cs_str *out);  /* {"none":{…}} */
-const char *cs_view_network_name(const char *mode); /* "default" and "" are "bridge"; NULL for container: */
+/* network_view.c */
+void cs_view_networks(struct cs_container *c, int api, struct cs_str *out); /* {"none":{…}}; lock held, as for the next ones */
+void cs_view_network_settings(struct cs_container *c, int api, struct cs_str *out); /* NetworkSettings of inspect, without the sandbox */
+void cs_view_list_ports(struct cs_container *c, struct cs_str *out);
+bool cs_view_on_network(const struct cs_container *c, const char *name, const char *id);
 void cs_view_human_duration(int64_t ns, struct cs_str *out);
 void cs_view_status(struct cs_container *c, int64_t now, struct cs_str *out); /* "Up 3 minutes (healthy)"; lock held */

@@ -154,6 +154,43 @@ class Boxes:
                 box.http.delete(box.url, {"force": 1, "v": 1}, rec=False)
 
 
+class Networks:
+    """Factory of networks with a memory."""
+
+    def __init__(self, engine):
+        self.engine, self.made = engine, []
+
+    def create(self, name, expect=201, version=None, **body):
+        a = self.engine.http.post("/networks/create", body={"Name": name, **body}, version=version)
+        assert a.status == expect, a
+        if a.status == 201:
+            self.made.append(a.json["Id"])
+        return a.json["Id"] if a.status == 201 else a
+
+    def subnet(self, name, subnet, **body):
+        return self.create(name, IPAM={"Config": [{"Subnet": s} for s in ([subnet] if isinstance(subnet, str) else subnet)]}, **body)
+
+    def inspect(self, ref, version=None):
+        a = self.engine.http.get("/networks/" + ref, version=version)
+        assert a.status == 200, a
+        return a.json
+
+    def connect(self, ref, box, expect=200, **config):
+        a = self.engine.http.post(f"/networks/{ref}/connect", body={"Container": box.id, "EndpointConfig": config})
+        assert a.status == expect, a
+        return a
+
+    def disconnect(self, ref, box, expect=200, force=False):
+        a = self.engine.http.post(f"/networks/{ref}/disconnect", body={"Container": box.id, "Force": force})
+        assert a.status == expect, a
+        return a
+
+    def clean(self):
+        for ident in self.made:
+            a = self.engine.http.delete("/networks/" + ident, rec=False)
+            assert a.status in (204, 404), a
+
+
 class Events:
     """Collect /events in the background; `until` waits for one that matches."""
 

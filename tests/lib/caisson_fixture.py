@@ -4,6 +4,7 @@
 CAISSON_ENGINE=dockerd runs the same tests against Debian's dockerd 20.10: that is how the tests are checked for
 being right about Docker. CAISSON_BUILD names the build directory (default: build/ of the checkout).
 """
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import rootfs
+from netns import Netns
 from unixhttp import TIME_FACTOR, Http, record
 
 REPO = Path(__file__).resolve().parents[2]
@@ -96,9 +98,12 @@ def cgroup_is_v2():
 
 
 class Engine:
-    """One daemon: start, kill, restart, talk to, and clean up after."""
+    """One daemon: start, kill, restart, talk to, and clean up after.
 
-    def __init__(self, kind=KIND, args=(), root=None, data_root=None, config=None):
+    netns: it runs in a network namespace of its own, and may make bridges and firewall rules there. Without, it makes none:
+    no test touches the network of the machine."""
+
+    def __init__(self, kind=KIND, args=(), root=None, data_root=None, config=None, netns=False):
         self.kind = kind
         self.args = list(args)
         self.root = Path(root or tempfile.mkdtemp(prefix="cst-", dir=os.environ.get("CAISSON_TEST_DIR", "/tmp")))
@@ -110,6 +115,7 @@ class Engine:
         self.config.write_text(json.dumps(config or {}))
         self.cgroup = f"/caisson-test-{os.getpid()}-{self.root.name[4:]}"
         self.proc = None
+        self.netns = Netns() if netns else None
         self.http = Http(self.sock)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -118,7 +124,10 @@ class Engine:
                   "-H", "unix://" + self.sock, "--config-file", str(self.config), "--cgroup-parent", self.cgroup, "-D"]
         if self.kind == "dockerd":
             return ["dockerd", *common, "--bridge=none", "--iptables=false", "--ip6tables=false", *self.args]
-        return [str(BUILD / "caissond"), *common, "--base-image", str(BUILD / "caisson-base.tar"), *self.args]
+        command = [str(BUILD / "caissond"), *common, "--base-image", str(BUILD / "caisson-base.tar"), *self.args]
+        if self.netns:
+            return self.netns.command(*command)
+        return command + ["--bridge=none", "--firewall=false"]
 
     def start(self, timeout=30):
         with open(self.log, "ab") as log:
@@ -253,9 +262,12 @@ class Engine:
         return own
 
     def remove_all(self):
+        """Containers, and networks that are not predefined."""
         listed = self.http.get("/containers/json", {"all": 1}, rec=False)
         for c in listed.json:
             self.http.delete("/containers/" + c["Id"], {"force": 1, "v": 1}, rec=False)
+        for n in self.http.get("/networks", {"filters": json.dumps({"type": ["custom"]})}, rec=False).json if self.netns else []:
+            self.http.delete("/networks/" + n["Id"], rec=False)
 
     def leaks(self):
         """What still exists although no container does. Empty is good."""
@@ -274,6 +286,29 @@ class Engine:
                 found["systems"] = os.listdir(systems)
         if self.cgroups():
             found["cgroups"] = self.cgroups()
+        if self.kind != "dockerd":
+            found.update(self.network_leaks())
+        return found
+
+    def instance(self):
+        """What names of our links and our table bear."""
+        return hashlib.sha256(str(self.exec).encode()).hexdigest()[:8]
+
+    def network_leaks(self):
+        """Without containers: no interface of theirs, no element of theirs in the table. Bridges of networks, and pairs kept ready, may be there."""
+        found = {}
+        if not self.netns:
+            mine = [n for n in os.listdir("/sys/class/net") if self.instance() in n]
+            return {"links": mine} if mine else {}
+        networks = {n["Id"] for n in self.http.get("/networks", rec=False).json}
+        known = {"br-" + i[:12] for i in networks} | {f"csb-{self.instance()}"}
+        links = self.netns.links()
+        bridges = [n for n, l in links.items() if l.get("linkinfo", {}).get("info_kind") == "bridge"]
+        if set(bridges) - known:
+            found["bridges"] = sorted(set(bridges) - known)
+        ports = [n for n, l in links.items() if l.get("linkinfo", {}).get("info_kind") == "veth" and l.get("master") in bridges]
+        if ports:
+            found["links"] = ports
         return found
 
     def check_leaks(self, timeout=5):
@@ -305,6 +340,8 @@ class Engine:
                 except AssertionError as err:
                     problem = problem or err
             self._sweep()
+            if self.netns:
+                self.netns.close()
         if problem:
             raise problem
 

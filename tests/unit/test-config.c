@@ -76,10 +76,11 @@ static void test_flags_and_file(void **state)
 	assert_string_equal(c.group, "adm");
 	assert_string_equal(cs_strmap_get(c.log_opts, "max-size"), "1m");
 	assert_int_equal(c.default_shm_size, 1 << 30);
-	assert_int_equal(cs_strv_len(c.warnings), 2);
+	assert_int_equal(cs_strv_len(c.warnings), 1);
 	cs_daemon_config_engine(&c, &e);
 	assert_int_equal(e.n_default_ulimits, 1);
 	assert_true(e.default_ulimits[0].soft == 1 && e.default_ulimits[0].hard == 2);
+	assert_false(e.network.firewall);
 	cs_daemon_config_engine_done(&e);
 	cs_daemon_config_done(&c);
 }
@@ -106,6 +107,56 @@ static void test_refused(void **state)
 	expect_error("", FLAGS("-l", "loud"), "invalid logging level: loud");
 	expect_error("", FLAGS("--label", "x"), "bad attribute format: x");
 	expect_error("{\"log-driver\":\"syslog\"}", NULL, "log driver syslog is not available");
+}
+
+static void test_network(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+	struct cs_engine_config e;
+
+	assert_int_equal(load("", &c, NULL, NULL), 0);
+	cs_daemon_config_engine(&c, &e);
+	assert_true(e.network.enabled && e.network.firewall && e.network.icc && e.network.ip_forward && e.network.ip_masq && !e.network.ipv6);
+	assert_null(e.network.bridge);
+	assert_string_equal(e.network.ip, "0.0.0.0");
+	cs_daemon_config_engine_done(&e);
+	cs_daemon_config_done(&c);
+
+	assert_int_equal(load("{\"bip\":\"10.9.0.1/24\",\"fixed-cidr\":\"10.9.0.128/25\",\"default-address-pools\":[{\"base\":\"10.0.0.0/8\",\"size\":24}],"
+			      "\"default-network-opts\":{\"bridge\":{\"com.docker.network.driver.mtu\":\"1400\"}},\"host-gateway-ip\":\"10.9.0.9\",\"icc\":false,"
+			      "\"ipv6\":true,\"mtu\":1300,\"userland-proxy\":false,\"ip-forward-no-drop\":true,\"firewall-backend\":\"nftables\"}",
+			      &c, NULL, FLAGS("-b", "br7", "--ip=127.0.0.1", "--ip-masq=false", "--firewall=false", "--dns=1.1.1.1")), 0);
+	cs_daemon_config_engine(&c, &e);
+	assert_string_equal(e.network.bridge, "br7");
+	assert_string_equal(e.network.bip, "10.9.0.1/24");
+	assert_string_equal(e.network.address_pools[0], "10.0.0.0/8 24");
+	assert_string_equal(cs_strmap_get(e.network.network_opts, "bridge=com.docker.network.driver.mtu"), "1400");
+	assert_string_equal(e.network.host_gateway_ips[0], "10.9.0.9");
+	assert_int_equal(e.network.mtu, 1300);
+	assert_true(!e.network.icc && e.network.ipv6 && !e.network.ip_masq && !e.network.firewall);
+	cs_daemon_config_engine_done(&e);
+	cs_daemon_config_done(&c);
+	assert_int_equal(load("", &c, NULL, FLAGS("--default-address-pool=base=fd00::/40,size=64", "--default-network-opt", "bridge=a=b=c", "--host-gateway-ip=::1")), 0);
+	assert_string_equal(c.address_pools[0], "fd00::/40 64");
+	assert_string_equal(cs_strmap_get(c.network_opts, "bridge=a"), "b=c");
+	cs_daemon_config_done(&c);
+
+	expect_error("{\"bip\":\"10.9.0.1\"}", NULL, "invalid bip: 10.9.0.1");
+	expect_error("{\"bip\":\"fd00::1/64\"}", NULL, "invalid bip: fd00::1/64");
+	expect_error("{\"bip6\":\"10.0.0.1/8\"}", NULL, "invalid bip6: 10.0.0.1/8");
+	expect_error("{\"default-gateway\":\"x\"}", NULL, "invalid default-gateway: x");
+	expect_error("{\"ip\":\"localhost\"}", NULL, "invalid ip: localhost");
+	expect_error("{\"mtu\":10}", NULL, "invalid mtu: 10");
+	expect_error("{\"bridge\":\"a-name-that-is-too-long\"}", NULL, "is not a name of an interface");
+	expect_error("{\"bridge\":\"none\",\"bip\":\"10.9.0.1/24\"}", NULL, "bip needs a default bridge");
+	expect_error("{\"default-address-pools\":[{\"base\":\"10.0.0.0/16\",\"size\":8}]}", NULL, "invalid default address pool: base 10.0.0.0/16, size 8");
+	expect_error("{\"default-address-pools\":[{\"base\":\"10.0.0.0/16\"}]}", NULL, "expected objects with base and size");
+	expect_error("", FLAGS("--default-address-pool=base=10.0.0.0/8"), "base and size are needed");
+	expect_error("", FLAGS("--default-network-opt=bridge=x"), "must be driver=key=value");
+	expect_error("{\"firewall-backend\":\"iptables\"}", NULL, "firewall-backend iptables is not available");
+	expect_error("{\"ip6tables\":false}", NULL, "ip6tables=false is available together with iptables=false only");
+	expect_error("{\"allow-direct-routing\":true}", NULL, "\"allow-direct-routing\" is not available");
+	expect_error("{\"host-gateway-ip\":\"1.1.1.1\",\"host-gateway-ips\":[\"2.2.2.2\"]}", NULL, "both host-gateway-ip and host-gateway-ips");
 }
 
 static void test_empty_refusals_pass(void **state)
@@ -185,7 +236,7 @@ int main(void)
 {
 	char name[] = "/tmp/caisson-test-config-XXXXXX";
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_defaults), cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_refused),
-					    cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_live), cmocka_unit_test(test_registries), cmocka_unit_test(test_table) };
+					    cmocka_unit_test(test_network), cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_live), cmocka_unit_test(test_registries), cmocka_unit_test(test_table) };
 	int fd = mkstemp(name), r;
 
 	if (fd < 0)

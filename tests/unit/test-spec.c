@@ -214,21 +214,35 @@ static void exec_process(void **state)
 static void names(void **state)
 {
 	struct cs_host_config h = {0};
-	struct cs_config c = {.hostname = (char[]){"web"}, .domainname = (char[]){"x.org"}};
 	struct cs_str s cs_autostr = CS_STR_INIT(65536);
 
 	cs_strv_push(&h.extra_hosts, "db:10.0.0.1");
 	cs_strv_push(&h.extra_hosts, "six=[::2]");
-	cs_names_hosts(&c, &h, "10.1.1.1", NULL, &s);
+	char *own[] = {(char[]){"10.1.1.1\tweb.x.org web"}, NULL}, *links[] = {(char[]){"10.1.1.2\tdb2"}, NULL}, *gateways[] = {(char[]){"172.17.0.1"}, (char[]){"fd00::1"}, NULL};
+	struct cs_names_extra x = {.own = own, .links = links};
+	cs_autoerr struct cs_err *err = NULL;
+	assert_int_equal(cs_names_hosts(&h, &x, NULL, &s, NULL), 0);
 	assert_non_null(strstr(s.buf, "127.0.0.1\tlocalhost\n"));
-	assert_non_null(strstr(s.buf, "\n10.0.0.1\tdb\n::2\tsix\n10.1.1.1\tweb.x.org web\n"));
+	assert_non_null(strstr(s.buf, "\n10.0.0.1\tdb\n::2\tsix\n10.1.1.2\tdb2\n10.1.1.1\tweb.x.org web\n"));
 	cs_str_clear(&s);
-	cs_names_resolv_conf(&cfg, &h, "# x\nsearch a b\nnameserver 127.0.0.1\nnameserver 9.9.9.9\noptions ndots:1\n", &s);
+	cs_strv_push(&h.extra_hosts, "up:host-gateway");
+	assert_int_equal(cs_names_hosts(&h, &x, NULL, &s, &err), -1);
+	assert_string_equal(err->msg, "unable to derive the IP value for host-gateway");
+	cs_str_clear(&s);
+	x.gateways = gateways;
+	assert_int_equal(cs_names_hosts(&h, &x, NULL, &s, NULL), 0);
+	assert_non_null(strstr(s.buf, "\n172.17.0.1\tup\nfd00::1\tup\n"));
+	cs_str_clear(&s);
+	cs_names_resolv_conf(&cfg, &h, "search a b\nnameserver 127.0.0.1\noptions timeout:1\n", true, &s);
+	assert_non_null(strstr(s.buf, "\nnameserver 127.0.0.11\nsearch a b\noptions timeout:1 ndots:0\n\n"));
+	assert_non_null(strstr(s.buf, "\n# ExtServers: [127.0.0.1]\n# Overrides: []\n# Option ndots from: internal\n"));
+	cs_str_clear(&s);
+	cs_names_resolv_conf(&cfg, &h, "# x\nsearch a b\nnameserver 127.0.0.1\nnameserver 9.9.9.9\noptions ndots:1\n", false, &s);
 	assert_string_equal(s.buf, "search a b\nnameserver 9.9.9.9\noptions ndots:1\n");
 	cs_str_clear(&s);
 	cs_strv_push(&h.dns, "1.1.1.1");
 	cs_strv_push(&h.dns_search, ".");
-	cs_names_resolv_conf(&cfg, &h, "search a\nnameserver 127.0.0.1\n", &s);
+	cs_names_resolv_conf(&cfg, &h, "search a\nnameserver 127.0.0.1\n", false, &s);
 	assert_string_equal(s.buf, "nameserver 1.1.1.1\n");
 	cs_strv_free(h.dns);
 	cs_strv_free(h.dns_search);

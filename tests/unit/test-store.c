@@ -167,31 +167,85 @@ static void volumes(void **state)
 	cs_store_close(s);
 }
 
-/* A database of schema 1, which knew no owners. */
+static int no_networks(const struct cs_store_container *c, void *ctx)
+{
+	assert_string_equal(c->name, "old");
+	assert_null(c->networks);
+	++*(int *)ctx;
+	return 0;
+}
+
+static int one_network(const char *id, const char *doc, void *ctx)
+{
+	assert_string_equal(id, "n1");
+	assert_string_equal(doc, "{\"Name\":\"x\"}");
+	++*(int *)ctx;
+	return 0;
+}
+
+static int has_networks(const struct cs_store_container *c, void *ctx)
+{
+	assert_string_equal(c->networks, "{\"Endpoints\":{}}");
+	++*(int *)ctx;
+	return 0;
+}
+
+static void networks(void **state)
+{
+	struct cs_store_container c = {.id = "c1", .name = "c1", .config = "{}", .host = "{}", .mounts = "[]", .networks = "{}", .st = {.status = "created"}};
+	struct cs_store *s = open_store();
+	int n = 0;
+
+	assert_int_equal(cs_store_network_put(s, "n1", "{}", NULL), 0);
+	assert_int_equal(cs_store_network_put(s, "n1", "{\"Name\":\"x\"}", NULL), 0);
+	assert_int_equal(cs_store_network_put(s, "n2", "{}", NULL), 0);
+	assert_int_equal(cs_store_network_delete(s, "n2", NULL), 0);
+	assert_int_equal(cs_store_container_insert(s, &c, NULL), 0);
+	assert_int_equal(cs_store_container_networks(s, "c1", "{\"Endpoints\":{}}", NULL), 0);
+	cs_store_close(s);
+	s = open_store();
+	assert_int_equal(cs_store_networks(s, one_network, &n, NULL), 0);
+	assert_int_equal(cs_store_containers(s, has_networks, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(cs_store_network_delete(s, "n1", NULL), 0);
+	assert_int_equal(cs_store_container_delete(s, "c1", NULL), 0);
+	cs_store_close(s);
+}
+
+/* A database of schema 1, which knew no owners of volumes, and no networks. */
 static void older_schema(void **state)
 {
 	cs_autofree char *old = cs_xasprintf("%s/old", dir);
 	struct cs_store *s = NULL;
 	sqlite3 *db = NULL;
+	int n = 0;
 
 	assert_int_equal(sqlite3_open(old, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db,
 				      "CREATE TABLE kv(key TEXT PRIMARY KEY, val TEXT NOT NULL) WITHOUT ROWID;"
 				      "INSERT INTO kv VALUES('schema.containers','1');"
 				      "CREATE TABLE volumes(name TEXT PRIMARY KEY, created INTEGER NOT NULL, anonymous INTEGER NOT NULL, labels TEXT, options TEXT) WITHOUT ROWID;"
-				      "INSERT INTO volumes VALUES('v',7,0,NULL,NULL);",
+				      "INSERT INTO volumes VALUES('v',7,0,NULL,NULL);"
+				      "CREATE TABLE containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, config TEXT NOT NULL,"
+				      " host TEXT NOT NULL, mounts TEXT NOT NULL, image_id TEXT, image_ref TEXT, os TEXT, log_driver TEXT, status TEXT NOT NULL,"
+				      " pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, error TEXT, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,"
+				      " oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started INTEGER NOT NULL)"
+				      " WITHOUT ROWID;"
+				      "INSERT INTO containers VALUES('o','old',1,'{}','{}','[]',NULL,NULL,NULL,NULL,'exited',0,0,NULL,0,0,0,0,0,1);",
 				      NULL, NULL, NULL),
 			 SQLITE_OK);
 	(void)sqlite3_close(db);
 	for (int i = 0; i < 2; i++) { /* the second time it is of today */
 		assert_int_equal(cs_store_open(old, &s, NULL), 0);
 		volumes_are(s, "v 7 0 - - -\n");
+		assert_int_equal(cs_store_containers(s, no_networks, &n, NULL), 0);
 		cs_store_close(s);
 	}
+	assert_int_equal(n, 2);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container), cmocka_unit_test(settings), cmocka_unit_test(volumes), cmocka_unit_test(older_schema)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container), cmocka_unit_test(settings), cmocka_unit_test(volumes), cmocka_unit_test(networks), cmocka_unit_test(older_schema)};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -18,11 +18,43 @@ static struct cs_host_facts facts = {
 	.blkio_weight_device = true, .blkio_throttle = true, .cgroupns = true, .seccomp = true, .ncpu = 2, .mem_total = 1 << 30,
 	.cpus = cpus, .mems = mems, .capabilities = (1ull << 41) - 1, .kernel_major = 6, .kernel_minor = 1, .arch = "amd64"};
 
+#define WEB "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+/* One network "web" with a subnet of its user's, and a configuration-only one. */
+static int network(void *ctx, const char *ref, struct cs_network_doc **ret, struct cs_err **err)
+{
+	bool web = strcmp(ref, "web") == 0 || strncmp(ref, WEB, strlen(ref)) == 0, conf = strcmp(ref, "conf") == 0;
+
+	if (!web && !conf)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "network %s not found", ref);
+	*ret = cs_xcalloc(1, sizeof(**ret));
+	assert_int_equal(cs_json_decode_text(&cs_network_doc_type,
+					     web ? "{\"Name\":\"web\",\"Id\":\"" WEB "\",\"Driver\":\"bridge\",\"EnableIPv4\":true,\"IPAM\":{\"Config\":[{\"Subnet\":\"10.7.0.0/16\"}]}}"
+						 : "{\"Name\":\"conf\",\"Id\":\"ff\",\"ConfigOnly\":true}", *ret, err), 0);
+	return 0;
+}
+
+static int container(void *ctx, const char *ref, char **ret, struct cs_err **err)
+{
+	if (strcmp(ref, "other") != 0)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "No such container: %s", ref);
+	*ret = cs_xstrdup("1234");
+	return 0;
+}
+static const struct cs_container_lookup lookup = {.resolve = container, .network = network};
+
+static int create_api(const char *json, int api, struct cs_create_request *r, char ***warnings, struct cs_err **err)
+{
+	if (cs_json_decode_text(&cs_create_request_type, json, r, err) < 0)
+		return -1;
+	return cs_validate_create(&cfg, &lookup, ID, r, api, warnings, err);
+}
+
 static int create(const char *json, struct cs_create_request *r, char ***warnings, struct cs_err **err)
 {
 	if (cs_json_decode_text(&cs_create_request_type, json, r, err) < 0)
 		return -1;
-	return cs_validate_create(&cfg, NULL, ID, r, 144, warnings, err);
+	return cs_validate_create(&cfg, &lookup, ID, r, 144, warnings, err);
 }
 
 static void refusals(void **state)
@@ -61,7 +93,6 @@ static void refusals(void **state)
 		{"\"Isolation\":\"hyperv\"", "isolation hyperv is not available in this build", CS_ERR_UNSUPPORTED},
 		{"\"Isolation\":\"foo\"", "invalid isolation 'foo' on linux", CS_ERR_INVALID},
 		{"\"NetworkMode\":\"mynet\"", "network mynet not found", CS_ERR_NOT_FOUND},
-		{"\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"80\"}]}", "publishing ports is not available in this build", CS_ERR_UNSUPPORTED},
 		{"\"PortBindings\":{\"x/tcp\":[]}", "invalid port specification: \"x\"", CS_ERR_INVALID},
 		{"\"PortBindings\":{\"80/foo\":[]}", "invalid port specification: \"80\"", CS_ERR_INVALID},
 		{"\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"99999\"}]}", "invalid port specification: \"99999\"", CS_ERR_INVALID},
@@ -79,7 +110,7 @@ static void refusals(void **state)
 		{"\"OomScoreAdj\":2000", "Invalid value 2000, range for oom score adj is [-1000, 1000]", CS_ERR_INVALID},
 		{"\"ExtraHosts\":[\"foo\"]", "bad format for add-host: \"foo\"", CS_ERR_INVALID},
 		{"\"ExtraHosts\":[\"foo:bar\"]", "invalid IP address in add-host: \"bar\"", CS_ERR_INVALID},
-		{"\"Links\":[\"a:b\"]", "links are not available", CS_ERR_UNSUPPORTED},
+		{"\"Links\":[\"a:\"]", "bad format for links: a:", CS_ERR_INVALID},
 		{"\"DeviceRequests\":[{\"Capabilities\":[[\"gpu\"]]}]", "could not select device driver \"\" with capabilities: [[\"gpu\"]]", CS_ERR_UNSUPPORTED},
 		{"\"DeviceCgroupRules\":[\"x\"]", "invalid device cgroup rule format: 'x'", CS_ERR_INVALID},
 		{"\"LogConfig\":{\"Type\":\"foo\"}", "plugin \"foo\" not found", CS_ERR_INVALID},
@@ -148,6 +179,84 @@ static void warnings(void **state)
 	assert_string_equal(r.host_config->port_bindings, "{\"80/tcp\":[]}");
 	cs_json_release(&cs_create_request_type, &r);
 	cs_host_facts_override(&facts);
+}
+
+static void network_refusals(void **state)
+{
+	static const struct {
+		const char *body, *msg;
+		enum cs_code code;
+		int api;
+	} cases[] = {
+		{"\"HostConfig\":{\"NetworkMode\":\"web\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"nosuch\":{}}}", "network nosuch not found", CS_ERR_NOT_FOUND, 144},
+		{"\"HostConfig\":{\"NetworkMode\":\"conf\"}", "cannot create endpoint on configuration-only network", CS_ERR_DENIED, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{},\"bridge\":{}}}", "Container cannot be connected to network endpoints: web, bridge", CS_ERR_INVALID, 143},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"bridge\":{\"IPAMConfig\":{\"IPv4Address\":\"1.2.3.4\"}}}}",
+		 "invalid endpoint settings:\nuser specified IP address is supported on user defined networks only", CS_ERR_INVALID, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"bridge\":{\"Aliases\":[\"a\"]}}}",
+		 "network-scoped alias is supported only for containers in user defined networks", CS_ERR_INVALID, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{\"IPAMConfig\":{\"IPv4Address\":\"10.8.0.1\"}}}}",
+		 "no configured subnet or ip-range contain the IP address 10.8.0.1", CS_ERR_INVALID, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{\"IPAMConfig\":{\"IPv4Address\":\"::1\"}}}}", "invalid IPv4 address: ::1", CS_ERR_INVALID, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{\"MacAddress\":\"02:42\"}}}", "invalid MAC address 02:42", CS_ERR_INVALID, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{\"DriverOpts\":{\"com.docker.network.endpoint.sysctls\":\"net.ipv4.conf.eth0.x=1\"}}}}",
+		 "unrecognised network interface sysctl 'net.ipv4.conf.eth0.x=1'", CS_ERR_INVALID, 144},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{\"DriverOpts\":{\"com.docker.network.endpoint.sysctls\":\"net.ipv4.conf.IFNAME.a/../x=1\"}}}}",
+		 "unrecognised network interface sysctl", CS_ERR_INVALID, 144},
+		{"\"HostConfig\":{\"NetworkMode\":\"host\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{}}}",
+		 "container sharing network namespace with another container or host", CS_ERR_INVALID, 144},
+		{"\"HostConfig\":{\"NetworkMode\":\"none\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{}}}", "networks in private (none) mode", CS_ERR_INVALID, 144},
+		{"\"HostConfig\":{\"Links\":[\"nosuch:x\"]}", "could not get container for nosuch", CS_ERR_NOT_FOUND, 144},
+		{"\"MacAddress\":\"02:42:ac:11:00:02\",\"NetworkingConfig\":{\"EndpointsConfig\":{\"bridge\":{\"MacAddress\":\"02:42:ac:11:00:03\"}}}",
+		 "the container-wide MAC address must match", CS_ERR_INVALID, 144},
+		{"\"MacAddress\":\"02:42:ac:11:00:02\",\"HostConfig\":{\"NetworkMode\":\"none\"}", "conflicting options: mac-address and the network mode", CS_ERR_INVALID, 144},
+	};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		struct cs_create_request r = {0};
+		cs_autoerr struct cs_err *err = NULL;
+		cs_autostrv char **w = NULL;
+		cs_autofree char *json = cs_xasprintf("{%s}", cases[i].body);
+		if (create_api(json, cases[i].api, &r, &w, &err) == 0)
+			fail_msg("%s: accepted", json);
+		cs_autofree char *text = cs_err_text(err);
+		if (!strstr(text, cases[i].msg) || cs_err_code(err) != cases[i].code)
+			fail_msg("%s: %s (%s)", json, text, cs_code_name(cs_err_code(err)));
+		cs_json_release(&cs_create_request_type, &r);
+	}
+}
+
+/* Whatever a client wrote, afterwards the endpoints stand under their networks' names, sorted. */
+static void network_endpoints(void **state)
+{
+	static const struct {
+		const char *body, *keys, *mode;
+	} cases[] = {
+		{"\"HostConfig\":{}", "bridge", "default"},
+		{"\"HostConfig\":{\"NetworkMode\":\"none\"}", "none", "none"},
+		{"\"HostConfig\":{\"NetworkMode\":\"web\"}", "web", "web"},
+		{"\"HostConfig\":{\"NetworkMode\":\"" WEB "\"}", "web", WEB},
+		{"\"HostConfig\":{\"NetworkMode\":\"001122\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"001122\":{}}}", "web", WEB},
+		{"\"HostConfig\":{\"NetworkMode\":\"web\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"default\":{}}}", "bridge web", "web"},
+		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{\"IPAddress\":\"9.9.9.9\",\"IPAMConfig\":{\"IPv4Address\":\"10.7.1.2\"}}}}", "web", "default"},
+	};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		struct cs_create_request r = {0};
+		cs_autoerr struct cs_err *err = NULL;
+		cs_autostrv char **w = NULL, **keys = NULL;
+		cs_autofree char *json = cs_xasprintf("{%s}", cases[i].body);
+		if (create_api(json, 144, &r, &w, &err) < 0)
+			fail_msg("%s: %s", json, err->msg);
+		for (size_t k = 0; k < r.networking_config->n_endpoints; k++) {
+			cs_strv_push(&keys, r.networking_config->endpoints[k].key);
+			assert_null(r.networking_config->endpoints[k].ip_address);
+		}
+		cs_autofree char *joined = cs_strv_join(keys, " ");
+		assert_string_equal(joined, cases[i].keys);
+		assert_string_equal(r.host_config->network_mode, cases[i].mode);
+		cs_json_release(&cs_create_request_type, &r);
+	}
 }
 
 static void image_merge(void **state)
@@ -229,7 +338,7 @@ static void update(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(refusals), cmocka_unit_test(defaults),      cmocka_unit_test(warnings),
-					   cmocka_unit_test(image_merge), cmocka_unit_test(small_parsers), cmocka_unit_test(update)};
+					   cmocka_unit_test(network_refusals), cmocka_unit_test(network_endpoints), cmocka_unit_test(image_merge), cmocka_unit_test(small_parsers), cmocka_unit_test(update)};
 
 	cs_host_facts_override(&facts);
 	return cmocka_run_group_tests(tests, NULL, NULL);

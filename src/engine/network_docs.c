@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Networks and endpoints as documents of the host network service (docs/network-documents.md), and its answers. Pure. */
+#include <string.h>
+
+#include "base/num.h"
+#include "engine/network.h"
+
+int cs_hcn_failed(HRESULT r, char *record, struct cs_err **err)
+{
+	cs_autojson json_t *j = record ? cs_json_parse(record, strlen(record), NULL) : NULL;
+	const char *text = json_string_value(json_object_get(j, "Error"));
+	enum cs_code code = CS_ERR_INTERNAL;
+
+	switch ((uint32_t)r) {
+	case (uint32_t)HCN_E_NETWORK_NOT_FOUND:
+	case (uint32_t)HCN_E_ENDPOINT_NOT_FOUND:
+	case (uint32_t)HCN_E_NAMESPACE_NOT_FOUND:
+	case (uint32_t)HCN_E_ADAPTER_NOT_FOUND:
+		code = CS_ERR_NOT_FOUND;
+		break;
+	case (uint32_t)HCN_E_INVALID_SUBNET: /* as libnetwork's: forbidden */
+	case (uint32_t)HCN_E_ADDR_INVALID_OR_RESERVED:
+	case (uint32_t)HCN_E_ENTITY_HAS_REFERENCES:
+		code = CS_ERR_DENIED;
+		break;
+	case (uint32_t)HCN_E_INVALID_NETWORK:
+	case (uint32_t)HCN_E_INVALID_NETWORK_TYPE:
+	case (uint32_t)HCN_E_INVALID_ENDPOINT:
+	case (uint32_t)HCN_E_INVALID_POLICY:
+	case (uint32_t)HCN_E_INVALID_POLICY_TYPE:
+	case (uint32_t)HCN_E_INVALID_IP:
+	case (uint32_t)HCN_E_INVALID_PREFIX:
+	case (uint32_t)HCN_E_INVALID_IP_SUBNET:
+	case (uint32_t)HCN_E_INVALID_INTERNAL_PORT:
+		code = CS_ERR_INVALID;
+		break;
+	case (uint32_t)HCN_E_REQUEST_UNSUPPORTED:
+		code = CS_ERR_UNSUPPORTED;
+		break;
+	default:
+		break;
+	}
+	if (text)
+		(void)cs_fail(err, code, 0, "%s", text);
+	else
+		(void)cs_fail(err, code, 0, "host network service: 0x%08x", (unsigned)r);
+	HcnFree(record);
+	return -1;
+}
+
+/* ---- networks ---- */
+
+static const char *type_of(const struct cs_network_doc *d)
+{
+	if (cs_streq(d->driver, "macvlan"))
+		return "Transparent";
+	if (cs_streq(d->driver, "ipvlan") || cs_streq(d->driver, "l2bridge"))
+		return "L2Bridge";
+	if (cs_streq(d->driver, "overlay"))
+		return "Overlay";
+	return d->internal ? "Internal" : "NAT";
+}
+
+static void begin_policy(struct cs_str *out, const char *type)
+{
+	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+	cs_json_put_kstr(out, "Type", type);
+	cs_str_puts(out, ",\"Settings\":{");
+}
+
+static void put_opt_str(struct cs_str *out, const struct cs_strmap *o, const char *option, const char *key)
+{
+	const char *v = cs_strmap_get(o, option);
+	if (!cs_empty(v))
+		cs_json_put_kstr(out, key, v);
+}
+
+static void put_mtu(struct cs_str *out, const struct cs_strmap *o)
+{
+	int64_t mtu;
+	if (cs_parse_i64(cs_strmap_get(o, CS_OPT_MTU) ? cs_strmap_get(o, CS_OPT_MTU) : "", 1, 65535, &mtu))
+		cs_json_put_ki64(out, "Mtu", mtu);
+}
+
+static void put_bridge(const struct cs_network_doc *d, struct cs_str *out)
+{
+	const struct cs_strmap *o = d->options;
+	const char *name = cs_strmap_get(o, CS_OPT_BRIDGE_NAME);
+	cs_autofree char *made = cs_xasprintf("br-%.12s", d->id);
+
+	begin_policy(out, "LinuxBridge");
+	cs_json_put_kstr(out, "Name", cs_empty(name) ? made : name);
+	put_mtu(out, o);
+	cs_json_put_kbool(out, "EnableIPv4", d->enable_ipv4);
+	cs_json_put_kbool(out, "EnableIPv6", d->enable_ipv6);
+	cs_json_put_kbool(out, "InterContainer", cs_option_true(o, CS_OPT_ICC, true));
+	cs_json_put_kbool(out, "Masquerade", cs_option_true(o, CS_OPT_MASQ, true));
+	cs_json_put_kbool(out, "Masquerade6", cs_option_true(o, CS_OPT_MASQ, true));
+	cs_json_put_kbool(out, "InhibitIPv4", cs_option_true(o, CS_OPT_INHIBIT, false));
+	put_opt_str(out, o, CS_OPT_GATEWAY4, "GatewayMode4");
+	put_opt_str(out, o, CS_OPT_GATEWAY6, "GatewayMode6");
+	put_opt_str(out, o, CS_OPT_HOST4, "HostIp4");
+	put_opt_str(out, o, CS_OPT_HOST6, "HostIp6");
+	put_opt_str(out, o, CS_OPT_TRUSTED, "TrustedHostInterfaces");
+	put_opt_str(out, o, CS_OPT_PREFIX, "ContainerPrefix");
+	cs_str_puts(out, "}}");
+	if (cs_streq(type_of(d), "NAT") && cs_option_true(o, CS_OPT_MASQ, true)) {
+		begin_policy(out, "OutBoundNAT");
+		cs_str_puts(out, "}}");
+	}
+}
+
+/* "eth0.50": VLAN 50 of eth0 */
+static void put_parent(const struct cs_network_doc *d, struct cs_str *out)
+{
+	const char *parent = cs_strmap_get(d->options, "parent"), *dot = parent ? strrchr(parent, '.') : NULL;
+	uint64_t vlan = 0;
+
+	if (cs_empty(parent))
+		return;
+	bool tagged = dot && cs_parse_u64(dot + 1, 1, 4094, &vlan);
+	cs_autofree char *name = cs_xstrndup(parent, tagged ? (size_t)(dot - parent) : strlen(parent));
+	begin_policy(out, "NetAdapterName");
+	cs_json_put_kstr(out, "NetworkAdapterName", name);
+	cs_str_puts(out, "}}");
+	if (tagged) {
+		begin_policy(out, "VLAN");
+		cs_json_put_ki64(out, "IsolationId", (int64_t)vlan);
+		cs_str_puts(out, "}}");
+	}
+}
+
+static void put_lan(const struct cs_network_doc *d, bool mac, struct cs_str *out)
+{
+	put_parent(d, out);
+	begin_policy(out, mac ? "LinuxMacvlan" : "LinuxIpvlan");
+	if (!mac && cs_streq(d->driver, "l2bridge"))
+		cs_json_put_kstr(out, "Mode", "l2");
+	else
+		put_opt_str(out, d->options, mac ? "macvlan_mode" : "ipvlan_mode", "Mode");
+	if (!mac)
+		put_opt_str(out, d->options, "ipvlan_flag", "Flag");
+	cs_str_puts(out, "}}");
+}
+
+static void put_overlay(const struct cs_network_doc *d, struct cs_str *out)
+{
+	const char *vni = cs_strmap_get(d->options, CS_OPT_VXLAN_ID), *port = cs_strmap_get(d->options, CS_OPT_OVERLAY_PORT);
+	const char *own = cs_strmap_get(d->options, CS_OPT_OVERLAY_ADDRESS), *peers = cs_strmap_get(d->options, CS_OPT_OVERLAY_PEERS);
+	cs_autostrv char **list = cs_empty(peers) ? NULL : cs_strv_split(peers, ',');
+
+	put_bridge(d, out);
+	begin_policy(out, "VSID");
+	cs_str_putf(out, "\"IsolationId\":%s}}", cs_empty(vni) ? "4096" : vni);
+	if (!cs_empty(port)) {
+		begin_policy(out, "VxlanPort");
+		cs_str_putf(out, "\"Port\":%s}}", port);
+	}
+	if (!cs_empty(own)) {
+		begin_policy(out, "ProviderAddress");
+		cs_json_put_kstr(out, "ProviderAddress", own);
+		cs_str_puts(out, "}}");
+	}
+	for (char **p = list; p && *p; p++) {
+		char *at = strchr(*p, '@'); /* checked at creation */
+		*at = 0;
+		begin_policy(out, "RemoteSubnetRoute");
+		cs_json_put_kstr(out, "DestinationPrefix", *p);
+		cs_json_put_kstr(out, "ProviderAddress", at + 1);
+		cs_str_putf(out, ",\"IsolationId\":%s}}", cs_empty(vni) ? "4096" : vni);
+	}
+}
+
+static void put_subnet(const struct cs_ipam_config *c, struct cs_str *out)
+{
+	bool v6 = strchr(c->subnet, ':');
+
+	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+	cs_json_put_kstr(out, "IpAddressPrefix", c->subnet);
+	if (!cs_empty(c->ip_range))
+		cs_json_put_kstr(out, "IpRange", c->ip_range);
+	if (!cs_empty(c->gateway)) {
+		cs_str_puts(out, ",\"Routes\":[{");
+		cs_json_put_kstr(out, "NextHop", c->gateway);
+		cs_json_put_kstr(out, "DestinationPrefix", v6 ? "::/0" : "0.0.0.0/0");
+		cs_str_puts(out, "}]");
+	}
+	if (c->aux_addresses && c->aux_addresses->n) {
+		cs_str_puts(out, ",\"AuxAddresses\":[");
+		for (size_t i = 0; i < c->aux_addresses->n; i++) {
+			cs_str_puts(out, i ? "," : "");
+			cs_json_put_string(out, c->aux_addresses->kv[i].val);
+		}
+		cs_str_putc(out, ']');
+	}
+	cs_str_putc(out, '}');
+}
+
+void cs_network_put_hcn(const struct cs_network_doc *d, struct cs_str *out)
+{
+	char id[CS_HCN_GUID_TEXT];
+	HCN_GUID guid;
+
+	if (!cs_hcn_guid_of(d->id, &guid))
+		guid = (HCN_GUID){0};
+	cs_hcn_guid_text(&guid, id);
+	cs_str_puts(out, "{\"SchemaVersion\":{\"Major\":2,\"Minor\":0},\"Owner\":\"caisson\"");
+	cs_json_put_kstr(out, "ID", id);
+	cs_json_put_kstr(out, "Name", d->name);
+	cs_json_put_kstr(out, "Type", type_of(d));
+	if (d->ipam.n_config) {
+		cs_str_puts(out, ",\"Ipams\":[{\"Type\":\"Static\",\"Subnets\":[");
+		for (size_t i = 0; i < d->ipam.n_config; i++)
+			put_subnet(&d->ipam.config[i], out);
+		cs_str_puts(out, "]}]");
+	}
+	cs_str_puts(out, ",\"Policies\":[");
+	const char *type = type_of(d);
+	if (cs_streq(type, "Transparent"))
+		put_lan(d, true, out);
+	else if (cs_streq(type, "L2Bridge"))
+		put_lan(d, false, out);
+	else if (cs_streq(type, "Overlay"))
+		put_overlay(d, out);
+	else
+		put_bridge(d, out);
+	cs_str_puts(out, "]}");
+}
+
+static const char *default_hop(json_t *subnet)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(json_object_get(subnet, "Routes"), i, r) {
+		const char *dst = json_string_value(json_object_get(r, "DestinationPrefix"));
+		if (cs_streq(dst, "0.0.0.0/0") || cs_streq(dst, "::/0"))
+			return json_string_value(json_object_get(r, "NextHop"));
+	}
+	return NULL;
+}
+
+void cs_network_take_ipams(struct cs_network_doc *d, json_t *answer)
+{
+	json_t *ipam, *subnet;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(answer, "Ipams"), i, ipam) json_array_foreach(json_object_get(ipam, "Subnets"), k, subnet)
+	{
+		const char *prefix = json_string_value(json_object_get(subnet, "IpAddressPrefix")), *hop = default_hop(subnet);
+		struct cs_ipam_config *c = NULL;
+		for (size_t x = 0; prefix && x < d->ipam.n_config; x++)
+			if (cs_streq(d->ipam.config[x].subnet, prefix))
+				c = &d->ipam.config[x];
+		if (!prefix)
+			continue;
+		if (!c) {
+			d->ipam.config = cs_xreallocarray(d->ipam.config, d->ipam.n_config + 1, sizeof(*c));
+			c = &d->ipam.config[d->ipam.n_config++];
+			*c = (struct cs_ipam_config){.subnet = cs_xstrdup(prefix)};
+			*(strchr(prefix, ':') ? &d->chosen_v6 : &d->chosen_v4) = true;
+		}
+		if (cs_empty(c->gateway) && !cs_empty(hop)) {
+			free(c->gateway);
+			c->gateway = cs_xstrdup(hop);
+		}
+	}
+}
+
+/* ---- endpoints ---- */
+
+static void put_address(struct cs_str *out, const char *ip, const struct cs_network *n)
+{
+	unsigned bits = strchr(ip, ':') ? 128 : 32;
+	uint8_t b[16];
+	bool v6;
+
+	for (size_t i = 0; i < n->doc->ipam.n_config; i++)
+		if (cs_addr_in(n->doc->ipam.config[i].subnet, ip) && cs_addr_prefix_parse(n->doc->ipam.config[i].subnet, b, &bits, &v6))
+			break;
+	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+	cs_json_put_kstr(out, "IpAddress", ip);
+	cs_str_putf(out, ",\"PrefixLength\":%u}", bits);
+}
+
+static void put_sysctls(struct cs_str *out, const char *text)
+{
+	cs_autostrv char **list = cs_strv_split(text, ',');
+
+	cs_str_puts(out, ",\"Sysctls\":{");
+	for (char **p = list; *p; p++) {
+		char *eq = strchr(*p, '=');
+		cs_autofree char *name = cs_xstrndup(*p, eq ? (size_t)(eq - *p) : strlen(*p));
+		char *if_ = strstr(name, ".ifname."); /* the CLI makes it lower case */
+		if (if_)
+			memcpy(if_, ".IFNAME.", 8);
+		cs_json_put_kstr(out, name, eq ? eq + 1 : "");
+	}
+	cs_str_putc(out, '}');
+}
+
+static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
+{
+	const struct cs_endpoint_settings *s = d->s;
+	const char *name = cs_strmap_get(s->driver_opts, CS_OPT_EP_IFNAME), *sysctls = cs_strmap_get(s->driver_opts, CS_OPT_EP_SYSCTLS);
+
+	begin_policy(out, "LinuxInterface");
+	cs_json_put_kstr(out, "Name", name);
+	cs_json_put_ki64(out, "GatewayPriority", s->gw_priority);
+	if (s->ipam_config && s->ipam_config->link_local_ips) {
+		cs_json_put_key(out, "LinkLocal");
+		cs_json_put_strv(out, s->ipam_config->link_local_ips);
+	}
+	if (!cs_empty(sysctls))
+		put_sysctls(out, sysctls);
+	cs_str_puts(out, "}}");
+}
+
+static void put_names(const struct cs_endpoint_doc *d, struct cs_str *out)
+{
+	begin_policy(out, "DnsNames");
+	cs_json_put_key(out, "Names");
+	cs_json_put_strv(out, d->s->dns_names);
+	cs_links_put(d->link_aliases, d->link_endpoints, out);
+	cs_str_puts(out, "}}");
+}
+
+/* "02:42:ac:11:00:02" <-> "02-42-ac-11-00-02" */
+static char *mac_with(const char *mac, char sep)
+{
+	char *m = cs_xstrdup(mac ? mac : "");
+
+	for (char *p = m; *p; p++)
+		if (*p == ':' || *p == '-')
+			*p = sep;
+		else if (*p >= 'A' && *p <= 'F')
+			*p = (char)(*p + ('a' - 'A'));
+	return m;
+}
+
+void cs_endpoint_put_hcn(const struct cs_endpoint_doc *d, struct cs_str *out)
+{
+	const struct cs_endpoint_settings *s = d->s;
+	const struct cs_endpoint_ipam *ip = s->ipam_config;
+	const char *v4 = d->given ? s->ip_address : ip ? ip->ipv4_address : NULL, *v6 = d->given ? s->global_ipv6_address : ip ? ip->ipv6_address : NULL;
+	cs_autofree char *mac = mac_with(d->given ? s->mac_address : s->wanted_mac, '-');
+	char id[CS_HCN_GUID_TEXT], net[CS_HCN_GUID_TEXT];
+	HCN_GUID guid;
+
+	if (!cs_hcn_guid_of(s->endpoint_id, &guid))
+		guid = (HCN_GUID){0};
+	cs_hcn_guid_text(&guid, id);
+	cs_hcn_guid_text(&d->n->guid, net);
+	cs_str_puts(out, "{\"SchemaVersion\":{\"Major\":2,\"Minor\":0}");
+	cs_json_put_kstr(out, "ID", id);
+	cs_json_put_kstr(out, "Name", d->container_name);
+	cs_json_put_kstr(out, "HostComputeNetwork", net);
+	if (!cs_empty(v4) || !cs_empty(v6)) {
+		cs_str_puts(out, ",\"IpConfigurations\":[");
+		if (!cs_empty(v4))
+			put_address(out, v4, d->n);
+		if (!cs_empty(v6))
+			put_address(out, v6, d->n);
+		cs_str_putc(out, ']');
+	}
+	cs_json_put_kstr(out, "MacAddress", mac);
+	if (!cs_empty(d->gateway4) || !cs_empty(d->gateway6)) {
+		cs_str_puts(out, ",\"Routes\":[");
+		const char *gw[] = {d->gateway4, d->gateway6};
+		for (size_t i = 0; i < 2; i++) {
+			if (cs_empty(gw[i]))
+				continue;
+			cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+			cs_json_put_kstr(out, "NextHop", gw[i]);
+			cs_json_put_kstr(out, "DestinationPrefix", i ? "::/0" : "0.0.0.0/0");
+			cs_str_putc(out, '}');
+		}
+		cs_str_putc(out, ']');
+	}
+	cs_str_puts(out, ",\"Policies\":[");
+	put_interface(d, out);
+	if (s->dns_names)
+		put_names(d, out);
+	for (size_t i = 0; d->ports && i < d->ports->n; i++) {
+		if (d->ports->p[i].hi > d->ports->p[i].lo)
+			continue; /* a range: tried one by one */
+		cs_str_putc(out, ',');
+		cs_port_put_policy(&d->ports->p[i], out);
+	}
+	cs_str_puts(out, "]}");
+}
+
+static void set(char **to, const char *v)
+{
+	free(*to);
+	*to = cs_xstrdup(v);
+}
+
+static const char *gateway_of(const struct cs_network *n, const char *ip)
+{
+	for (size_t i = 0; !n->doc->internal && i < n->doc->ipam.n_config; i++)
+		if (cs_addr_in(n->doc->ipam.config[i].subnet, ip))
+			return n->doc->ipam.config[i].gateway;
+	return "";
+}
+
+static void take_ports(struct cs_ports *p, json_t *policies)
+{
+	cs_autofree bool *used = cs_xcalloc(p->n + 1, sizeof(bool));
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(policies, i, v) {
+		json_t *s = json_object_get(v, "Settings");
+		if (!cs_streq(json_string_value(json_object_get(v, "Type")), "PortMapping"))
+			continue;
+		for (size_t k = 0; k < p->n; k++) {
+			struct cs_port *q = &p->p[k];
+			json_int_t external = json_integer_value(json_object_get(s, "ExternalPort"));
+			if (used[k] || q->proto != json_integer_value(json_object_get(s, "Protocol")) || q->port != json_integer_value(json_object_get(s, "InternalPort")) ||
+			    (q->lo && (external < q->lo || external > q->hi)))
+				continue;
+			used[k] = true;
+			q->lo = q->hi = (uint16_t)external;
+			break;
+		}
+	}
+}
+
+void cs_endpoint_take(struct cs_endpoint_settings *s, const struct cs_network *n, struct cs_ports *p, json_t *answer)
+{
+	json_t *v;
+	size_t i;
+
+	set(&s->network_id, n->doc->id);
+	json_array_foreach(json_object_get(answer, "IpConfigurations"), i, v) {
+		const char *ip = json_string_value(json_object_get(v, "IpAddress"));
+		int64_t bits = json_integer_value(json_object_get(v, "PrefixLength"));
+		if (!ip)
+			continue;
+		if (strchr(ip, ':')) {
+			set(&s->global_ipv6_address, ip);
+			s->global_ipv6_prefix_len = bits;
+			set(&s->ipv6_gateway, gateway_of(n, ip));
+		} else {
+			set(&s->ip_address, ip);
+			s->ip_prefix_len = bits;
+			set(&s->gateway, gateway_of(n, ip));
+		}
+	}
+	cs_autofree char *mac = mac_with(json_string_value(json_object_get(answer, "MacAddress")), ':');
+	set(&s->mac_address, mac);
+	if (p)
+		take_ports(p, json_object_get(answer, "Policies"));
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Legacy links. On the default bridge: lines of /etc/hosts and variables, taken when the container starts. On user-defined networks a link is
+ * another name for the other container's endpoint, in the embedded DNS of this container only. */
+#include <ctype.h>
+#include <string.h>
+
+#include "base/id.h"
+#include "base/num.h"
+#include "engine/network.h"
+#include "engine/spec.h"
+
+struct link {
+	char *ref, *alias;
+};
+
+/* "other", "other:alias", "/other:/this/alias" as inspect shows it */
+static struct link parse(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	struct link l = {.ref = colon ? cs_xstrndup(text, (size_t)(colon - text)) : cs_xstrdup(text)};
+	const char *alias = colon ? colon + 1 : text, *slash = strrchr(alias, '/');
+
+	l.alias = cs_xstrdup(slash ? slash + 1 : alias);
+	return l;
+}
+
+static void link_done(struct link *l)
+{
+	free(l->ref);
+	free(l->alias);
+}
+
+/* ---- variables ---- */
+
+static void env_name(const char *alias, struct cs_str *out)
+{
+	for (; *alias; alias++)
+		cs_str_putc(out, *alias == '-' ? '_' : (char)toupper((unsigned char)*alias));
+}
+
+struct port {
+	uint64_t n;
+	const char *proto;
+};
+
+static int by_number(const void *a, const void *b)
+{
+	const struct port *x = a, *y = b;
+	if (x->n != y->n)
+		return x->n < y->n ? -1 : 1;
+	return strcmp(x->proto, y->proto); /* tcp before udp */
+}
+
+static void put_env(struct cs_container *c, const struct link *l, struct cs_container *other, const char *ip, char ***env)
+{
+	cs_autostr struct cs_str up = CS_STR_INIT(4096);
+	char **exposed = other->config->exposed_ports;
+	cs_autofree struct port *v = cs_xcalloc(cs_strv_len(exposed) + 1, sizeof(*v));
+	size_t n = 0;
+
+	env_name(l->alias, &up);
+	if (up.failed || !up.buf)
+		return;
+	for (char **p = exposed; p && *p; p++) {
+		const char *slash = strchr(*p, '/');
+		v[n].proto = slash ? slash + 1 : "tcp";
+		n += cs_parse_u64n(*p, slash ? (size_t)(slash - *p) : strlen(*p), 1, 65535, &v[n].n);
+	}
+	if (n)
+		qsort(v, n, sizeof(*v), by_number);
+	if (n)
+		cs_strv_take(env, cs_xasprintf("%s_PORT=%s://%s:%llu", up.buf, v[0].proto, ip, (unsigned long long)v[0].n));
+	for (size_t i = 0; i < n; i++) {
+		cs_autofree char *proto = cs_xstrdup(v[i].proto);
+		for (char *p = proto; *p; p++)
+			*p = (char)toupper((unsigned char)*p);
+		cs_autofree char *base = cs_xasprintf("%s_PORT_%llu_%s", up.buf, (unsigned long long)v[i].n, proto);
+		cs_strv_take(env, cs_xasprintf("%s=%s://%s:%llu", base, v[i].proto, ip, (unsigned long long)v[i].n));
+		cs_strv_take(env, cs_xasprintf("%s_ADDR=%s", base, ip));
+		cs_strv_take(env, cs_xasprintf("%s_PORT=%llu", base, (unsigned long long)v[i].n));
+		cs_strv_take(env, cs_xasprintf("%s_PROTO=%s", base, v[i].proto));
+	}
+	cs_strv_take(env, cs_xasprintf("%s_NAME=/%s/%s", up.buf, c->name, l->alias));
+	for (char **p = other->config->env; p && *p; p++)
+		if (!cs_prefix(*p, "HOME=") && !cs_prefix(*p, "PATH="))
+			cs_strv_take(env, cs_xasprintf("%s_ENV_%s", up.buf, *p));
+}
+
+/* ---- the default bridge ---- */
+
+static int resolve(struct cs_container *c, const char *text, char ***hosts, char ***env, struct cs_err **err)
+{
+	cs_auto(link_done) struct link l = parse(text);
+	cs_autocontainer struct cs_container *other = NULL;
+	cs_autofree char *name = NULL, *ip = NULL, *ip6 = NULL;
+
+	if (cs_container_get(c->e, l.ref, &other, err) < 0)
+		return cs_wrap(err, "could not get container for %s", l.ref);
+	pthread_mutex_lock(&other->lock);
+	const struct cs_endpoint_settings *s = cs_container_endpoint(other, "bridge");
+	bool runs = other->status == CS_ST_RUNNING;
+	name = cs_xstrdup(other->name);
+	ip = cs_xstrdup(s ? s->ip_address : NULL);
+	ip6 = cs_xstrdup(s ? s->global_ipv6_address : NULL);
+	pthread_mutex_unlock(&other->lock);
+	if (!runs)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot link to a non running container: /%s AS /%s/%s", name, c->name, l.alias);
+	if (cs_empty(ip) && cs_empty(ip6))
+		return cs_fail(err, CS_ERR_INVALID, 0, "Cannot link to /%s, as it does not belong to the default network", name);
+	const char *host = other->config->hostname ? other->config->hostname : "";
+	const char *const ips[] = {ip, ip6};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(ips); i++)
+		if (!cs_empty(ips[i]))
+			cs_strv_take(hosts, cs_xasprintf("%s\t%s %s%s%s", ips[i], l.alias, host, cs_streq(name, l.alias) ? "" : " ", cs_streq(name, l.alias) ? "" : name));
+	put_env(c, &l, other, cs_empty(ip) ? ip6 : ip, env);
+	return 0;
+}
+
+int cs_links_resolve(struct cs_container *c, char ***hosts, char ***env, struct cs_err **err)
+{
+	if (!cs_container_endpoint(c, "bridge"))
+		return 0;
+	for (char **p = c->host->links; p && *p; p++)
+		if (resolve(c, *p, hosts, env, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* "/other:/this/alias" */
+char **cs_links_view(const struct cs_container *c)
+{
+	char **ret = NULL;
+
+	if (!cs_network_predefined(c->host->network_mode))
+		return NULL;
+	for (char **p = c->host->links; p && *p; p++) {
+		cs_auto(link_done) struct link l = parse(*p);
+		cs_strv_take(&ret, cs_xasprintf("/%s:/%s/%s", l.ref[0] == '/' ? l.ref + 1 : l.ref, c->name, l.alias));
+	}
+	return ret;
+}
+
+/* ---- other networks ---- */
+
+void cs_links_put(char *const *aliases, char *const *endpoints, struct cs_str *out)
+{
+	if (!aliases)
+		return;
+	cs_str_puts(out, ",\"Links\":{");
+	for (size_t i = 0; aliases[i]; i++) {
+		char id[CS_HCN_GUID_TEXT];
+		HCN_GUID guid;
+		if (!cs_hcn_guid_of(endpoints[i], &guid))
+			continue;
+		cs_hcn_guid_text(&guid, id);
+		cs_json_put_kstr(out, aliases[i], id);
+	}
+	cs_str_putc(out, '}');
+}
+
+static void add(struct cs_container *c, const char *text, const char *network, char ***aliases, char ***endpoints)
+{
+	cs_auto(link_done) struct link l = parse(text);
+	cs_autocontainer struct cs_container *other = NULL;
+
+	if (cs_container_get(c->e, l.ref, &other, NULL) < 0)
+		return;
+	CS_GUARD(&other->lock);
+	const struct cs_endpoint_settings *s = cs_container_endpoint(other, network);
+	if (!s || cs_empty(s->endpoint_id))
+		return;
+	cs_strv_push(aliases, l.alias);
+	cs_strv_push(endpoints, s->endpoint_id);
+}
+
+void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints)
+{
+	const char *mode = c->host->network_mode;
+
+	for (char **p = s->links; p && *p; p++)
+		add(c, *p, s->key, aliases, endpoints);
+	/* docker run --link with --network: HostConfig's links belong to the network of the mode */
+	for (char **p = c->host->links; p && *p && (cs_streq(mode, s->key) || cs_streq(mode, s->network_id)); p++)
+		add(c, *p, s->key, aliases, endpoints);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Published ports: from HostConfig to the service's policies, and back to what inspect shows. Pure. */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "engine/network.h"
+
+void cs_ports_done(struct cs_ports *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->p[i].host_ip);
+	free(p->p);
+	*p = (struct cs_ports){0};
+}
+
+const char *cs_proto_name(uint8_t proto) { return proto == IPPROTO_UDP ? "udp" : proto == IPPROTO_SCTP ? "sctp" : "tcp"; }
+
+/* "80/tcp", "80", "8000-8010" */
+static bool parse_port(const char *text, uint8_t *proto, uint16_t *lo, uint16_t *hi)
+{
+	const char *slash = strchr(text, '/');
+	size_t n = slash ? (size_t)(slash - text) : strlen(text);
+	const char *dash = memchr(text, '-', n);
+	size_t first = dash ? (size_t)(dash - text) : n;
+	uint64_t a, b;
+
+	if (!cs_parse_u64n(text, first, 0, 65535, &a))
+		return false;
+	b = a;
+	if (dash && !cs_parse_u64n(dash + 1, n - first - 1, 0, 65535, &b))
+		return false;
+	const char *p = slash ? slash + 1 : "tcp";
+	*proto = strcasecmp(p, "udp") == 0 ? IPPROTO_UDP : strcasecmp(p, "sctp") == 0 ? IPPROTO_SCTP : IPPROTO_TCP;
+	*lo = (uint16_t)a;
+	*hi = (uint16_t)b;
+	return b >= a;
+}
+
+static void add(struct cs_ports *v, struct cs_port p, const char *ip)
+{
+	v->p = cs_xreallocarray(v->p, v->n + 1, sizeof(*v->p));
+	p.host_ip = cs_xstrdup(ip ? ip : "");
+	v->p[v->n++] = p;
+}
+
+static bool is_any(const char *ip) { return cs_empty(ip) || strcmp(ip, "0.0.0.0") == 0; }
+
+int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err)
+{
+	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
+	cs_autoports struct cs_ports v = {0};
+	const char *dflt = is_any(default_ip) ? "" : default_ip;
+
+	if (cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &m, err) < 0)
+		return -1;
+	for (size_t i = 0; i < m.n; i++) {
+		struct cs_port p = {0};
+		uint16_t last;
+		if (!parse_port(m.e[i].port, &p.proto, &p.port, &last))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", m.e[i].port);
+		for (size_t k = 0; k < m.e[i].n; k++) {
+			const struct cs_port_binding *b = &m.e[i].bindings[k];
+			uint8_t ignored;
+			p.lo = p.hi = 0;
+			if (!cs_empty(b->host_port) && !parse_port(b->host_port, &ignored, &p.lo, &p.hi))
+				return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", b->host_port);
+			add(&v, p, cs_empty(b->host_ip) ? dflt : b->host_ip);
+		}
+	}
+	for (char **x = h->publish_all_ports ? c->exposed_ports : NULL; x && *x; x++) {
+		struct cs_port p = {0};
+		uint16_t last = 0;
+		bool bound = false;
+		if (!parse_port(*x, &p.proto, &p.port, &last))
+			continue;
+		for (unsigned port = p.port; port <= last; port++) {
+			bound = false;
+			for (size_t i = 0; i < v.n; i++)
+				bound = bound || (v.p[i].proto == p.proto && v.p[i].port == port);
+			struct cs_port q = {.proto = p.proto, .port = (uint16_t)port};
+			if (!bound)
+				add(&v, q, dflt);
+		}
+	}
+	*ret = v;
+	v = (struct cs_ports){0};
+	return 0;
+}
+
+int cs_ports_given(const char *json, struct cs_ports *ret, struct cs_err **err)
+{
+	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
+	cs_autoports struct cs_ports v = {0};
+
+	if (cs_port_map_parse(json, "Ports", &m, err) < 0)
+		return -1;
+	for (size_t i = 0; i < m.n; i++)
+		for (size_t k = 0; k < m.e[i].n; k++) {
+			const struct cs_port_binding *b = &m.e[i].bindings[k], *next = k + 1 < m.e[i].n ? b + 1 : NULL;
+			struct cs_port p = {0};
+			uint16_t last;
+			uint8_t ignored;
+			if (!parse_port(m.e[i].port, &p.proto, &p.port, &last) || !parse_port(b->host_port ? b->host_port : "", &ignored, &p.lo, &p.hi))
+				return cs_fail(err, CS_ERR_INVALID, 0, "Ports: malformed");
+			/* all addresses of both families are one mapping, and two entries */
+			bool both = is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port);
+			add(&v, p, is_any(b->host_ip) ? "" : b->host_ip);
+			k += both;
+		}
+	*ret = v;
+	v = (struct cs_ports){0};
+	return 0;
+}
+
+static void put_binding(struct cs_str *out, const char *ip, uint16_t port)
+{
+	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+	cs_json_put_kstr(out, "HostIp", ip);
+	cs_str_putf(out, ",\"HostPort\":\"%u\"}", port);
+}
+
+char *cs_ports_json(const struct cs_config *c, const struct cs_ports *given, bool v6)
+{
+	cs_autostr struct cs_str s = CS_STR_INIT((size_t)8 << 20);
+	cs_autostrv char **seen = NULL;
+
+	cs_str_putc(&s, '{');
+	for (size_t i = 0; given && i < given->n; i++) {
+		const struct cs_port *p = &given->p[i];
+		cs_autofree char *key = cs_xasprintf("%u/%s", p->port, cs_proto_name(p->proto));
+		if (cs_strv_has(seen, key))
+			continue;
+		cs_strv_push(&seen, key);
+		cs_json_put_key(&s, key);
+		cs_str_putc(&s, '[');
+		for (size_t k = i; k < given->n; k++) {
+			const struct cs_port *q = &given->p[k];
+			if (q->port != p->port || q->proto != p->proto)
+				continue;
+			put_binding(&s, cs_empty(q->host_ip) ? "0.0.0.0" : q->host_ip, q->lo);
+			if (cs_empty(q->host_ip) && v6)
+				put_binding(&s, "::", q->lo);
+		}
+		cs_str_putc(&s, ']');
+	}
+	for (char **x = c->exposed_ports; x && *x; x++) {
+		cs_autofree char *key = strchr(*x, '/') ? cs_xstrdup(*x) : cs_xasprintf("%s/tcp", *x);
+		if (cs_strv_has(seen, key))
+			continue;
+		cs_json_put_key(&s, key);
+		cs_str_puts(&s, "null");
+	}
+	cs_str_putc(&s, '}');
+	return cs_str_steal(&s);
+}
+
+void cs_port_put_policy(const struct cs_port *p, struct cs_str *out)
+{
+	cs_str_putf(out, "{\"Type\":\"PortMapping\",\"Settings\":{\"Protocol\":%u,\"InternalPort\":%u,\"ExternalPort\":%u", p->proto, p->port, p->lo);
+	cs_json_put_kstr(out, "VIP", p->host_ip);
+	cs_str_puts(out, "}}");
+}

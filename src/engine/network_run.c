@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A container's endpoints during its run. What was given (ids, addresses, ports) is in the container's row before its process exists, so that a
+ * daemon that finds it running makes the same objects again. op_lock of the container is held throughout; its lock only to change what is read. */
+#include <string.h>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "engine/network.h"
+#include "engine/store.h"
+#include "engine/validate.h"
+
+static void autoendpoint_done(struct cs_endpoint_settings **s) { cs_endpoint_settings_free(*s); }
+
+void cs_network_run_done(struct cs_network_run *r)
+{
+	free(r->path);
+	cs_strv_free(r->link_env);
+	*r = (struct cs_network_run){0};
+}
+
+/* ---- the container's own books ---- */
+
+struct cs_endpoint_settings *cs_container_endpoint(struct cs_container *c, const char *name)
+{
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++)
+		if (cs_streq(c->nets->endpoints[i].key, name))
+			return &c->nets->endpoints[i];
+	return NULL;
+}
+
+void cs_container_net_defaults(struct cs_container *c)
+{
+	const char *mode = c->host->network_mode;
+
+	if (c->nets)
+		return;
+	c->nets = cs_xcalloc(1, sizeof(*c->nets));
+	if (cs_mode_container(mode))
+		return;
+	c->nets->endpoints = cs_xcalloc(1, sizeof(*c->nets->endpoints));
+	c->nets->n_endpoints = 1;
+	c->nets->endpoints[0].key = cs_xstrdup(cs_empty(mode) || cs_streq(mode, "default") ? "bridge" : mode);
+}
+
+char *cs_container_net_json(struct cs_container *c)
+{
+	cs_autostr struct cs_str s = CS_STR_INIT((size_t)8 << 20);
+
+	if (!c->nets)
+		return cs_xstrdup("{}");
+	cs_json_encode(&cs_container_networks_type, c->nets, 0, &s);
+	return cs_str_steal(&s);
+}
+
+int cs_container_net_save(struct cs_container *c, struct cs_err **err)
+{
+	pthread_mutex_lock(&c->lock);
+	cs_autofree char *text = cs_container_net_json(c);
+	pthread_mutex_unlock(&c->lock);
+	if (!text)
+		return cs_fail(err, CS_ERR_INVALID, 0, "the network settings are too large");
+	return cs_store_container_networks(c->e->store, c->id, text, err);
+}
+
+bool cs_container_net_own(const struct cs_container *c)
+{
+	return !c->config->network_disabled && !cs_streq(c->host->network_mode, "host") && !cs_mode_container(c->host->network_mode);
+}
+
+static void clear(struct cs_endpoint_settings *s) /* lock held */
+{
+	char **texts[] = {&s->endpoint_id, &s->gateway, &s->ip_address, &s->ipv6_gateway, &s->global_ipv6_address, &s->mac_address};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(texts); i++)
+		free(TAKE_PTR(*texts[i]));
+	s->ip_prefix_len = s->global_ipv6_prefix_len = 0;
+}
+
+static void put_back(struct cs_container *c, struct cs_endpoint_settings *s, struct cs_endpoint_settings *with) /* moves the contents of `with` */
+{
+	CS_GUARD(&c->lock);
+	struct cs_endpoint_settings old = *s;
+	char *key = old.key;
+	*s = *with;
+	s->key = key;
+	old.key = NULL;
+	*with = old;
+}
+
+static struct cs_network *network_of(struct cs_container *c, const struct cs_endpoint_settings *s, struct cs_err **err)
+{
+	struct cs_network *n = NULL;
+	/* the predefined ones by name: their ids are the engine's own affair */
+	const char *ref = cs_network_predefined(s->key) || cs_empty(s->network_id) ? s->key : s->network_id;
+
+	return cs_network_get(c->e, ref, &n, err) < 0 ? NULL : n;
+}
+
+/* Names under which the others of a user-defined network find it; the first one is the PTR record's. */
+static void set_dns_names(struct cs_container *c, struct cs_endpoint_settings *s)
+{
+	cs_autofree char *short_id = cs_xstrndup(c->id, CS_SHORT_ID_LEN);
+	char *const fixed[] = {short_id, c->config->hostname};
+	char **names = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	cs_strv_push(&names, c->name);
+	pthread_mutex_unlock(&c->lock);
+	for (char **p = s->aliases; p && *p; p++)
+		if (!cs_strv_has(names, *p))
+			cs_strv_push(&names, *p);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(fixed); i++)
+		if (!cs_empty(fixed[i]) && !cs_strv_has(names, fixed[i]))
+			cs_strv_push(&names, fixed[i]);
+	cs_strv_free(s->dns_names);
+	s->dns_names = names;
+}
+
+/* ---- the namespace ---- */
+
+static int open_namespace(struct cs_container *c, int pid, struct cs_err **err)
+{
+	cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
+	char id[CS_HCN_GUID_TEXT], *record = NULL;
+	HCN_GUID guid;
+
+	if (!cs_hcn_guid_of(c->id, &guid))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "container %s has a malformed id", c->id);
+	cs_hcn_guid_text(&guid, id);
+	cs_str_puts(&doc, "{\"SchemaVersion\":{\"Major\":2,\"Minor\":0}");
+	cs_json_put_kstr(&doc, "ID", id);
+	cs_str_puts(&doc, ",\"Type\":\"Guest\"");
+	if (pid > 0)
+		cs_str_putf(&doc, ",\"Linux\":{\"ProcessId\":%d}", pid);
+	cs_container_put_dns(c, &doc);
+	cs_str_putc(&doc, '}');
+	HRESULT r = HcnCreateNamespace(&guid, doc.buf, &c->net_ns, &record);
+	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
+}
+
+static void close_namespace(struct cs_container *c)
+{
+	char *record = NULL;
+	HCN_GUID guid;
+
+	if (!c->net_ns)
+		return;
+	HRESULT r = cs_hcn_guid_of(c->id, &guid) ? HcnDeleteNamespace(&guid, &record) : HCS_S_OK;
+	if (r != HCS_S_OK && r != HCN_E_NAMESPACE_NOT_FOUND)
+		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its network namespace stays: %s", record ? record : "no details");
+	HcnFree(record);
+	(void)HcnCloseNamespace(TAKE_PTR(c->net_ns));
+}
+
+/* ---- one endpoint ---- */
+
+static int attach(struct cs_container *c, HCN_ENDPOINT ep, const char *id, const char *request, struct cs_err **err)
+{
+	char doc[256], guid_text[CS_HCN_GUID_TEXT], *record = NULL;
+	HCN_GUID guid;
+
+	(void)ep;
+	if (!cs_hcn_guid_of(id, &guid))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "malformed endpoint id %s", id);
+	cs_hcn_guid_text(&guid, guid_text);
+	(void)snprintf(doc, sizeof(doc), "{\"ResourceType\":\"Endpoint\",\"RequestType\":\"%s\",\"Settings\":{\"EndpointId\":\"%s\"}}", request, guid_text);
+	HRESULT r = HcnModifyNamespace(c->net_ns, doc, &record);
+	if (r == HCS_S_OK)
+		return 0;
+	(void)cs_hcn_failed(r, record, err);
+	if (r != HCN_E_PORT_ALREADY_EXISTS)
+		return -1;
+	cs_autofree char *name = cs_xstrdup(c->name); /* op_lock is held: it cannot be renamed */
+	return cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", name, id);
+}
+
+static int change_ports(HCN_ENDPOINT ep, const char *request, const struct cs_port *p, size_t n, HRESULT *ret, struct cs_err **err)
+{
+	cs_autostr struct cs_str doc = CS_STR_INIT((size_t)8 << 20);
+	char *record = NULL;
+
+	cs_str_putf(&doc, "{\"ResourceType\":\"Policy\",\"RequestType\":\"%s\",\"Settings\":{\"Policies\":[", request);
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			cs_str_putc(&doc, ',');
+		cs_port_put_policy(&p[i], &doc);
+	}
+	cs_str_puts(&doc, "]}}");
+	*ret = doc.failed ? HCS_E_OUTOFMEMORY : HcnModifyEndpoint(ep, doc.buf, &record);
+	return *ret == HCS_S_OK ? 0 : cs_hcn_failed(*ret, record, err);
+}
+
+/* Of a range of host ports the first that is free. */
+static int take_ranges(HCN_ENDPOINT ep, struct cs_ports *ports, struct cs_err **err)
+{
+	for (size_t i = 0; ports && i < ports->n; i++) {
+		struct cs_port *p = &ports->p[i];
+		cs_autoerr struct cs_err *last = NULL;
+		HRESULT r = HCS_S_OK;
+		if (p->hi <= p->lo)
+			continue;
+		for (unsigned port = p->lo; port <= p->hi; port++) {
+			struct cs_port one = *p;
+			one.lo = one.hi = (uint16_t)port;
+			cs_err_free(TAKE_PTR(last));
+			if (change_ports(ep, "Add", &one, 1, &r, &last) == 0) {
+				p->lo = p->hi = (uint16_t)port;
+				break;
+			}
+			if (r != HCN_E_PORT_ALREADY_EXISTS)
+				break;
+		}
+		if (last)
+			return cs_err_move(err, TAKE_PTR(last));
+	}
+	return 0;
+}
+
+static int query(HCN_ENDPOINT ep, json_t **ret, struct cs_err **err)
+{
+	char *answer = NULL, *record = NULL;
+	HRESULT r = HcnQueryEndpointProperties(ep, NULL, &answer, &record);
+
+	if (r != HCS_S_OK)
+		return cs_hcn_failed(r, record, err);
+	*ret = answer ? cs_json_parse(answer, strlen(answer), err) : NULL;
+	HcnFree(answer);
+	return *ret ? 0 : cs_fail(err, CS_ERR_INTERNAL, 0, "host network service: empty answer");
+}
+
+static int make_endpoint(struct cs_container *c, struct cs_network *n, const struct cs_endpoint_settings *s, const struct cs_ports *ports, bool given,
+			 HCN_ENDPOINT *ret, struct cs_err **err)
+{
+	const struct cs_network_config *cfg = &cs_engine_config(c->e)->network;
+	cs_autostr struct cs_str doc = CS_STR_INIT((size_t)8 << 20);
+	cs_autostrv char **aliases = NULL, **endpoints = NULL;
+	bool bridge = cs_streq(n->doc->name, "bridge");
+	char *record = NULL;
+	HCN_GUID guid;
+
+	if (!bridge)
+		cs_links_endpoints(c, s, &aliases, &endpoints);
+	struct cs_endpoint_doc d = {.s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .given = given};
+	if (bridge) {
+		d.gateway4 = cfg->default_gateway;
+		d.gateway6 = n->doc->enable_ipv6 ? cfg->default_gateway_v6 : NULL;
+	}
+	cs_endpoint_put_hcn(&d, &doc);
+	if (doc.failed || !cs_hcn_guid_of(s->endpoint_id, &guid))
+		return cs_fail(err, CS_ERR_INVALID, 0, "the endpoint's settings are too large");
+	HRESULT r = HcnCreateEndpoint(n->h, &guid, doc.buf, ret, &record);
+	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
+}
+
+static void delete_endpoint(struct cs_container *c, const char *id)
+{
+	char *record = NULL;
+	HCN_GUID guid;
+
+	if (cs_empty(id) || !cs_hcn_guid_of(id, &guid))
+		return;
+	HRESULT r = HcnDeleteEndpoint(&guid, &record);
+	if (r != HCS_S_OK && r != HCN_E_ENDPOINT_NOT_FOUND)
+		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "endpoint %.12s stays: %s", id, record ? record : "no details");
+	HcnFree(record);
+}
+
+static bool in_kernel(const struct cs_network *n) { return !cs_streq(n->doc->driver, "host") && !cs_streq(n->doc->driver, "null"); }
+
+int cs_endpoint_up(struct cs_container *c, struct cs_network *n, struct cs_endpoint_settings *s, struct cs_ports *ports, bool given, struct cs_err **err)
+{
+	cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(s);
+	cs_autojson json_t *answer = NULL;
+	HCN_ENDPOINT ep = NULL;
+	char id[CS_ID_LEN + 1];
+
+	if (n->doc->config_only)
+		return cs_fail(err, CS_ERR_DENIED, 0, "cannot create endpoint on configuration-only network");
+	if (!given) {
+		cs_id_new(id);
+		clear(got);
+		got->endpoint_id = cs_xstrdup(id);
+		if (!cs_network_predefined(n->doc->name))
+			set_dns_names(c, got);
+	}
+	free(got->network_id);
+	got->network_id = cs_xstrdup(n->doc->id);
+	if (!in_kernel(n)) {
+		put_back(c, s, got);
+		return 0;
+	}
+	if (!n->h)
+		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "network %s cannot be used: %s", n->doc->name, n->why ? n->why : "it is not there");
+	if (make_endpoint(c, n, got, ports, given, &ep, err) < 0)
+		return -1;
+	int r = attach(c, ep, got->endpoint_id, "Add", err);
+	if (r == 0 && take_ranges(ep, ports, err) < 0)
+		r = cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", c->name, got->endpoint_id);
+	if (r == 0)
+		r = query(ep, &answer, err);
+	if (r == 0)
+		cs_endpoint_take(got, n, ports, answer);
+	else
+		delete_endpoint(c, got->endpoint_id);
+	(void)HcnCloseEndpoint(ep);
+	if (r == 0)
+		put_back(c, s, got);
+	return r;
+}
+
+void cs_endpoint_down(struct cs_container *c, struct cs_endpoint_settings *s)
+{
+	cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
+
+	if (cs_empty(s->endpoint_id))
+		return;
+	if (!n || in_kernel(n))
+		delete_endpoint(c, s->endpoint_id);
+	pthread_mutex_lock(&c->lock);
+	clear(s);
+	pthread_mutex_unlock(&c->lock);
+	if (n)
+		cs_network_event(c->e, n, "disconnect", c->id);
+}
+
+/* ---- published ports ---- */
+
+/* The endpoint whose network has the way out: the highest priority, then the first by name. Isolated networks publish nothing. */
+static struct cs_endpoint_settings *port_owner(struct cs_container *c, bool up, struct cs_network **ret)
+{
+	struct cs_endpoint_settings *best = NULL;
+
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
+		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
+		if (!n || !n->h || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (up && cs_empty(s->endpoint_id)) ||
+		    (best && best->gw_priority >= s->gw_priority))
+			continue;
+		best = s;
+		cs_network_unref(*ret);
+		*ret = TAKE_PTR(n);
+	}
+	return best;
+}
+
+static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct cs_endpoint_settings *owner)
+{
+	char *json = cs_ports_json(c->config, given, owner && !cs_empty(owner->global_ipv6_address));
+
+	CS_GUARD(&c->lock);
+	free(c->nets->ports);
+	c->nets->ports = json;
+	free(c->ports_on);
+	c->ports_on = given && given->n && owner ? cs_xstrdup(owner->endpoint_id) : NULL;
+}
+
+static const char *default_ip(const struct cs_network *n) { return n ? cs_strmap_get(n->doc->options, CS_OPT_HOST_BINDING) : NULL; }
+
+int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
+{
+	cs_autonetwork struct cs_network *n = NULL;
+	cs_autoports struct cs_ports ports = {0};
+	struct cs_endpoint_settings *owner = port_owner(c, true, &n);
+	HCN_ENDPOINT ep = NULL;
+	HCN_GUID guid;
+	HRESULT hr;
+	int r = 0;
+
+	if (cs_streq(owner ? owner->endpoint_id : NULL, c->ports_on))
+		return 0;
+	if (c->ports_on ? cs_ports_given(c->nets->ports, &ports, err) < 0 : cs_ports_wanted(c->config, c->host, default_ip(n), &ports, err) < 0)
+		return -1;
+	if (!ports.n)
+		return 0;
+	if (c->ports_on && cs_hcn_guid_of(c->ports_on, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
+		if (change_ports(ep, "Remove", ports.p, ports.n, &hr, NULL) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its published ports cannot be moved");
+		(void)HcnCloseEndpoint(TAKE_PTR(ep));
+	}
+	if (owner && cs_hcn_guid_of(owner->endpoint_id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
+		cs_autojson json_t *answer = NULL;
+		r = take_ranges(ep, &ports, err) < 0 || change_ports(ep, "Add", ports.p, ports.n, &hr, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
+		if (r == 0)
+			cs_endpoint_take(owner, n, &ports, answer);
+		(void)HcnCloseEndpoint(ep);
+	}
+	set_ports(c, owner && r == 0 ? &ports : NULL, owner);
+	return r < 0 ? cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", c->name, owner->endpoint_id) : 0;
+}
+
+/* ---- start and stop ---- */
+
+static int up_all(struct cs_container *c, struct cs_err **err)
+{
+	cs_autonetwork struct cs_network *owner_net = NULL;
+	cs_autoports struct cs_ports ports = {0};
+	struct cs_endpoint_settings *owner = port_owner(c, false, &owner_net);
+
+	if (owner && cs_ports_wanted(c->config, c->host, default_ip(owner_net), &ports, err) < 0)
+		return -1;
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
+		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		if (c->e->networks->no_bridge && cs_streq(s->key, "bridge"))
+			continue;
+		cs_autonetwork struct cs_network *n = network_of(c, s, err);
+		if (!n || cs_endpoint_up(c, n, s, s == owner ? &ports : NULL, false, err) < 0)
+			return -1;
+		cs_network_event(c->e, n, "connect", c->id);
+	}
+	set_ports(c, &ports, owner);
+	return cs_container_net_save(c, err);
+}
+
+static bool needs_namespace(struct cs_container *c)
+{
+	bool none = c->e->networks->no_bridge;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->nets->n_endpoints; i++)
+		n += !cs_streq(c->nets->endpoints[i].key, "none") && !(none && cs_streq(c->nets->endpoints[i].key, "bridge"));
+	return cs_container_net_own(c) && n > 0;
+}
+
+int cs_container_net_start(struct cs_container *c, struct cs_network_run *ret, struct cs_err **err)
+{
+	cs_autostrv char **hosts = NULL;
+	struct cs_err *inner = NULL;
+	HCN_GUID guid;
+
+	if (!cs_engine_config(c->e)->network.enabled)
+		return 0;
+	if (cs_mode_container(c->host->network_mode) || c->config->network_disabled)
+		return 0;
+	if (needs_namespace(c)) {
+		if (c->e->networks->service_error)
+			(void)cs_fail(&inner, CS_ERR_UNAVAILABLE, 0, "there is no network service: %s", c->e->networks->service_error);
+		else if (open_namespace(c, 0, &inner) == 0 && cs_hcn_guid_of(c->id, &guid))
+			cs_hcn_guid_text(&guid, ret->ns);
+	}
+	if (inner || up_all(c, &inner) < 0 || cs_links_resolve(c, &hosts, &ret->link_env, &inner) < 0 || cs_container_files_write(c, hosts, &inner) < 0) {
+		cs_container_net_stop(c);
+		cs_network_run_done(ret);
+		(void)cs_err_move(err, inner);
+		return cs_wrap(err, "failed to set up container networking");
+	}
+	if (c->net_ns)
+		ret->path = cs_xasprintf("/proc/%d/fd/%d", (int)getpid(), cs_hcn_namespace_fd(c->net_ns));
+	return 0;
+}
+
+void cs_container_net_stop(struct cs_container *c)
+{
+	close_namespace(c); /* first: with it go the interfaces, all at once */
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++)
+		cs_endpoint_down(c, &c->nets->endpoints[i]);
+	CS_GUARD(&c->lock);
+	if (c->nets)
+		free(TAKE_PTR(c->nets->ports));
+	free(TAKE_PTR(c->ports_on));
+}
+
+/* ---- a container that ran on without us ---- */
+
+void cs_container_net_adopt(struct cs_container *c)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	cs_autonetwork struct cs_network *owner_net = NULL;
+	cs_autoports struct cs_ports ports = {0};
+	bool failed = false;
+
+	if (!cs_container_net_own(c) || !needs_namespace(c) || c->e->networks->service_error)
+		return;
+	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, &ports, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its network cannot be taken over: %s", text);
+		return;
+	}
+	struct cs_endpoint_settings *owner = port_owner(c, true, &owner_net);
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
+		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		cs_autoerr struct cs_err *why = NULL;
+		if (cs_empty(s->endpoint_id))
+			continue;
+		cs_autonetwork struct cs_network *n = network_of(c, s, &why);
+		if (n && cs_endpoint_up(c, n, s, s == owner ? &ports : NULL, true, &why) == 0)
+			continue;
+		cs_autofree char *text = cs_err_text(why);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its endpoint on network %s cannot be taken over: %s", s->key, text);
+		failed = true;
+	}
+	if (!failed && ports.n)
+		c->ports_on = cs_xstrdup(owner ? owner->endpoint_id : NULL);
+}
+
+int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct cs_err **err)
+{
+	cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
+	char *record = NULL;
+
+	if (!c->net_ns)
+		return c->e->networks->service_error ? cs_fail(err, CS_ERR_UNAVAILABLE, 0, "there is no network service: %s", c->e->networks->service_error)
+						     : open_namespace(c, c->pid, err);
+	if (!resolver_changes)
+		return 0;
+	cs_str_puts(&doc, "{\"ResourceType\":\"Dns\",\"RequestType\":\"Update\",\"Settings\":{\"SchemaVersion\":{\"Major\":2,\"Minor\":0}");
+	cs_container_put_dns(c, &doc);
+	cs_str_puts(&doc, "}}");
+	HRESULT r = HcnModifyNamespace(c->net_ns, doc.buf, &record);
+	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
+}
+
+/* ---- another name ---- */
+
+void cs_container_net_renamed(struct cs_container *c)
+{
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) {
+		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
+		HCN_ENDPOINT ep = NULL;
+		HCN_GUID guid;
+
+		if (cs_empty(s->endpoint_id) || cs_network_predefined(s->key) || !cs_hcn_guid_of(s->endpoint_id, &guid))
+			continue;
+		cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(s);
+		set_dns_names(c, got);
+		cs_str_puts(&doc, "{\"ResourceType\":\"Policy\",\"RequestType\":\"Update\",\"Settings\":{\"Policies\":[{\"Type\":\"DnsNames\",\"Settings\":{");
+		cs_json_put_key(&doc, "Names");
+		cs_json_put_strv(&doc, got->dns_names);
+		cs_autostrv char **aliases = NULL, **endpoints = NULL;
+		cs_links_endpoints(c, s, &aliases, &endpoints);
+		cs_links_put(aliases, endpoints, &doc);
+		cs_str_puts(&doc, "}}]}}");
+		char *record = NULL;
+		HRESULT r = HcnOpenEndpoint(&guid, &ep, NULL);
+		if (r == HCS_S_OK)
+			r = HcnModifyEndpoint(ep, doc.buf, &record);
+		if (r != HCS_S_OK)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its new name is not known on network %s: %s", s->key, record ? record : "no endpoint");
+		HcnFree(record);
+		if (ep)
+			(void)HcnCloseEndpoint(ep);
+		put_back(c, s, got);
+	}
+	if (cs_container_net_save(c, NULL) < 0)
+		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its network settings could not be written");
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What inspect and list of containers show of networks, in the shapes of each API version. c->lock is held; no other lock is taken. */
+#include <string.h>
+
+#include "base/id.h"
+#include "base/num.h"
+#include "engine/network.h"
+#include "engine/view.h"
+
+static void put_endpoint(struct cs_container *c, const struct cs_endpoint_settings *s, int api, struct cs_str *out)
+{
+	struct cs_endpoint_settings shown = *s; /* borrowed */
+	cs_autostrv char **aliases = NULL;
+
+	/* before the process runs nothing has been given; what is wanted shows in the newer versions' own field */
+	if (cs_empty(shown.mac_address))
+		shown.mac_address = shown.wanted_mac;
+	if (api && api < 145 && !cs_network_predefined(s->key)) {
+		cs_autofree char *short_id = cs_xstrndup(c->id, CS_SHORT_ID_LEN);
+		aliases = cs_strv_copy(s->aliases);
+		if (!cs_strv_has(aliases, short_id))
+			cs_strv_push(&aliases, short_id);
+		shown.aliases = aliases;
+	}
+	cs_json_encode(&cs_endpoint_settings_type, &shown, api, out);
+}
+
+void cs_view_networks(struct cs_container *c, int api, struct cs_str *out)
+{
+	cs_str_putc(out, '{');
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) {
+		cs_json_put_key(out, c->nets->endpoints[i].key);
+		put_endpoint(c, &c->nets->endpoints[i], api, out);
+	}
+	cs_str_putc(out, '}');
+}
+
+bool cs_view_on_network(const struct cs_container *c, const char *name, const char *id)
+{
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++)
+		if (cs_streq(c->nets->endpoints[i].key, name) || (!cs_empty(id) && cs_streq(c->nets->endpoints[i].network_id, id)))
+			return true;
+	return false;
+}
+
+void cs_view_network_settings(struct cs_container *c, int api, struct cs_str *out)
+{
+	static const struct cs_endpoint_settings none;
+	const struct cs_endpoint_settings *b = cs_container_endpoint(c, "bridge");
+
+	cs_json_put_key(out, "Ports");
+	cs_str_puts(out, c->status == CS_ST_RUNNING && c->nets && c->nets->ports ? c->nets->ports : "{}");
+	if (api && api < 152) { /* those of the default bridge, from before there were networks */
+		b = b ? b : &none;
+		cs_str_puts(out, ",\"HairpinMode\":false,\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"SecondaryIPAddresses\":null,"
+				 "\"SecondaryIPv6Addresses\":null");
+		cs_json_put_kstr(out, "EndpointID", b->endpoint_id);
+		cs_json_put_kstr(out, "Gateway", b->gateway);
+		cs_json_put_kstr(out, "GlobalIPv6Address", b->global_ipv6_address);
+		cs_json_put_ki64(out, "GlobalIPv6PrefixLen", b->global_ipv6_prefix_len);
+		cs_json_put_kstr(out, "IPAddress", b->ip_address);
+		cs_json_put_ki64(out, "IPPrefixLen", b->ip_prefix_len);
+		cs_json_put_kstr(out, "IPv6Gateway", b->ipv6_gateway);
+		cs_json_put_kstr(out, "MacAddress", b->mac_address);
+	}
+	cs_json_put_key(out, "Networks");
+	cs_view_networks(c, api, out);
+}
+
+/* ---- the list's ports ---- */
+
+struct row {
+	uint64_t private, public;
+	const char *ip, *proto;
+};
+
+static int by_port(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+
+	if (x->private != y->private)
+		return x->private < y->private ? -1 : 1;
+	int r = strcmp(x->proto, y->proto);
+	if (r == 0)
+		r = strcmp(x->ip, y->ip);
+	return r ? r : x->public < y->public ? -1 : x->public > y->public;
+}
+
+void cs_view_list_ports(struct cs_container *c, struct cs_str *out)
+{
+	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
+	size_t n = 0, rows = 0;
+
+	cs_json_put_key(out, "Ports");
+	cs_str_putc(out, '[');
+	if (c->status != CS_ST_RUNNING || !c->nets || cs_port_map_parse(c->nets->ports, "Ports", &m, NULL) < 0)
+		return cs_str_putc(out, ']');
+	for (size_t i = 0; i < m.n; i++)
+		rows += m.e[i].n ? m.e[i].n : 1;
+	cs_autofree struct row *v = cs_xcalloc(rows + 1, sizeof(*v));
+	for (size_t i = 0; i < m.n; i++) {
+		const char *slash = strchr(m.e[i].port, '/');
+		struct row r = {.ip = "", .proto = slash ? slash + 1 : "tcp"};
+		if (!cs_parse_u64n(m.e[i].port, slash ? (size_t)(slash - m.e[i].port) : strlen(m.e[i].port), 0, 65535, &r.private))
+			continue;
+		if (!m.e[i].n)
+			v[n++] = r;
+		for (size_t k = 0; k < m.e[i].n; k++) {
+			struct row b = r;
+			b.ip = m.e[i].bindings[k].host_ip ? m.e[i].bindings[k].host_ip : "";
+			if (!cs_parse_u64(m.e[i].bindings[k].host_port ? m.e[i].bindings[k].host_port : "", 0, 65535, &b.public))
+				continue;
+			v[n++] = b;
+		}
+	}
+	if (n)
+		qsort(v, n, sizeof(*v), by_port);
+	for (size_t i = 0; i < n; i++) {
+		cs_str_puts(out, i ? ",{" : "{");
+		if (*v[i].ip)
+			cs_json_put_kstr(out, "IP", v[i].ip);
+		cs_json_put_ki64(out, "PrivatePort", (int64_t)v[i].private);
+		if (v[i].public)
+			cs_json_put_ki64(out, "PublicPort", (int64_t)v[i].public);
+		cs_json_put_kstr(out, "Type", v[i].proto);
+		cs_str_putc(out, '}');
+	}
+	cs_str_putc(out, ']');
+}

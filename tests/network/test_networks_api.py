@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/networks: shapes, filters, refusals and events, as Docker has them."""
+import json
+
+import pytest
+
+from box import Events, create
+
+PREDEFINED = ("bridge", "host", "none")
+
+
+def names(engine, version=None, **filters):
+    a = engine.http.get("/networks", {"filters": json.dumps(filters)} if filters else None, version=version)
+    assert a.status == 200, a
+    return {n["Name"] for n in a.json}
+
+
+# -- shapes ---------------------------------------------------------------------------------------------------------------
+
+def test_predefined_networks(net_engine, networks):
+    assert set(PREDEFINED) <= names(net_engine)
+    b = networks.inspect("bridge")
+    assert b["Driver"] == "bridge" and b["EnableIPv4"] and not b["EnableIPv6"] and b["Scope"] == "local"
+    assert b["Options"]["com.docker.network.bridge.default_bridge"] == "true"
+    assert b["Options"]["com.docker.network.bridge.name"] in net_engine.netns.links()
+    assert b["IPAM"]["Config"][0]["Subnet"] == "172.17.0.0/16" and b["IPAM"]["Config"][0]["Gateway"] == "172.17.0.1"
+    assert networks.inspect("host")["Driver"] == "host" and networks.inspect("none")["Driver"] == "null"
+    assert networks.inspect("none")["IPAM"] == {"Driver": "default", "Options": None, "Config": []}
+
+
+def test_create_and_inspect(net_engine, networks):
+    ident = networks.create("shape", Driver="bridge", Labels={"a": "b"}, Options={"com.docker.network.driver.mtu": "1400"}, EnableIPv6=True, Attachable=True,
+                            IPAM={"Driver": "default", "Config": [{"Subnet": "10.61.0.0/16", "IPRange": "10.61.5.0/24", "Gateway": "10.61.5.254",
+                                                                   "AuxiliaryAddresses": {"router": "10.61.5.7"}}, {"Subnet": "fd00:61::/64"}]})
+    n = networks.inspect("shape")
+    assert n["Id"] == ident == networks.inspect(ident[:12])["Id"] == networks.inspect(ident)["Id"]
+    assert n["Labels"] == {"a": "b"} and n["Options"] == {"com.docker.network.driver.mtu": "1400"} and n["Attachable"] and n["EnableIPv6"]
+    assert n["IPAM"]["Config"][0] == {"Subnet": "10.61.0.0/16", "IPRange": "10.61.5.0/24", "Gateway": "10.61.5.254", "AuxiliaryAddresses": {"router": "10.61.5.7"}}
+    assert n["IPAM"]["Config"][1]["Subnet"] == "fd00:61::/64" and n["Containers"] == {}
+    link = net_engine.netns.links()["br-" + ident[:12]]
+    assert link["mtu"] == 1400
+    addresses = json.loads(net_engine.netns.run("ip", "-j", "addr", "show", "br-" + ident[:12]).stdout)[0]["addr_info"]
+    assert {"10.61.5.254", "fd00:61::1"} <= {a["local"] for a in addresses}
+
+
+def test_shapes_by_version(net_engine, networks, net_boxes):
+    networks.subnet("versions", "10.62.0.0/24")
+    box = net_boxes.sleeper(network="versions")
+    old, new = networks.inspect("versions", "1.45"), networks.inspect("versions", "1.52")
+    assert "EnableIPv4" not in old and new["EnableIPv4"] is True
+    assert "Status" not in old
+    assert new["Status"] == {"IPAM": {"Subnets": {"10.62.0.0/24": {"IPsInUse": 4, "DynamicIPsAvailable": 252}}}}
+    assert new["Containers"][box.id]["IPv4Address"] == "10.62.0.2/24" and new["Containers"][box.id]["MacAddress"]
+    listed = {v: next(n for n in net_engine.http.get("/networks", version=v).json if n["Name"] == "versions") for v in ("1.27", "1.45", "1.52")}
+    assert set(listed["1.27"]["Containers"]) == {box.id} and listed["1.45"]["Containers"] == {} and "Containers" not in listed["1.52"]
+
+
+def test_filters(net_engine, networks, net_boxes):
+    networks.create("f-one", Labels={"kind": "a"})
+    networks.create("f-two", Internal=True)
+    net_boxes.sleeper(network="f-one")
+    assert names(net_engine, name=["f-"]) == {"f-one", "f-two"}
+    assert names(net_engine, name=["f-"], label=["kind=a"]) == {"f-one"}
+    assert names(net_engine, name=["f-"], dangling=["true"]) == {"f-two"}
+    assert names(net_engine, name=["f-"], dangling=["false"]) == {"f-one"}
+    assert names(net_engine, type=["builtin"]) == set(PREDEFINED)
+    assert not names(net_engine, type=["custom"]) & set(PREDEFINED)
+    assert names(net_engine, driver=["host"]) == {"host"}
+    assert names(net_engine, scope=["swarm"]) == set()
+    assert names(net_engine, id=[networks.made[-1][:20]]) == {"f-two"}
+    for bad in ({"dangling": ["x"]}, {"type": ["x"]}, {"what": ["x"]}):
+        assert net_engine.http.get("/networks", {"filters": json.dumps(bad)}).status == 400
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("status,message,body", [
+    (403, "operation is not permitted on predefined bridge network", {"Name": "bridge"}),
+    (403, "operation is not permitted on predefined none network", {"Name": "none"}),
+    (400, "name is empty", {"Name": ""}),
+    (404, 'plugin "weave" not found', {"Name": "x", "Driver": "weave"}),
+    (404, 'plugin "weave" not found', {"Name": "x", "IPAM": {"Driver": "weave"}}),
+    (403, 'only one instance of "host" network is allowed', {"Name": "x", "Driver": "host"}),
+    (400, "invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24", {"Name": "x", "IPAM": {"Config": [{"Subnet": "10.0.0.1/24"}]}}),
+    (400, "IPv4 or IPv6 must be enabled", {"Name": "x", "EnableIPv4": False}),
+    (403, "This node is not a swarm manager", {"Name": "x", "Driver": "overlay"}),
+    (501, "there is no swarm", {"Name": "x", "Scope": "swarm"}),
+    (404, 'configuration network "nosuch" does not exist', {"Name": "x", "ConfigFrom": {"Network": "nosuch"}}),
+])
+def test_create_refusals(networks, status, message, body):
+    a = networks.engine.http.post("/networks/create", body=body)
+    assert a.status == status and message in a.message, a
+
+
+def test_names_are_unique(networks):
+    networks.create("once")
+    a = networks.create("once", expect=409, CheckDuplicate=False)
+    assert a.message == "network with name once already exists"
+    networks.create("once", expect=409, version="1.30")
+
+
+def test_overlapping_subnets(networks):
+    networks.subnet("over-a", "10.63.0.0/16")
+    a = networks.create("over-b", expect=403, IPAM={"Config": [{"Subnet": "10.63.4.0/24"}]})
+    assert "Pool overlaps with other one on this address space" in a.message
+    assert "over-b" not in names(networks.engine)
+    networks.subnet("over-b", "10.64.0.0/24")       # the name is free
+
+
+def test_remove_refusals(net_engine, networks, net_boxes):
+    assert net_engine.http.delete("/networks/nosuch").message == "network nosuch not found"
+    a = net_engine.http.delete("/networks/bridge")
+    assert a.status == 403 and a.message == "bridge is a pre-defined network and cannot be removed"
+    networks.create("busy")
+    box = net_boxes.sleeper(network="busy", name="busy-box")
+    a = net_engine.http.delete("/networks/busy")
+    assert a.status == 403 and 'network busy has active endpoints (name:"busy-box" id:"' in a.message, a
+    box.rm()
+    assert net_engine.http.delete("/networks/busy").status == 204
+
+
+def test_ambiguous_prefix(net_engine, networks):
+    made = [networks.create(f"amb{i}") for i in range(17)]      # two of them share their first digit
+    first = next(c for c in "0123456789abcdef" if sum(i.startswith(c) for i in made) > 1)
+    a = net_engine.http.get("/networks/" + first)
+    assert a.status == 400 and "is ambiguous" in a.message and "based on ID prefix" in a.message
+
+
+def test_config_only(net_engine, networks, net_boxes):
+    networks.create("conf", ConfigOnly=True, IPAM={"Config": [{"Subnet": "10.65.0.0/24"}]}, Options={"com.docker.network.driver.mtu": "1300"})
+    assert create(net_engine, "true", network="conf").status == 403
+    ident = networks.create("from-conf", ConfigFrom={"Network": "conf"}, Internal=True)
+    n = networks.inspect("from-conf")
+    assert n["ConfigFrom"] == {"Network": "conf"} and n["Internal"] and n["IPAM"]["Config"][0]["Subnet"] == "10.65.0.0/24"
+    assert net_engine.netns.links()["br-" + ident[:12]]["mtu"] == 1300
+    a = net_engine.http.delete("/networks/conf")
+    assert a.status == 403 and 'configuration network "conf" is in use' in a.message
+    assert net_engine.http.delete("/networks/from-conf").status == 204
+
+
+# -- the rest -------------------------------------------------------------------------------------------------------------
+
+def test_prune(net_engine, networks, net_boxes):
+    networks.create("p-used")
+    networks.create("p-free", Labels={"keep": "no"})
+    networks.create("p-keep", Labels={"keep": "yes"})
+    net_boxes.sleeper(network="p-used")
+    a = net_engine.http.post("/networks/prune", {"filters": json.dumps({"label!": ["keep=yes"]})})
+    assert a.status == 200 and "p-free" in a.json["NetworksDeleted"] and not {"p-used", "p-keep"} & set(a.json["NetworksDeleted"])
+    assert net_engine.http.post("/networks/prune", {"filters": json.dumps({"until": ["1h"]})}).json == {"NetworksDeleted": None}
+    assert net_engine.http.post("/networks/prune", {"filters": json.dumps({"what": ["1h"]})}).status == 400
+
+
+def test_events(net_engine, networks, net_boxes):
+    with Events(net_engine, type=["network"]) as seen:
+        ident = networks.create("ev")
+        assert seen.until("create", ident)["Actor"]["Attributes"] == {"name": "ev", "type": "bridge"}
+        box = net_boxes.sleeper(network="ev")
+        assert seen.until("connect", ident)["Actor"]["Attributes"]["container"] == box.id
+        box.rm()
+        assert seen.until("disconnect", ident)["Actor"]["Attributes"]["container"] == box.id
+        net_engine.http.delete("/networks/ev")
+        assert seen.until("destroy", ident)["Actor"]["Attributes"]["name"] == "ev"
+
+
+def test_networks_outlive_the_daemon(fresh):
+    eng = fresh(netns=True)
+    ident = eng.http.post("/networks/create", body={"Name": "stay", "Labels": {"x": "y"}, "IPAM": {"Config": [{"Subnet": "10.66.0.0/24"}]}}).json["Id"]
+    chosen = eng.http.post("/networks/create", body={"Name": "chosen"}).json["Id"]
+    before = [eng.http.get(f"/networks/{i}").json for i in (ident, chosen, "bridge")]
+    eng.restart()
+    assert [eng.http.get(f"/networks/{i}").json for i in (ident, chosen, "bridge")] == before
+    eng.restart(graceful=True)
+    assert [eng.http.get(f"/networks/{i}").json for i in (ident, chosen, "bridge")] == before
+    assert f"br-{ident[:12]}" in eng.netns.links()
+    # removed while it was down by nobody: what the kernel lost comes back
+    eng.kill()
+    eng.netns.run("ip", "link", "del", f"br-{ident[:12]}")
+    eng.start()
+    assert f"br-{ident[:12]}" in eng.netns.links()
+
+
+def test_killed_in_creations(fresh):
+    """SIGKILL at any moment of creating networks: the next start has those that were answered, and no bridge of others."""
+    eng = fresh(netns=True)
+    import threading
+    for _ in range(3):
+        answered = []
+
+        def make(eng=eng, answered=answered):
+            try:
+                for i in range(30):
+                    a = eng.http.post("/networks/create", body={"Name": f"k{len(answered)}-{i}"}, rec=False)
+                    if a.status != 201:
+                        return
+                    answered.append(a.json["Id"])
+            except OSError:
+                return
+        t = threading.Thread(target=make)
+        t.start()
+        while len(answered) < 5 and t.is_alive():
+            pass
+        eng.kill()
+        t.join()
+        eng.start()
+        have = {n["Id"] for n in eng.http.get("/networks").json}
+        assert set(answered) <= have
+        bridges = {n for n, l in eng.netns.links().items() if n.startswith("br-")}
+        assert bridges == {"br-" + i[:12] for i in have if eng.http.get("/networks/" + i).json["Driver"] == "bridge" and eng.http.get("/networks/" + i).json["Name"] != "bridge"}
+        eng.remove_all()
