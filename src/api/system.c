@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * /_ping, /version, /info, /events, /system/df, /auth. */
+ * /_ping, /version, /info, /events, /system/df, /auth; our own: /system/check, /compute/systems. */
 #include "api/routes.h"
 
 #include "engine/engine.h"
@@ -41,6 +41,16 @@ static int check(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 	return cs_system_check(rq->engine, cs_query_bool(&rq->query, "repair"), cs_query_bool(&rq->query, "deep"), &rs->body, err);
 }
 
+/* Caisson's own, too. */
+static int compute_list(struct cs_request *rq, struct cs_response *rs, struct cs_err **err) { return cs_compute_list(rq->engine, &rs->body, err); }
+
+static int compute_properties(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	cs_autostrv char **types = cs_query_all(&rq->query, "type");
+
+	return cs_compute_properties(rq->engine, rq->param[0], types, &rs->body, err);
+}
+
 static int events(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
 	int64_t since, until;
@@ -69,5 +79,7 @@ const struct cs_route cs_routes_system[] = {
 	{ "GET", "/system/df", 125, 0, df },
 	{ "POST", "/system/check", 0, 0, check, CS_ROUTE_DISCARD },
 	{ "POST", "/auth", 0, 0, auth },
+	{ "GET", "/compute/systems", 0, 0, compute_list },
+	{ "GET", "/compute/systems/{id}", 0, 0, compute_properties },
 	{ NULL },
 };

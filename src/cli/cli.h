@@ -8,7 +8,7 @@
 #include "cli/cmd.h"
 
 extern const struct command run_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
-	system_commands[], context_commands[], login_commands[], completion_commands[], group_commands[], refused_commands[];
+	system_commands[], context_commands[], login_commands[], completion_commands[], version_commands[], info_commands[], dial_commands[], doctor_commands[], compute_commands[], group_commands[], refused_commands[];
 
 /* Flags of the program itself, before the command. */
 struct global_opts {

@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #define CLIENT_API "1.55"
+#define CLIENT_API_NUMBER 155
 
 extern const char *client_registry_auth; /* X-Registry-Auth of the next requests, or NULL */
 

@@ -254,14 +254,14 @@ struct plugins {
 	size_t n, max;
 };
 
-static void add_plugin(void *ctx, const char *name, const char *about)
+static void add_plugin(void *ctx, const char *name, const char *path, const json_t *metadata)
 {
 	struct plugins *p = ctx;
 
 	if (p->n < p->max && !cmd_find(name, NULL)) {
 		(void)snprintf(p->list[p->n].name, sizeof(p->list[p->n].name), "%s*", name);
 		p->list[p->n].cmd = NULL;
-		p->list[p->n++].about = cs_xstrdup(about);
+		p->list[p->n++].about = cs_xstrdup(jstr(metadata, "ShortDescription"));
 	}
 }
 

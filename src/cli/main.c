@@ -5,7 +5,8 @@
 #include "cli/plugin.h"
 
 const struct command *const command_tables[] = {group_commands, run_commands, container_commands, image_commands, transfer_commands, volume_commands,
-						system_commands, context_commands, login_commands, completion_commands, refused_commands, NULL};
+						system_commands, context_commands, login_commands, completion_commands,
+						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, refused_commands, NULL};
 
 struct global_opts globals;
 const struct flag global_flags[] = {

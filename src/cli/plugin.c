@@ -105,7 +105,13 @@ static json_t *metadata(const char *path)
 	return j;
 }
 
-void plugin_each(void (*fn)(void *ctx, const char *name, const char *about), void *ctx)
+static int by_name(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+	return strcmp(*x, *y);
+}
+
+void plugin_each(void (*fn)(void *ctx, const char *name, const char *path, const json_t *metadata), void *ctx)
 {
 	cs_autostrv char **dirs = folders(), **seen = NULL;
 
@@ -114,16 +120,19 @@ void plugin_each(void (*fn)(void *ctx, const char *name, const char *about), voi
 		struct dirent *e;
 		while (dir && (e = readdir(dir))) {
 			const char *name = cs_prefix(e->d_name, "docker-");
-			if (!name || !is_plugin_name(name) || cs_strv_has(seen, name))
-				continue;
-			cs_strv_push(&seen, name);
-			cs_autofree char *path = find(name);
-			json_t *j = path ? metadata(path) : NULL;
-			if (j)
-				fn(ctx, name, jstr(j, "ShortDescription"));
-			json_decref(j);
+			if (name && is_plugin_name(name) && !cs_strv_has(seen, name))
+				cs_strv_push(&seen, name);
 		}
 		if (dir)
 			(void)closedir(dir);
+	}
+	if (seen)
+		qsort(seen, cs_strv_len(seen), sizeof(seen[0]), by_name);
+	for (char **name = seen; name && *name; name++) {
+		cs_autofree char *path = find(*name);
+		json_t *j = path ? metadata(path) : NULL;
+		if (j)
+			fn(ctx, *name, path, j);
+		json_decref(j);
 	}
 }

@@ -147,12 +147,11 @@ static const char schema[] =
 	"events.Message { Status=status? string; ID=id? string; From=from? string; Type events.Type; Action events.Action; Actor events.Actor;\n"
 	"  Scope=scope? string; Time=time? int64; TimeNano=timeNano? int64; }\n"
 	"system.PluginsInfo { Volume []string; Network []string; Authorization []string; Log []string; }\n"
-	"net.IP = []uint8\n"
-	"net.IPMask = []uint8\n"
-	"registry.NetIPNet { IP net.IP; Mask net.IPMask; }\n"
-	"registry.IndexInfo { Name string; Mirrors []string; Secure bool; Official bool; }\n"
+	/* it marshals itself: networks as text, keys sorted */
+	"registry.NetIPNet = string\n"
+	"registry.IndexInfo { Mirrors []string; Name string; Official bool; Secure bool; }\n"
 	"registry.ServiceConfig { AllowNondistributableArtifactsCIDRs? []*registry.NetIPNet; AllowNondistributableArtifactsHostnames? []string;\n"
-	"  InsecureRegistryCIDRs []*registry.NetIPNet; IndexConfigs map[string]*registry.IndexInfo; Mirrors []string; ExtraFields=- map[string]interface {}; }\n"
+	"  IndexConfigs map[string]*registry.IndexInfo; InsecureRegistryCIDRs []*registry.NetIPNet; Mirrors []string; ExtraFields=- map[string]interface {}; }\n"
 	"swarm.NamedGenericResource { Kind? string; Value? string; }\n"
 	"swarm.DiscreteGenericResource { Kind? string; Value? int64; }\n"
 	"swarm.GenericResource { NamedResourceSpec? *swarm.NamedGenericResource; DiscreteResourceSpec? *swarm.DiscreteGenericResource; }\n"
@@ -196,7 +195,15 @@ static const char schema[] =
 	"  CDISpecDirs []string; DiscoveredDevices? []system.DeviceInfo; Containerd? *system.ContainerdInfo; Warnings []string; }\n"
 	"types.ComponentVersion { Name string; Version string; Details? map[string]string; }\n"
 	"types.Version { Platform? types.PlatformName; Components? []types.ComponentVersion; Version string; APIVersion=ApiVersion string;\n"
-	"  MinAPIVersion? string; GitCommit string; GoVersion string; Os string; Arch string; KernelVersion? string; Experimental? bool; BuildTime? string; }\n";
+	"  MinAPIVersion? string; GitCommit string; GoVersion string; Os string; Arch string; KernelVersion? string; Experimental? bool; BuildTime? string; }\n"
+	"system.platformInfo { Name? string; }\n"
+	"system.clientVersion { Platform? *system.platformInfo; Version? string; APIVersion=ApiVersion? string; DefaultAPIVersion? string; GitCommit? string;\n"
+	"  GoVersion? string; Os? string; Arch? string; BuildTime? string; Context string; }\n"
+	"system.versionInfo { Client system.clientVersion; Server *types.Version; }\n"
+	"manager.Plugin { SchemaVersion? string; Vendor? string; Version? string; ShortDescription? string; URL? string; Hidden? bool; Name string; Path string;\n"
+	"  Err? string; ShadowedPaths? []string; }\n"
+	"system.clientInfo { Debug bool; clientVersion+ system.clientVersion; Plugins []manager.Plugin; Warnings []string; }\n"
+	"system.dockerInfo { Info+ system.Info; ServerErrors? []string; UserName=- string; ClientInfo? *system.clientInfo; ClientErrors? []string; }\n";
 
 struct entry {
 	const char *name, *body; /* behind the name: " { …" or " = …" */

@@ -2,65 +2,6 @@
 #include "base/time.h"
 #include "cli/cli.h"
 
-struct version_opts {
-	const char *format;
-};
-static const struct flag version_flags[] = {
-	FLAG(struct version_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
-	FLAG_END,
-};
-
-static int cmd_version(struct call *call)
-{
-	struct cs_err *err = NULL;
-	json_t *j = NULL;
-
-	printf("Client:\n Version:      " CAISSON_VERSION "\n API version:  " CLIENT_API "\n");
-	(void)fflush(stdout);
-	if (client_json("GET", "/version", NULL, &j, &err) < 0)
-		return cli_error(err, 1);
-	printf("\nServer:\n Version:      %s\n API version:  %s (minimum version %s)\n Git commit:   %s\n OS/Arch:      %s/%s\n Kernel:       %s\n", jstr(j, "Version"),
-	       jstr(j, "ApiVersion"), jstr(j, "MinAPIVersion"), jstr(j, "GitCommit"), jstr(j, "Os"), jstr(j, "Arch"), jstr(j, "KernelVersion"));
-	json_decref(j);
-	return 0;
-}
-
-struct info_opts {
-	const char *format;
-};
-static const struct flag info_flags[] = {
-	FLAG(struct info_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
-	FLAG_END,
-};
-
-static int cmd_info(struct call *call)
-{
-	static const struct {
-		const char *key, *title;
-	} rows[] = {{"ServerVersion", "Server Version"}, {"Driver", "Storage Driver"}, {"LoggingDriver", "Logging Driver"}, {"CgroupDriver", "Cgroup Driver"},
-		    {"CgroupVersion", "Cgroup Version"}, {"DefaultRuntime", "Default Runtime"}, {"Isolation", "Isolation"}, {"KernelVersion", "Kernel Version"},
-		    {"OperatingSystem", "Operating System"}, {"OSType", "OSType"}, {"Architecture", "Architecture"}, {"Name", "Name"}, {"ID", "ID"},
-		    {"DockerRootDir", "Root Dir"}};
-	struct cs_err *err = NULL;
-	json_t *j = NULL, *w;
-	size_t i;
-
-	if (client_json("GET", "/info", NULL, &j, &err) < 0)
-		return cli_error(err, 1);
-	printf("Containers: %lld\n Running: %lld\n Paused: %lld\n Stopped: %lld\nImages: %lld\n", (long long)jint(j, "Containers"), (long long)jint(j, "ContainersRunning"),
-	       (long long)jint(j, "ContainersPaused"), (long long)jint(j, "ContainersStopped"), (long long)jint(j, "Images"));
-	for (i = 0; i < CS_ARRAY_SIZE(rows); i++)
-		if (*jstr(j, rows[i].key))
-			printf("%s: %s\n", rows[i].title, jstr(j, rows[i].key));
-	cs_autofree char *mem = human_size(jint(j, "MemTotal"));
-	printf("CPUs: %lld\nTotal Memory: %s\nLive Restore Enabled: %s\n", (long long)jint(j, "NCPU"), mem,
-	       json_is_true(json_object_get(j, "LiveRestoreEnabled")) ? "true" : "false");
-	(void)fflush(stdout);
-	json_array_foreach(json_object_get(j, "Warnings"), i, w) fprintf(stderr, "WARNING: %s\n", json_string_value(w));
-	json_decref(j);
-	return 0;
-}
-
 struct events_opts {
 	const char *format, *since, *until;
 	char **filter;
@@ -183,10 +124,6 @@ static int cmd_check(struct call *call)
 }
 
 const struct command system_commands[] = {
-	{.names = "version", .usage = "[OPTIONS]", .help = "Show the Caisson version information",
-	 .min = 0, .max = 0, CMD_OPTS(struct version_opts, version_flags), .run = cmd_version},
-	{.names = "system info|info", .usage = "[OPTIONS]", .help = "Display system-wide information",
-	 .min = 0, .max = 0, CMD_OPTS(struct info_opts, info_flags), .run = cmd_info},
 	{.names = "system events|events", .usage = "[OPTIONS]", .help = "Get real time events from the server",
 	 .min = 0, .max = 0, CMD_OPTS(struct events_opts, events_flags), .run = cmd_events},
 	{.names = "system df", .usage = "[OPTIONS]", .help = "Show caisson disk usage",

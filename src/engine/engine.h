@@ -193,6 +193,10 @@ CS_MUST_CHECK int cs_system_info(struct cs_engine *e, int api, struct cs_str *ou
 CS_MUST_CHECK int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
 /* types: NULL = all, else of container, image, volume, build-cache; verbose as of 1.52 */
 CS_MUST_CHECK int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api, struct cs_str *out, struct cs_err **err);
+/* The compute systems as the host compute service enumerates them: [{"Id","Owner","State",…}]. */
+CS_MUST_CHECK int cs_compute_list(struct cs_engine *e, struct cs_str *out, struct cs_err **err);
+/* Properties of one, by its id or its container's name or id. types: of Statistics, ProcessList, Processes (NULL = none). */
+CS_MUST_CHECK int cs_compute_properties(struct cs_engine *e, const char *ref, char *const *types, struct cs_str *out, struct cs_err **err);
 /* {"Problems":[{"Kind","Name","Text","Repaired"}],"Found":n,"Repaired":n}: what the data root holds against what the tables say. deep reads and
  * hashes all content. Everything goes on meanwhile; what is being pulled or created counts as needed. */
 CS_MUST_CHECK int cs_system_check(struct cs_engine *e, bool repair, bool deep, struct cs_str *out, struct cs_err **err);
