@@ -67,8 +67,10 @@ struct cs_firewall_network {
 	char *const *trusted;  /* interfaces from which they can (trusted_host_interfaces), NULL-terminated; NULL: none */
 };
 
-/* Add of a bridge that is there already replaces it. Also writes route_localnet of the bridge's interface (127.0.0.1 reaches published ports), after
- * the rules which keep containers from the host's 127/8 are in force; so the interface should exist, and if it comes later call add again.
+/* Add of a bridge that is there already replaces it. Also writes route_localnet of the bridge's interface and adds a local route for ::1 there
+ * (127.0.0.1 and ::1 reach published ports), after the rules which keep containers from the host's loopback are in force; so the interface should exist
+ * and be up, and if that comes later call add again (settle does it for all). With br_netfilter (bridge-nf-call-iptables 1) a container reaches itself
+ * by a published port only if its port of the bridge has hairpin mode (IFLA_BRPORT_MODE), which is harmless otherwise: set it always.
  * Remove: unknown is success. Endpoints and ports should be gone by then; what they still have stays without effect. */
 CS_MUST_CHECK int cs_firewall_network_add(struct cs_firewall *fw, const struct cs_firewall_network *n, struct cs_err **err);
 CS_MUST_CHECK int cs_firewall_network_remove(struct cs_firewall *fw, const char *bridge, struct cs_err **err);

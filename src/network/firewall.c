@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The firewall's life and its transactions. */
+#include "network/firewall.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "network/firewall_internal.h"
+
+static bool good_table(const char *t)
+{
+	size_t n = strspn(t, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return n > 0 && n < 32 && t[n] == '\0' && t[0] >= 'a';
+}
+
+int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall **ret, struct cs_err **err)
+{
+	struct cs_firewall *fw;
+
+	if (cs_empty(config->table) || !good_table(config->table))
+		return cs_fail(err, CS_ERR_INVALID, 0, "firewall: table name %s", cs_empty(config->table) ? "is missing" : config->table);
+	fw = cs_xcalloc(1, sizeof(*fw));
+	fw->enabled = config->enabled;
+	fw->restored = config->restored;
+	fw->arg = config->arg;
+	fw->bpf = (struct fw_bpf)FW_BPF_INIT;
+	fw->stop[0] = fw->stop[1] = fw->events = -EBADF;
+	memcpy(fw->table, config->table, strlen(config->table));
+	pthread_mutex_init(&fw->lock, NULL);
+	if (fw->enabled && fw_nl_open(&fw->nl, err) < 0) {
+		cs_firewall_close(fw);
+		return -1;
+	}
+	*ret = fw;
+	return 0;
+}
+
+/* ---- transactions ---- */
+
+static void own_generation(struct cs_firewall *fw, uint32_t before)
+{
+	uint32_t after;
+
+	/* more than one step: somebody else's came between, and is not taken for ours; then the monitor looks once in vain */
+	if (fw_nl_generation(&fw->nl, &after, NULL) == 0 && after == before + 1)
+		fw->own[fw->n_own++ % FW_OWN_GENERATIONS] = after;
+}
+
+static int run_own(struct cs_firewall *fw, const char *script, struct cs_err **err)
+{
+	uint32_t before = 0;
+	int r;
+
+	(void)fw_nl_generation(&fw->nl, &before, NULL);
+	r = fw_script_run(script, err);
+	own_generation(fw, before);
+	return r;
+}
+
+int fw_rebuild(struct cs_firewall *fw, struct cs_err **err)
+{
+	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX), chains = CS_STR_INIT(FW_SCRIPT_MAX);
+	cs_autostr struct cs_str verdict_in = CS_STR_INIT(FW_SCRIPT_MAX), verdict_out = CS_STR_INIT(FW_SCRIPT_MAX);
+	struct cs_str *verdicts[2] = {&verdict_in, &verdict_out};
+	static const char *const way[2] = {"in", "out"};
+
+	for (struct fw_endpoint *e = fw->endpoints; e; e = e->hh.next) {
+		for (int i = 0; i < 2; i++) {
+			if (!e->rules[i])
+				continue;
+			cs_str_putf(&chains, "chain acl%llu_%s {\n%s}\n", (unsigned long long)e->serial, way[i], e->rules[i]);
+			cs_str_putf(verdicts[i], "%s\"%s\" : jump acl%llu_%s", verdicts[i]->len ? ", " : "", e->ifname, (unsigned long long)e->serial, way[i]);
+		}
+	}
+	fw_script_rebuild(&script, fw->table, &fw->store, chains.len ? chains.buf : "", verdicts[0]->len ? verdicts[0]->buf : "", verdicts[1]->len ? verdicts[1]->buf : "");
+	if (script.failed || chains.failed || verdicts[0]->failed || verdicts[1]->failed)
+		return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "firewall: the rules are too large");
+	return run_own(fw, script.buf, err);
+}
+
+static int bring(struct cs_firewall *fw, const char *script, struct cs_err **err)
+{
+	cs_autostr struct cs_str all = CS_STR_INIT(FW_SCRIPT_MAX);
+
+	if (!script)
+		return fw_nl_apply(&fw->nl, fw->table, fw->store.touched, fw->store.n_touched, err);
+	fw_script_changes(&all, fw->table, fw->store.touched, fw->store.n_touched);
+	cs_str_puts(&all, script);
+	return run_own(fw, all.buf, err);
+}
+
+int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *why = NULL;
+	int r = 0;
+
+	if (fw->enabled && fw->settled && (fw->store.n_touched > 0 || script)) {
+		r = bring(fw, script, &why);
+		/* The kernel does not have what we left there. For scripts libnftables hides the errno; trying the whole costs nothing but time. */
+		if (r < 0 && (script || why->sys == ENOENT || why->sys == EEXIST || why->sys == EBUSY)) {
+			cs_autofree char *text = cs_err_text(why);
+
+			cs_debug("network", "firewall: %s: building table %s anew", text, fw->table);
+			r = fw_rebuild(fw, err);
+		} else if (r < 0) {
+			(void)cs_err_move(err, TAKE_PTR(why));
+		}
+	}
+	if (r < 0) {
+		fw_store_abort(&fw->store);
+		return -1;
+	}
+	fw_bpf_follow(&fw->bpf, fw->store.touched, fw->store.n_touched);
+	fw_store_commit(&fw->store);
+	return 0;
+}
+
+int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	if (!fw->enabled) {
+		fw->settled = true;
+		return 0;
+	}
+	if (fw_rebuild(fw, err) < 0)
+		return -1;
+	fw->settled = true;
+	for (struct fw_network *n = fw->networks; n; n = n->hh.next)
+		fw_open_loopback(n);
+	fw_bpf_start(&fw->bpf, &fw->store);
+	return fw->monitored ? 0 : fw_monitor_start(fw, err);
+}
+
+int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err)
+{
+	cs_autostr struct cs_str script = CS_STR_INIT(1024);
+	FW_LOCKED(fw);
+
+	fw->settled = false;
+	fw_bpf_stop(&fw->bpf);
+	if (!fw->enabled)
+		return 0;
+	fw_script_delete(&script, fw->table);
+	return run_own(fw, script.buf, err);
+}
+
+/* ---- published ports ---- */
+
+#define PORT_ELEMENTS_MAX 80 /* trusted interfaces of a network, and three more */
+
+/* All elements of one published port. */
+static size_t port_elements(const struct fw_network *n, const struct cs_firewall_port *p, struct fw_elem *out)
+{
+	bool v4 = p->to.family == AF_INET;
+	enum cs_firewall_mode mode = !n ? CS_FW_NAT : v4 ? n->spec.mode4 : n->spec.mode6;
+	size_t k = 0;
+
+	if (mode != CS_FW_ROUTED) {
+		bool any = fw_addr_is_any(&p->host);
+		struct fw_elem *e = &out[k++];
+
+		*e = fw_elem(any ? (v4 ? FW_any4 : FW_any6) : (v4 ? FW_port4 : FW_port6));
+		if (!any)
+			(void)fw_put_addr(e, &p->host);
+		(void)fw_put_port(fw_put_addr(fw_put_port(fw_put_proto(e, p->proto), p->host_port), &p->to), p->to_port);
+	}
+	if (mode == CS_FW_ROUTED || (n && n->spec.direct)) {
+		out[k] = fw_elem(v4 ? FW_open4 : FW_open6);
+		(void)fw_put_port(fw_put_proto(fw_put_addr(&out[k], &p->to), p->proto), p->to_port);
+		k++;
+	}
+	for (size_t i = 0; n && n->trusted && n->trusted[i] && k < PORT_ELEMENTS_MAX; i++, k++) {
+		out[k] = fw_elem(v4 ? FW_trusted4 : FW_trusted6);
+		(void)fw_put_port(fw_put_proto(fw_put_addr(fw_put_ifname(&out[k], n->trusted[i]), &p->to), p->proto), p->to_port);
+	}
+	return k;
+}
+
+static struct fw_network *find_network(struct cs_firewall *fw, const char *bridge)
+{
+	struct fw_network *n = NULL;
+
+	if (bridge)
+		HASH_FIND_STR(fw->networks, bridge, n);
+	return n;
+}
+
+static int check_port(const struct fw_network *n, const struct cs_firewall_port *p, struct cs_err **err)
+{
+	char text[FW_ADDR_TEXT];
+
+	if (!fw_proto_text(p->proto))
+		return cs_fail(err, CS_ERR_INVALID, 0, "publish port: protocol %u is not tcp, udp or sctp", p->proto);
+	if (!n)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "publish port %u/%s: no network %s", p->host_port, fw_proto_text(p->proto), p->bridge ? p->bridge : "");
+	if (n->spec.internal)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "publish port %u/%s: network %s is internal", p->host_port, fw_proto_text(p->proto), p->bridge);
+	if ((p->to.family != AF_INET && p->to.family != AF_INET6) || p->to_port == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "publish port: no container address or port");
+	if ((p->to.family == AF_INET ? n->spec.mode4 : n->spec.mode6) == CS_FW_ROUTED)
+		return 0;
+	if (p->host.family != p->to.family || p->host_port == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "publish port %u/%s on %s: the container's address is of another family, or the port is 0", p->host_port,
+		               fw_proto_text(p->proto), fw_addr_text(&p->host, text));
+	return 0;
+}
+
+static int ref_port(struct cs_firewall *fw, const struct cs_firewall_port *p, struct cs_err **err)
+{
+	const struct fw_network *n = find_network(fw, p->bridge);
+	struct fw_elem elems[PORT_ELEMENTS_MAX];
+	size_t k;
+
+	if (check_port(n, p, err) < 0)
+		return -1;
+	k = port_elements(n, p, elems);
+	for (size_t i = 0; i < k; i++) {
+		cs_autoerr struct cs_err *why = NULL;
+		enum fw_set_id set = elems[i].set;
+		bool shared = set == FW_open4 || set == FW_open6 || set == FW_trusted4 || set == FW_trusted6;
+		char text[FW_ADDR_TEXT];
+
+		if (!shared && fw_store_has(&fw->store, &elems[i]))
+			return cs_fail(err, CS_ERR_CONFLICT, 0, "port %u/%s on %s is published already", p->host_port, fw_proto_text(p->proto), fw_addr_text(&p->host, text));
+		if (fw_store_ref(&fw->store, &elems[i], &why) < 0)
+			return cs_err_move(err, TAKE_PTR(why));
+	}
+	return 0;
+}
+
+int cs_firewall_ports_add(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	for (size_t i = 0; i < n; i++) {
+		if (ref_port(fw, &p[i], err) < 0) {
+			fw_store_abort(&fw->store);
+			return -1;
+		}
+	}
+	if (fw_commit(fw, NULL, err) < 0)
+		return -1;
+	if (fw->enabled && fw->settled)
+		fw_nl_forget_udp(&fw->nl, p, n);
+	return 0;
+}
+
+int cs_firewall_ports_remove(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct fw_network *net = find_network(fw, p[i].bridge);
+		struct fw_elem elems[PORT_ELEMENTS_MAX];
+		size_t k;
+
+		if (p[i].host.family != p[i].to.family && !(net && (p[i].to.family == AF_INET ? net->spec.mode4 : net->spec.mode6) == CS_FW_ROUTED))
+			continue;
+		k = port_elements(net, &p[i], elems);
+		for (size_t j = 0; j < k; j++)
+			(void)fw_store_unref(&fw->store, &elems[j]);
+	}
+	if (fw_commit(fw, NULL, err) < 0)
+		return -1;
+	if (fw->enabled && fw->settled)
+		fw_nl_forget_udp(&fw->nl, p, n);
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The firewall's model. Everything under `lock`. */
+#pragma once
+
+#include <pthread.h>
+#include <uthash.h>
+
+#include "network/firewall_bpf.h"
+#include "network/firewall_nl.h"
+#include "network/firewall_script.h"
+
+struct fw_network {
+	char *bridge;
+	struct cs_firewall_network spec; /* its strings are this object's */
+	char **trusted;
+	UT_hash_handle hh;
+};
+
+struct fw_endpoint {
+	char *id, *name, *ifname, *bridge, *sandbox;
+	uint8_t mac[6];
+	struct cs_fw_addr v4, v6, *more;
+	size_t n_more;
+	bool antispoof;
+	char *rules[2];  /* ACLs: bodies of the chains for in and out; NULL: none */
+	uint64_t serial; /* of the chains' names */
+	struct fw_endpoint *next_in_sandbox;
+	UT_hash_handle hh;
+};
+
+struct fw_sandbox {
+	char *id;
+	struct fw_endpoint *first;
+	UT_hash_handle hh;
+};
+
+struct fw_balancer {
+	char *id;
+	struct cs_firewall_lb spec; /* its arrays are this object's */
+	UT_hash_handle hh;
+};
+
+#define FW_OWN_GENERATIONS 16
+
+struct cs_firewall {
+	pthread_mutex_t lock;
+	char table[32];
+	bool enabled, settled;
+	void (*restored)(void *arg, const struct cs_err *err);
+	void *arg;
+	struct fw_nl nl;
+	struct fw_store store;
+	struct fw_bpf bpf;
+	struct fw_network *networks;
+	struct fw_endpoint *endpoints;
+	struct fw_sandbox *sandboxes;
+	struct fw_balancer *balancers;
+	uint64_t serial;
+	uint32_t own[FW_OWN_GENERATIONS]; /* numbers of transactions that libnftables did for us (the socket's are known by its port) */
+	unsigned n_own;
+	/* the monitor's */
+	pthread_t monitor;
+	bool monitored;
+	int stop[2], events; /* pipe, netlink socket */
+};
+
+static inline void fw_unlock(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
+#define FW_LOCKED(fw)                                                                                                  \
+	pthread_mutex_t *held_ cs_auto(fw_unlock) = &(fw)->lock;                                                       \
+	pthread_mutex_lock(held_)
+
+/* Both tables from the model. Also the monitor's remedy. */
+CS_MUST_CHECK int fw_rebuild(struct cs_firewall *fw, struct cs_err **err);
+/* Brings what the store's transaction changed, and `script` (ACLs' chains; may be NULL), into the kernel; on failure the store is as before. A table that
+ * is not as we left it is rebuilt with it. */
+CS_MUST_CHECK int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err);
+
+/* Lets the host's loopback reach containers of the bridge (firewall_loopback.c); best effort, debug log. */
+void fw_open_loopback(const struct fw_network *n);
+
+/* HNS ACLs as bodies of chains; NULL where no ACL has that direction. INVALID names the member: "ACL policy 2: RemotePorts: …". */
+CS_MUST_CHECK int fw_acl_rules(const struct cs_firewall_acl *acls, size_t n, char **in, char **out, struct cs_err **err);
+
+CS_MUST_CHECK int fw_monitor_start(struct cs_firewall *fw, struct cs_err **err);
+void fw_monitor_stop(struct cs_firewall *fw);

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The fixed rules. What they must hold (docs/firewall.md says it to users):
+ *  1. We accept nothing over a chain of the host's: an accept ends our chain only, our chains come after those of the usual firewalls.
+ *  2. Traffic that has nothing to do with our bridges leaves each chain at its first rules.
+ *  3. Which network, endpoint or port something is stands in sets only; no rule names one.
+ *  4. With br_netfilter, frames between containers of one bridge pass the inet chains as well, where iif and oif are the bridge, and in
+ *     postrouting iif is nothing. */
+#include "network/firewall_script.h"
+
+#include <nftables/libnftables.h>
+#include <string.h>
+
+#include "base/late.h"
+
+#define PORTS "meta l4proto { tcp, udp, sctp } "
+
+static const char inet_chains[] =
+	/* route_localnet, without which 127.0.0.1 could not be translated, would open the host's loopback to containers */
+	"chain raw { type filter hook prerouting priority -305; policy accept;\n"
+	"iifname != @bridges accept\n"
+	"ip saddr 127.0.0.0/8 drop\n"
+	"ip daddr 127.0.0.0/8 drop\n"
+	"ip6 saddr ::1 drop\n"
+	"ip6 daddr ::1 drop\n"
+	"}\n"
+	/* Published on loopback: for the host itself. Somebody outside may send to 127.0.0.1 with a route of his own making, and the host may have
+	 * route_localnet everywhere (kube-proxy sets it), so loopback is never translated for what comes in. */
+	"chain prerouting { type nat hook prerouting priority -95; policy accept;\n"
+	"meta l4proto != { tcp, udp, sctp } accept\n"
+	"ip daddr 127.0.0.0/8 accept\n"
+	"ip6 daddr ::1 accept\n"
+	"goto translate\n"
+	"}\n"
+	"chain output { type nat hook output priority -95; policy accept;\n"
+	"meta l4proto != { tcp, udp, sctp } accept\n"
+	"goto translate\n"
+	"}\n"
+	"chain translate {\n"
+	"fib daddr type local jump published\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 420 map @balance4\n" PORTS
+	"dnat ip to ip daddr . meta l4proto . th dport . jhash ip saddr mod 420 map @sticky4\n" PORTS
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 420 map @balance6\n" PORTS
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr mod 420 map @sticky6\n"
+	"}\n"
+	"chain published {\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport map @port4\n"
+	"meta nfproto ipv4 " PORTS "dnat ip to meta l4proto . th dport map @any4\n" PORTS
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport map @port6\n"
+	"meta nfproto ipv6 " PORTS "dnat ip6 to meta l4proto . th dport map @any6\n"
+	"}\n"
+	"chain postrouting { type nat hook postrouting priority 105; policy accept;\n"
+	"oifname @bridges goto inward\n"
+	"iifname != @bridges accept\n"
+	"meta nfproto ipv4 snat ip to iifname map @snat4\n"
+	"meta nfproto ipv4 iifname @masquerade4 masquerade\n"
+	"meta nfproto ipv6 snat ip6 to iifname map @snat6\n"
+	"meta nfproto ipv6 iifname @masquerade6 masquerade\n"
+	"}\n"
+	/* Clients outside keep their address. The host itself and containers (hairpin) get the gateway's: a loopback address cannot leave, and the
+	 * answer must come back here even where the container has a shorter way to the client. */
+	"chain inward {\n"
+	"ct status & dnat == 0 accept\n"
+	"iif 0 masquerade\n"
+	"iifname @bridges masquerade\n"
+	"fib saddr type local masquerade\n"
+	"}\n"
+	"chain forward { type filter hook forward priority 20; policy accept;\n"
+	"ct state established,related accept\n"
+	"oifname @bridges goto to_us\n"
+	"iifname @bridges goto from_us\n"
+	"}\n"
+	"chain to_us {\n"
+	"iifname . oifname @within accept\n"
+	"iifname @internal drop\n"
+	"oifname @internal drop\n"
+	"ct status & dnat == dnat accept\n" PORTS "ip daddr . meta l4proto . th dport @open4 accept\n" PORTS "ip6 daddr . meta l4proto . th dport @open6 accept\n" PORTS
+	"iifname . ip daddr . meta l4proto . th dport @trusted4 accept\n" PORTS "iifname . ip6 daddr . meta l4proto . th dport @trusted6 accept\n"
+	"meta l4proto icmp oifname @routed4 accept\n"
+	"meta l4proto ipv6-icmp oifname @routed6 accept\n"
+	"iifname @bridges drop\n"
+	"meta nfproto ipv4 oifname @unprotected4 accept\n"
+	"meta nfproto ipv6 oifname @unprotected6 accept\n"
+	"drop\n"
+	"}\n"
+	"chain from_us {\n"
+	"iifname @internal drop\n"
+	"ct state invalid drop\n" /* would go out without translation */
+	"}\n"
+	"chain input { type filter hook input priority 20; policy accept;\n"
+	"iifname != @bridges accept\n"
+	"meta nfproto ipv4 iifname @isolated4 drop\n"
+	"meta nfproto ipv6 iifname @isolated6 drop\n"
+	"iifname @internal fib daddr . iif type != { local, broadcast, multicast } drop\n"
+	"}\n";
+
+#define ND "nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit"
+#define MLD "mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report"
+#define FLOW(direction, addr, peer, own) direction " . " addr " . meta l4proto . th " peer " . th " own
+
+static const char bridge_chains[] =
+	"set flows4 { type ifname . ipv4_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
+	"set flows6 { type ifname . ipv6_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
+	"chain prerouting { type filter hook prerouting priority -300; policy accept;\n"
+	"iifname @guarded jump guard\n"
+	"iifname @filtered goto leaving\n"
+	"}\n"
+	"chain guard {\n"
+	"iifname . ether saddr != @macs drop\n"
+	"ether type arp goto guard_arp\n"
+	"ether type ip goto guard4\n"
+	"ether type ip6 goto guard6\n"
+	"drop\n"
+	"}\n"
+	"chain guard_arp {\n"
+	"iifname . arp saddr ether != @macs drop\n"
+	"arp saddr ip 0.0.0.0 return\n" /* is the address free? (RFC 5227) */
+	"iifname . arp saddr ip @sources4 return\n"
+	"drop\n"
+	"}\n"
+	"chain guard4 {\n"
+	"iifname . ip saddr @sources4 return\n"
+	"ip saddr 0.0.0.0 udp sport 68 udp dport 67 return\n"
+	"drop\n"
+	"}\n"
+	"chain guard6 {\n"
+	"icmpv6 type { nd-router-advert, nd-redirect } drop\n" /* CVE-2020-13401 */
+	"icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets6 drop\n"
+	"iifname . ip6 saddr @sources6 return\n"
+	"ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, mld-listener-report, mld2-listener-report } return\n"
+	"drop\n"
+	"}\n"
+	/* icc off; there may be no conntrack for bridges, so a link is a pair of stateless rules */
+	"chain forward { type filter hook forward priority 0; policy accept;\n"
+	"iifname @separated goto separate\n"
+	"}\n"
+	"chain separate {\n"
+	"ether type arp accept\n"
+	"icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n" PORTS "ip saddr . ip daddr . meta l4proto . th dport @links4 accept\n" PORTS
+	"ip daddr . ip saddr . meta l4proto . th sport @links4 accept\n" PORTS "ip6 saddr . ip6 daddr . meta l4proto . th dport @links6 accept\n" PORTS
+	"ip6 daddr . ip6 saddr . meta l4proto . th sport @links6 accept\n"
+	"drop\n"
+	"}\n"
+	/* ACLs. What they let pass is remembered with its peer, whichever side began, and the peer's packets pass without asking again. */
+	"chain postrouting { type filter hook postrouting priority 300; policy accept;\n"
+	"oifname @filtered goto entering\n"
+	"}\n"
+	"chain exempt {\n"
+	"ether type arp accept\n"
+	"icmpv6 type { " ND ", " MLD ", destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-reply } accept\n"
+	"icmp type { destination-unreachable, time-exceeded, parameter-problem, echo-reply } accept\n"
+	"ip frag-off & 0x1fff != 0 accept\n" /* nothing without its first fragment */
+	"}\n"
+	"chain leaving {\n"
+	"jump exempt\n" PORTS FLOW("iifname", "ip daddr", "dport", "sport") " @flows4 goto leaving_known\n" PORTS FLOW("iifname", "ip6 daddr", "dport", "sport") " @flows6 goto leaving_known\n"
+	"iifname vmap @acl_out\n"
+	"goto leaving_known\n"
+	"}\n"
+	"chain leaving_known {\n"
+	"meta l4proto tcp update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 2h }\n"
+	"meta l4proto tcp update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 2h }\n"
+	"meta l4proto { udp, sctp } update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 3m }\n"
+	"meta l4proto { udp, sctp } update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 3m }\n"
+	"}\n"
+	"chain entering {\n"
+	"jump exempt\n" PORTS FLOW("oifname", "ip saddr", "sport", "dport") " @flows4 goto entering_known\n" PORTS FLOW("oifname", "ip6 saddr", "sport", "dport") " @flows6 goto entering_known\n"
+	"oifname vmap @acl_in\n"
+	"goto entering_known\n"
+	"}\n"
+	"chain entering_known {\n"
+	"meta l4proto tcp update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 2h }\n"
+	"meta l4proto tcp update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 2h }\n"
+	"meta l4proto { udp, sctp } update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 3m }\n"
+	"meta l4proto { udp, sctp } update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 3m }\n"
+	"}\n";
+
+static void put_sets(struct cs_str *out, const struct fw_store *s, bool bridge)
+{
+	for (unsigned set = 0; set < FW_SET_MAX; set++) {
+		const char *sep = "elements = { ";
+
+		if (fw_sets[set].bridge != bridge)
+			continue;
+		fw_format_set(out, set);
+		for (size_t i = 0; i < s->cap; i++) {
+			const struct fw_item *it = s->slots[i];
+
+			if (!it || it->set != set || it->refs == 0)
+				continue;
+			cs_str_puts(out, sep);
+			fw_format_elem(out, set, it->bytes, it->bytes + it->klen);
+			sep = ", ";
+		}
+		cs_str_puts(out, *sep == ',' ? " } }\n" : "}\n");
+	}
+}
+
+void fw_script_delete(struct cs_str *out, const char *table)
+{
+	/* add first: deleting what is not there would be an error */
+	cs_str_putf(out, "add table inet %s\ndelete table inet %s\nadd table bridge %s\ndelete table bridge %s\n", table, table, table, table);
+}
+
+static void put_verdicts(struct cs_str *out, const char *name, const char *elements)
+{
+	cs_str_putf(out, "map %s { type ifname : verdict; ", name);
+	if (*elements)
+		cs_str_putf(out, "elements = { %s } ", elements);
+	cs_str_puts(out, "}\n");
+}
+
+void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_store *s, const char *chains, const char *verdicts_in, const char *verdicts_out)
+{
+	fw_script_delete(out, table);
+	cs_str_putf(out, "table inet %s {\n", table);
+	put_sets(out, s, false);
+	cs_str_puts(out, inet_chains);
+	cs_str_putf(out, "}\ntable bridge %s {\n", table);
+	put_sets(out, s, true);
+	put_verdicts(out, "acl_in", verdicts_in);
+	put_verdicts(out, "acl_out", verdicts_out);
+	cs_str_puts(out, chains);
+	cs_str_puts(out, bridge_chains);
+	cs_str_puts(out, "}\n");
+}
+
+void fw_script_changes(struct cs_str *out, const char *table, const struct fw_touched *t, size_t n)
+{
+	for (int add = 0; add < 2; add++) {
+		for (size_t i = 0; i < n; i++) {
+			const struct fw_item *it = t[i].item;
+			const struct fw_set *set = &fw_sets[it->set];
+
+			if (!(add ? fw_touched_adds(&t[i]) : fw_touched_deletes(&t[i])))
+				continue;
+			cs_str_putf(out, "%s element %s %s %s { ", add ? "add" : "delete", set->bridge ? "bridge" : "inet", table, set->name);
+			fw_format_elem(out, it->set, it->bytes, !add && t[i].changed ? t[i].data : it->bytes + it->klen);
+			cs_str_puts(out, " }\n");
+		}
+	}
+}
+
+#define NFT(X) X(nft_ctx_new) X(nft_ctx_free) X(nft_ctx_buffer_error) X(nft_ctx_buffer_output) X(nft_ctx_get_error_buffer) X(nft_run_cmd_from_buffer)
+struct nft_lib {
+	NFT(CS_LATE_MEMBER)
+};
+#define ROW(f) CS_LATE_ROW(struct nft_lib, f)
+static const struct cs_late_symbol nft_symbols[] = {NFT(ROW){NULL, 0}};
+static struct cs_late nft_late = {.name = "libnftables.so.1", .symbols = nft_symbols, CS_LATE_INIT};
+
+int fw_script_run(const char *script, struct cs_err **err)
+{
+	struct nft_lib nft = {0};
+	struct nft_ctx *ctx;
+	int r = 0;
+
+	if (cs_late_get(&nft_late, &nft, err) < 0)
+		return -1;
+	ctx = nft.nft_ctx_new(NFT_CTX_DEFAULT);
+	if (!ctx || nft.nft_ctx_buffer_error(ctx) != 0 || nft.nft_ctx_buffer_output(ctx) != 0) {
+		r = cs_fail(err, CS_ERR_INTERNAL, 0, "libnftables does not start");
+	} else if (nft.nft_run_cmd_from_buffer(ctx, script) != 0) {
+		const char *text = nft.nft_ctx_get_error_buffer(ctx);
+
+		r = cs_fail(err, CS_ERR_INTERNAL, 0, "nftables: %.*s", (int)CS_MIN(strcspn(text, "\n"), (size_t)400), text);
+	}
+	if (ctx)
+		nft.nft_ctx_free(ctx);
+	cs_late_put(&nft_late);
+	return r;
+}
