@@ -103,6 +103,14 @@ CS_MUST_CHECK int cs_blob_write(struct cs_blob_writer *w, const void *data, size
 CS_MUST_CHECK int cs_blob_commit(struct cs_blob_writer *w, const struct cs_digest *expected, struct cs_digest *ret, int64_t *ret_size,
 				 struct cs_err **err);
 void cs_blob_abort(struct cs_blob_writer *w); /* instead of commit; accepts NULL */
+/* Instead of abort, when its stream broke off: what was written stays for a later resume of the blob (not very little, and for a week at most). */
+void cs_blob_keep(struct cs_blob_writer *w, const struct cs_digest *d);
+/* Instead of begin: a writer that has the first *ret_have bytes (1 to max) of the blob already. They are to be read from *ret_fd (the caller's) and written to
+ * it all the same: nobody knows yet whether they are right. 0; -ENOENT when nothing is kept; another -errno: what was kept is gone. */
+CS_MUST_CHECK int cs_blob_resume(struct cs_storage *s, const struct cs_digest *d, int64_t max, struct cs_blob_writer **ret, int *ret_fd, int64_t *ret_have);
+void cs_partial_drop(struct cs_storage *s, const struct cs_digest *d);
+/* Takes away what is kept for resumes: all, or what is too old. Bytes. */
+int64_t cs_partials_clean(struct cs_storage *s, bool all);
 CS_MUST_CHECK int cs_blob_put(struct cs_storage *s, const void *data, size_t len, struct cs_digest *ret, struct cs_err **err);
 /* Read-only descriptor or -1. NOT_FOUND when absent. */
 CS_MUST_CHECK int cs_blob_open(struct cs_storage *s, const struct cs_digest *d, int *ret_fd, int64_t *ret_size, struct cs_err **err);
@@ -134,6 +142,8 @@ struct cs_layer_source {
 	const struct cs_digest *blob;    /* NULL, or what the stream itself must hash to (with store_blob) */
 	bool verified;                   /* the stream is a blob that was hashed when it was stored; a plain tar with this diff_id is not hashed again */
 	bool store_blob;                 /* also keep the stream as a blob (as received when tar, gzip or zstd; else gzip) */
+	bool keep_broken;                /* when read fails, what came stays for cs_blob_resume (needs blob) */
+	struct cs_blob_writer *resumed;  /* NULL, or the writer of cs_blob_resume, with store_blob; taken in any case */
 };
 /* Extracts a tar in one pass and publishes <data root>/layers/<chain id hex>/diff. When the layer exists already the work is dropped and the
  * existing one stays. INVALID for a malformed or hostile archive, NO_SPACE for a full disk: nothing is left behind. */
@@ -219,6 +229,10 @@ struct cs_tar_into {
 	void *ctx;
 };
 CS_MUST_CHECK int cs_tar_into(int root_fd, const struct cs_tar_into *t, struct cs_err **err);
+
+/* A directory (mode 0710) with empty files (mode 0644) of these names, the same array each time; on the data root's file system it may have been made
+ * ahead. EEXIST when there is one already. */
+CS_MUST_CHECK int cs_dir_create(struct cs_storage *s, const char *path, const char *const *files, struct cs_err **err);
 
 /* ---- snapshots (snapshot.c): <data root>/snapshots/<container id>/{upper,work,merged,parent} ---- */
 /* parent: chain id of the top layer, remembered as the target of the link `parent`; NULL for none. */

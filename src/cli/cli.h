@@ -7,7 +7,7 @@
 #include "cli/client.h"
 #include "cli/cmd.h"
 
-extern const struct command run_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
+extern const struct command run_commands[], attach_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
 	system_commands[], context_commands[], login_commands[], completion_commands[], version_commands[], info_commands[], dial_commands[], doctor_commands[], compute_commands[], group_commands[], refused_commands[];
 
 /* Flags of the program itself, before the command. */
@@ -25,6 +25,10 @@ extern const struct call *current_call; /* the command that runs, for messages; 
 int cli_error(struct cs_err *err, int status);
 /* The same for a text of our own. */
 int cli_fail(int status, const char *fmt, ...) CS_PRINTF(2, 3);
+/* As cli_fail for a command line that makes no sense: "caisson: …" and the hint at --help, whatever the command; 125. Takes err. */
+int cli_parse_error(struct cs_err *err);
+/* The bare sentence, whatever the command. */
+int cli_plain(int status, const char *text);
 /* "WARNING! This will remove …": asks; true for yes. */
 bool cli_confirm(const char *what);
 

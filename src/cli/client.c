@@ -248,7 +248,11 @@ static int try_open(const char *method, const char *path, const char *body, size
 	if (e < 0 && e != -EPIPE && e != -ECONNRESET)
 		return cs_fail(err, CS_ERR_UNAVAILABLE, -e, "error during connect: send the request");
 	r->no_body = strcmp(method, "HEAD") == 0;
-	return finish_open(r, err);
+	if (finish_open(r, err) < 0)
+		return -1;
+	if (upgrade && r->status != 101)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "unable to upgrade to tcp, received %d", r->status);
+	return 0;
 }
 
 int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)

@@ -128,6 +128,7 @@ bool flag_given(const struct call *c, const void *member);
 
 /* For lists whose elements must be key=value. */
 char *check_key_value(char **value);
+
 /* For --disable-content-trust, which can only stay true. */
 char *check_no_trust(char **value);
 

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 #include "cli/plugin.h"
 
-const struct command *const command_tables[] = {group_commands, run_commands, container_commands, image_commands, transfer_commands, volume_commands,
+const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, container_commands, image_commands, transfer_commands, volume_commands,
 						system_commands, context_commands, login_commands, completion_commands,
 						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, refused_commands, NULL};
 
@@ -29,15 +29,25 @@ static const struct command program = {.names = "", .help = "", .flags = CMD_STO
 static const struct call no_call = {.cmd = &program, .path = ""};
 const struct call *current_call = &no_call;
 
-static int print_error(const char *text, int status)
+static int print_as(const char *text, int status, bool run)
 {
-	bool run = current_call->cmd->flags & CMD_RUN_ERRORS;
-
 	(void)fflush(stdout);
 	fprintf(stderr, "%s%s\n", run ? "caisson: " : "", text);
 	if (run)
 		fprintf(stderr, "\nRun 'caisson %s --help' for more information\n", current_call->path);
 	return status;
+}
+
+static int print_error(const char *text, int status) { return print_as(text, status, current_call->cmd->flags & CMD_RUN_ERRORS); }
+
+int cli_plain(int status, const char *text) { return print_as(text, status, false); }
+
+int cli_parse_error(struct cs_err *err)
+{
+	cs_autofree char *text = cs_err_text(err);
+
+	cs_err_free(err);
+	return print_as(text, 125, true);
 }
 
 int cli_error(struct cs_err *err, int status)

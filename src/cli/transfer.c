@@ -8,11 +8,13 @@
 #include "base/io.h"
 #include "cli/auth.h"
 #include "cli/cli.h"
+#include "cli/transfer.h"
+#include "registry/reference.h"
 
 /* ---- progress: one JSON object per line ---- */
 
 /* Lines for a reader and for logs alike: a state per layer when it changes, no bars. */
-static int show_progress(struct reply *r, bool quiet)
+static int show_progress(struct reply *r, bool quiet, FILE *out)
 {
 	struct cs_err *err = NULL;
 	char *line;
@@ -22,16 +24,16 @@ static int show_progress(struct reply *r, bool quiet)
 		json_t *j = json_loads(line, 0, NULL);
 		bool bar = json_object_size(json_object_get(j, "progressDetail")) > 0;
 		if (*jstr(j, "error")) {
-			(void)fflush(stdout);
+			(void)fflush(out);
 			(void)fprintf(stderr, "%s\n", jstr(j, "error"));
 			status = 1;
 		} else if (*jstr(j, "stream")) {
-			fputs(jstr(j, "stream"), stdout);
+			fputs(jstr(j, "stream"), out);
 		} else if (!quiet && !bar && *jstr(j, "status")) {
 			const char *id = jstr(j, "id");
-			printf("%s%s%s\n", id, *id ? ": " : "", jstr(j, "status"));
+			fprintf(out, "%s%s%s\n", id, *id ? ": " : "", jstr(j, "status"));
 		}
-		(void)fflush(stdout);
+		(void)fflush(out);
 		json_decref(j);
 		free(line);
 	}
@@ -93,10 +95,30 @@ static int cmd_pull(struct call *call)
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	status = show_progress(&r, o->quiet);
+	status = show_progress(&r, o->quiet, stdout);
 	if (status == 0)
 		printf("%s%s%s\n", name, tag ? strchr(operands[0], '@') ? "@" : ":" : "", tag ? tag : "");
 	return status;
+}
+
+int transfer_pull(const char *image, const char *platform, bool quiet, FILE *out)
+{
+	auto_reply struct reply r = REPLY_INIT;
+	struct cs_err *err = NULL;
+	cs_autoref struct cs_ref ref = {0};
+
+	if (cs_ref_parse(image, &ref, &err) < 0)
+		return cli_error(err, 125);
+	cs_autofree char *name = cs_xasprintf("%s/%s", ref.domain, ref.path);
+	cs_autofree char *auth = auth_header(image);
+	cs_autofree char *n = url_encode(name), *t = url_encode(ref.digest ? ref.digest : ref.tag), *p = url_encode(platform);
+	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s%s%s&tag=%s", n, *p ? "&platform=" : "", p, t);
+	client_registry_auth = auth;
+	int opened = client_open("POST", path, NULL, 0, false, &r, &err);
+	client_registry_auth = NULL;
+	if (opened < 0)
+		return cli_error(err, 125);
+	return show_progress(&r, quiet, out) ? 125 : 0;
 }
 
 struct push_opts {
@@ -127,7 +149,7 @@ static int cmd_push(struct call *call)
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	status = show_progress(&r, o->quiet);
+	status = show_progress(&r, o->quiet, stdout);
 	if (status == 0 && o->quiet)
 		printf("%s%s%s\n", name, tag ? ":" : "", tag ? tag : "");
 	return status;
@@ -223,7 +245,7 @@ static int cmd_load(struct call *call)
 	}
 	if (client_upload("POST", o->quiet ? "/images/load?quiet=1" : "/images/load", fd, &r, &err) < 0)
 		return cli_error(err, 1);
-	return show_progress(&r, false);
+	return show_progress(&r, false, stdout);
 }
 
 struct export_opts {

@@ -244,6 +244,7 @@ CS_MUST_CHECK int cs_worker_prepare(struct cs_new_worker *w, struct cs_err **err
 CS_MUST_CHECK int cs_worker_begin(struct cs_new_worker *w, char *id, int plan, int dir, struct cs_err **err);
 void cs_new_worker_done(struct cs_new_worker *w); /* closes what is left in it */
 void cs_spare_open(void);
+void cs_spare_refill(void); /* makes another idle worker in the background, if there is none */
 void cs_spare_close(void);
 
 /* ---- the service (service.c, reconnect.c) ---- */

@@ -158,8 +158,10 @@ void cs_system_started(struct cs_system *s, const struct cs_w_started *st)
 	struct HcsOperation *op = TAKE_PTR(s->start_op);
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
-	if (op)
+	if (op) {
 		finish_start(s, op);
+		cs_spare_refill();
+	}
 }
 
 void cs_system_warn(struct cs_system *s, const char *text)
@@ -184,6 +186,7 @@ void cs_system_start_failed(struct cs_system *s, enum cs_code code, int sys, con
 	HRESULT hr = code == CS_ERR_INVALID ? HCS_E_INVALIDARG : code == CS_ERR_NO_SPACE ? HCS_E_DISK_FULL : HCS_E_TERMINATED_DURING_START;
 	cs_op_complete(op, hr, cs_result_error(hr, code, sys, text));
 	cs_op_unref(op);
+	cs_spare_refill();
 	if (forget)
 		cs_system_forget(s);
 }
@@ -215,6 +218,7 @@ void cs_system_exited(struct cs_system *s, const struct cs_exit *e)
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 	if (op) {
+		cs_spare_refill();
 		cs_op_failf(op, HCS_E_TERMINATED_DURING_START, CS_ERR_INTERNAL, "system %s ended while it was starting", s->id);
 		cs_op_unref(op);
 	}

@@ -84,7 +84,7 @@ static void fill(void *arg)
 	pthread_mutex_unlock(&spare.lock);
 }
 
-static void refill(void)
+void cs_spare_refill(void)
 {
 	pthread_mutex_lock(&spare.lock);
 	bool want = spare.open && spare.control < 0 && !spare.filling;
@@ -100,7 +100,7 @@ void cs_spare_open(void)
 	pthread_mutex_lock(&spare.lock);
 	spare.open = true;
 	pthread_mutex_unlock(&spare.lock);
-	refill();
+	cs_spare_refill();
 }
 
 void cs_spare_close(void)
@@ -144,7 +144,8 @@ int cs_worker_begin(struct cs_new_worker *w, char *id, int plan, int dir, struct
 		if (n < 0)
 			r = cs_fail(err, CS_ERR_INTERNAL, (int)-n, "hand the plan to the worker");
 	}
-	refill();
+	if (r < 0 || w->begin < 0) /* else the start does it when it is over: it needs both processors itself */
+		cs_spare_refill();
 	return r;
 }
 

@@ -362,8 +362,8 @@ static int make_parts(struct cs_container *c, const struct cs_image_info *img, s
 {
 	cs_autofree char *snap = NULL;
 
-	if (mkdir(c->dir, 0710) < 0)
-		return cs_fail(err, errno == ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, errno, "create %s", c->dir);
+	if (cs_container_dir_create(c->e, c->dir, err) < 0)
+		return -1;
 	if (cs_streq(c->log_driver, "local")) {
 		cs_autofree char *d = cs_path_join(c->dir, "local-logs");
 		(void)mkdir(d, 0700);

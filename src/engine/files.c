@@ -66,8 +66,14 @@ static int by_depth(const void *a, const void *b)
 	return d ? d : strcmp(x->destination, y->destination);
 }
 
+/* Before the first start they are empty, and the image's are meant. */
 static bool own_file(struct cs_container *c, const char *name)
 {
+	pthread_mutex_lock(&c->lock);
+	bool written = c->ever_started;
+	pthread_mutex_unlock(&c->lock);
+	if (!written)
+		return false;
 	cs_autofree char *path = cs_path_join(c->dir, name);
 	struct stat st;
 

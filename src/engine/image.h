@@ -80,6 +80,7 @@ CS_MUST_CHECK int cs_snapshot_options(struct cs_engine *e, const char *container
 CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir);
 /* Takes a directory of the data root (absolute path) away at once, deletes it later. Absent is fine. */
+CS_MUST_CHECK int cs_container_dir_create(struct cs_engine *e, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_id, int64_t *rw_bytes, int64_t *root_bytes, struct cs_err **err);

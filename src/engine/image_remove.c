@@ -316,6 +316,7 @@ int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out,
 	cs_image_recs_free(all, n);
 	if (r < 0)
 		return -1;
+	reclaimed += cs_partials_clean(m->storage, true);
 	cs_str_puts(out, "{\"ImagesDeleted\":");
 	cs_str_puts(out, records.len ? "[" : "null");
 	if (records.len) {

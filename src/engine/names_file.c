@@ -4,6 +4,7 @@
  * while the container runs. */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/io.h"
 #include "engine/spec-internal.h"
@@ -187,9 +188,11 @@ static char *host_resolv_conf(bool private)
 static int replace(int dirfd, const char *dir, const char *name, const struct cs_str *s, struct cs_err **err)
 {
 	const char *text = s->buf ? s->buf : "";
-	/* The first start makes the file in place: nobody can see it half-written, a later start replaces it anyway. */
-	cs_autofd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-	int r = s->failed ? -EFBIG : fd >= 0 ? cs_write_full(fd, text, s->len) : cs_replace_file_at(dirfd, name, text, s->len, 0644, false);
+	/* The first start fills the empty file that came with the directory: nobody can see it half-written, a later start replaces it anyway. */
+	cs_autofd int fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	bool fresh = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+	int r = s->failed ? -EFBIG : fresh ? cs_write_full(fd, text, s->len) : cs_replace_file_at(dirfd, name, text, s->len, 0644, false);
 
 	return r < 0 ? cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "write %s/%s", dir, name) : 0;
 }

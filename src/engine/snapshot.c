@@ -79,6 +79,13 @@ int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_
 	return 0;
 }
 
+int cs_container_dir_create(struct cs_engine *e, const char *path, struct cs_err **err)
+{
+	static const char *const files[] = {"hostname", "hosts", "resolv.conf", NULL}; /* names_file.c writes into them */
+
+	return cs_dir_create(e->images->storage, path, files, err);
+}
+
 int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err)
 {
 	return cs_storage_discard(e->images->storage, AT_FDCWD, path, err);

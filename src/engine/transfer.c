@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "engine/image_internal.h"
 
@@ -18,6 +19,7 @@ struct cs_transfer {
 	struct cs_session *session;
 	unsigned holders;
 	bool running, cancelled, published, waiting;
+	bool no_keep; /* the disk is full: what came of it goes, too */
 	atomic_bool stop; /* with cancel_fd, for those who do not wait on descriptors */
 	enum cs_transfer_phase phase;
 	atomic_llong got;
@@ -105,28 +107,42 @@ static void set_phase(struct cs_transfer *t, enum cs_transfer_phase phase)
 
 struct source {
 	struct cs_transfer *t;
-	struct cs_remote_blob *remote; /* or NULL: fd */
-	int fd;
-	bool ended;
+	struct cs_remote_blob *remote; /* or NULL: fd alone */
+	int fd;                        /* first: the blob, or what an earlier transfer got of it */
+	struct cs_blob_writer *resumed; /* which has that, too */
+	bool fetched, ended, broken;   /* fetched: not from our own store */
 };
+
+static ssize_t read_local(int *fd, void *buf, size_t max)
+{
+	ssize_t n;
+
+	do
+		n = read(*fd, buf, max);
+	while (n < 0 && errno == EINTR);
+	n = n < 0 ? -errno : n;
+	if (n == 0)
+		cs_close(TAKE_FD(*fd));
+	return n;
+}
 
 static ssize_t source_read(void *ctx, void *buf, size_t max)
 {
 	struct source *s = ctx;
-	ssize_t n;
+	ssize_t n = 0;
 
+	s->broken = true; /* until it went well */
 	if (atomic_load(&s->t->stop)) /* a local source would go on to its end */
 		return -ECANCELED;
-	if (s->remote) {
+	if (s->fd >= 0)
+		n = read_local(&s->fd, buf, max);
+	if (n == 0 && s->remote)
 		n = cs_remote_blob_read(s->remote, buf, max);
-		if (n > 0)
-			atomic_fetch_add(&s->t->got, n);
-	} else {
-		do
-			n = read(s->fd, buf, max);
-		while (n < 0 && errno == EINTR);
-		n = n < 0 ? -errno : n;
-	}
+	if (n < 0)
+		return n;
+	s->broken = false;
+	if (s->fetched)
+		atomic_fetch_add(&s->t->got, n);
 	if (n == 0 && !s->ended) {
 		s->ended = true;
 		set_phase(s->t, CS_TR_EXTRACTING);
@@ -136,28 +152,31 @@ static ssize_t source_read(void *ctx, void *buf, size_t max)
 
 static int copy_blob(struct cs_transfer *t, struct source *src, struct cs_err **err)
 {
-	struct cs_blob_writer *w;
+	struct cs_blob_writer *w = TAKE_PTR(src->resumed);
 	cs_autofree char *buf = cs_xmalloc(128u << 10);
 	ssize_t n = 0;
 	int r = 0;
 
-	if (cs_blob_begin(t->ts->m->storage, &w, err) < 0)
+	if (!w && cs_blob_begin(t->ts->m->storage, &w, err) < 0)
 		return -1;
 	while (r == 0 && (n = source_read(src, buf, 128u << 10)) > 0)
 		r = cs_blob_write(w, buf, (size_t)n, err);
-	if (r < 0 || n < 0) {
+	if (r == 0 && n == 0)
+		return cs_blob_commit(w, &t->want.blob, NULL, NULL, err);
+	if (src->broken)
+		cs_blob_keep(w, &t->want.blob);
+	else
 		cs_blob_abort(w);
-		return r < 0 ? -1 : cs_fail(err, CS_ERR_INTERNAL, (int)-n, "read");
-	}
-	return cs_blob_commit(w, &t->want.blob, NULL, NULL, err);
+	return r < 0 ? -1 : cs_fail(err, CS_ERR_INTERNAL, (int)-n, "read");
 }
 
 static int stage_layer(struct cs_transfer *t, struct source *src, struct cs_err **err)
 {
 	struct cs_layer_result res;
-	struct cs_layer_source ls = {.read = source_read, .ctx = src, .diff_id = &t->want.diff, .store_blob = src->remote != NULL};
+	struct cs_layer_source ls = {.read = source_read, .ctx = src, .diff_id = &t->want.diff, .store_blob = src->fetched, .keep_broken = src->fetched,
+				     .resumed = TAKE_PTR(src->resumed)};
 
-	if (src->remote)
+	if (src->fetched)
 		ls.blob = &t->want.blob;
 	struct cs_layer_stage *stage;
 	if (cs_layer_stage(t->ts->m->storage, &ls, &stage, &res, err) < 0)
@@ -168,19 +187,35 @@ static int stage_layer(struct cs_transfer *t, struct source *src, struct cs_err 
 	return 0;
 }
 
-static int transfer(struct cs_transfer *t, struct cs_err **err)
+/* What an earlier transfer has left, and the registry for the rest. have: so much is there. */
+static int open_source(struct cs_transfer *t, struct source *src, int64_t *have, struct cs_err **err)
+{
+	*have = 0;
+	src->fetched = true;
+	if (cs_blob_resume(t->ts->m->storage, &t->want.blob, t->want.size, &src->resumed, &src->fd, have) == 0)
+		cs_logk(CS_LOG_DEBUG, "image", "blob", t->want.blob.s, "goes on at byte %lld of %lld", (long long)*have, (long long)t->want.size);
+	if (*have && *have == t->want.size)
+		return 0;
+	if (cs_remote_blob_open_at(t->session->repo, t->want.blob.s, t->want.size, *have, t->cancel_fd, &src->remote, err) == 0)
+		return 0;
+	cs_blob_keep(TAKE_PTR(src->resumed), &t->want.blob);
+	return -1;
+}
+
+static int fetch(struct cs_transfer *t, bool *ret_again, struct cs_err **err)
 {
 	struct source src = {.t = t, .fd = -EBADF};
-	cs_autofd int fd = -EBADF;
-	bool local = cs_blob_open(t->ts->m->storage, &t->want.blob, &fd, NULL, NULL) == 0;
-	int r;
+	bool local = cs_blob_open(t->ts->m->storage, &t->want.blob, &src.fd, NULL, NULL) == 0;
+	int64_t have = 0;
+	int r = 0;
 
-	if (local && !t->want.chain.s[0])
-		return 0;
-	src.fd = fd;
-	if (!local && cs_remote_blob_open(t->session->repo, t->want.blob.s, t->want.size, t->cancel_fd, &src.remote, err) < 0)
-		return -1;
-	r = t->want.chain.s[0] ? stage_layer(t, &src, err) : copy_blob(t, &src, err);
+	if (!local && (r = open_source(t, &src, &have, err)) < 0) {
+		cs_close(src.fd);
+		return r;
+	}
+	if (!local || t->want.chain.s[0])
+		r = t->want.chain.s[0] ? stage_layer(t, &src, err) : copy_blob(t, &src, err);
+	*ret_again = r < 0 && have && !src.broken; /* what was kept may be what is wrong */
 	if (r < 0 && src.remote && cs_remote_blob_error(src.remote)) {
 		/* the rest only follows from it */
 		if (err) {
@@ -188,11 +223,29 @@ static int transfer(struct cs_transfer *t, struct cs_err **err)
 			*err = NULL;
 		}
 		r = cs_remote_blob_take_error(src.remote, err);
-	} else if (r < 0 && !(src.remote && t->want.chain.s[0])) {
+	} else if (r < 0 && !(src.fetched && t->want.chain.s[0])) {
 		cs_wrap(err, "layer %s", t->want.blob.s); /* storage names the blob of a layer that it takes in */
 	}
 	cs_remote_blob_close(src.remote);
+	cs_close(src.fd);
 	return r;
+}
+
+static int transfer(struct cs_transfer *t, struct cs_err **err)
+{
+	bool again = false;
+	int r = fetch(t, &again, err);
+
+	if (r == 0 || !again)
+		return r;
+	cs_logk(CS_LOG_INFO, "image", "blob", t->want.blob.s, "what was kept of it is damaged: all of it again");
+	if (err) {
+		cs_err_free(*err);
+		*err = NULL;
+	}
+	atomic_store(&t->got, 0);
+	set_phase(t, CS_TR_DOWNLOADING);
+	return fetch(t, &again, err);
 }
 
 /* ---- the table; lock held ---- */
@@ -256,7 +309,14 @@ static void *work(void *arg)
 		announce(ts);
 		pthread_mutex_unlock(&ts->lock);
 		int r = transfer(t, &err);
+		bool full = r < 0 && cs_err_code(err) == CS_ERR_NO_SPACE;
 		pthread_mutex_lock(&ts->lock);
+		for (struct cs_transfer *o = ts->list; full && o; o = o->next)
+			o->no_keep = o->no_keep || o->running;
+		if (full)
+			(void)cs_partials_clean(ts->m->storage, true);
+		else if (t->no_keep)
+			cs_partial_drop(ts->m->storage, &t->want.blob);
 		t->running = false;
 		t->phase = r < 0 ? CS_TR_FAILED : CS_TR_READY;
 		t->err = err;

@@ -304,14 +304,19 @@ static int check_digest(const char *digest, struct cs_err **err)
 
 int cs_remote_blob_open(struct cs_repo *r, const char *digest, int64_t size, int cancel_fd, struct cs_remote_blob **ret, struct cs_err **err)
 {
+	return cs_remote_blob_open_at(r, digest, size, 0, cancel_fd, ret, err);
+}
+
+int cs_remote_blob_open_at(struct cs_repo *r, const char *digest, int64_t size, int64_t offset, int cancel_fd, struct cs_remote_blob **ret, struct cs_err **err)
+{
 	struct cs_remote_blob *b;
 
 	if (check_digest(digest, err) < 0)
 		return -1;
-	if (size < -1)
-		return cs_fail(err, CS_ERR_INVALID, 0, "blob %s: negative size", digest);
+	if (size < -1 || offset < 0 || (offset && offset >= size))
+		return cs_fail(err, CS_ERR_INVALID, 0, "blob %s: impossible size", digest);
 	b = cs_xcalloc(1, sizeof(*b));
-	*b = (struct cs_remote_blob){.repo = r, .size = size, .cancel_fd = cancel_fd, .start = cs_rg_walk_start(r)};
+	*b = (struct cs_remote_blob){.repo = r, .size = size, .offset = offset, .mark = offset, .cancel_fd = cancel_fd, .start = cs_rg_walk_start(r)};
 	(void)snprintf(b->digest, sizeof(b->digest), "%s", digest);
 	for (; (b->ep = cs_rg_walk(r, b->start, b->step)) && !b->ep->can_pull && !r->push; b->step++)
 		;

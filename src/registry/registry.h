@@ -111,6 +111,9 @@ CS_MUST_CHECK int cs_repo_tags(struct cs_repo *r, char ***ret, struct cs_err **e
 struct cs_remote_blob;
 /* size: as in the manifest, or -1 when unknown. cancel_fd: -2 = the session's. The request is made at once: NOT_FOUND comes from here. */
 CS_MUST_CHECK int cs_remote_blob_open(struct cs_repo *r, const char *digest, int64_t size, int cancel_fd, struct cs_remote_blob **ret, struct cs_err **err);
+/* The same from byte `offset` on, which is less than size: with a range, or the bytes before are thrown away. */
+CS_MUST_CHECK int cs_remote_blob_open_at(struct cs_repo *r, const char *digest, int64_t size, int64_t offset, int cancel_fd, struct cs_remote_blob **ret,
+					 struct cs_err **err);
 /* > 0 bytes, 0 end (exactly size bytes have come), -errno: see cs_remote_blob_error. */
 ssize_t cs_remote_blob_read(struct cs_remote_blob *b, void *buf, size_t max);
 const struct cs_err *cs_remote_blob_error(const struct cs_remote_blob *b); /* borrowed; NULL while all is well */

@@ -8,6 +8,7 @@
 #include "storage/internal.h"
 
 #define FLUSH_STEP (8ll << 20)
+#define KEEP_MIN 65536 /* less is fetched again as quickly */
 
 struct cs_blob_writer {
 	struct cs_storage *s;
@@ -16,6 +17,7 @@ struct cs_blob_writer {
 	bool settled;
 	int fd;
 	int64_t size, flushed;
+	int64_t have; /* what the file holds from the beginning: so many bytes are hashed only */
 	char name[64]; /* in tmp/ */
 };
 
@@ -36,8 +38,50 @@ int cs_blob_begin(struct cs_storage *s, struct cs_blob_writer **ret, struct cs_e
 	return 0;
 }
 
+int cs_blob_resume(struct cs_storage *s, const struct cs_digest *d, int64_t max, struct cs_blob_writer **ret, int *ret_fd, int64_t *ret_have)
+{
+	struct cs_blob_writer *w = cs_xcalloc(1, sizeof(*w));
+
+	w->s = s;
+	w->fd = -EBADF;
+	cs_storage_tmp_name(s, "blob", w->name);
+	cs_autofd int fd = -EBADF;
+	int r = cs_partial_take(s, d, max, w->name, &w->fd, &w->have);
+	if (r == 0) {
+		/* a position of its own for the reader */
+		fd = openat(s->tmp_fd, w->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		r = fd < 0 ? -errno : 0;
+	} else {
+		w->name[0] = 0;
+	}
+	if (r < 0) {
+		cs_blob_abort(w);
+		return r;
+	}
+	w->flushed = w->have;
+	w->hash = cs_hash_new();
+	*ret = w;
+	*ret_have = w->have;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+void cs_blob_keep(struct cs_blob_writer *w, const struct cs_digest *d)
+{
+	if (w && w->name[0] && !w->settled && CS_MAX(w->size, w->have) >= KEEP_MIN && cs_partial_keep(w->s, w->name, d))
+		w->name[0] = 0;
+	cs_blob_abort(w);
+}
+
 int cs_blob_append(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err)
 {
+	size_t here = w->size < w->have ? (size_t)CS_MIN((int64_t)len, w->have - w->size) : 0;
+
+	w->size += (int64_t)here;
+	data = (const char *)data + here;
+	len -= here;
+	if (len == 0)
+		return 0;
 	int r = cs_write_full(w->fd, data, len);
 	if (r < 0)
 		return cs_fail(err, cs_storage_code(-r), -r, "write a blob in %s/content", w->s->root);

@@ -16,7 +16,7 @@
 
 struct cs_storage {
 	char *root;                              /* absolute */
-	int root_fd, blobs_fd, layers_fd, snaps_fd, spare_fd, tmp_fd, volumes_fd; /* directories */
+	int root_fd, blobs_fd, layers_fd, snaps_fd, spare_fd, tmp_fd, partial_fd, volumes_fd; /* directories */
 	atomic_ullong serial;                    /* for names in tmp/ */
 	char own[32];                            /* part of our names in tmp/ */
 	struct cs_storage_limits limits;
@@ -33,6 +33,9 @@ struct cs_storage {
 	/* spare.c; under discard_lock */
 	unsigned n_spare;
 	char spare[CS_SPARE_SNAPS][24];
+	unsigned n_spare_dirs;
+	char spare_dirs[CS_SPARE_SNAPS][24];
+	const char *const *dir_files; /* what cs_dir_create was asked for last */
 };
 
 /* A name below tmp/ that nobody else uses. buf needs 64 bytes. */
@@ -59,6 +62,12 @@ CS_MUST_CHECK int cs_spare_take(struct cs_storage *s, const char *id, const char
 
 /* As cs_storage_discard, for what may lie on another file system than tmp/: the name becomes .gone-N in dirfd, which stays open. */
 CS_MUST_CHECK int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
+
+/* ---- partial.c ---- */
+/* The file tmp/<tmp> becomes what is kept of a blob; false: it is still in tmp/. */
+bool cs_partial_keep(struct cs_storage *s, const char *tmp, const struct cs_digest *d);
+/* The other way: opened for reading and writing, at its end; between 1 and max bytes. -ENOENT: nothing is kept. */
+CS_MUST_CHECK int cs_partial_take(struct cs_storage *s, const struct cs_digest *d, int64_t max, const char *tmp, int *ret_fd, int64_t *ret_size);
 
 /* volume_linux.c */
 CS_MUST_CHECK int cs_volumes_dir_open(struct cs_storage *s, struct cs_err **err);

@@ -53,7 +53,7 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	struct cs_storage *s = cs_xcalloc(1, sizeof(*s));
 	int r = 0;
 
-	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->spare_fd = s->tmp_fd = s->volumes_fd = -EBADF;
+	s->root_fd = s->blobs_fd = s->layers_fd = s->snaps_fd = s->spare_fd = s->tmp_fd = s->partial_fd = s->volumes_fd = -EBADF;
 	(void)pthread_mutex_init(&s->discard_lock, NULL);
 	(void)pthread_mutex_init(&s->quota_lock, NULL);
 	(void)pthread_rwlock_init(&s->snap_lock, NULL);
@@ -71,10 +71,11 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	}
 	if (open_dir(s, "content/blobs/sha256", &s->blobs_fd, err) < 0 || open_dir(s, "layers", &s->layers_fd, err) < 0 ||
 	    open_dir(s, "snapshots", &s->snaps_fd, err) < 0 || open_dir(s, "spare", &s->spare_fd, err) < 0 ||
-	    open_dir(s, "tmp", &s->tmp_fd, err) < 0 ||
+	    open_dir(s, "tmp", &s->tmp_fd, err) < 0 || open_dir(s, "partial", &s->partial_fd, err) < 0 ||
 	    cs_volumes_dir_open(s, err) < 0)
 		goto fail;
 	(void)cs_each_entry(s->tmp_fd, ".", remove_entry, s);
+	(void)cs_partials_clean(s, false);
 	cs_spare_clear(s);
 	r = cs_storage_write_layout(s, faccessat(s->root_fd, "content/oci-layout", F_OK, 0) < 0, faccessat(s->root_fd, "content/index.json", F_OK, 0) < 0);
 	if (r < 0) {
@@ -111,6 +112,7 @@ void cs_storage_close(struct cs_storage *s)
 	cs_close(s->snaps_fd);
 	cs_close(s->spare_fd);
 	cs_close(s->tmp_fd);
+	cs_close(s->partial_fd);
 	cs_close(s->volumes_fd);
 	free(s->root);
 	free(s);

@@ -27,7 +27,7 @@ struct unpack {
 	struct cs_blob_writer *blob; /* or NULL; of the caller's thread, of the inflater's when the stream is recompressed */
 	struct cs_hash *diff;
 	struct cs_blocks *raw, *tar;
-	bool eof;
+	bool eof, broken; /* the source's end, or its failure */
 	int64_t in_bytes, out_bytes; /* of the inflater; of the caller for a plain tar */
 	struct cs_deflate *packer;   /* of what was bzip2, xz, … */
 	int diff_fd;
@@ -55,8 +55,10 @@ static ssize_t fill(struct unpack *u, char *buf, size_t max)
 
 	while (n < max && !u->eof) {
 		ssize_t r = u->src->read(u->src->ctx, buf + n, max - n);
-		if (r < 0)
+		if (r < 0) {
+			u->broken = true;
 			return cs_fail(&u->read_err, CS_ERR_INTERNAL, (int)-r, "read the archive");
+		}
 		u->eof = r == 0;
 		n += (size_t)r;
 	}
@@ -259,7 +261,10 @@ static void done(struct unpack *u)
 	cs_blocks_free(u->raw);
 	cs_blocks_free(u->tar);
 	cs_hash_done(u->diff, NULL);
-	cs_blob_abort(u->blob);
+	if (u->broken && u->src->keep_broken && u->src->blob && u->packed != CS_PACKED_OTHER)
+		cs_blob_keep(u->blob, u->src->blob);
+	else
+		cs_blob_abort(u->blob);
 	cs_deflate_free(u->packer);
 	cs_err_free(u->read_err);
 	cs_err_free(u->inflate_err);
@@ -271,14 +276,14 @@ int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, stru
 {
 	struct cs_layer_result res = {0};
 	struct cs_layer_stage *st = NULL;
-	struct unpack u = {.limits = &s->limits, .src = src, .diff_fd = -EBADF};
+	struct unpack u = {.limits = &s->limits, .src = src, .diff_fd = -EBADF, .blob = src->resumed};
 	struct cs_err *e = NULL;
 
 	u.diff = cs_hash_new();
 	int r = cs_stage_new(s, &st, &e);
 	if (r == 0) {
 		u.diff_fd = st->diff_fd;
-		r = src->store_blob ? cs_blob_begin(s, &u.blob, &e) : 0;
+		r = src->store_blob && !u.blob ? cs_blob_begin(s, &u.blob, &e) : 0;
 	}
 	if (r == 0)
 		r = finish(&u, st, &res, &e);

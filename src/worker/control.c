@@ -437,7 +437,7 @@ static void on_listener(struct cs_source *s, uint32_t events)
 	new_conn(TAKE_FD(fd), false, 1);
 }
 
-static void listen_on_socket(void)
+void cs_control_listen(void)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	cs_autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -460,7 +460,6 @@ static void listen_on_socket(void)
 void cs_control_init(int first_fd)
 {
 	new_conn(first_fd, true, CS_W_PROTOCOL); /* its engine is of our build */
-	listen_on_socket();
 }
 
 void cs_control_take_early(void)

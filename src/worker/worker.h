@@ -110,6 +110,7 @@ extern struct cs_worker worker;
 
 /* control.c */
 void cs_control_init(int first_fd);
+void cs_control_listen(void); /* for engines to come */
 void cs_control_take_early(void); /* requests that came before the start */
 bool cs_control_has_engine(void);
 void cs_control_event(enum cs_w_type type, size_t fixed, const void *body, size_t len); /* to everybody who said HELLO; fixed: of the struct in body */

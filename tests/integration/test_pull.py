@@ -504,6 +504,114 @@ def test_registry_that_answers_another_manifest(engine, fake):
     assert a.status >= 400 and md in a.message, a
 
 
+# ---- going on with a pull that failed ----
+
+KEPT = 131072   # whole blocks of what broken_off lets through
+
+def broken_off(engine, fake, name, after=150000):
+    """A pull whose registry closes the connection in the middle of a layer and then has it no more. Returns the layer."""
+    layer = Layer(rootfs.Tar().file("data", os.urandom(400000)).bytes())
+    put(fake, name, "1", [layer])
+    fake.fault("GET", "/blobs/" + layer.digest, Cut(after=after), Status(404, "BLOB_UNKNOWN"))
+    assert pull(engine.http, f"{fake.host}/{name}", "1").error
+    return layer
+
+
+def kept(engine):
+    return {n: os.stat(engine.data / "partial" / n).st_size for n in os.listdir(engine.data / "partial")}
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_next_pull_goes_on(fresh, restart):
+    engine = fresh()
+    with Fake() as fake:
+        layer = broken_off(engine, fake, "goon")
+        assert kept(engine) == {layer.digest[7:]: KEPT}
+        assert layer.digest[7:] not in blobs(engine) and not os.listdir(engine.data / "tmp")
+        if restart:
+            engine.stop()
+            engine.start()
+        fake.requests.clear()
+        lines = pull(engine.http, f"{fake.host}/goon", "1")
+        assert "Downloaded" in lines[-1]["status"], lines
+        asked = [r["headers"].get("range") for r in fake.requests if layer.digest in r["path"]]
+        assert asked == [f"bytes={KEPT}-"], asked
+        assert kept(engine) == {} and (engine.data / "content/blobs/sha256" / layer.digest[7:]).read_bytes() == layer.data
+
+
+@pytest.mark.caisson
+def test_what_is_kept_is_not_believed(fresh):
+    engine = fresh()
+    with Fake() as fake:
+        layer = broken_off(engine, fake, "lie")
+        with open(engine.data / "partial" / layer.digest[7:], "r+b") as f:
+            f.seek(100000)
+            f.write(b"something else")
+        fake.requests.clear()
+        lines = pull(engine.http, f"{fake.host}/lie", "1")
+        assert "Downloaded" in lines[-1]["status"], lines
+        asked = [r["headers"].get("range") for r in fake.requests if layer.digest in r["path"]]
+        assert asked == [f"bytes={KEPT}-", None], asked
+        assert kept(engine) == {} and not os.listdir(engine.data / "tmp")
+        # longer than the blob, or no file: as if nothing were there
+        for other in (layer.data + b"more", None):
+            two = broken_off(engine, fake, "lie2")
+            path = engine.data / "partial" / two.digest[7:]
+            path.unlink()
+            path.write_bytes(other) if other else path.symlink_to("/etc/passwd")
+            assert "Downloaded" in pull(engine.http, f"{fake.host}/lie2", "1")[-1]["status"]
+            assert kept(engine) == {}
+
+
+@pytest.mark.caisson
+def test_going_on_without_ranges(fresh):
+    engine = fresh()
+    with Fake(ranges=False) as fake:
+        layer = broken_off(engine, fake, "whole")
+        assert "Downloaded" in pull(engine.http, f"{fake.host}/whole", "1")[-1]["status"]
+        assert (engine.data / "content/blobs/sha256" / layer.digest[7:]).read_bytes() == layer.data
+
+
+@pytest.mark.caisson
+def test_what_is_kept_goes_again(fresh):
+    """A week after, with a prune, and never for what was wrong in itself."""
+    engine = fresh()
+    with Fake() as fake:
+        layer = broken_off(engine, fake, "old")
+        assert engine.http.post("/images/prune").json["SpaceReclaimed"] == KEPT and kept(engine) == {}
+        layer = broken_off(engine, fake, "old2")
+        path = engine.data / "partial" / layer.digest[7:]
+        os.utime(path, (time.time() - 6 * 86400,) * 2)
+        engine.restart(graceful=True)
+        assert kept(engine)
+        os.utime(path, (time.time() - 8 * 86400,) * 2)
+        engine.restart(graceful=True)
+        assert kept(engine) == {}
+        bad = Layer(rootfs.Tar().file("data", os.urandom(400000)).bytes())
+        put(fake, "bad", "1", [bad])
+        fake.blobs[bad.digest] = bad.data[:-1] + b"x"
+        assert pull(engine.http, f"{fake.host}/bad", "1").error
+        assert kept(engine) == {} and not os.listdir(engine.data / "tmp")
+
+
+@pytest.mark.caisson
+def test_cancelled_pull_goes_on(fresh):
+    engine = fresh()
+    with Fake() as fake:
+        layer = Layer(rootfs.Tar().file("data", os.urandom(400000)).bytes())
+        put(fake, "cancel", "1", [layer])
+        fake.fault("GET", "/blobs/" + layer.digest, Stall(after=200000))
+        r = engine.http.stream("POST", "/images/create", {"fromImage": f"{fake.host}/cancel", "tag": "1"})
+        wait_for(lambda: [f for f in os.listdir(engine.data / "tmp") if f.startswith("blob") and os.stat(engine.data / "tmp" / f).st_size >= 131072], what="some of it")
+        r.connection.close()
+        wait_for(lambda: kept(engine), what="it is kept")
+        have = kept(engine)[layer.digest[7:]]
+        fake.requests.clear()
+        assert "Downloaded" in pull(engine.http, f"{fake.host}/cancel", "1")[-1]["status"]
+        assert [r["headers"].get("range") for r in fake.requests if layer.digest in r["path"]] == [f"bytes={have}-"]
+
+
 # ---- cancel ----
 
 @pytest.mark.caisson

@@ -217,6 +217,7 @@ static void made_ahead(void **state)
 	assert_int_equal(cs_remove_tree_at(AT_FDCWD, root), 0);
 	assert_int_equal(mkdir(root, 0700), 0);
 	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
+	(void)umask(022);
 	make(s, &layer, &blob); /* "box": nothing is ready for the first one, but it asks for more */
 	for (unsigned i = 0; i < 20 && !taken; i++) {
 		char name[16];
@@ -249,6 +250,34 @@ static void made_ahead(void **state)
 		assert_int_equal(cs_snap_create(s, name, NULL, NULL), -1);
 		assert_int_equal(stat(at("snapshots/%s", name), &st), 0);
 		assert_int_equal(st.st_ino, was.st_ino);
+	}
+	assert_true(taken);
+	/* the same for directories with files */
+	static const char *const files[] = {"one", "two", NULL};
+	taken = false;
+	for (unsigned i = 0; i < 200 && !taken; i++) {
+		char name[16];
+		ino_t inos[64];
+		size_t n = 0;
+		DIR *d = opendir(at("%s", "spare"));
+		for (const struct dirent *e; d && (e = readdir(d));)
+			if (n < CS_ARRAY_SIZE(inos) && e->d_name[0] != '.')
+				inos[n++] = e->d_ino;
+		(void)closedir(d);
+		(void)snprintf(name, sizeof(name), "d%u", i);
+		assert_int_equal(cs_dir_create(s, at("%s", name), files, NULL), 0);
+		assert_int_equal(stat(at("%s", name), &was), 0);
+		assert_int_equal(was.st_mode & 07777, 0710);
+		for (size_t k = 0; k < n; k++)
+			taken = taken || inos[k] == was.st_ino;
+		for (const char *const *f = files; *f; f++) {
+			(void)snprintf(found, sizeof(found), "%s/%s", name, *f);
+			assert_int_equal(stat(at("%s", found), &st), 0);
+			assert_int_equal(st.st_mode, S_IFREG | 0644);
+			assert_int_equal(st.st_size, 0);
+		}
+		assert_int_equal(cs_dir_create(s, at("%s", name), files, NULL), -1);
+		sched_yield();
 	}
 	assert_true(taken);
 	cs_storage_close(s);

@@ -405,12 +405,16 @@ int cs_step_readonly(struct cs_child *c, const char *path, struct cs_err **err)
 	return 0;
 }
 
+static uint64_t group_attributes(bool readonly)
+{
+	return CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC | (readonly ? CS_MOUNT_ATTR_RDONLY : 0);
+}
+
 /* One hierarchy: the container's own group, bound. Inside a cgroup namespace this looks as if mounted there. */
 static int bind_group(const char *dir, int at, bool readonly, struct cs_err **err)
 {
 	cs_autofd int tree = sys_open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE);
-	uint64_t set = CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC | (readonly ? CS_MOUNT_ATTR_RDONLY : 0);
-	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, set, 0, MS_PRIVATE);
+	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, group_attributes(readonly), 0, MS_PRIVATE);
 
 	if (r >= 0)
 		r = attach(tree, at);
@@ -418,7 +422,7 @@ static int bind_group(const char *dir, int at, bool readonly, struct cs_err **er
 }
 
 /* v1: a directory per hierarchy ("cpu,cpuacct") and a link per controller, as distributions lay it out. */
-static int mount_v1_group(int tmpfs, const struct cs_step *g, bool readonly, struct cs_err **err)
+static int mount_v1_group(int tmpfs, const struct cs_step *g, struct cs_err **err)
 {
 	const char *name = g->arg[0].s;
 
@@ -430,11 +434,11 @@ static int mount_v1_group(int tmpfs, const struct cs_step *g, bool readonly, str
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "cgroup controllers %s", name);
 	if (mkdirat(tmpfs, name, 0755) < 0 && errno != EEXIST)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "make cgroup directory %s", name);
-	cs_autofd int at = sys_openat2(tmpfs, name, O_PATH | O_DIRECTORY, 0, CS_RESOLVE_BENEATH_NOLINKS);
-	if (at < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -at, "open cgroup directory %s", name);
-	if (bind_group(g->arg[1].s, at, readonly, err) < 0)
-		return -1;
+	/* by its name, which is a plain one, in a file system that is not two calls old; attributes come for all at the end */
+	cs_autofd int tree = sys_open_tree(AT_FDCWD, g->arg[1].s, OPEN_TREE_CLONE);
+	int r = tree < 0 ? tree : sys_move_mount(tree, "", tmpfs, name, MOVE_MOUNT_F_EMPTY_PATH);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount cgroup %s", g->arg[1].s);
 	for (const char *p = strchr(name, ',') ? name : ""; *p;) {
 		size_t n = strcspn(p, ",");
 		cs_autofree char *link = cs_xstrndup(p, n);
@@ -501,12 +505,8 @@ int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount tmpfs for cgroups");
 	cur = (struct cs_plan_cursor){.plan = c->plan};
 	while (cs_plan_next(&cur, &g) == 1)
-		if (g.op == CS_PLAN_CGROUP && mount_v1_group(tmpfs, &g, readonly, err) < 0)
+		if (g.op == CS_PLAN_CGROUP && mount_v1_group(tmpfs, &g, err) < 0)
 			return -1;
-	if (readonly) {
-		r = sys_mount_setattr(tmpfs, "", AT_EMPTY_PATH, CS_MOUNT_ATTR_RDONLY, 0, 0);
-		if (r < 0)
-			return cs_fail(err, CS_ERR_INTERNAL, -r, "make the cgroup tree read-only");
-	}
-	return 0;
+	r = sys_mount_setattr(tmpfs, "", AT_EMPTY_PATH | AT_RECURSIVE, group_attributes(readonly), 0, MS_PRIVATE);
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "protect the cgroup tree") : 0;
 }
