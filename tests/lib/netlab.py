@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from netns import Namespace
+from threadns import Namespace
 
 
 def checksum(data):

@@ -19,7 +19,7 @@ import dns.flags  # noqa: E402
 import dns.message  # noqa: E402
 import dns.rcode  # noqa: E402
 
-from netns import Namespace  # noqa: E402
+from threadns import Namespace  # noqa: E402
 from upstream import MANY, Upstream  # noqa: E402
 
 BUILD = Path(os.environ.get("CAISSON_BUILD", Path(__file__).resolve().parents[2] / "build"))
