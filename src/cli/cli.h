@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/cmd.h"
 
+extern const struct command ps_commands[], inspect_commands[], object_commands[], prune_commands[], df_commands[];
 extern const struct command run_commands[], attach_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
 	system_commands[], context_commands[], login_commands[], completion_commands[], version_commands[], info_commands[], dial_commands[], doctor_commands[], compute_commands[], group_commands[], refused_commands[];
 

@@ -147,11 +147,12 @@ static const char schema[] =
 	"events.Message { Status=status? string; ID=id? string; From=from? string; Type events.Type; Action events.Action; Actor events.Actor;\n"
 	"  Scope=scope? string; Time=time? int64; TimeNano=timeNano? int64; }\n"
 	"system.PluginsInfo { Volume []string; Network []string; Authorization []string; Log []string; }\n"
-	/* it marshals itself: networks as text, keys sorted */
-	"registry.NetIPNet = string\n"
-	"registry.IndexInfo { Mirrors []string; Name string; Official bool; Secure bool; }\n"
+	"net.IP = []uint8\n"
+	"net.IPMask = []uint8\n"
+	"registry.NetIPNet { IP net.IP; Mask net.IPMask; }\n"
+	"registry.IndexInfo { Name string; Mirrors []string; Secure bool; Official bool; }\n"
 	"registry.ServiceConfig { AllowNondistributableArtifactsCIDRs? []*registry.NetIPNet; AllowNondistributableArtifactsHostnames? []string;\n"
-	"  IndexConfigs map[string]*registry.IndexInfo; InsecureRegistryCIDRs []*registry.NetIPNet; Mirrors []string; ExtraFields=- map[string]interface {}; }\n"
+	"  InsecureRegistryCIDRs []*registry.NetIPNet; IndexConfigs map[string]*registry.IndexInfo; Mirrors []string; ExtraFields=- map[string]interface {}; }\n"
 	"swarm.NamedGenericResource { Kind? string; Value? string; }\n"
 	"swarm.DiscreteGenericResource { Kind? string; Value? int64; }\n"
 	"swarm.GenericResource { NamedResourceSpec? *swarm.NamedGenericResource; DiscreteResourceSpec? *swarm.DiscreteGenericResource; }\n"
@@ -372,7 +373,7 @@ const struct tpl_type *schema_type(const char *name)
 {
 	if (!arena)
 		load();
-	return named(name, strlen(name));
+	return type_of(&name);
 }
 
 size_t schema_count(void)

@@ -3,7 +3,7 @@
 
 #include "cli/template.h"
 
-/* The Go type of that name ("container.InspectResponse"), for the life of the program; NULL if there is none. */
+/* The Go type of that name ("container.InspectResponse", "*events.Message"), for the life of the program; NULL if there is none. */
 const struct tpl_type *schema_type(const char *name);
 /* For the test that all of it can be read: how many types there are; the i-th one's name, NULL when its text is wrong. */
 size_t schema_count(void);

@@ -4,18 +4,6 @@
 #include "cli/cli.h"
 #include "cli/schema.h"
 
-/* "template: :1:2: executing "" at …" for a template that has a name. Caller frees. */
-static char *with_name(const char *message, const char *name)
-{
-	const char *rest = cs_prefix(message, "template: "), *exec = rest ? strstr(rest, "executing \"\"") : NULL;
-
-	if (!rest || !*name)
-		return cs_xstrdup(message);
-	if (!exec)
-		return cs_xasprintf("template: %s%s", name, rest);
-	return cs_xasprintf("template: %s%.*sexecuting \"%s\"%s", name, (int)(exec - rest), rest, name, exec + strlen("executing \"\""));
-}
-
 int show_format(const char *format, const char *name, const char *type, const json_t *doc)
 {
 	tpl_autoarena struct tpl_arena *a = tpl_arena_new();
@@ -29,17 +17,14 @@ int show_format(const char *format, const char *name, const char *type, const js
 		return cli_fail(1, "%s", message);
 	if (cs_streq(format, "json"))
 		format = "{{json .}}";
-	struct tpl *t = tpl_parse(a, format, &message);
-	if (!t) {
-		cs_autofree char *named = with_name(message, name);
-		return cli_fail(64, "template parsing error: %s", named);
-	}
+	struct tpl *t = tpl_parse_named(a, name, format, &message);
+	if (!t)
+		return cli_fail(64, "template parsing error: %s", message);
 	bool good = tpl_execute(t, tpl_typed(a, schema_type(type), raw), &options, a, &out, &message);
 	printf("%.*s", (int)out.len, out.buf ? out.buf : "");
 	if (!good) {
-		cs_autofree char *named = with_name(message, name);
 		printf("\n");
-		return cli_fail(1, "%s", named);
+		return cli_fail(1, "%s", message);
 	}
 	(void)putchar('\n');
 	return 0;

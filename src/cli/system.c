@@ -1,89 +1,128 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include <time.h>
+
 #include "base/time.h"
-#include "cli/cli.h"
+#include "cli/list.h"
+#include "cli/schema.h"
 
 struct events_opts {
 	const char *format, *since, *until;
 	char **filter;
 };
 static const struct flag events_flags[] = {
-	FLAG_AS(struct events_opts, filter, FLAG_FILTER, "filter", 'f', "Filter output based on conditions provided", .refused = NOT_YET),
-	FLAG(struct events_opts, format, "format", 0, HELP_FORMAT, .refused = NOT_YET),
+	FLAG_AS(struct events_opts, filter, FLAG_FILTER, "filter", 'f', "Filter output based on conditions provided"),
+	FLAG(struct events_opts, format, "format", 0, HELP_FORMAT),
 	FLAG(struct events_opts, since, "since", 0, "Show all events created since timestamp"),
 	FLAG(struct events_opts, until, "until", 0, "Stream events until this timestamp"),
 	FLAG_END,
 };
 
+static int by_text(const void *x, const void *y)
+{
+	const char *const *p = x, *const *q = y;
+	return strcmp(*p, *q);
+}
+
+/* 2006-01-02T15:04:05.000000000+02:00, local */
+static void event_time(int64_t ns)
+{
+	time_t t = (time_t)(ns / CS_NS_PER_SEC);
+	struct tm tm;
+	char date[40], zone[16];
+
+	if (!localtime_r(&t, &tm))
+		return;
+	(void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)strftime(zone, sizeof(zone), "%z", &tm);
+	if (strcmp(zone, "+0000") == 0)
+		printf("%s.%09lldZ ", date, (long long)(ns % CS_NS_PER_SEC));
+	else
+		printf("%s.%09lld%.3s:%s ", date, (long long)(ns % CS_NS_PER_SEC), zone, zone + 3);
+}
+
+static void print_event(json_t *j)
+{
+	json_t *actor = json_object_get(j, "Actor"), *attributes = json_object_get(actor, "Attributes"), *v;
+	char **all = NULL;
+	const char *k;
+
+	if (jint(j, "timeNano") || jint(j, "time"))
+		event_time(jint(j, "timeNano") ? jint(j, "timeNano") : jint(j, "time") * CS_NS_PER_SEC);
+	printf("%s %s %s", jstr(j, "Type"), jstr(j, "Action"), jstr(actor, "ID"));
+	json_object_foreach(attributes, k, v) cs_strv_take(&all, cs_xasprintf("%s=%s", k, json_string_value(v) ? json_string_value(v) : ""));
+	if (all) {
+		qsort(all, cs_strv_len(all), sizeof(*all), by_text);
+		cs_autofree char *joined = cs_strv_join(all, ", ");
+		printf(" (%s)", joined);
+	}
+	printf("\n");
+	cs_strv_free(all);
+}
+
+static int format_event(const struct tpl *t, const char *text)
+{
+	tpl_autoarena struct tpl_arena *a = tpl_arena_new();
+	struct cs_str out = CS_STR_INIT((size_t)1 << 24);
+	const char *message = "";
+	struct tpl_value v;
+	bool good = tpl_parse_json(a, text, strlen(text), &v, &message) && tpl_execute(t, tpl_typed(a, schema_type("events.Message"), v), NULL, a, &out, &message);
+
+	cs_str_putc(&out, '\n');
+	(void)fwrite(out.buf, 1, out.len, stdout);
+	cs_str_done(&out);
+	return good ? 0 : cli_fail(1, "%s", message);
+}
+
 static int cmd_events(struct call *call)
 {
 	const struct events_opts *o = call->opts;
+	const char *format = cs_streq(o->format, "json") ? "{{json .}}" : cs_empty(o->format) ? "" : o->format, *message;
+	tpl_autoarena struct tpl_arena *a = tpl_arena_new();
 	auto_reply struct reply r = REPLY_INIT;
+	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
+	const struct tpl *t = NULL;
 	struct cs_err *err = NULL;
-	char *line;
+	char *text;
+	int status = 0;
 
-	cs_autofree char *s = url_encode(o->since ? o->since : ""), *u = url_encode(o->until ? o->until : ""), *path = cs_xasprintf("/events?since=%s&until=%s", s, u);
-	if (client_open("GET", path, NULL, 0, false, &r, &err) < 0)
+	if (*format) { /* tried on an empty event first, so that a mistake shows now and not with the first event */
+		struct cs_str nowhere = CS_STR_INIT((size_t)1 << 20);
+		struct tpl_value none = {.type = NULL}, message_type = tpl_typed(a, schema_type("events.Message"), none);
+		t = tpl_parse(a, format, &message);
+		bool good = t && tpl_execute(t, (struct tpl_value){.type = schema_type("*events.Message"), .v = &message_type, .count = 1}, NULL, a, &nowhere, &message);
+		cs_str_done(&nowhere);
+		if (!good)
+			return cli_fail(64, "Error parsing format: %s", message);
+	}
+	const char *const given[] = {o->since, o->until}, *const keys[] = {"since", "until"};
+	cs_str_puts(&path, "/events");
+	bool first = true;
+	for (size_t i = 0; i < 2; i++) {
+		if (cs_empty(given[i]))
+			continue;
+		cs_autofree char *when = api_time(given[i], &err), *e = url_encode(when);
+		if (!when)
+			return cli_error(err, 1);
+		cs_str_putf(&path, "%c%s=%s", first ? '?' : '&', keys[i], e);
+		first = false;
+	}
+	cs_autofree char *f = filters_query(filters_json(o->filter));
+	if (*f)
+		cs_str_putf(&path, "%c%s", first ? '?' : '&', f + 1);
+	if (client_open("GET", path.buf, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	while ((line = reply_line(&r, &err))) {
-		json_t *j = json_loads(line, 0, NULL), *actor = json_object_get(j, "Actor"), *v;
-		char when[CS_TIME_BUF];
-		const char *k;
-		bool first = true;
-		printf("%s %s %s %s (", cs_time_format(jint(j, "timeNano"), when), jstr(j, "Type"), jstr(j, "Action"), jstr(actor, "ID"));
-		json_object_foreach(json_object_get(actor, "Attributes"), k, v)
-		{
-			printf("%s%s=%s", first ? "" : ", ", k, json_string_value(v));
-			first = false;
-		}
-		printf(")\n");
+	while (status == 0 && (text = reply_line(&r, &err))) {
+		json_t *j = t ? NULL : json_loads(text, 0, NULL);
+		if (t)
+			status = format_event(t, text);
+		else
+			print_event(j);
 		(void)fflush(stdout);
 		json_decref(j);
-		free(line);
+		free(text);
 	}
-	return err ? cli_error(err, 1) : 0;
-}
-
-static void df_row(struct table *t, const char *kind, json_t *list, const char *size_key, int64_t total)
-{
-	int64_t bytes = 0;
-	size_t i;
-	json_t *o;
-
-	json_array_foreach(list, i, o) bytes += jint(o, size_key);
-	if (total >= 0)
-		bytes = total;
-	cs_autofree char *n = cs_xasprintf("%zu", json_array_size(list)), *size = human_size(bytes);
-	table_cell(t, kind);
-	table_cell(t, n);
-	table_cell(t, size);
-}
-
-struct system_df_opts {
-	bool verbose;
-	const char *format;
-};
-static const struct flag system_df_flags[] = {
-	FLAG(struct system_df_opts, format, "format", 0, HELP_FORMAT_TABLE, .refused = NOT_YET),
-	FLAG(struct system_df_opts, verbose, "verbose", 'v', "Show detailed information on space usage", .refused = NOT_YET),
-	FLAG_END,
-};
-
-static int cmd_df(struct call *call)
-{
-	struct table t = {.columns = 3};
-	struct cs_err *err = NULL;
-	json_t *j = NULL;
-
-	if (client_json("GET", "/system/df?verbose=1", NULL, &j, &err) < 0)
-		return cli_error(err, 1);
-	for (size_t i = 0; i < 3; i++)
-		table_cell(&t, (const char *const[]){"TYPE", "TOTAL", "SIZE"}[i]);
-	json_t *iu = json_object_get(j, "ImageUsage"), *cu = json_object_get(j, "ContainerUsage");
-	df_row(&t, "Images", iu ? json_object_get(iu, "Items") : json_object_get(j, "Images"), "Size", iu ? jint(iu, "TotalSize") : jint(j, "LayersSize"));
-	df_row(&t, "Containers", cu ? json_object_get(cu, "Items") : json_object_get(j, "Containers"), "SizeRw", cu ? jint(cu, "TotalSize") : -1);
-	table_print(&t);
-	json_decref(j);
-	return 0;
+	return err ? cli_error(err, 1) : status;
 }
 
 struct check_opts {
@@ -126,8 +165,6 @@ static int cmd_check(struct call *call)
 const struct command system_commands[] = {
 	{.names = "system events|events", .usage = "[OPTIONS]", .help = "Get real time events from the server",
 	 .min = 0, .max = 0, CMD_OPTS(struct events_opts, events_flags), .run = cmd_events},
-	{.names = "system df", .usage = "[OPTIONS]", .help = "Show caisson disk usage",
-	 .min = 0, .max = 0, CMD_OPTS(struct system_df_opts, system_df_flags), .run = cmd_df},
 	{.names = "system check", .usage = "[OPTIONS]", .help = "Compare the disk with the engine's tables, and repair it",
 	 .min = 0, .max = 0, CMD_OPTS(struct check_opts, check_flags), .run = cmd_check},
 	CMD_END,

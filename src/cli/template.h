@@ -28,7 +28,7 @@ size_t tpl_arena_used(const struct tpl_arena *a);
 
 enum tpl_kind { TPL_INVALID, TPL_BOOL, TPL_INT, TPL_UINT, TPL_FLOAT, TPL_STRING, TPL_SLICE, TPL_MAP, TPL_STRUCT, TPL_PTR, TPL_IFACE, TPL_OBJECT };
 /* What a type's values do beyond their kind. NUMBER: json.Number; DURATION, TIME: print and marshal as Go's; HEADERS: a table's map of titles. */
-enum tpl_trait { TPL_PLAIN, TPL_NUMBER, TPL_DURATION, TPL_TIME, TPL_HEADERS, TPL_ULIMIT };
+enum tpl_trait { TPL_PLAIN, TPL_NUMBER, TPL_DURATION, TPL_TIME, TPL_HEADERS, TPL_ULIMIT, TPL_PLATFORM };
 
 struct tpl_type;
 struct tpl_field {
@@ -119,8 +119,10 @@ void tpl_sprint(struct cs_str *out, struct tpl_value v);
 /* ---- templates ---- */
 
 struct tpl;
-/* Parses; borrows text and the arena for the template's life. NULL and a message ("template: :1: unexpected "}" in operand"), which is the arena's. */
-struct tpl *tpl_parse(struct tpl_arena *a, const char *text, const char **message);
+/* Parses; borrows name (which messages have; mostly ""), text and the arena for the template's life. NULL and a message ("template: :1: unexpected "}" in operand"),
+ * which is the arena's. */
+struct tpl *tpl_parse_named(struct tpl_arena *a, const char *name, const char *text, const char **message);
+static inline struct tpl *tpl_parse(struct tpl_arena *a, const char *text, const char **message) { return tpl_parse_named(a, "", text, message); }
 struct tpl_options {
 	bool missing_key_error; /* Option("missingkey=error") */
 	bool header;            /* Docker's functions as table headers have them: split, join, truncate, … leave a title alone */
@@ -128,5 +130,3 @@ struct tpl_options {
 };
 /* Appends to out what the template makes of data. false and a message; what was written until then is in out. Values made on the way are the arena's. */
 CS_MUST_CHECK bool tpl_execute(const struct tpl *t, struct tpl_value data, const struct tpl_options *o, struct tpl_arena *a, struct cs_str *out, const char **message);
-/* Does any field chain of the template end in or pass through .name? (`ps` asks the engine for sizes only if .Size is wanted.) */
-bool tpl_uses(const struct tpl *t, const char *name);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * caisson volume create, ls, inspect, rm, prune. */
+ * caisson volume create, ls, rm. */
 #include <stdio.h>
 
-#include "cli/cli.h"
+#include "cli/rows.h"
+
+#define NO_CLUSTER "this engine has no swarm mode, hence no cluster volumes"
 
 struct volume_create_opts {
 	const char *availability, *driver, *group, *scope, *sharing, *type;
@@ -11,19 +13,19 @@ struct volume_create_opts {
 	int64_t limit_bytes, required_bytes;
 };
 static const struct flag volume_create_flags[] = {
-	FLAG(struct volume_create_opts, availability, "availability", 0, "Cluster Volume availability (\"active\", \"pause\", \"drain\")", .def = "active", .refused = NOT_YET),
+	FLAG(struct volume_create_opts, availability, "availability", 0, "Cluster Volume availability (\"active\", \"pause\", \"drain\")", .def = "active", .refused = NO_CLUSTER),
 	FLAG(struct volume_create_opts, driver, "driver", 'd', "Specify volume driver name", .def = "local"),
-	FLAG(struct volume_create_opts, group, "group", 0, "Cluster Volume group (cluster volumes)", .refused = NOT_YET),
+	FLAG(struct volume_create_opts, group, "group", 0, "Cluster Volume group (cluster volumes)", .refused = NO_CLUSTER),
 	FLAG(struct volume_create_opts, label, "label", 0, "Set metadata for a volume"),
-	FLAG_AS(struct volume_create_opts, limit_bytes, FLAG_BYTES, "limit-bytes", 0, "Minimum size of the Cluster Volume in bytes", .refused = NOT_YET),
+	FLAG_AS(struct volume_create_opts, limit_bytes, FLAG_BYTES, "limit-bytes", 0, "Minimum size of the Cluster Volume in bytes", .refused = NO_CLUSTER),
 	FLAG_AS(struct volume_create_opts, opt, FLAG_MAP, "opt", 'o', "Set driver specific options (default map[])"),
-	FLAG_AS(struct volume_create_opts, required_bytes, FLAG_BYTES, "required-bytes", 0, "Maximum size of the Cluster Volume in bytes", .refused = NOT_YET),
-	FLAG(struct volume_create_opts, scope, "scope", 0, "Cluster Volume access scope (\"single\", \"multi\")", .def = "single", .refused = NOT_YET),
-	FLAG_AS(struct volume_create_opts, secret, FLAG_MAP, "secret", 0, "Cluster Volume secrets (default map[])", .refused = NOT_YET),
-	FLAG(struct volume_create_opts, sharing, "sharing", 0, "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")", .def = "none", .refused = NOT_YET),
-	FLAG(struct volume_create_opts, topology_preferred, "topology-preferred", 0, "A topology that the Cluster Volume would be preferred in", .refused = NOT_YET),
-	FLAG(struct volume_create_opts, topology_required, "topology-required", 0, "A topology that the Cluster Volume must be accessible from", .refused = NOT_YET),
-	FLAG(struct volume_create_opts, type, "type", 0, "Cluster Volume access type (\"mount\", \"block\")", .def = "block", .refused = NOT_YET),
+	FLAG_AS(struct volume_create_opts, required_bytes, FLAG_BYTES, "required-bytes", 0, "Maximum size of the Cluster Volume in bytes", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, scope, "scope", 0, "Cluster Volume access scope (\"single\", \"multi\")", .def = "single", .refused = NO_CLUSTER),
+	FLAG_AS(struct volume_create_opts, secret, FLAG_MAP, "secret", 0, "Cluster Volume secrets (default map[])", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, sharing, "sharing", 0, "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")", .def = "none", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, topology_preferred, "topology-preferred", 0, "A topology that the Cluster Volume would be preferred in", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, topology_required, "topology-required", 0, "A topology that the Cluster Volume must be accessible from", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, type, "type", 0, "Cluster Volume access type (\"mount\", \"block\")", .def = "block", .refused = NO_CLUSTER),
 	FLAG_END,
 };
 
@@ -51,15 +53,68 @@ static int cmd_create(struct call *call)
 	return 0;
 }
 
+/* ---- ls ---- */
+
+METHOD(volume_name) { return text_value(jstr(((struct row *)self)->j, "Name")); }
+METHOD(volume_driver) { return text_value(jstr(((struct row *)self)->j, "Driver")); }
+METHOD(volume_scope) { return text_value(jstr(((struct row *)self)->j, "Scope")); }
+METHOD(volume_mountpoint) { return text_value(jstr(((struct row *)self)->j, "Mountpoint")); }
+METHOD(volume_labels) { return text_value(labels_text(a, json_object_get(((struct row *)self)->j, "Labels"))); }
+METHOD(volume_label) { return text_value(jstr(json_object_get(((struct row *)self)->j, "Labels"), arg)); }
+
+METHOD(volume_links)
+{
+	json_t *u = json_object_get(((struct row *)self)->j, "UsageData");
+	return text_value(json_is_object(u) ? tpl_printf(a, "%lld", (long long)jint(u, "RefCount")) : "N/A");
+}
+
+METHOD(volume_size)
+{
+	json_t *u = json_object_get(((struct row *)self)->j, "UsageData");
+	return text_value(json_is_object(u) ? size_text(a, (double)jint(u, "Size"), 4) : "N/A");
+}
+
+/* Cluster volumes are swarm's; of other engines' these are shown nevertheless. */
+static json_t *cluster(void *self) { return json_object_get(((struct row *)self)->j, "ClusterVolume"); }
+METHOD(volume_group) { return text_value(json_is_object(cluster(self)) ? jstr(json_object_get(cluster(self), "Spec"), "Group") : "N/A"); }
+METHOD(volume_availability) { return text_value(json_is_object(cluster(self)) ? jstr(json_object_get(cluster(self), "Spec"), "Availability") : "N/A"); }
+
+METHOD(volume_status)
+{
+	size_t nodes = json_array_size(json_object_get(cluster(self), "PublishStatus"));
+
+	if (!json_is_object(cluster(self)))
+		return text_value("N/A");
+	if (!*jstr(json_object_get(cluster(self), "Info"), "VolumeID"))
+		return text_value("pending creation");
+	return text_value(nodes == 0 ? "created" : nodes == 1 ? "in use (1 node)" : tpl_printf(a, "in use (%zu nodes)", nodes));
+}
+
+static const struct tpl_method volume_methods[] = {
+	{"Availability", volume_availability}, {"Driver", volume_driver}, {"Group", volume_group}, {"Label", volume_label, .takes_string = true}, {"Labels", volume_labels},
+	{"Links", volume_links}, {"Mountpoint", volume_mountpoint}, {"Name", volume_name}, {"Scope", volume_scope}, {"Size", volume_size}, {"Status", volume_status}, {NULL}};
+const struct tpl_class volume_class = {"*formatter.volumeContext", volume_methods};
+const char *const volume_headers[] = {"ID", "ID", "Name", "VOLUME NAME", "Group", "GROUP", "Driver", "DRIVER", "Scope", "SCOPE", "Availability", "AVAILABILITY", "Mountpoint",
+				      "MOUNTPOINT", "Labels", "LABELS", "Links", "LINKS", "Size", "SIZE", "Status", "STATUS", NULL};
+
+const char *volume_format(const char *source, bool quiet)
+{
+	if (cs_streq(source, "table"))
+		return quiet ? "{{.Name}}" : "table {{.Driver}}\t{{.Name}}";
+	if (cs_streq(source, "raw"))
+		return quiet ? "name: {{.Name}}" : "name: {{.Name}}\\ndriver: {{.Driver}}\\n";
+	return source;
+}
+
 struct volume_ls_opts {
 	bool cluster, quiet;
 	const char *format;
 	char **filter;
 };
 static const struct flag volume_ls_flags[] = {
-	FLAG(struct volume_ls_opts, cluster, "cluster", 0, "Display only cluster volumes, and use cluster volume list formatting", .refused = NOT_YET),
-	FLAG_AS(struct volume_ls_opts, filter, FLAG_FILTER, "filter", 'f', "Provide filter values (e.g. \"dangling=true\")", .refused = NOT_YET),
-	FLAG(struct volume_ls_opts, format, "format", 0, HELP_FORMAT_TABLE, .refused = NOT_YET),
+	FLAG(struct volume_ls_opts, cluster, "cluster", 0, "Display only cluster volumes, and use cluster volume list formatting", .refused = NO_CLUSTER),
+	FLAG_AS(struct volume_ls_opts, filter, FLAG_FILTER, "filter", 'f', "Provide filter values (e.g. \"dangling=true\")"),
+	FLAG(struct volume_ls_opts, format, "format", 0, HELP_FORMAT_TABLE),
 	FLAG(struct volume_ls_opts, quiet, "quiet", 'q', "Only display volume names"),
 	FLAG_END,
 };
@@ -67,67 +122,22 @@ static const struct flag volume_ls_flags[] = {
 static int cmd_ls(struct call *call)
 {
 	const struct volume_ls_opts *o = call->opts;
-	struct table t = {.columns = 2};
 	struct cs_err *err = NULL;
-	json_t *j = NULL, *v;
-	size_t i;
+	json_t *j = NULL;
+	struct list l;
 
-	if (client_json("GET", "/volumes", NULL, &j, &err) < 0)
+	cs_autofree char *f = filters_query(filters_json(o->filter)), *path = cs_xasprintf("/volumes%s%s", *f ? "?" : "", *f ? f + 1 : "");
+	if (client_json("GET", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
-	if (!o->quiet) {
-		table_cell(&t, "DRIVER");
-		table_cell(&t, "VOLUME NAME");
-	}
-	json_array_foreach(json_object_get(j, "Volumes"), i, v)
-	{
-		if (o->quiet) {
-			printf("%s\n", jstr(v, "Name"));
-			continue;
-		}
-		table_cell(&t, jstr(v, "Driver"));
-		table_cell(&t, jstr(v, "Name"));
-	}
-	if (!o->quiet)
-		table_print(&t);
+	list_begin(&l, volume_format(list_format(o->format, "volumesFormat", o->quiet), o->quiet));
+	json_t *sorted = sorted_by(json_object_get(j, "Volumes"), "Name"), *v;
+	size_t i;
+	json_array_foreach(sorted, i, v) list_row(&l, &volume_class, &(struct row){v, false});
+	int status = list_end(&l, volume_headers);
+	json_decref(sorted);
 	json_decref(j);
-	return 0;
-}
-
-/* The same request for each name; inspect prints what comes back as one list. */
-static int each_volume(char **argv, const char *method, bool force)
-{
-	struct cs_err *err = NULL;
-	json_t *all = json_array();
-	int status = 0;
-
-	for (; *argv; argv++) {
-		json_t *j = NULL;
-		cs_autofree char *name = url_encode(*argv), *path = cs_xasprintf("/volumes/%s%s", name, force ? "?force=1" : "");
-		if (client_json(method, path, NULL, &j, &err) < 0)
-			status = cli_error(err, 1);
-		else if (j)
-			(void)json_array_append_new(all, j);
-		else
-			printf("%s\n", *argv);
-		err = NULL;
-	}
-	if (strcmp(method, "GET") == 0) {
-		cs_autofree char *text = json_dumps(all, JSON_INDENT(4) | JSON_PRESERVE_ORDER);
-		printf("%s\n", text);
-	}
-	json_decref(all);
 	return status;
 }
-
-struct volume_inspect_opts {
-	const char *format;
-};
-static const struct flag volume_inspect_flags[] = {
-	FLAG(struct volume_inspect_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
-	FLAG_END,
-};
-
-static int cmd_inspect(struct call *c) { return each_volume(c->args, "GET", false); }
 
 struct volume_rm_opts {
 	bool force;
@@ -140,36 +150,43 @@ static const struct flag volume_rm_flags[] = {
 static int cmd_rm(struct call *c)
 {
 	const struct volume_rm_opts *o = c->opts;
-	return each_volume(c->args, "DELETE", o->force);
+	cs_autostr struct cs_str errors = CS_STR_INIT(1 << 24);
+
+	for (char **v = c->args; *v; v++) {
+		struct cs_err *err = NULL;
+		cs_autofree char *name = url_encode(*v), *path = cs_xasprintf("/volumes/%s%s", name, o->force ? "?force=1" : "");
+		if (client_json("DELETE", path, NULL, NULL, &err) < 0) {
+			cs_autofree char *text = cs_err_text(err);
+			cs_str_putf(&errors, "%s%s", errors.len ? "\n" : "", text);
+			cs_err_free(err);
+		} else {
+			printf("%s\n", *v);
+		}
+	}
+	return errors.len ? cli_fail(1, "%s", errors.buf) : 0;
 }
 
-struct volume_prune_opts {
-	bool all, force;
-	char **filter;
+/* ---- update ---- */
+
+struct volume_update_opts {
+	const char *availability;
 };
-static const struct flag volume_prune_flags[] = {
-	FLAG(struct volume_prune_opts, all, "all", 'a', "Remove all unused volumes, not just anonymous ones"),
-	FLAG_AS(struct volume_prune_opts, filter, FLAG_FILTER, "filter", 0, "Provide filter values (e.g. \"label=<label>\")", .refused = NOT_YET),
-	FLAG(struct volume_prune_opts, force, "force", 'f', "Do not prompt for confirmation"),
+static const struct flag volume_update_flags[] = {
+	FLAG(struct volume_update_opts, availability, "availability", 0, "Cluster Volume availability (\"active\", \"pause\", \"drain\")", .def = "active", .refused = NO_CLUSTER, .api = 142),
 	FLAG_END,
 };
 
-static int cmd_prune(struct call *call)
+/* There is nothing else to update: the engine says whether the volume exists, docker's client says the rest. */
+static int cmd_update(struct call *c)
 {
-	const struct volume_prune_opts *o = call->opts;
 	struct cs_err *err = NULL;
-	json_t *j = NULL, *v;
-	size_t i;
+	json_t *j = NULL;
+	cs_autofree char *name = url_encode(c->args[0]), *path = cs_xasprintf("/volumes/%s", name);
 
-	if (!o->force && !cli_confirm(o->all ? "all volumes not used by at least one container" : "anonymous local volumes not used by at least one container"))
-		return 0;
-	if (client_json("POST", o->all ? "/volumes/prune?filters=%7B%22all%22%3A%5B%22true%22%5D%7D" : "/volumes/prune", NULL, &j, &err) < 0)
+	if (client_json("GET", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
-	json_array_foreach(json_object_get(j, "VolumesDeleted"), i, v) printf("%s\n", json_string_value(v));
-	cs_autofree char *size = human_size(jint(j, "SpaceReclaimed"));
-	printf("Total reclaimed space: %s\n", size);
 	json_decref(j);
-	return 0;
+	return cli_fail(1, "can only update cluster volumes");
 }
 
 const struct command volume_commands[] = {
@@ -177,11 +194,9 @@ const struct command volume_commands[] = {
 	 .min = 0, .max = 1, CMD_OPTS(struct volume_create_opts, volume_create_flags), .run = cmd_create},
 	{.names = "volume ls|volume list", .usage = "[OPTIONS]", .help = "List volumes",
 	 .min = 0, .max = 0, CMD_OPTS(struct volume_ls_opts, volume_ls_flags), .run = cmd_ls},
-	{.names = "volume inspect", .usage = "[OPTIONS] VOLUME [VOLUME...]", .help = "Display detailed information on one or more volumes",
-	 .min = 1, .max = ANY, .complete = COMP_VOLUME, CMD_OPTS(struct volume_inspect_opts, volume_inspect_flags), .run = cmd_inspect},
 	{.names = "volume rm|volume remove", .usage = "[OPTIONS] VOLUME [VOLUME...]", .help = "Remove one or more volumes", .about = "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
 	 .min = 1, .max = ANY, .complete = COMP_VOLUME, CMD_OPTS(struct volume_rm_opts, volume_rm_flags), .run = cmd_rm},
-	{.names = "volume prune", .usage = "[OPTIONS]", .help = "Remove unused local volumes",
-	 .min = 0, .max = 0, CMD_OPTS(struct volume_prune_opts, volume_prune_flags), .run = cmd_prune},
+	{.names = "volume update", .usage = "[OPTIONS] [VOLUME]", .help = "Update a volume (cluster volumes only)",
+	 .min = 1, .max = 1, .complete = COMP_VOLUME, CMD_OPTS(struct volume_update_opts, volume_update_flags), .run = cmd_update},
 	CMD_END,
 };

@@ -156,13 +156,13 @@ static void failf(struct exec *x, const char *fmt, ...)
 				line++;
 				col = (size_t)-1;
 			}
-		cs_str_putf(&s, ":%u:%zu: executing ", line, col);
+		cs_str_putf(&s, "%s:%u:%zu: executing ", x->tpl->name, line, col);
 		tpl_quote(&s, x->name, strlen(x->name), '"', false);
 		cs_str_puts(&s, " at <");
 		node_print(&s, x->at);
 		cs_str_puts(&s, ">: ");
 	} else {
-		cs_str_puts(&s, ": ");
+		cs_str_putf(&s, "%s: ", x->tpl->name);
 	}
 	va_start(ap, fmt);
 	cs_str_vputf(&s, fmt, ap);
@@ -774,7 +774,7 @@ static void print_value(struct exec *x, const struct node *n, struct tpl_value v
 	bool nil;
 
 	x->at = n;
-	if (tpl_kind_of(v) == TPL_PTR && v.type->elem->trait != TPL_ULIMIT)
+	if (tpl_kind_of(v) == TPL_PTR && v.type->elem->trait != TPL_ULIMIT && v.type->trait != TPL_PLATFORM)
 		v = tpl_indirect(v, &nil);
 	if (!v.type)
 		cs_str_puts(x->out, "<no value>");
@@ -825,38 +825,17 @@ static void walk(struct exec *x, struct tpl_value dot, const struct node *n)
 bool tpl_execute(const struct tpl *t, struct tpl_value data, const struct tpl_options *o, struct tpl_arena *a, struct cs_str *out, const char **message)
 {
 	static const struct tpl_options plain;
-	struct exec x = {.tpl = t, .o = o ? o : &plain, .a = a, .out = out, .name = ""};
+	struct exec x = {.tpl = t, .o = o ? o : &plain, .a = a, .out = out, .name = t->name};
 	const struct definition *d;
 
-	for (d = t->defs; d && *d->name; d = d->next)
+	for (d = t->defs; d && strcmp(d->name, t->name) != 0; d = d->next)
 		;
 	push(&x, "$", data);
 	if (d)
 		walk(&x, data, d->root);
 	else
-		failf(&x, "\"\" is an incomplete or empty template");
+		failf(&x, "%s is an incomplete or empty template", quoted(&x, t->name));
 	free(x.vars);
 	*message = x.error;
 	return x.stop != STOP_ERROR;
-}
-
-static bool uses(const struct node *n, const char *name)
-{
-	for (; n; n = n->next) {
-		if (n->kind == N_FIELD || n->kind == N_VARIABLE || n->kind == N_CHAIN)
-			for (size_t i = 0; i < n->n_ident; i++)
-				if (strcmp(n->ident[i], name) == 0)
-					return true;
-		if (uses(n->kids, name) || uses(n->pipe, name) || uses(n->list, name) || uses(n->else_list, name))
-			return true;
-	}
-	return false;
-}
-
-bool tpl_uses(const struct tpl *t, const char *name)
-{
-	for (const struct definition *d = t->defs; d; d = d->next)
-		if (uses(d->root, name))
-			return true;
-	return false;
 }

@@ -43,7 +43,8 @@ struct definition {
 struct tpl {
 	const char *text;
 	size_t len;
-	struct definition *defs; /* the template itself is "" */
+	const char *name;
+	struct definition *defs; /* the template itself is one of that name */
 };
 
 #define TPL_MAX_NESTING 1000u /* blocks and parentheses; templates calling templates */

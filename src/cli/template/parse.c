@@ -29,7 +29,7 @@ static void fail(struct parser *p, const char *fmt, ...)
 
 	if (p->error)
 		return;
-	cs_str_putf(&s, "template: :%u: ", p->tok[0].line);
+	cs_str_putf(&s, "template: %s:%u: ", p->tpl->name, p->tok[0].line);
 	va_start(ap, fmt);
 	cs_str_vputf(&s, fmt, ap);
 	va_end(ap);
@@ -69,7 +69,7 @@ static void unexpected(struct parser *p, struct token t, const char *context)
 	} else if (p->action_line && p->action_line != t.line) {
 		size_t n = strlen(text);
 		bool action = n >= 7 && strcmp(text + n - 7, " action") == 0;
-		fail(p, "%s%s started at :%u", text, action ? "" : " in action", p->action_line);
+		fail(p, "%s%s started at %s:%u", text, action ? "" : " in action", p->tpl->name, p->action_line);
 	} else {
 		fail(p, "%s", text);
 	}
@@ -747,13 +747,14 @@ static struct node *text_or_action(struct parser *p)
 	}
 }
 
-struct tpl *tpl_parse(struct tpl_arena *a, const char *text, const char **message)
+struct tpl *tpl_parse_named(struct tpl_arena *a, const char *name, const char *text, const char **message)
 {
 	struct tpl *t = tpl_alloc(a, sizeof(*t));
 	struct parser p = {.tpl = t, .arena = a, .lex = {.arena = a, .in = text, .len = strlen(text), .line = 1, .start_line = 1}};
 	struct node *root, *n;
 
 	t->text = text;
+	t->name = name;
 	t->len = p.lex.len;
 	push_var(&p, "$");
 	root = node(&p, N_LIST, peek(&p).pos);
@@ -761,8 +762,8 @@ struct tpl *tpl_parse(struct tpl_arena *a, const char *text, const char **messag
 		if (peek(&p).kind == T_LEFT) {
 			struct token delim = next(&p);
 			if (next_word(&p).kind == T_DEFINE) {
-				struct token name = next_word(&p);
-				const char *s = template_name(&p, name, "define clause");
+				struct token what = next_word(&p);
+				const char *s = template_name(&p, what, "define clause");
 				(void)expect(&p, T_RIGHT, "define clause");
 				body(&p, s, "define clause");
 				continue;
@@ -777,7 +778,7 @@ struct tpl *tpl_parse(struct tpl_arena *a, const char *text, const char **messag
 			add(root, n);
 	}
 	if (!p.error)
-		define(&p, "", root);
+		define(&p, name, root);
 	free(p.vars);
 	*message = p.error;
 	return p.error ? NULL : t;

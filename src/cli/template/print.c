@@ -333,6 +333,12 @@ static bool put_stringer(struct fmt *f, struct tpl_value v)
 		put_string(f, t, strlen(t), v);
 		return true;
 	}
+	if (v.type->trait == TPL_PLATFORM && v.v && v.v->count >= 5) { /* Architecture, OS, OSVersion, OSFeatures, Variant */
+		const struct tpl_value *p = v.v->v;
+		cs_autofree char *t = cs_xasprintf("%s%s%s%s/%s%s%s", p[1].s, p[2].n ? "(" : "", p[2].s, p[2].n ? ")" : "", p[0].s, p[4].n ? "/" : "", p[4].s);
+		put_string(f, t, strlen(t), v);
+		return true;
+	}
 	if (v.type->kind == TPL_PTR && v.v && v.type->elem->trait == TPL_ULIMIT && v.v->count == 3) {
 		cs_autofree char *t = cs_xasprintf("%s=%lld:%lld", v.v->v[0].s, (long long)v.v->v[2].i, (long long)v.v->v[1].i);
 		put_string(f, t, strlen(t), v);

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/error.h"
+
+/* os[/arch[/variant]] as the API's JSON behind `prefix` ("?platform="), percent-encoded; "" for none. Caller frees; NULL with an error. */
+char *platform_query(const char *platform, const char *prefix, struct cs_err **err);
