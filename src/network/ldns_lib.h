@@ -43,7 +43,7 @@
 	X(ldns_rdf_data)                                                                                                                             \
 	X(ldns_rdf_size)
 
-#define CS_LDNS_MEMBER_(f) __typeof__(f) *f;
+#define CS_LDNS_MEMBER_(f) __typeof__(f) *(f);
 struct cs_ldns {
 	CS_LDNS_FUNCTIONS(CS_LDNS_MEMBER_)
 };

@@ -42,22 +42,32 @@ static void replace(char ***v, char **words)
 	*v = cs_strv_copy(words);
 }
 
+static void parse_line(struct cs_resolv_conf *ret, char **w, const char *line, size_t len)
+{
+	if (strcmp(w[0], "nameserver") == 0) {
+		if (w[1] && is_address(w[1]))
+			cs_strv_push(&ret->servers, w[1]);
+	} else if (strcmp(w[0], "search") == 0 || strcmp(w[0], "domain") == 0) {
+		if (w[1])
+			replace(&ret->search, w + 1);
+	} else if (strcmp(w[0], "options") == 0) {
+		for (size_t i = 1; w[i]; i++)
+			cs_strv_push(&ret->options, w[i]);
+	} else {
+		cs_strv_take(&ret->other, cs_xstrndup(line, len));
+	}
+}
+
 void cs_resolv_conf_parse(const char *text, struct cs_resolv_conf *ret)
 {
 	*ret = (struct cs_resolv_conf){0};
 	while (*text) {
 		size_t len = strcspn(text, "\n");
-		cs_autostrv char **w = words(text, len);
+		const char *line = text;
+		cs_autostrv char **w = words(line, len);
 		text += len + (text[len] == '\n');
-		if (!w || !w[1])
-			continue;
-		if (strcmp(w[0], "nameserver") == 0 && is_address(w[1]))
-			cs_strv_push(&ret->servers, w[1]);
-		else if (strcmp(w[0], "search") == 0 || strcmp(w[0], "domain") == 0)
-			replace(&ret->search, w + 1);
-		else if (strcmp(w[0], "options") == 0)
-			for (size_t i = 1; w[i]; i++)
-				cs_strv_push(&ret->options, w[i]);
+		if (w && *w[0] != '#' && *w[0] != ';')
+			parse_line(ret, w, line, len);
 	}
 }
 
@@ -66,6 +76,7 @@ void cs_resolv_conf_done(struct cs_resolv_conf *c)
 	cs_strv_free(c->servers);
 	cs_strv_free(c->search);
 	cs_strv_free(c->options);
+	cs_strv_free(c->other);
 	*c = (struct cs_resolv_conf){0};
 }
 
@@ -183,6 +194,8 @@ char *cs_resolv_conf_text(const struct cs_resolv_conf_settings *s)
 		put_list(&out, "search ", (const char *const *)search, "\n");
 	if (options)
 		put_list(&out, "options ", (const char *const *)options, "\n");
+	for (size_t i = 0; host.other && host.other[i]; i++)
+		cs_str_putf(&out, "%s\n", host.other[i]);
 	put_comments(&out, s, &host, from, fallback);
 	cs_resolv_conf_done(&host);
 	return cs_str_steal(&out);

@@ -11,8 +11,9 @@ struct cs_resolv_conf {
 	char **servers; /* addresses as written (IPv6 maybe with %zone); what is no address is left out. NULL: none */
 	char **search;  /* of the last search or domain line; "." alone means none. NULL: no such line */
 	char **options; /* of all options lines. NULL: none */
+	char **other;   /* whole lines that are something else (sortlist); no comments. NULL: none */
 };
-/* Any text; unknown lines are skipped, as libc does. */
+/* Any text. */
 void cs_resolv_conf_parse(const char *text, struct cs_resolv_conf *ret);
 void cs_resolv_conf_done(struct cs_resolv_conf *c);
 

@@ -65,6 +65,7 @@ static void give_up(struct cs_pending *p)
 {
 	uint8_t *out = p->ns->r->scratch;
 
+	cs_debug("network", "resolver: namespace %s: none of %zu upstream servers has an answer", p->ns->key, p->n_server);
 	CS_COUNT(p->ns, timeouts, 1);
 	finish(p, out, cs_dns_failure(&p->q, p->msg, LDNS_RCODE_SERVFAIL, out));
 }
@@ -320,10 +321,12 @@ void cs_forward_timers(struct cs_resolver *r, int64_t now)
 		give_up(r->pending);
 	while (r->retry && r->retry->next_try <= now) {
 		struct cs_pending *p = r->retry;
+		if (!ask_next(p)) {
+			give_up(p);
+			continue;
+		}
 		DL_DELETE2(r->retry, p, retry_prev, retry_next);
 		p->next_try = now + r->o.try_ms * CS_NS_PER_MS;
 		DL_APPEND2(r->retry, p, retry_prev, retry_next);
-		if (!ask_next(p))
-			give_up(p);
 	}
 }

@@ -34,7 +34,14 @@ static bool is_stub(const union cs_dns_sockaddr *a)
 	return a->any.sa_family == AF_INET && (v4 == 0x7f000035 || v4 == 0x7f000036); /* 127.0.0.53, .54 */
 }
 
-static bool equal(const union cs_dns_sockaddr *a, const union cs_dns_sockaddr *b) { return memcmp(a, b, sizeof(*a)) == 0; }
+static bool equal(const union cs_dns_sockaddr *a, const union cs_dns_sockaddr *b)
+{
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	return memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0 && a->v6.sin6_scope_id == b->v6.sin6_scope_id;
+}
 
 static void add(struct cs_host_servers *h, const union cs_dns_sockaddr *a)
 {

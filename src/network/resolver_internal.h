@@ -21,7 +21,7 @@ struct cs_source { /* what an event of epoll speaks of */
 
 #define CS_RESOLVER_COUNTERS(X) X(queries) X(local) X(forwarded) X(answered) X(timeouts) X(refused) X(malformed) X(strays) X(unsent) X(tcp) X(pending)
 struct cs_counters { /* one thread writes, all read */
-#define CS_COUNTER_(name) _Atomic(uint64_t) name;
+#define CS_COUNTER_(name) _Atomic(uint64_t)(name);
 	CS_RESOLVER_COUNTERS(CS_COUNTER_)
 };
 static inline void cs_counter_add(_Atomic(uint64_t) *c, uint64_t n)

@@ -129,10 +129,14 @@ static void is_alive(struct cs_client *c)
 	struct cs_ns *ns = c->ns;
 
 	c->since = cs_monotonic_ns();
-	DL_DELETE(ns->clients, c);
-	DL_APPEND(ns->clients, c);
-	DL_DELETE2(ns->r->idle, c, idle_prev, idle_next);
-	DL_APPEND2(ns->r->idle, c, idle_prev, idle_next);
+	if (c->next) { /* not the last already */
+		DL_DELETE(ns->clients, c);
+		DL_APPEND(ns->clients, c);
+	}
+	if (c->idle_next) {
+		DL_DELETE2(ns->r->idle, c, idle_prev, idle_next);
+		DL_APPEND2(ns->r->idle, c, idle_prev, idle_next);
+	}
 }
 
 void cs_client_close(struct cs_client *c)

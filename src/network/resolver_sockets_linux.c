@@ -89,7 +89,7 @@ static int loopback_up(void)
 static void *enter(void *arg)
 {
 	struct job *j = arg;
-	uint16_t port[2];
+	uint16_t port[2] = {0};
 	bool given = j->fd[0] >= 0 && j->fd[1] >= 0;
 	int e = sys_setns(j->netns, CLONE_NEWNET);
 

@@ -29,10 +29,11 @@ class Upstream:
     def __init__(self, ip, port, address="192.0.2.1", make=None):
         make = make or (lambda f: f())
         self.address, self.seen, self.ports, self.ids, self.held = address, [], set(), [], []
-        self.udp = make(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        self.udp = make(lambda: socket.socket(family, socket.SOCK_DGRAM))
         self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.udp.bind((ip, port))
-        self.tcp = make(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        self.tcp = make(lambda: socket.socket(family, socket.SOCK_STREAM))
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.tcp.bind((ip, port))
         self.tcp.listen(16)

@@ -321,6 +321,7 @@ def test_strays(r, ns, upstreams, kind):
     upstreams()
     assert data(udp(ns, f"{kind}.example.com")) == ["192.0.2.1"]
     assert r.stats()["strays"] >= 1
+    assert tcp(ns, f"{kind}.example.com").rcode() == SERVFAIL  # a stream in which that stands is no good any more
     assert data(udp(ns, "web")) == ["10.0.0.2"]
 
 
@@ -488,6 +489,17 @@ def test_systemd_resolved(r, ns, upstreams):
     stub = upstreams("127.0.0.53", "192.0.2.53")
     assert data(udp(ns, "www.example.com")) == ["192.0.2.53"]
     assert stub.names() == ["www.example.com"]
+
+
+def test_servers_with_ipv6(r, ns, upstreams):
+    r.conf.write_text("nameserver ::1\n")
+    time.sleep(1.1)
+    upstreams("::1", "192.0.2.6")
+    assert data(udp(ns, "www.example.com")) == data(tcp(ns, "www.example.com")) == ["192.0.2.6"]
+    r("ns-update", "k", "net=n1", "server=::1")
+    assert udp(ns, "www.example.com").rcode() == SERVFAIL
+    upstreams("::1", "192.0.2.66", make=ns.run)
+    assert data(udp(ns, "www.example.com")) == ["192.0.2.66"]
 
 
 def test_own_servers_are_asked_from_within(r, ns, upstreams):
@@ -675,6 +687,8 @@ def test_fifty_thousand(r, ns):
                 assert a[:2] == i.to_bytes(2, "big") and peer == SERVER
     ns.run(window)
     ns.run(ports)
+    conntrack = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+    assert not conntrack.exists() or ns.run(conntrack.read_text).strip() == "0"
     s = r.stats("k")
     assert s["queries"] == s["local"] == 50000 and s["unsent"] == 0
 
