@@ -235,6 +235,7 @@ static struct cs_ns *ns_find(struct cs_resolver *r, const char *key)
 static void ns_remove(struct cs_resolver *r, struct cs_ns *ns)
 {
 	HASH_DEL(r->namespaces, ns);
+	atomic_store(&ns->gone, true);
 	cs_dns_settings_retire(&r->table, atomic_exchange(&ns->settings, NULL));
 	cs_dns_retire(&r->table, &ns->retire);
 }

@@ -40,6 +40,7 @@ struct cs_ns {
 	struct cs_source udp_source, listen_source;
 	char *key;
 	int netns, udp, listen;
+	atomic_bool gone; /* removed: what its sockets hold belongs to whoever may adopt them */
 	_Atomic(struct cs_dns_settings *) settings; /* NULL: none (yet); writers hold ns_lock */
 	struct cs_counters counters;
 	struct cs_pending *pending; /* linked by ns_prev, ns_next */

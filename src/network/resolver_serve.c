@@ -107,7 +107,7 @@ static int udp_batch(struct cs_ns *ns)
 
 void cs_serve_udp(struct cs_ns *ns)
 {
-	for (int i = 0; i < ROUNDS && udp_batch(ns) == CS_RESOLVER_BATCH; i++)
+	for (int i = 0; i < ROUNDS && !atomic_load(&ns->gone) && udp_batch(ns) == CS_RESOLVER_BATCH; i++)
 		;
 }
 
@@ -295,7 +295,7 @@ static void client_new(struct cs_ns *ns, int fd)
 
 void cs_serve_accept(struct cs_ns *ns)
 {
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < ROUNDS && !atomic_load(&ns->gone); i++) {
 		int fd = accept4(ns->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			client_new(ns, fd);
