@@ -88,7 +88,7 @@ void cs_storage_discard_done(struct cs_storage *s)
 {
 	pthread_mutex_lock(&s->discard_lock);
 	atomic_store(&s->closing, true);
-	while (s->discarding)
+	while (s->discarding || s->flushing)
 		pthread_cond_wait(&s->discard_idle, &s->discard_lock);
 	for (struct cs_discarded *d = s->discarded, *next; d; d = next) {
 		next = d->next;

@@ -29,6 +29,8 @@ struct cs_storage {
 	pthread_cond_t discard_idle;
 	struct cs_discarded *discarded;
 	bool discarding;
+	/* writeback.c; under discard_lock */
+	bool flushing;
 	atomic_bool closing; /* deletions end where they are */
 	/* spare.c; under discard_lock */
 	unsigned n_spare;
@@ -62,6 +64,9 @@ CS_MUST_CHECK int cs_spare_take(struct cs_storage *s, const char *id, const char
 
 /* As cs_storage_discard, for what may lie on another file system than tmp/: the name becomes .gone-N in dirfd, which stays open. */
 CS_MUST_CHECK int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
+
+/* writeback.c: the disk begins with what is dirty now, behind the caller. */
+void cs_storage_writeback(struct cs_storage *s);
 
 /* ---- partial.c ---- */
 /* The file tmp/<tmp> becomes what is kept of a blob; false: it is still in tmp/. */

@@ -19,8 +19,10 @@
 #define TAR_BLOCK (256u << 10)
 #define N_BLOCKS 4
 #define STACK (512u << 10)
+#define FLUSH_STEP (48ll << 20) /* of a layer's content, before the disk is told to begin */
 
 struct unpack {
+	struct cs_storage *s; /* or NULL */
 	const struct cs_storage_limits *limits;
 	const struct cs_layer_source *src;
 	enum cs_packed packed;
@@ -28,6 +30,7 @@ struct unpack {
 	struct cs_hash *diff;
 	struct cs_blocks *raw, *tar;
 	bool eof, broken; /* the source's end, or its failure */
+	int64_t flushed;
 	int64_t in_bytes, out_bytes; /* of the inflater; of the caller for a plain tar */
 	struct cs_deflate *packer;   /* of what was bzip2, xz, … */
 	int diff_fd;
@@ -41,6 +44,10 @@ static int count_output(struct unpack *u, size_t n, struct cs_err **err)
 	const struct cs_storage_limits *l = u->limits;
 
 	u->out_bytes += (int64_t)n;
+	if (u->s && u->out_bytes - u->flushed >= FLUSH_STEP) {
+		u->flushed = u->out_bytes;
+		cs_storage_writeback(u->s);
+	}
 	if (u->out_bytes > l->layer_bytes)
 		return cs_fail(err, CS_ERR_INVALID, 0, "the archive is larger than %lld bytes unpacked", (long long)l->layer_bytes);
 	if (u->packed != CS_PACKED_NONE && u->out_bytes > l->ratio_from && u->out_bytes / l->ratio > u->in_bytes)
@@ -276,7 +283,7 @@ int cs_layer_stage(struct cs_storage *s, const struct cs_layer_source *src, stru
 {
 	struct cs_layer_result res = {0};
 	struct cs_layer_stage *st = NULL;
-	struct unpack u = {.limits = &s->limits, .src = src, .diff_fd = -EBADF, .blob = src->resumed};
+	struct unpack u = {.s = s, .limits = &s->limits, .src = src, .diff_fd = -EBADF, .blob = src->resumed};
 	struct cs_err *e = NULL;
 
 	u.diff = cs_hash_new();
