@@ -17,9 +17,14 @@ struct cs_host_facts {
 	int64_t mem_total;       /* bytes */
 	char *cpus, *mems;       /* online lists as the kernel prints them: "0-1", "0" */
 	uint64_t capabilities;   /* bounding set of the engine: what a container can get at most */
+	uint64_t rlimit_max[16]; /* hard limits of the engine, by RLIMIT_ number */
+	int oom_score_adj;       /* of the engine */
 	int kernel_major, kernel_minor;
 	const char *arch;        /* Go's name: amd64, arm64 */
 };
 const struct cs_host_facts *cs_host_facts(void);
+/* What a container's limit of that name (as in Docker: "nofile") can be at most, and its OOM score at least. */
+uint64_t cs_host_ulimit_max(const char *name);
+int cs_host_oom_score_min(void);
 /* Tests only: replaces the facts until called with NULL. */
 void cs_host_facts_override(const struct cs_host_facts *f);

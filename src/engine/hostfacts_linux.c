@@ -4,9 +4,11 @@
 #include "engine/hostfacts.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
@@ -104,6 +106,17 @@ static void probe_capabilities(struct cs_host_facts *f)
 	f->capabilities = p ? strtoull(p + 8, NULL, 16) : 0;
 }
 
+static void probe_limits(struct cs_host_facts *f)
+{
+	struct rlimit rl;
+	int64_t n;
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(f->rlimit_max); i++)
+		f->rlimit_max[i] = getrlimit((__rlimit_resource_t)i, &rl) == 0 ? rl.rlim_max : UINT64_MAX;
+	cs_autofree char *score = first_line("/proc/self/oom_score_adj");
+	f->oom_score_adj = score && cs_parse_i64(score, -1000, 1000, &n) ? (int)n : -1000;
+}
+
 static void probe(void)
 {
 	struct cs_host_facts *f = &facts;
@@ -131,6 +144,7 @@ static void probe(void)
 		f->mems = cs_xstrdup("0");
 	probe_memory(f);
 	probe_capabilities(f);
+	probe_limits(f);
 	if (uname(&u) == 0) {
 		const char *dot = strchr(u.release, '.');
 		if (dot && cs_parse_u64n(u.release, (size_t)(dot - u.release), 0, 1000, &n))
@@ -155,6 +169,30 @@ const struct cs_host_facts *cs_host_facts(void)
 		return o;
 	(void)pthread_once(&once, probe);
 	return &facts;
+}
+
+uint64_t cs_host_ulimit_max(const char *name)
+{
+	static const struct {
+		const char *name;
+		unsigned number;
+	} limits[] = {{"core", RLIMIT_CORE},     {"cpu", RLIMIT_CPU},       {"data", RLIMIT_DATA},	    {"fsize", RLIMIT_FSIZE},
+		      {"locks", RLIMIT_LOCKS},	 {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+		      {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC},   {"rss", RLIMIT_RSS},	    {"rtprio", RLIMIT_RTPRIO},
+		      {"rttime", RLIMIT_RTTIME}, {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK}};
+	const struct cs_host_facts *f = cs_host_facts();
+
+	for (size_t i = 0; !(f->capabilities & (1ull << CAP_SYS_RESOURCE)) && i < CS_ARRAY_SIZE(limits); i++)
+		if (strcmp(limits[i].name, name) == 0)
+			return f->rlimit_max[limits[i].number];
+	return UINT64_MAX;
+}
+
+int cs_host_oom_score_min(void)
+{
+	const struct cs_host_facts *f = cs_host_facts();
+
+	return f->capabilities & (1ull << CAP_SYS_RESOURCE) ? -1000 : f->oom_score_adj;
 }
 
 void cs_host_facts_override(const struct cs_host_facts *f) { atomic_store(&override, f); }

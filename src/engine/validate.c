@@ -171,6 +171,10 @@ static int check_security(const struct cs_host_config *h, char ***warnings, stru
 		cs_autofree char *text = cs_xasprintf("The engine itself lacks %s. Capability discarded.", cs_cap_name(cap));
 		cs_warn(warnings, text);
 	}
+	if (h->oom_score_adj < 0 && h->oom_score_adj < cs_host_oom_score_min()) {
+		cs_autofree char *text = cs_xasprintf("The engine itself lacks CAP_SYS_RESOURCE. The OOM score cannot be lowered, it stays at %d.", cs_host_oom_score_min());
+		cs_warn(warnings, text);
+	}
 	if (sec.label && strcmp(sec.label, "disable") != 0 && !f->selinux)
 		cs_warn(warnings, "SELinux is not enabled on this host. Security labels discarded.");
 	else if (sec.label && strcmp(sec.label, "disable") != 0)

@@ -277,7 +277,7 @@ static int check_devices(const struct cs_resources *r, struct cs_err **err)
 	return 0;
 }
 
-static int check_ulimits(const struct cs_resources *r, struct cs_err **err)
+static int check_ulimits(const struct cs_resources *r, char ***warnings, struct cs_err **err)
 {
 	for (size_t i = 0; i < r->n_ulimits; i++) {
 		const struct cs_ulimit *u = &r->ulimits[i];
@@ -288,6 +288,11 @@ static int check_ulimits(const struct cs_resources *r, struct cs_err **err)
 		if (u->hard != -1 && (u->soft == -1 || u->soft > u->hard))
 			return cs_fail(err, CS_ERR_INVALID, 0, "ulimit soft limit must be less than or equal to hard limit: %lld > %lld",
 				       (long long)u->soft, (long long)u->hard);
+		uint64_t most = cs_host_ulimit_max(u->name);
+		if ((u->hard == -1 ? UINT64_MAX : (uint64_t)u->hard) > most) {
+			cs_autofree char *text = cs_xasprintf("The engine itself lacks CAP_SYS_RESOURCE. Ulimit %s is limited to %llu.", u->name, (unsigned long long)most);
+			cs_warn(warnings, text);
+		}
 	}
 	return 0;
 }
@@ -305,7 +310,7 @@ int cs_resources_check(struct cs_resources *r, bool update, char ***w, struct cs
 	}
 	if (check_cpu(r, f, w, err) < 0 || check_cpuset(r, f, w, err) < 0 || check_blkio(r, f, w, err) < 0 || check_devices(r, err) < 0)
 		return -1;
-	return check_ulimits(r, err);
+	return check_ulimits(r, w, err);
 }
 
 int cs_restart_policy_check(const struct cs_restart_policy *p, struct cs_err **err)

@@ -135,3 +135,23 @@ def test_children_outlive_pid_1(boxes):
 @pytest.mark.parametrize("limit", [0, -1])
 def test_unlimited_pids_is_no_limit(boxes, limit):
     assert boxes.create("true", Host={"PidsLimit": limit}).inspect()["HostConfig"]["PidsLimit"] is None
+
+
+@pytest.mark.caisson
+def test_what_the_engine_may_not_give_is_told_at_creation(boxes, http):
+    """An engine without CAP_SYS_RESOURCE: a warning in info and in the answer of create, and what is possible at the start."""
+    import resource
+    lacks = not int(next(l for l in open("/proc/self/status") if l.startswith("CapBnd")).split()[1], 16) >> 24 & 1
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    own = int(open("/proc/self/oom_score_adj").read())
+    wanted = most + 1 if lacks else most
+    b = boxes.create("ulimit -Hn; cat /proc/self/oom_score_adj", Host={"Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": wanted}], "OomScoreAdj": own - 1})
+    told = " ".join(b.warnings)
+    b.start().wait()
+    if lacks:
+        assert any("CAP_SYS_RESOURCE" in w for w in http.get("/info").json["Warnings"])
+        assert f"Ulimit nofile is limited to {most}." in told and f"it stays at {own}." in told, b.warnings
+        assert b.out.split() == [str(most), str(own)]
+    else:
+        assert b.warnings == [] and b.out.split() == [str(most), str(own - 1)]
+    assert boxes.create("true", Host={"Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 100}], "OomScoreAdj": 500}).warnings == []
