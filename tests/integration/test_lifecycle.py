@@ -352,6 +352,25 @@ def test_health_timeout(boxes, events):
     assert h["ExitCode"] == -1 and "Health check exceeded timeout" in h["Output"]
 
 
+@pytest.mark.caisson
+@pytest.mark.parametrize("policy,label,restarted", [("always", "true", True), ("on-failure", "true", True), ("unless-stopped", "true", True), ("no", "true", False),
+                                                    ("always", "false", False), ("always", None, False)])
+def test_unhealthy_is_restarted_where_asked_for(boxes, events, policy, label, restarted):
+    """Docker leaves an unhealthy container running, whatever its policy. Ours is restarted when a label of its own says so, and it has a policy."""
+    b = boxes.start("n=$(cat /n 2>/dev/null || echo 0); echo $((n+1)) > /n; trap 'exit 0' TERM; while :; do sleep 0.1; done", Host={"RestartPolicy": {"Name": policy}},
+                    Labels={"io.caisson.restart-unhealthy": label} if label else {},
+                    Healthcheck={"Test": ["CMD-SHELL", "test $(cat /n) -gt 1"], "Interval": 100_000_000, "Retries": 2})
+    assert events.until("health_status", b.id)["Action"] == "health_status: unhealthy"
+    if restarted:
+        wait_for(lambda: b.inspect()["RestartCount"] == 1 and b.state["Health"]["Status"] == "healthy", 15, "a second run, which is healthy")
+        assert b.inspect()["RestartCount"] == 1 and b.exec("cat /n")[1] == "2\n"
+        assert b.post("stop", {"t": 1}).status == 204     # a person's stop still ends it
+        assert b.state["Status"] == "exited"
+    else:
+        assert b.state["Health"]["FailingStreak"] >= 2 and b.state["Running"]
+        assert b.inspect()["RestartCount"] == 0 and b.exec("cat /n")[1] == "1\n"
+
+
 def test_health_none_disables(boxes):
     assert "Health" not in boxes.sleeper(Healthcheck={"Test": ["NONE"]}).state
 
