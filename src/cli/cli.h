@@ -7,9 +7,31 @@
 #include "cli/client.h"
 #include "cli/cmd.h"
 
-extern const struct command ps_commands[], inspect_commands[], object_commands[], prune_commands[], df_commands[];
-extern const struct command run_commands[], attach_commands[], container_commands[], image_commands[], transfer_commands[], volume_commands[], network_commands[],
-	system_commands[], context_commands[], login_commands[], completion_commands[], version_commands[], info_commands[], dial_commands[], doctor_commands[], compute_commands[], group_commands[], refused_commands[];
+/* a table per file, in alphabetical order */
+extern const struct command attach_commands[];
+extern const struct command completion_commands[];
+extern const struct command compute_commands[];
+extern const struct command container_commands[];
+extern const struct command context_commands[];
+extern const struct command describe_commands[];
+extern const struct command df_commands[];
+extern const struct command dial_commands[];
+extern const struct command doctor_commands[];
+extern const struct command group_commands[];
+extern const struct command image_commands[];
+extern const struct command info_commands[];
+extern const struct command inspect_commands[];
+extern const struct command login_commands[];
+extern const struct command network_commands[];
+extern const struct command object_commands[];
+extern const struct command prune_commands[];
+extern const struct command ps_commands[];
+extern const struct command refused_commands[];
+extern const struct command run_commands[];
+extern const struct command system_commands[];
+extern const struct command transfer_commands[];
+extern const struct command version_commands[];
+extern const struct command volume_commands[];
 
 /* Flags of the program itself, before the command. */
 struct global_opts {

@@ -7,7 +7,7 @@
 const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, container_commands, image_commands, transfer_commands, volume_commands,
 						network_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
-						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, refused_commands, NULL};
+						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, describe_commands, refused_commands, NULL};
 
 struct global_opts globals;
 const struct flag global_flags[] = {
