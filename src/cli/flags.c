@@ -238,7 +238,7 @@ static bool set(struct parser *p, const struct flag *f, const char *val)
 	}
 	c->given[index_of(c, f)] = true;
 	if (f->deprecated)
-		fprintf(stderr, "Flag --%s has been deprecated, %s\n", f->name, f->deprecated);
+		printf("Flag --%s has been deprecated, %s\n", f->name, f->deprecated); /* where docker has it */
 	return true;
 }
 
@@ -317,7 +317,7 @@ static int short_flags(struct parser *p, const char *arg, const char *next)
 	for (const char *s = arg + 1; *s; s++) {
 		const struct flag *f = by_letter(p->call->cmd, *s);
 		if (!f && *s == 'h') {
-			fprintf(stderr, "Flag shorthand -h has been deprecated, use --help\n");
+			printf("Flag shorthand -h has been deprecated, use --help\n");
 			p->help = true;
 			continue;
 		}

@@ -97,11 +97,11 @@ static void put_wrapped(const char *s, int indent, int width)
 	if (room < 24) {
 		indent = 16;
 		room = width - indent;
+		if (room < 24) { /* no room at all: lines as long as they are */
+			put_indented(s, strlen(s), indent);
+			return;
+		}
 		printf("\n%*s", indent, "");
-	}
-	if (room < 24) {
-		put_indented(s, strlen(s), indent);
-		return;
 	}
 	const char *next;
 	size_t n = cut(s, (size_t)room - 5, 5, &next);

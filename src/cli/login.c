@@ -183,7 +183,7 @@ static int cmd_logout(struct call *c)
 const struct command login_commands[] = {
 	{.names = "login", .usage = "[OPTIONS] [SERVER]", .help = "Authenticate to a registry", .about = "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
 	 .min = 0, .max = 1, CMD_OPTS(struct login_opts, login_flags), .run = cmd_login},
-	{.names = "logout", .usage = "[SERVER]", .help = "Log out from a registry", .about = "Log out from a registry.\nIf no server is specified, the default is defined by the daemon.\n",
+	{.names = "logout", .usage = "[SERVER]", .help = "Log out from a registry", .about = "Log out from a registry.\nIf no server is specified, the default is defined by the daemon.",
 	 .min = 0, .max = 1, .run = cmd_logout},
 	CMD_END,
 };

@@ -113,6 +113,9 @@ static int unknown_command(const char *group, const char *typed)
 	return 1;
 }
 
+/* Help that nobody asked for is no output: docker has it on stderr, too. */
+static void help_to_stderr(void) { (void)dup2(2, 1); }
+
 /* Runs one command with what stands behind its name. */
 static int run_command(const struct command *cmd, const char *path, char **argv)
 {
@@ -136,6 +139,8 @@ static int run_command(const struct command *cmd, const char *path, char **argv)
 		if (c.args[0]) {
 			status = unknown_command(path, c.args[0]);
 		} else {
+			if (!cs_streq(path, "completion"))
+				help_to_stderr();
 			help_command(cmd, path);
 		}
 	} else if (status == 0) {
@@ -197,6 +202,7 @@ static int dispatch(char **argv, char *const *all)
 	const char *path;
 
 	if (!*argv) {
+		help_to_stderr();
 		help_program();
 		return 0;
 	}

@@ -172,7 +172,10 @@ static int cmd_version(struct call *c)
 		json_t *both = json_pack("{s:o}", "Client", client_version_json(api ? api : CLIENT_API_NUMBER));
 		if (server)
 			(void)json_object_set(both, "Server", server);
-		status = show_format(o->format, "version", "system.versionInfo", both);
+		if (err) /* the connection's error is what matters, not that .Server is nil */
+			show_what_can_be(o->format, "system.versionInfo", both);
+		else
+			status = show_format(o->format, "version", "system.versionInfo", both);
 		json_decref(both);
 	}
 	json_decref(server);

@@ -81,11 +81,11 @@ static const struct command mixed = {.names = "x", CMD_OPTS(struct opts, flags)}
 static char **words, **borrowed; /* the parser reorders the second */
 static char said[4096];
 
-/* Parses a line of words (separated by blanks; "''" is an empty one). What it prints on stderr is in `said`. */
+/* Parses a line of words (separated by blanks; "''" is an empty one). What it prints is in `said`. */
 static int parse(struct call *c, const struct command *cmd, const char *line)
 {
 	char path[] = "/tmp/test-cli-XXXXXX";
-	int fd = mkstemp(path), saved = dup(2), n;
+	int fd = mkostemp(path, O_APPEND), saved = dup(2), n;
 
 	cs_strv_free(words);
 	words = cs_strv_split(line, ' ');
@@ -99,13 +99,17 @@ static int parse(struct call *c, const struct command *cmd, const char *line)
 		borrowed[0] = NULL;
 	assert_true(fd >= 0);
 	(void)unlink(path);
-	(void)fflush(stderr);
+	(void)fflush(NULL);
 	(void)dup2(fd, 2);
+	int saved_out = dup(1);
+	(void)dup2(fd, 1);
 	*c = (struct call){.cmd = cmd, .path = "x"};
 	int r = flags_parse(c, borrowed);
-	(void)fflush(stderr);
+	(void)fflush(NULL);
 	(void)dup2(saved, 2);
+	(void)dup2(saved_out, 1);
 	(void)close(saved);
+	(void)close(saved_out);
 	n = (int)pread(fd, said, sizeof(said) - 1, 0);
 	said[n < 0 ? 0 : n] = 0;
 	(void)close(fd);
