@@ -29,13 +29,13 @@ static char *ask(const char *question, bool secret)
 	char *line = NULL;
 	size_t cap = 0;
 
-	fprintf(stderr, "%s", question);
 	bool off = secret && tcgetattr(0, &saved) == 0;
-	if (off) {
+	if (off) { /* before it asks: who answers at once would be seen */
 		quiet = saved;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
 		off = tcsetattr(0, TCSAFLUSH, &quiet) == 0;
 	}
+	fprintf(stderr, "%s", question);
 	ssize_t n = getline(&line, &cap, stdin);
 	if (off) {
 		(void)tcsetattr(0, TCSAFLUSH, &saved);
