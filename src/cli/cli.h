@@ -43,6 +43,8 @@ struct global_opts {
 extern struct global_opts globals;
 extern const struct call *current_call; /* the command that runs, for messages; never NULL after main's start */
 
+/* The whole program; argv as main gets it. Returns the exit status. */
+int cli_main(char **argv);
 /* Prints an error as docker does and returns `status`. Takes err. What the engine answered begins with "Error response from daemon: "
  * (client.c puts it there). Commands with CMD_RUN_ERRORS print "caisson: …" and a hint at --help. */
 int cli_error(struct cs_err *err, int status);

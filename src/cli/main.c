@@ -243,7 +243,7 @@ static int program_flags(char **argv, struct call *c)
 	return -1;
 }
 
-int main(int argc, char **argv)
+int cli_main(char **argv)
 {
 	struct call c = {.cmd = &program, .path = ""};
 	cs_autostrv char **all = cs_strv_copy(argv + 1); /* the parser reorders argv */

@@ -7,18 +7,6 @@
 #include "cli/config.h"
 #include "cli/run_opts.h"
 
-struct global_opts globals;
-static const struct command none[] = {CMD_END};
-const struct command *const command_tables[] = {none, NULL};
-const struct flag global_flags[] = {FLAG_END};
-void help_usage(const struct command *cmd, const char *path, const char *see) {}
-char *check_no_trust(char **value) { return NULL; }
-const char *jstr(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-	return s ? s : "";
-}
-
 static void fuzz_flags(const char *text)
 {
 	static const struct command run = {.names = "run", .flags = CMD_STOP, CMD_OPTS(struct run_opts, run_flags)};

@@ -19,24 +19,6 @@
 #include "cli/config.h"
 #include "cli/run_opts.h"
 
-/* ---- what main.c, help.c and format.c have ---- */
-
-struct global_opts globals;
-static const struct command rows[] = {{.names = "container ls|container list|ps", .help = ""}, {.names = "container rm|rm", .help = ""}, {.names = "container", .help = ""},
-				      {.names = "images", .help = "", .flags = CMD_HIDDEN}, CMD_END};
-const struct command *const command_tables[] = {rows, NULL};
-const struct flag global_flags[] = {FLAG_END};
-
-void help_usage(const struct command *cmd, const char *path, const char *see) {}
-
-const char *jstr(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-	return s ? s : "";
-}
-
-char *check_no_trust(char **value) { return cs_streq(*value, "false") ? cs_xstrdup("no trust") : NULL; }
-
 /* ---- flags ---- */
 
 struct opts {
@@ -223,6 +205,7 @@ static void test_refusals(void **state)
 	for (size_t i = 0; i < CS_ARRAY_SIZE(t); i++) {
 		struct call c;
 		assert_int_equal(parse(&c, &mixed, t[i].line), 125);
+		said[strlen(t[i].said)] = 0; /* the usage follows */
 		assert_string_equal(said, t[i].said);
 		flags_done(&c);
 	}
@@ -236,29 +219,41 @@ static void test_refusals(void **state)
 	flags_done(&c);
 }
 
-/* Two rows with one name or letter, a default that does not parse: mistakes of tables. */
+static size_t member_size(const struct flag *f) { return f->kind == FLAG_BOOL ? sizeof(bool) : sizeof(void *); }
+
+/* Mistakes of tables: two rows of one name or letter, a member outside of the struct, a default that does not parse, a name of two commands. */
 static void test_tables(void **state)
 {
-	static const struct flag *const tables[] = {run_flags, create_flags};
+	struct cmd_iter it = {0};
+	const struct command *c;
+	char name[64];
 
-	for (size_t t = 0; t < CS_ARRAY_SIZE(tables); t++)
-		for (const struct flag *f = tables[t]; f->name; f++) {
-			assert_true(f->off == NO_MEMBER || f->off < sizeof(struct run_opts));
+	while ((c = cmd_next(&it))) {
+		for (size_t pos = 0; cmd_name(c, &pos, name, sizeof(name));)
+			if (cmd_find(name, NULL) != c)
+				fail_msg("%s is the name of two commands", name);
+		for (const struct flag *f = c->options; f && f->name; f++) {
+			if (f->off != NO_MEMBER && f->off + member_size(f) > c->opts_size)
+				fail_msg("%s --%s: outside of the options", c->names, f->name);
 			for (const struct flag *g = f + 1; g->name; g++)
-				assert_false(cs_streq(f->name, g->name) || (f->letter && f->letter == g->letter));
+				if (cs_streq(f->name, g->name) || (f->letter && f->letter == g->letter))
+					fail_msg("%s --%s: twice", c->names, g->name);
 		}
+	}
 }
 
 static void test_names(void **state)
 {
 	const char *path = NULL;
-	cs_autofree char *near = cmd_suggest("container", "lst"), *none = cmd_suggest("container", "frobnicate"), *hidden = cmd_suggest("", "image");
+	const struct command *ls = cmd_find("container ls", NULL);
+	cs_autofree char *near = cmd_suggest("container", "lst"), *none = cmd_suggest("container", "frobnicate"), *hidden = cmd_suggest("", "__complet");
 
-	assert_ptr_equal(cmd_find("container list", &path), &rows[0]);
+	assert_non_null(ls);
+	assert_ptr_equal(cmd_find("container list", &path), ls);
 	assert_string_equal(path, "container ls");
-	assert_ptr_equal(cmd_find("ps", &path), &rows[0]);
+	assert_ptr_equal(cmd_find("ps", &path), ls);
 	assert_string_equal(path, "ps");
-	assert_null(cmd_find("container p", NULL));
+	assert_null(cmd_find("container l", NULL));
 	assert_null(cmd_find("", NULL));
 	assert_string_equal(near, "container list");
 	assert_null(none);
