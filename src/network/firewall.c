@@ -55,7 +55,8 @@ static int run_own(struct cs_firewall *fw, const char *script, struct cs_err **e
 
 	(void)fw_nl_generation(&fw->nl, &before, NULL);
 	r = fw_script_run(script, err);
-	own_generation(fw, before);
+	if (r == 0) /* else the next step may be somebody's who took the table away */
+		own_generation(fw, before);
 	return r;
 }
 

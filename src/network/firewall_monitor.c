@@ -174,7 +174,7 @@ static int filter_own(int fd, uint32_t portid)
 int fw_monitor_start(struct cs_firewall *fw, struct cs_err **err)
 {
 	struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = 1u << (NFNLGRP_NFTABLES - 1)};
-	int room = 1 << 20, r;
+	int room = 16 << 20, r; /* a limit: what libnftables does at once to ten thousand ports comes here as 5 MB */
 
 	fw->events = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	if (fw->events < 0 || filter_own(fw->events, fw->nl.portid) < 0 || bind(fw->events, (struct sockaddr *)&addr, sizeof(addr)) < 0 || pipe2(fw->stop, O_CLOEXEC) < 0) {

@@ -59,7 +59,7 @@ class Host:
         return self.run("nft", "-f", "-", text=script)
 
     def tables(self):
-        return [t["table"] for t in json.loads(self.run("nft", "-j", "list", "tables"))["nftables"] if "table" in t]
+        return [t["table"]["name"] for t in json.loads(self.run("nft", "-j", "list", "tables"))["nftables"] if "table" in t]
 
     def sysctl(self, name, value=None):
         path = "/proc/sys/" + name.replace(".", "/")

@@ -736,6 +736,31 @@ def test_switched_off_nothing_is_touched(world):
     assert w.host.sysctl("net.ipv4.conf.br0.route_localnet") == "0"
 
 
+@pytest.mark.timeout(120)
+def test_many_threads_while_others_flush(world):
+    w = world
+    w.both(8080)
+    stop = threading.Event()
+
+    def flush():
+        while not stop.is_set():
+            w.host.nft("flush ruleset")
+            stop.wait(0.05)
+    t = threading.Thread(target=flush)
+    t.start()
+    try:
+        w.fw("stress", threads=4, rounds=60, to=A4, bridge="br0")
+    finally:
+        stop.set()
+        t.join()
+    until(lambda: TABLE in w.host.tables())
+    w.fw("settle")
+    rules = w.host.run("nft", "list", "table", "inet", TABLE)
+    assert sorted(re.findall(r"tcp . (2\d+) :", rules)) == ["20059", "21059", "22059", "23059"]
+    assert "stress" not in w.host.run("nft", "list", "table", "bridge", TABLE)
+    assert w.outside.ask(HOST4, 8080)[1] == "a" and w.outside.ask(HOST4, 22059)[1] == "a"
+
+
 # ---- the engine's death ----
 
 def test_killed_and_settled_without_a_gap(world):

@@ -3,6 +3,7 @@
  * Driver of tests/network/test_firewall.py: a firewall (and reserved ports) in the network namespace it is started in, told what to do by lines of JSON
  * on standard input; each is answered by a line: {"ok":…} or {"error":text,"code":name}, with "us", how long it took. Needs root. */
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -154,6 +155,56 @@ static int release(json_t *o)
 	return 0;
 }
 
+/* "threads" at once, each publishing and withdrawing ports of its own, adding and removing endpoints, reading the report, "rounds" times. */
+struct stress {
+	json_t *o;
+	unsigned number;
+	int failed;
+};
+
+static void *stress_thread(void *arg)
+{
+	struct stress *s = arg;
+	struct cs_firewall_port p = {.proto = IPPROTO_TCP, .host = {.family = AF_INET}, .to = addr(s->o, "to"), .to_port = 80, .bridge = text(s->o, "bridge")};
+	cs_autofree char *id = cs_xasprintf("stress%u", s->number);
+	const struct cs_firewall_acl acl = {.block = true, .protocols = "tcp", .local_ports = "99"};
+	struct cs_firewall_endpoint e = {.id = id, .ifname = id, .bridge = p.bridge, .sandbox = "stress", .mac = {2, 0, 0, 0, 7, (uint8_t)s->number}, .antispoof = true, .acls = &acl};
+
+	for (unsigned i = 0; i < number(s->o, "rounds"); i++) {
+		cs_autostr struct cs_str report = CS_STR_INIT(64 << 20);
+
+		e.v4.s_addr = htonl(0x0a630000 + s->number * 256 + i % 200 + 1);
+		e.n_acls = i % 8 == 0;
+		p.host_port = (uint16_t)(20000 + s->number * 1000 + i);
+		s->failed += cs_firewall_ports_add(fw, &p, 1, NULL) < 0;
+		s->failed += cs_firewall_endpoint_add(fw, &e, NULL) < 0;
+		s->failed += i % 16 == 0 && cs_firewall_reachability(fw, &report, NULL) < 0;
+		s->failed += i % 16 == 8 && cs_firewall_settle(fw, NULL) < 0;
+		s->failed += i + 1 < number(s->o, "rounds") && cs_firewall_ports_remove(fw, &p, 1, NULL) < 0; /* the last one stays */
+	}
+	s->failed += cs_firewall_endpoint_remove(fw, id, NULL) < 0;
+	return NULL;
+}
+
+static int stress(json_t *o, struct cs_err **err)
+{
+	struct stress s[16];
+	pthread_t threads[16];
+	unsigned n = CS_MIN(number(o, "threads"), (uint16_t)16);
+	int failed = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		s[i] = (struct stress){.o = o, .number = i};
+		if (pthread_create(&threads[i], NULL, stress_thread, &s[i]) != 0)
+			abort();
+	}
+	for (unsigned i = 0; i < n; i++) {
+		(void)pthread_join(threads[i], NULL);
+		failed += s[i].failed;
+	}
+	return failed ? cs_fail(err, CS_ERR_INTERNAL, 0, "%d calls failed", failed) : 0;
+}
+
 static int run(json_t *o, struct cs_str *out, struct cs_err **err)
 {
 	const char *op = text(o, "op");
@@ -196,6 +247,8 @@ static int run(json_t *o, struct cs_str *out, struct cs_err **err)
 		return lb_add(o, err);
 	if (strcmp(op, "lb_remove") == 0)
 		return cs_firewall_lb_remove(fw, text(o, "id"), err);
+	if (strcmp(op, "stress") == 0)
+		return stress(o, err);
 	if (strcmp(op, "reachability") == 0)
 		return cs_firewall_reachability(fw, out, err);
 	return cs_fail(err, CS_ERR_INVALID, 0, "no op %s", op);
