@@ -61,7 +61,7 @@ static const char inet_chains[] =
 	"ct status & dnat == 0 accept\n"
 	"iif 0 masquerade\n"
 	"iifname @bridges masquerade\n"
-	"fib saddr type local masquerade\n"
+	"fib saddr type local masquerade\n" /* where the kernel says an iif for what the host sends */
 	"}\n"
 	"chain forward { type filter hook forward priority 20; policy accept;\n"
 	"ct state established,related accept\n"

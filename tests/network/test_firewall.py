@@ -321,8 +321,9 @@ def test_masquerading_and_source_address(make):
     w.fw("network_add", bridge="br0", snat4="192.0.2.9", snat6="fd02::9")
     assert w.a.ask(OUT4, 80)[0] == "192.0.2.9"
     assert w.a.ask(OUT6, 80)[0] == "fd02::9"
-    w.fw("network_add", bridge="br0", snat4="192.0.2.1")
+    w.fw("network_add", bridge="br0", snat4=HOST4, snat6=HOST6)
     assert w.a.ask(OUT4, 80)[0] == HOST4
+    assert w.a.ask(OUT6, 80)[0] == HOST6
 
 
 def test_networks_are_isolated_from_each_other(world):
@@ -367,7 +368,7 @@ def test_gateway_mode_routed(make):
     w.both(8080)
     for addr, host in ((A4, HOST4), (A6, HOST6)):
         assert w.outside.ask(addr, 80)[1] == "a"
-        assert w.c.ask(addr, 80)[1] == "a", "what is published, other networks may reach as well"
+        assert w.c.ask(addr, 80) == (C4 if addr == A4 else C6, "a"), "what is published, other networks may reach as well"
         assert w.outside.pings(addr)
         assert not w.outside.reaches(addr, 81)
         assert not w.outside.reaches(host, 8080)
@@ -435,6 +436,11 @@ def test_icc_off_and_links(make):
     assert w.b.reaches(A4, 80), "counted"
     w.fw("link_remove", **link)
     assert not w.b.reaches(A4, 80)
+    w.fw("link_add", **{"from": B6, "to": A6, "port": 80})
+    for c in (w.a, w.b):
+        c.ip("neigh flush dev eth0")
+    assert w.b.ask(A6, 80) == (B6, "a")
+    assert not w.a.reaches(B6, 80)
     w.fw("network_add", bridge="br0")
     assert w.b.reaches(A4, 80), "icc on again"
 
@@ -575,6 +581,20 @@ def test_acl_out(world):
     w.fw("endpoint_remove", id="a")
     assert w.a.reaches(B6, 80)
     assert "acl1" not in w.host.run("nft", "list", "table", "bridge", TABLE)
+
+
+def test_acl_that_lets_nothing_out_lets_answers_out(world):
+    w = world
+    w.endpoint("a", acls=[{"block": True, "out": True}])
+    w.both(8080)
+    for c in (w.a, w.b):
+        c.ip("neigh flush dev eth0")
+    for proto in PROTOS:
+        for addr, seen in ((A4, B4), (A6, B6)):
+            assert w.b.ask(addr, 80, proto) == (seen, "a")
+        assert w.outside.ask(HOST4, 8080, proto)[1] == "a" and w.outside.ask(HOST6, 8080, proto)[1] == "a"
+        assert not w.a.reaches(B4, 80, proto) and not w.a.reaches(OUT6, 80, proto)
+    assert w.b.pings(A4) and not w.a.pings(B4)
 
 
 @pytest.mark.parametrize("member,value", [("protocols", "6,999"), ("protocols", "gre"), ("local_ports", "0"), ("local_ports", "90-80"), ("remote_ports", "80,"),
