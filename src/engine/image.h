@@ -14,10 +14,13 @@ struct cs_image_info {
 	char *os, *architecture, *variant;
 	char **layer_dirs;     /* extracted layers, top-most first: absolute paths, for HCS Layers[].Path */
 	char **layer_ids;      /* chain ids, same order */
+	bool artifact;         /* no container image: a manifest with blobs that is stored, listed and passed on; id is the manifest's digest */
 };
 /* ref: name[:tag], name@digest, id or unique id prefix. NOT_FOUND: "No such image: x:latest". */
 CS_MUST_CHECK int cs_image_get(struct cs_engine *e, const char *ref, struct cs_image_info **ret, struct cs_err **err);
 void cs_image_info_free(struct cs_image_info *i);
+/* Can a container be made of it? INVALID for an artifact. */
+CS_MUST_CHECK int cs_image_check_runs(const struct cs_image_info *i, const char *ref, struct cs_err **err);
 /* Does the image run on the platform ("linux/arm64" or a JSON object; none: it does)? NOT_FOUND with Docker's words when not. */
 CS_MUST_CHECK int cs_image_check_platform(const struct cs_image_info *i, const char *ref, const char *platform, struct cs_err **err);
 

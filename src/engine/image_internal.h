@@ -32,6 +32,7 @@ struct cs_image_rec { /* immutable but for refs, last_tagged, gone, and parent (
 	atomic_llong last_tagged; /* ns, 0 = never */
 	atomic_bool gone;         /* no longer in the tables */
 	bool indexed;             /* under m->write: for index.json */
+	int64_t content;          /* of an artifact: bytes of its blobs */
 	const char *manifest_type; /* static */
 	struct cs_digest id, manifest;
 	struct cs_digest parent; /* the image that it was committed or built from; "" for none */

@@ -168,8 +168,8 @@ static int take_file(struct cs_load_session *l, struct entry *e, int64_t size, s
 			load_unpack(l, e->cand);
 		return 0;
 	}
-	if (size > (int64_t)CS_MAX_IMAGE_JSON || !is_document(head, len))
-		return 0; /* an error only if somebody asks for it */
+	if (size > (int64_t)CS_MAX_IMAGE_JSON || !is_document(head, len)) /* an artifact's, perhaps; else an error only if somebody asks for it */
+		return want ? load_blob(l, head, len, want, err) : 0;
 	return take_document(l, e, head, len, err) < 0 ? -1 : check_name(e, want, err);
 }
 

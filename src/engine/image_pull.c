@@ -51,10 +51,14 @@ struct image { /* what is pulled for one tag or digest */
 	struct layer *layers;
 	struct cs_image_layer *rows;
 	bool known_platform; /* shape.platform is filled */
+	bool artifact;
 	bool added;          /* what was fetched belongs to an image */
 };
 
 static bool cancelled(const struct pull *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
+
+/* An artifact has no configuration of its own: its manifest is what it is. */
+static const struct cs_digest *id_of(const struct image *im) { return im->artifact ? &im->manifest_digest : &im->manifest.config.digest; }
 
 /* ---- leases ---- */
 static void lease(struct image *im, const struct cs_digest *d)
@@ -190,9 +194,7 @@ static int read_manifest(struct image *im, struct cs_str *text, const char *medi
 
 static int check_manifest(const struct cs_manifest *mf, struct cs_err **err)
 {
-	if (mf->artifact_type)
-		return cs_fail(err, CS_ERR_INVALID, 0, "unsupported media type %s: this is an artifact, not a container image", mf->artifact_type);
-	for (size_t i = 0; i < mf->n; i++) {
+	for (size_t i = 0; i < mf->n && !mf->artifact_type; i++) {
 		if (!cs_layer_type_known(mf->v[i].media_type))
 			return cs_fail(err, CS_ERR_INVALID, 0, "layer %s has the unsupported media type %s", mf->v[i].digest.s, mf->v[i].media_type);
 	}
@@ -217,6 +219,9 @@ static int read_config(struct image *im, struct cs_err **err)
 		if (keep(im, &text, err) < 0)
 			return -1;
 	}
+	im->artifact = im->manifest.artifact_type;
+	if (im->artifact)
+		return 0;
 	if (cs_image_shape_parse(text.buf ? text.buf : "", text.len, &im->shape, err) < 0)
 		return cs_wrap(err, "%s", c->digest.s);
 	im->known_platform = true;
@@ -236,8 +241,28 @@ static void short_id(const struct cs_digest *d, char id[13])
 	id[12] = 0;
 }
 
+/* All of its blobs as they are. */
+static void plan_artifact(struct image *im)
+{
+	const struct cs_manifest *mf = &im->manifest;
+
+	im->layers = cs_xcalloc(mf->n + 1, sizeof(*im->layers));
+	for (size_t i = 0; i < mf->n; i++) {
+		struct cs_transfer_want want = {.blob = mf->v[i].digest, .size = mf->v[i].size};
+		cs_autofd int fd = -EBADF;
+		short_id(&want.blob, im->layers[i].id);
+		lease(im, &want.blob);
+		if (cs_blob_open(im->x->m->storage, &want.blob, &fd, NULL, NULL) < 0)
+			im->layers[i].t = cs_transfer_get(im->x->m->transfers, &want, im->x->session);
+	}
+}
+
 static void plan(struct image *im)
 {
+	if (im->artifact) {
+		plan_artifact(im);
+		return;
+	}
 	struct cs_images *m = im->x->m;
 	const struct cs_manifest *mf = &im->manifest;
 	size_t have = 0, n_known = 0;
@@ -333,7 +358,8 @@ static int wait_layers(struct image *im, struct cs_err **err)
 				return cs_transfer_error(ts, im->layers[i].t, err);
 			tell(im, i, &s);
 			left += s.phase != CS_TR_READY;
-			im->rows[i].size = im->layers[i].whole ? s.size : im->rows[i].size;
+			if (im->layers[i].whole)
+				im->rows[i].size = s.size;
 		}
 		if (cancelled(im->x))
 			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
@@ -356,12 +382,12 @@ static int add(struct image *im, const struct cs_image_layer *rows, size_t n, bo
 	CS_GUARD(&m->write);
 
 	HASH_FIND_STR(m->names, tag ? tag : by_digest, was);
-	*ret_new = !was || strcmp(was->rec->id.s, im->manifest.config.digest.s) != 0;
+	*ret_new = !was || strcmp(was->rec->id.s, id_of(im)->s) != 0;
 	struct cs_image_name *dig;
 	HASH_FIND_STR(m->names, by_digest, dig);
 	if (!*ret_new && dig && dig->rec == was->rec)
 		return 0;
-	if (cs_images_add(m, &im->manifest.config.digest, &im->manifest_digest, rows, n, names, err) < 0)
+	if (cs_images_add(m, id_of(im), &im->manifest_digest, rows, n, names, err) < 0)
 		return -1;
 	/* of the manifest, which is what the repository has */
 	return im->rows && n ? cs_image_db_sources_add(m, im->rows, im->manifest.n, repo, err) : 0;
@@ -385,13 +411,14 @@ static bool up_to_date(struct image *im)
 	bool same = d && (!tag || (t && t->rec == d->rec));
 	/* a manifest means one image; an index one for each platform */
 	bool single = same && strcmp(d->rec->manifest.s, im->top.s) == 0;
+	im->artifact = same && d->rec->info.artifact;
 	if (same)
 		cs_platform_set(&is, d->rec->info.os, d->rec->info.architecture, d->rec->info.variant);
 	pthread_rwlock_unlock(&x->m->lock);
 	if (!same || (!single && !cs_platform_same(&is, &x->want)))
 		return false;
 	im->shape.platform = is;
-	im->known_platform = true;
+	im->known_platform = !im->artifact;
 	is = (struct cs_platform){0};
 	return true;
 }
@@ -402,7 +429,7 @@ static bool have_image(struct image *im, bool *ret_new, int *ret, struct cs_err 
 	struct cs_images *m = im->x->m;
 	cs_autorec struct cs_image_rec *r = NULL;
 
-	if (cs_image_find(m, im->manifest.config.digest.s, &r, NULL, NULL) < 0)
+	if (cs_image_find(m, id_of(im)->s, &r, NULL, NULL) < 0)
 		return false;
 	cs_autoerr struct cs_err *e = NULL;
 	*ret = add(im, r->layers, r->n_layers, ret_new, &e);
@@ -429,9 +456,9 @@ static int fetch(struct image *im, struct cs_str *text, const char *media_type, 
 	struct cs_transfer **t = cs_xcalloc(im->manifest.n + 1, sizeof(struct cs_transfer *));
 	for (size_t i = 0; i < im->manifest.n; i++)
 		t[i] = im->layers[i].t;
-	int r = cs_transfers_publish(x->m->transfers, t, im->chains, im->manifest.n, err);
+	int r = im->artifact ? 0 : cs_transfers_publish(x->m->transfers, t, im->chains, im->manifest.n, err);
 	free(t);
-	if (r < 0 || add(im, im->rows, im->manifest.n, ret_new, err) < 0)
+	if (r < 0 || add(im, im->rows, im->artifact ? 0 : im->manifest.n, ret_new, err) < 0)
 		return -1;
 	for (size_t i = 0; i < im->manifest.n; i++) {
 		if (im->layers[i].t)

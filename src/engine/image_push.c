@@ -379,7 +379,7 @@ static int push_manifest(struct image *im, struct cs_err **err)
 		return -1;
 	pthread_mutex_lock(&x->m->write);
 	int r = cs_images_set_name(x->m, name, im->rec, NULL); /* an image that has been removed meanwhile was pushed all the same */
-	if (r == 0 && im->n)
+	if (r == 0 && im->rec->n_layers)
 		r = cs_image_db_sources_add(x->m, im->rec->layers, im->rec->n_layers, repo, NULL);
 	pthread_mutex_unlock(&x->m->write);
 	if (r < 0)
@@ -406,7 +406,8 @@ static int read_image(struct image *im, struct cs_err **err)
 	im->doc = cs_json_parse(text.buf, text.len, err);
 	if (!im->doc)
 		return -1;
-	if (mf.kind != CS_MANIFEST_IMAGE || mf.n != im->rec->n_layers)
+	bool artifact = im->rec->info.artifact; /* its blobs go as they are, whatever they are */
+	if (mf.kind != CS_MANIFEST_IMAGE || (!artifact && mf.n != im->rec->n_layers))
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s is not the one of its image", im->rec->manifest.s);
 	im->v = cs_xcalloc(mf.n + 1, sizeof(*im->v));
 	im->n = mf.n;
@@ -415,9 +416,9 @@ static int read_image(struct image *im, struct cs_err **err)
 		l->blob = mf.v[i].digest;
 		l->size = mf.v[i].size;
 		l->media_type = cs_xstrdup(mf.v[i].media_type);
-		l->plain = cs_layer_type_is_tar(l->media_type);
+		l->plain = !artifact && cs_layer_type_is_tar(l->media_type);
 		l->skip = mf.v[i].urls && (strstr(l->media_type, "nondistributable") || strstr(l->media_type, ".foreign."));
-		memcpy(l->id, cs_digest_hex(&im->rec->layers[i].diff), 12);
+		memcpy(l->id, cs_digest_hex(artifact ? &l->blob : &im->rec->layers[i].diff), 12);
 		for (size_t k = 0; k < i && !l->same; k++) {
 			if (strcmp(im->v[k].blob.s, l->blob.s) == 0)
 				l->same = im->v[k].same ? im->v[k].same : &im->v[k];

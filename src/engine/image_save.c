@@ -135,6 +135,8 @@ static void put_path(struct cs_str *out, const struct cs_digest *d)
 
 static void put_docker(struct cs_str *out, const struct item *it)
 {
+	if (it->rec->info.artifact) /* Docker's own list knows images only */
+		return;
 	cs_str_puts(out, out->len > 1 ? ",{\"Config\":" : "{\"Config\":");
 	put_path(out, &it->rec->id);
 	cs_json_put_key(out, "RepoTags");
@@ -185,7 +187,7 @@ static void put_repositories(struct save *s, struct cs_str *out)
 
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct item *it = &s->items[i];
-		for (size_t k = 0; it->names[k] && it->manifest.n; k++) {
+		for (size_t k = 0; it->names[k] && it->manifest.n && !it->rec->info.artifact; k++) {
 			v = cs_xreallocarray(v, n + 1, sizeof(*v));
 			size_t at = n++;
 			for (; at > 0 && strcmp(v[at - 1].name, it->names[k]) > 0; at--)
@@ -264,7 +266,7 @@ static void lease_blobs(struct save *s)
 	n = 0;
 	for (size_t i = 0; i < s->n_items; i++) {
 		const struct item *it = &s->items[i];
-		s->leased[n++] = it->rec->id;
+		s->leased[n++] = it->manifest.config.digest; /* an image's id */
 		s->leased[n++] = it->rec->manifest;
 		for (size_t k = 0; k < it->manifest.n; k++)
 			s->leased[n++] = it->manifest.v[k].digest;

@@ -167,6 +167,10 @@ static bool keep_manifest(struct sweep *s, const struct cs_image_rec *r)
 	if (cs_blob_get(s->m->storage, &r->manifest, CS_MAX_IMAGE_JSON, &text, NULL) < 0)
 		return false;
 	cs_autojson json_t *j = cs_json_parse(text.buf, text.len, NULL);
+	const char *config = json_string_value(json_object_get(json_object_get(j, "config"), "digest"));
+	struct cs_digest c;
+	if (config && cs_digest_from(config, &c)) /* of an artifact; an image has it as its id */
+		mark(&s->blobs, &c);
 	json_array_foreach(json_object_get(j, "layers"), i, l)
 	{
 		const char *digest = json_string_value(json_object_get(l, "digest"));

@@ -216,7 +216,7 @@ static void put_descriptor(struct cs_str *out, const struct cs_image_rec *r)
 /* The Manifests member of 1.47 and later: what is here of the image. */
 static void put_manifests(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r)
 {
-	int64_t content = r->manifest_size + r->config_size;
+	int64_t content = r->manifest_size + r->config_size + r->content;
 	size_t nc;
 	struct cs_container **c = cs_containers_all(m->e, &nc);
 
@@ -230,9 +230,14 @@ static void put_manifests(struct cs_str *out, struct cs_images *m, const struct 
 	cs_json_put_key(out, "Size");
 	cs_str_puts(out, "{");
 	cs_json_put_ki64(out, "Content", content);
-	cs_json_put_ki64(out, "Total", content + r->size);
+	cs_json_put_ki64(out, "Total", content + (r->info.artifact ? 0 : r->size));
 	cs_str_puts(out, "}");
-	cs_json_put_kstr(out, "Kind", "image");
+	cs_json_put_kstr(out, "Kind", r->info.artifact ? "unknown" : "image");
+	if (r->info.artifact) {
+		cs_str_puts(out, "}]");
+		cs_containers_free(c);
+		return;
+	}
 	cs_json_put_key(out, "ImageData");
 	cs_str_puts(out, "{\"Platform\":{");
 	cs_json_put_kstr(out, "architecture", r->info.architecture);

@@ -238,6 +238,19 @@ static void tell_renames(struct cs_load_session *l, const struct image *im)
 	}
 }
 
+static int tell_added(struct cs_load_session *l, const struct image *im)
+{
+	cs_str_puts(&l->ids, "Loaded image ID: ");
+	cs_str_puts(&l->ids, im->id.s);
+	cs_str_puts(&l->ids, "\n");
+	if (l->out) {
+		struct cs_strmap *attrs = cs_strmap_new();
+		cs_strmap_set(attrs, "name", im->id.s);
+		cs_event(l->m->e, "image", "load", im->id.s, attrs);
+	}
+	return 0;
+}
+
 static int add_image(struct cs_load_session *l, struct image *im, struct cs_err **err)
 {
 	struct cs_images *m = l->m;
@@ -253,15 +266,7 @@ static int add_image(struct cs_load_session *l, struct image *im, struct cs_err 
 		if (cs_images_add(m, &im->id, old ? &old->manifest : &im->manifest_digest, im->layers, im->doc.n, im->names, err) < 0)
 			return -1;
 	}
-	cs_str_puts(&l->ids, "Loaded image ID: ");
-	cs_str_puts(&l->ids, im->id.s);
-	cs_str_puts(&l->ids, "\n");
-	if (l->out) {
-		struct cs_strmap *attrs = cs_strmap_new();
-		cs_strmap_set(attrs, "name", im->id.s);
-		cs_event(m->e, "image", "load", im->id.s, attrs);
-	}
-	return 0;
+	return tell_added(l, im);
 }
 
 static int add_tag(struct image *im, const char *tag, struct cs_err **err)
@@ -380,13 +385,53 @@ static int read_node(struct cs_load_session *l, const struct cs_descriptor *d, s
 	return 0;
 }
 
+/* A blob of an artifact: in memory when it is a document, else in the store already. */
+static int artifact_blob(struct cs_load_session *l, const struct cs_descriptor *d, struct cs_err **err)
+{
+	cs_autofree char *path = blob_path(&d->digest);
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	cs_autofd int fd = -EBADF;
+	struct entry *e = load_entry(l, path);
+	struct cs_digest is;
+	int64_t size;
+
+	if (e && e->kind == ENTRY_DOCUMENT) {
+		if (check_digest(&e->digest, &d->digest, err) < 0 || load_text(l, e, &text, err) < 0 ||
+		    cs_blob_put(l->m->storage, text.buf ? text.buf : "", text.len, &is, err) < 0)
+			return -1;
+	}
+	if (!e || cs_blob_open(l->m->storage, &d->digest, &fd, &size, NULL) < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "open %s: no such file or directory", path);
+	return size == d->size ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "%s has %lld bytes where its descriptor says %lld", d->digest.s, (long long)size, (long long)d->size);
+}
+
+/* Its manifest is its id; the blobs may be anything. */
+static int add_artifact(struct cs_load_session *l, const struct cs_descriptor *self, const struct cs_manifest *node, struct image *im, struct cs_err **err)
+{
+	struct cs_images *m = l->m;
+
+	if (artifact_blob(l, &node->config, err) < 0)
+		return -1;
+	for (size_t i = 0; i < node->n; i++)
+		if (artifact_blob(l, &node->v[i], err) < 0)
+			return -1;
+	im->id = self->digest;
+	if (cs_blob_put(m->storage, im->manifest.buf, im->manifest.len, &im->manifest_digest, err) < 0)
+		return -1;
+	{
+		CS_GUARD(&m->write);
+		tell_renames(l, im);
+		if (cs_images_add(m, &im->id, &im->manifest_digest, NULL, 0, im->names, err) < 0)
+			return -1;
+	}
+	return tell_added(l, im);
+}
+
 static int oci_config(struct cs_load_session *l, const struct cs_manifest *node, struct image *im, struct cs_err **err)
 {
 	cs_autofree char *path = blob_path(&node->config.digest);
 	struct entry *e;
 
-	if (node->artifact_type)
-		return cs_fail(err, CS_ERR_INVALID, 0, "it is no image, but \"%.100s\"", node->artifact_type);
 	e = document(l, path, "manifest", err);
 	if (!e || check_digest(&e->digest, &node->config.digest, err) < 0 || take_config(l, e, im, err) < 0)
 		return -1;
@@ -474,7 +519,7 @@ static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, ch
 	} else {
 		for (; names && *names; names++)
 			cs_strv_push(&im.names, *names);
-		r = oci_manifest(l, &node, &im, err);
+		r = node.artifact_type ? add_artifact(l, d, &node, &im, err) : oci_manifest(l, &node, &im, err);
 		if (r < 0)
 			(void)cs_wrap(err, "manifest %s", d->digest.s);
 	}
@@ -498,7 +543,18 @@ static char **oci_names(const struct cs_manifest *list, const struct cs_digest *
 	return names;
 }
 
-static int oci_images(struct cs_load_session *l, const struct entry *e, struct cs_err **err)
+/* Is the document of this digest an artifact's manifest? What is wrong with it does not matter here. */
+static bool is_artifact(struct cs_load_session *l, const struct cs_descriptor *d)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	struct cs_manifest node = {0};
+	bool is = read_node(l, d, &text, &node, NULL) == 0 && node.artifact_type;
+
+	cs_manifest_done(&node);
+	return is;
+}
+
+static int oci_images(struct cs_load_session *l, const struct entry *e, bool artifacts_only, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 	struct cs_manifest top;
@@ -512,7 +568,7 @@ static int oci_images(struct cs_load_session *l, const struct entry *e, struct c
 		r = cs_fail(err, CS_ERR_INVALID, 0, "index.json is no index");
 	for (size_t i = 0; r == 0 && i < top.n; i++) {
 		const struct cs_descriptor *d = &top.v[i];
-		bool before = d->attestation;
+		bool before = d->attestation || (artifacts_only && !is_artifact(l, d));
 		for (size_t k = 0; k < i && !before; k++)
 			before = strcmp(top.v[k].digest.s, d->digest.s) == 0;
 		if (before)
@@ -529,12 +585,15 @@ int load_images(struct cs_load_session *l, struct cs_err **err)
 	struct entry *docker = load_entry(l, "manifest.json"), *oci = load_entry(l, "index.json");
 	int r;
 
-	if (docker && docker->kind == ENTRY_DOCUMENT)
+	if (docker && docker->kind == ENTRY_DOCUMENT) {
 		r = docker_images(l, docker, err);
+		if (r == 0 && oci && oci->kind == ENTRY_DOCUMENT)
+			r = oci_images(l, oci, true, err); /* of which manifest.json says nothing */
+	}
 	else if (docker)
 		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid archive: manifest.json is no JSON document");
 	else if (oci && oci->kind == ENTRY_DOCUMENT)
-		r = oci_images(l, oci, err);
+		r = oci_images(l, oci, false, err);
 	else /* also for what docker save made before 1.10: Docker does not read that any more, either */
 		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid archive: does not contain a manifest.json");
 	if (r == 0 && l->named == 0 && l->ids.len)

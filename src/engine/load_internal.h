@@ -76,6 +76,8 @@ void load_progress(struct cs_load_session *l, const struct cs_digest *diff, int6
 /* load_layers.c */
 void load_workers_init(struct cs_load_session *l);
 void load_workers_done(struct cs_load_session *l); /* stops them; drops every stage that nobody took */
+/* Of neither kind, named by its digest: into the content store, where it is swept when nothing needs it. */
+CS_MUST_CHECK int load_blob(struct cs_load_session *l, const void *head, size_t head_len, const struct cs_digest *want, struct cs_err **err);
 /* Reads the entry's data (its first bytes are in head already) into the store. name_digest: what it must be, or NULL. */
 CS_MUST_CHECK int load_candidate(struct cs_load_session *l, const void *head, size_t head_len, enum cs_content_kind kind, const struct cs_digest *name_digest,
 				 struct candidate **ret, struct cs_err **err);

@@ -265,6 +265,15 @@ static int store(struct cs_load_session *l, const void *head, size_t head_len, c
 	return cs_blob_commit(w, want, ret, NULL, err);
 }
 
+int load_blob(struct cs_load_session *l, const void *head, size_t head_len, const struct cs_digest *want, struct cs_err **err)
+{
+	struct cs_digest is;
+	int64_t size = 0;
+
+	l->stray = true;
+	return store(l, head, head_len, want, &is, &size, err);
+}
+
 int load_candidate(struct cs_load_session *l, const void *head, size_t head_len, enum cs_content_kind kind, const struct cs_digest *name_digest,
 		   struct candidate **ret, struct cs_err **err)
 {

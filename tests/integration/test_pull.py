@@ -444,9 +444,6 @@ def hostile_manifest(fake, kind):
         return {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [entry]}, images.OCI_INDEX, "no matching manifest"
     if kind == "schema 1":
         return {"schemaVersion": 1, "name": "x", "tag": "y", "fsLayers": []}, "application/vnd.docker.distribution.manifest.v1+prettyjws", "schema 1 support has been removed"
-    if kind == "artifact":
-        m["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json"
-        return m, media, "unsupported media type application/vnd.cncf.helm.config.v1+json"
     if kind == "layer type":
         m["layers"][0]["mediaType"] = "application/x-foo"
         return m, media, "application/x-foo"
@@ -481,7 +478,7 @@ def hostile_manifest(fake, kind):
 
 
 @pytest.mark.caisson
-@pytest.mark.parametrize("kind", ["ambiguous", "index as image", "image as index", "contradicting type", "nested", "only an index inside", "schema 1", "artifact",
+@pytest.mark.parametrize("kind", ["ambiguous", "index as image", "image as index", "contradicting type", "nested", "only an index inside", "schema 1",
                                   "layer type", "digest", "negative size", "huge size", "string size", "many layers", "windows", "no json", "a list",
                                   "index entry's size"])
 def test_hostile_manifest(engine, fake, kind):

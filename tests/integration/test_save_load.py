@@ -443,7 +443,6 @@ def oci_bad():
         "index is a manifest": (it.Layout().bytes(index=it.js({"schemaVersion": 2, "config": {}, "layers": []})), "index.json"),
         "index without list": (it.Layout().bytes(index=b'{"schemaVersion":2,"manifests":7}'), "index.json"),
         "schema 1": (it.Layout().bytes(index=b'{"schemaVersion":1,"manifests":[]}'), "index.json"),
-        "artifact": (build(config_type="application/vnd.cncf.helm.config.v1+json").bytes(), "helm"),
         "diff ids differ": (build(conf=it.config(A, A)).bytes(), "invalid diffID for layer 1"),
         "diff ids fewer": (build(conf=it.config(A)).bytes(), "layers length mismatch"),
     }
