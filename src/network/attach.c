@@ -329,6 +329,14 @@ HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_en
 	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu)
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name and MTU of an interface that is in use cannot be changed");
 	hr = cs_edge_replug(ns, e, now, err);
+	if (hr == HCS_S_OK && e->outer && (now->n_ports > 0) != (e->pol.n_ports > 0)) {
+		cs_autortnl struct cs_rtnl r = {0};
+		if (cs_host_rtnl(&r, err) < 0)
+			return HCS_E_FAIL;
+		cs_nl_init(&b, &r);
+		cs_veth_set_port(&b, e, now->n_ports > 0);
+		cs_nl_try(&b);
+	}
 	if (hr != HCS_S_OK || now->max_outgoing == e->pol.max_outgoing)
 		return hr;
 	cs_nl_init(&b, &ns->rt);

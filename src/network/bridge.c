@@ -257,6 +257,18 @@ static bool take_warm(struct HcnNamespace *ns, struct HcnEndpoint *e, const char
 	return true;
 }
 
+/* With br_netfilter on, the address of a published port is translated while the frame still is in the bridge, which then sends it back to the port it
+ * came from when a container speaks to itself by the host's address. */
+static bool bridge_filtered(void)
+{
+	return cs_sysctl_read("net/bridge/bridge-nf-call-iptables") == 1 || cs_sysctl_read("net/bridge/bridge-nf-call-ip6tables") == 1;
+}
+
+void cs_veth_set_port(struct cs_nl *b, const struct HcnEndpoint *e, bool published)
+{
+	cs_link_set_port(b, e->outer, e->doc.flags & 2, published && bridge_filtered());
+}
+
 HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *mine = NULL;
@@ -285,8 +297,8 @@ HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char 
 	cs_nl_init(&b, &r);
 	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true},
 		    "plug into the bridge");
-	if (e->doc.flags & 2)
-		cs_link_isolate(&b, e->outer, NULL, true);
+	if (e->doc.flags & 2 || *adopted || e->pol.n_ports > 0)
+		cs_veth_set_port(&b, e, e->pol.n_ports > 0);
 	return cs_nl_run(&b, err) < 0 ? HCN_E_NAMESPACE_ATTACH_FAILED : HCS_S_OK;
 }
 

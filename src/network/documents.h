@@ -100,6 +100,7 @@ struct cs_doc_pool {
 struct cs_doc_service {
 	char *instance, *resolv_conf, **dns_servers;
 	enum cs_tri firewall, ipv4, ipv6, ip_forward;
+	bool direct_routing;
 	int64_t *warm;
 	struct cs_doc_pool *pools;
 	size_t n_pools;
@@ -139,7 +140,7 @@ CS_MUST_CHECK int cs_network_policies_read(const struct cs_doc_policy *v, size_t
 void cs_network_policies_done(struct cs_network_policies *p);
 
 struct cs_port_mapping {
-	int64_t protocol, internal, external, flags;
+	int64_t protocol, internal, external, external_last, flags;
 	char *vip;
 };
 struct cs_endpoint_policies {
@@ -148,7 +149,8 @@ struct cs_endpoint_policies {
 	char **acls;
 	int64_t max_outgoing; /* bytes per second; 0: no limit */
 	int64_t mtu;
-	char *wanted_name, **link_local;
+	char *wanted_name, **link_local, **exposed;
+	enum cs_tri antispoof;
 	struct cs_strmap *sysctls;
 	int64_t gateway_priority;
 	char **names;

@@ -1,28 +1,210 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Start and end of firewall and resolver; networks and load balancers. Endpoints: edge_endpoint.c, names: edge_names.c. */
 #include "network/edge.h"
 
-HRESULT cs_edge_start(struct cs_err **err) { return HCS_S_OK; }
-void cs_edge_stop(void) {}
-HRESULT cs_edge_settle(struct cs_err **err) { return HCS_S_OK; }
-HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err) { return HCS_S_OK; }
-void cs_edge_network_remove(struct HcnNetwork *n) {}
-HRESULT cs_edge_names(struct HcnNamespace *ns, struct cs_err **err) { return HCS_S_OK; }
-void cs_edge_forget(struct HcnNamespace *ns) {}
-void cs_edge_unplug(struct HcnNamespace *ns, struct HcnEndpoint *e) {}
-void cs_edge_lb_remove(struct HcnLoadBalancer *l) {}
+struct cs_edge cs_edge;
 
-static HRESULT not_yet(const char *what, struct cs_err **err)
+struct cs_fw_addr cs_fw_addr_of(struct cs_ip ip)
 {
-	return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "%s: the firewall is not in this build", what);
+	struct cs_fw_addr a = {.family = ip.family};
+
+	if (ip.family)
+		(void)cs_ip_bytes(ip, a.bytes);
+	return a;
 }
 
-HRESULT cs_edge_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err)
+HRESULT cs_edge_hr(const struct cs_err *err)
 {
-	return e->pol.n_ports || e->pol.acls ? not_yet("PortMapping and ACL policies", err) : HCS_S_OK;
+	switch (cs_err_code(err)) {
+	case CS_ERR_CONFLICT:
+		return HCN_E_PORT_ALREADY_EXISTS;
+	case CS_ERR_INVALID:
+		return HCN_E_INVALID_POLICY;
+	case CS_ERR_UNSUPPORTED:
+		return HCN_E_REQUEST_UNSUPPORTED;
+	default:
+		return HCS_E_FAIL;
+	}
 }
-HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, const struct cs_endpoint_policies *now, struct cs_err **err)
+
+static void on_restored(void *unused, const struct cs_err *err)
 {
-	return now->n_ports || now->acls ? not_yet("PortMapping and ACL policies", err) : HCS_S_OK;
+	cs_autofree char *text = err ? cs_err_text(err) : NULL;
+
+	if (err)
+		cs_error(SUBSYS, "our firewall rules were removed and cannot be put back: %s", text);
+	else
+		cs_warn(SUBSYS, "our firewall rules were removed by somebody, and are back");
 }
-HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, struct cs_err **err) { return not_yet("load balancers", err); }
-HRESULT cs_edge_reachability(char **report, struct cs_err **err) { return not_yet("reachability", err); }
+
+HRESULT cs_edge_start(struct cs_err **err)
+{
+	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .restored = on_restored};
+	const struct cs_resolver_options resolver = {.resolv_conf = cs_empty(cs_net.settings.resolv_conf) ? NULL : cs_net.settings.resolv_conf};
+
+	if (cs_firewall_open(&firewall, &cs_edge.firewall, err) < 0 || cs_resolver_open(&resolver, &cs_edge.resolver, err) < 0)
+		return HCS_E_FAIL;
+	return HCS_S_OK;
+}
+
+void cs_edge_stop(void)
+{
+	cs_resolver_close(TAKE_PTR(cs_edge.resolver));
+	cs_firewall_close(TAKE_PTR(cs_edge.firewall));
+}
+
+HRESULT cs_edge_settle(struct cs_err **err) { return cs_firewall_settle(cs_edge.firewall, err) < 0 ? HCS_E_FAIL : HCS_S_OK; }
+
+HRESULT cs_edge_reachability(char **report, struct cs_err **err)
+{
+	struct cs_str json = CS_STR_INIT(64 << 20);
+
+	if (cs_firewall_reachability(cs_edge.firewall, &json, err) < 0) {
+		cs_str_done(&json);
+		return HCS_E_FAIL;
+	}
+	*report = cs_str_steal(&json);
+	return HCS_S_OK;
+}
+
+/* ---- networks ---- */
+
+static enum cs_firewall_mode mode_of(enum cs_gateway_mode m)
+{
+	switch (m) {
+	case CS_GW_NAT:
+		return CS_FW_NAT;
+	case CS_GW_NAT_UNPROTECTED:
+		return CS_FW_UNPROTECTED;
+	case CS_GW_ROUTED:
+		return CS_FW_ROUTED;
+	case CS_GW_ISOLATED:
+		return CS_FW_ISOLATED;
+	}
+	return CS_FW_NAT;
+}
+
+static HRESULT snat(const char *text, uint8_t family, const char *what, struct cs_ip *ret, struct cs_err **err)
+{
+	*ret = (struct cs_ip){0};
+	if (cs_empty(text))
+		return HCS_S_OK;
+	if (!cs_ip_parse(text, ret) || ret->family != family)
+		return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "%s: %s is no IPv%d address", what, text, family == AF_INET ? 4 : 6);
+	return HCS_S_OK;
+}
+
+HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err)
+{
+	const struct cs_network_policies *p = &n->pol;
+	struct cs_ip host4, host6;
+
+	cs_resolver_network_set(cs_edge.resolver, n->o.text, n->doc.name ? n->doc.name : "");
+	if (!n->driver->bridge)
+		return HCS_S_OK;
+	cs_autostrv char **trusted = cs_empty(p->trusted) ? NULL : cs_strv_split(p->trusted, ':');
+	struct cs_firewall_network f = {.bridge = n->ifname,
+					.internal = cs_network_internal(n),
+					.icc = p->icc != CS_FALSE,
+					.masquerade4 = p->masquerade != CS_FALSE,
+					.masquerade6 = p->masquerade6 != CS_FALSE,
+					.mode4 = mode_of(p->gw4),
+					.mode6 = mode_of(p->gw6),
+					.direct = cs_net.settings.direct_routing,
+					.trusted = trusted};
+	HRESULT hr = snat(p->host_ip4, AF_INET, "LinuxBridge.HostIp4", &host4, err);
+	if (hr == HCS_S_OK)
+		hr = snat(p->host_ip6, AF_INET6, "LinuxBridge.HostIp6", &host6, err);
+	if (hr != HCS_S_OK)
+		return hr;
+	if (host4.family)
+		f.snat4 = cs_fw_addr_of(host4).v4;
+	if (host6.family)
+		f.snat6 = cs_fw_addr_of(host6).v6;
+	return cs_firewall_network_add(cs_edge.firewall, &f, err) < 0 ? cs_edge_hr(*err) : HCS_S_OK;
+}
+
+static void complain(struct cs_err *err, const char *what, const char *id)
+{
+	cs_autofree char *text = cs_err_text(err);
+
+	cs_warn(SUBSYS, "%s %s: %s", what, id, text);
+}
+
+void cs_edge_network_remove(struct HcnNetwork *n)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	cs_resolver_network_remove(cs_edge.resolver, n->o.text);
+	if (n->driver->bridge && cs_firewall_network_remove(cs_edge.firewall, n->ifname, &err) < 0)
+		complain(err, "firewall of network", n->o.text);
+}
+
+/* ---- load balancers: one of the firewall's for each virtual address ---- */
+
+static char *lb_id(const struct HcnLoadBalancer *l, size_t i) { return cs_xasprintf("%s/%zu", l->o.text, i); }
+
+static HRESULT set_vip(const struct HcnLoadBalancer *l, size_t i, const struct cs_fw_addr *to, size_t n_to, struct cs_err **err)
+{
+	cs_autofree char *id = lb_id(l, i);
+	cs_autofree struct cs_firewall_lb_port *ports = cs_xcalloc(l->doc.n_ports + 1, sizeof(*ports));
+	cs_autofree struct cs_fw_addr *mine = cs_xcalloc(n_to + 1, sizeof(*mine));
+	struct cs_ip vip;
+
+	if (!cs_ip_parse(l->doc.vips[i], &vip))
+		return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "FrontendVIPs: %s is no address", l->doc.vips[i]);
+	struct cs_firewall_lb f = {.id = id, .vip = cs_fw_addr_of(vip), .ports = ports, .to = mine, .sticky = l->doc.ports[0].distribution != 0};
+	for (size_t j = 0; j < l->doc.n_ports; j++)
+		ports[f.n_ports++] = (struct cs_firewall_lb_port){(uint8_t)l->doc.ports[j].protocol, (uint16_t)l->doc.ports[j].external,
+								  (uint16_t)l->doc.ports[j].internal};
+	for (size_t j = 0; j < n_to; j++)
+		if (to[j].family == vip.family)
+			mine[f.n_to++] = to[j];
+	int r = f.n_to > 0 ? cs_firewall_lb_add(cs_edge.firewall, &f, err) : cs_firewall_lb_remove(cs_edge.firewall, id, err);
+	return r < 0 ? cs_edge_hr(*err) : HCS_S_OK;
+}
+
+HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, struct cs_err **err)
+{
+	size_t n = cs_strv_len(l->doc.endpoints), count = 0;
+	cs_autofree struct cs_fw_addr *to = cs_xcalloc(2 * n + 1, sizeof(*to));
+	HRESULT hr = HCS_S_OK;
+
+	for (size_t i = 0; i < n; i++) {
+		HCN_GUID id;
+		struct HcnEndpoint *e cs_auto(cs_autoep_done) = cs_hcn_guid_parse(l->doc.endpoints[i], &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
+		if (e && e->v4.ip.family)
+			to[count++] = cs_fw_addr_of(e->v4.ip);
+		if (e && e->v6.ip.family)
+			to[count++] = cs_fw_addr_of(e->v6.ip);
+	}
+	for (size_t i = 0; l->doc.vips[i] && hr == HCS_S_OK; i++)
+		hr = set_vip(l, i, to, count, err);
+	return hr;
+}
+
+void cs_edge_lb_remove(struct HcnLoadBalancer *l)
+{
+	for (size_t i = 0; l->doc.vips && l->doc.vips[i]; i++) {
+		cs_autoerr struct cs_err *err = NULL;
+		cs_autofree char *id = lb_id(l, i);
+		if (cs_firewall_lb_remove(cs_edge.firewall, id, &err) < 0)
+			complain(err, "load balancer", id);
+	}
+}
+
+void cs_edge_lbs_without(const struct HcnEndpoint *e)
+{
+	size_t n;
+	void **v = cs_obj_all(CS_LB, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct HcnLoadBalancer *l = v[i];
+		cs_autoerr struct cs_err *err = NULL;
+		CS_LOCK(l);
+		if (cs_strv_has(l->doc.endpoints, e->o.text) && cs_edge_lb_set(l, &err) != HCS_S_OK)
+			complain(err, "load balancer", l->o.text);
+	}
+	cs_obj_put_all(CS_LB, v, n);
+}

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Where the model meets the firewall (firewall.h, ports.h) and the resolver (resolver.h): every call of theirs is made in edge.c.
- * Calls for networks come without locks, those for endpoints under the lock of the namespace. */
+ * Where the model meets the firewall (firewall.h, ports.h) and the resolver (resolver.h): all calls of theirs are made in edge*.c.
+ * Calls for networks come without locks, those for endpoints and names under the lock of the namespace. */
 #pragma once
 
+#include "network/firewall.h"
 #include "network/internal.h"
+#include "network/resolver.h"
 
 HRESULT cs_edge_start(struct cs_err **err);
 void cs_edge_stop(void);
@@ -14,13 +16,31 @@ HRESULT cs_edge_reachability(char **report, struct cs_err **err);
 
 HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err);
 void cs_edge_network_remove(struct HcnNetwork *n);
-/* Before the interface comes up: who may send what, published ports (chosen ones go into the document). On failure nothing stays. */
+
+/* Before the interface comes up: who may send what, published ports (the chosen numbers go into e->pol). On failure nothing stays. */
 HRESULT cs_edge_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err);
 void cs_edge_unplug(struct HcnNamespace *ns, struct HcnEndpoint *e);
-/* The policies of an attached endpoint have changed. On failure the old ones hold. */
-HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, const struct cs_endpoint_policies *now, struct cs_err **err);
-/* Names: what the namespace sees has changed. */
+/* The policies of an attached endpoint have changed: `now` is put in force, and its chosen ports are filled in. On failure the old ones hold. */
+HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
+
+/* What the namespace sees by name: its networks have changed, or the service's answer to whether it is served at all is due. */
 HRESULT cs_edge_names(struct HcnNamespace *ns, struct cs_err **err);
 void cs_edge_forget(struct HcnNamespace *ns);
+/* The names of an endpoint while it is attached. */
+HRESULT cs_edge_names_add(struct HcnEndpoint *e, const struct cs_endpoint_policies *pol, struct cs_err **err);
+void cs_edge_names_remove(struct HcnEndpoint *e);
+
 HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, struct cs_err **err);
 void cs_edge_lb_remove(struct HcnLoadBalancer *l);
+/* An endpoint is gone: balancers do without it. */
+void cs_edge_lbs_without(const struct HcnEndpoint *e);
+
+/* ---- between the files of the edge ---- */
+
+extern struct cs_edge {
+	struct cs_firewall *firewall;
+	struct cs_resolver *resolver;
+} cs_edge;
+struct cs_fw_addr cs_fw_addr_of(struct cs_ip ip);
+/* What a failure of the firewall's is to the caller. */
+HRESULT cs_edge_hr(const struct cs_err *err);

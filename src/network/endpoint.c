@@ -8,6 +8,7 @@ void cs_endpoint_free(struct HcnEndpoint *e)
 {
 	cs_obj_unref(CS_NETWORK, e->net);
 	cs_endpoint_policies_done(&e->pol);
+	cs_strv_free(e->exposed);
 	cs_json_release(&cs_doc_endpoint_type, &e->doc);
 	free(e);
 }
@@ -185,6 +186,7 @@ static HRESULT create(struct HcnNetwork *n, const HCN_GUID *id, const char *sett
 		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Flags: %lld are not supported", (long long)e->doc.flags);
 	if (cs_endpoint_policies_read(e->doc.policies, e->doc.n_policies, &e->pol, err) < 0)
 		return cs_err_code(*err) == CS_ERR_UNSUPPORTED ? HCN_E_INVALID_POLICY_TYPE : HCN_E_INVALID_POLICY;
+	e->exposed = cs_strv_copy(e->pol.exposed);
 	if (!cs_empty(e->doc.mac) && !cs_mac_parse(e->doc.mac, e->mac))
 		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "MacAddress: %s is no address of one interface", e->doc.mac);
 	HRESULT hr = check_routes(e, err);
@@ -335,6 +337,7 @@ HRESULT HcnDeleteEndpoint(const HCN_GUID *id, char **errorRecord)
 		}
 		cs_obj_remove(CS_ENDPOINT, &e->o);
 		leave(e);
+		cs_edge_lbs_without(e);
 		cs_background_release(cs_obj_ref(e));
 	}
 	return cs_hr_answer(hr, err, errorRecord);

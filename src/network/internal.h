@@ -73,6 +73,7 @@ struct HcnEndpoint {
 	struct cs_obj o;
 	struct cs_doc_endpoint doc;
 	struct cs_endpoint_policies pol;
+	char **exposed;         /* of the first policies: others read it without a lock */
 	struct HcnNetwork *net; /* a reference */
 	struct cs_prefix v4, v6;
 	uint8_t mac[6];
@@ -105,7 +106,11 @@ void cs_endpoint_free(struct HcnEndpoint *e);
 void cs_namespace_free(struct HcnNamespace *n);
 void cs_namespace_drop_warm(struct HcnNamespace *n);
 void cs_lb_free(struct HcnLoadBalancer *l);
-static inline void cs_autolock_done(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
+static inline void cs_autolock_done(pthread_mutex_t **m)
+{
+	if (*m)
+		pthread_mutex_unlock(*m);
+}
 #define CS_LOCK(obj) pthread_mutex_t *lock_ cs_auto(cs_autolock_done) = cs_lock(&(obj)->o.lock)
 static inline pthread_mutex_t *cs_lock(pthread_mutex_t *m)
 {
@@ -188,6 +193,8 @@ struct cs_driver {
 };
 extern const struct cs_driver cs_driver_nat, cs_driver_internal, cs_driver_private, cs_driver_transparent, cs_driver_l2bridge, cs_driver_overlay;
 const struct cs_driver *cs_driver_find(const char *type); /* NULL or "": NAT */
+/* Of the outer end: isolated (DisableInterComputeCommunication) and hairpin, with or without published ports. */
+void cs_veth_set_port(struct cs_nl *host, const struct HcnEndpoint *e, bool published);
 HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err);
 /* The bridge of a network: made, or taken over; host: with the gateways' addresses on it. */
 HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err);

@@ -179,14 +179,15 @@ void cs_link_rename(struct cs_nl *b, int index, const char *to)
 	mnl_attr_put_strz(h, IFLA_IFNAME, to);
 }
 
-void cs_link_isolate(struct cs_nl *b, int index, const char *name, bool isolated)
+void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin)
 {
-	struct nlmsghdr *h = link_message(b, RTM_NEWLINK, 0, index, index ? NULL : name, "isolate a bridge's port", 0);
+	struct nlmsghdr *h = link_message(b, RTM_NEWLINK, 0, index, NULL, "set up a bridge's port", 0);
 	struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
 
 	mnl_attr_put_str(h, IFLA_INFO_SLAVE_KIND, "bridge");
 	struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_SLAVE_DATA);
 	mnl_attr_put_u8(h, IFLA_BRPORT_ISOLATED, isolated);
+	mnl_attr_put_u8(h, IFLA_BRPORT_MODE, hairpin);
 	mnl_attr_nest_end(h, data);
 	mnl_attr_nest_end(h, info);
 }

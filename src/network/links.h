@@ -32,8 +32,8 @@ struct cs_link_change {
 };
 void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *what);
 void cs_link_rename(struct cs_nl *b, int index, const char *to);
-/* Of a bridge's port: no traffic to other isolated ports; neither flooding nor learning of what is known beforehand. */
-void cs_link_isolate(struct cs_nl *b, int index, const char *name, bool isolated);
+/* Of a bridge's port. isolated: no traffic to other isolated ports; hairpin: frames may go back to where they came from. */
+void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin);
 void cs_link_del(struct cs_nl *b, int index);
 /* All links of the group at once. */
 void cs_link_set_group(struct cs_nl *b, int index, uint32_t group);

@@ -33,12 +33,14 @@ static const struct cs_jtype remote_type = {"RemoteSubnetRoute", sizeof(struct c
 static const struct cs_jfield qos_fields[] = {JF(EP, "MaximumOutgoingBandwidthInBytes", max_outgoing, JF_REQUIRED), JF_END};
 static const struct cs_jfield interface_parameters_fields[] = {JF(EP, "Mtu", mtu, JF_REQUIRED), JF_END};
 static const struct cs_jfield interface_fields[] = {
-	JF(EP, "Name", wanted_name, 0), JF(EP, "LinkLocal", link_local, 0), JF(EP, "Sysctls", sysctls, 0), JF(EP, "GatewayPriority", gateway_priority, 0), JF_END};
+	JF(EP, "Name", wanted_name, 0), JF(EP, "LinkLocal", link_local, 0), JF(EP, "Sysctls", sysctls, 0), JF(EP, "GatewayPriority", gateway_priority, 0),
+	JF(EP, "ExposedPorts", exposed, 0), JF(EP, "AntiSpoof", antispoof, 0), JF_END};
 static const struct cs_jfield names_fields[] = {JF(EP, "Names", names, 0), JF(EP, "Links", links, 0), JF_END};
 
 static const struct cs_jfield mapping_fields[] = {
 	JF(struct cs_port_mapping, "Protocol", protocol, JF_REQUIRED), JF(struct cs_port_mapping, "InternalPort", internal, 0),
-	JF(struct cs_port_mapping, "ExternalPort", external, 0), JF(struct cs_port_mapping, "VIP", vip, 0), JF(struct cs_port_mapping, "Flags", flags, 0), JF_END};
+	JF(struct cs_port_mapping, "ExternalPort", external, 0),
+	JF(struct cs_port_mapping, "ExternalPortEnd", external_last, JF_OMIT), JF(struct cs_port_mapping, "VIP", vip, 0), JF(struct cs_port_mapping, "Flags", flags, 0), JF_END};
 static const struct cs_jtype mapping_type = {"PortMapping", sizeof(struct cs_port_mapping), mapping_fields};
 
 /* members of ACL and NetworkACL; their meaning is the firewall's */
@@ -233,6 +235,8 @@ static int check_mapping(const struct cs_port_mapping *m, struct cs_err **err)
 	if (!cs_empty(m->vip) && !cs_ip_parse(m->vip, &ip))
 		return cs_fail(err, CS_ERR_INVALID, 0, "PortMapping.VIP: %s is no address", m->vip);
 	if (range(m->internal, 1, 65535, "PortMapping.InternalPort", err) < 0)
+		return -1;
+	if (m->external_last && range(m->external_last, CS_MAX(m->external, 1), 65535, "PortMapping.ExternalPortEnd", err) < 0)
 		return -1;
 	return range(m->external, 0, 65535, "PortMapping.ExternalPort", err);
 }

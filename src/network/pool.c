@@ -15,6 +15,7 @@
 
 #define MOST 24u
 #define MAKERS 2u
+#define CALM_NS (10 * CS_NS_PER_MS) /* a start is not disturbed by the making of the next one's */
 #define IDLE_NS (10 * CS_NS_PER_SEC)
 
 static struct {
@@ -101,6 +102,9 @@ static struct cs_warm *make(struct cs_rtnl *host, struct cs_err **err)
 
 static bool wanted(void) { return pool.n + pool.making < pool.target + pool.waiting; }
 
+/* Half of them are there and a start has just taken one: it is busy with the locks and processors that a maker would want. */
+static bool calm(int64_t now) { return pool.waiting > 0 || 2 * pool.n < pool.target || now - pool.last >= CALM_NS; }
+
 /* The surplus, when nothing has been started for a while. Under the lock; the list comes out for freeing without it. */
 static struct cs_warm *surplus(int64_t now)
 {
@@ -128,15 +132,24 @@ static void free_list(struct cs_warm *w)
 	}
 }
 
+static void sleep_until(int64_t t)
+{
+	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+
+	(void)pthread_cond_timedwait(&pool.work, &pool.lock, &until);
+}
+
 static void sleep_until_wanted(void)
 {
+	if (wanted()) {
+		sleep_until(pool.last + CALM_NS);
+		return;
+	}
 	if (pool.target == pool.keep && pool.n <= pool.keep) {
 		pthread_cond_wait(&pool.work, &pool.lock);
 		return;
 	}
-	int64_t t = pool.last + IDLE_NS + CS_NS_PER_MS;
-	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
-	(void)pthread_cond_timedwait(&pool.work, &pool.lock, &until);
+	sleep_until(pool.last + IDLE_NS + CS_NS_PER_MS);
 }
 
 static void one_more(struct cs_rtnl *host)
@@ -180,7 +193,7 @@ static void *maker(void *unused)
 	}
 	pthread_mutex_lock(&pool.lock);
 	while (!pool.stop) {
-		if (wanted()) {
+		if (wanted() && calm(cs_monotonic_ns())) {
 			one_more(&host);
 			continue;
 		}
@@ -257,7 +270,8 @@ int cs_pool_take(struct cs_warm **ret, struct cs_err **err)
 	} else {
 		(void)cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the network service is stopping");
 	}
-	pthread_cond_signal(&pool.work); /* another takes its place, behind this start */
+	if (2 * pool.n < pool.target || pool.n + 1 == pool.target)
+		pthread_cond_signal(&pool.work); /* another takes its place, behind this start; or wakes up to sleep that long */
 	pthread_mutex_unlock(&pool.lock);
 	if (!w)
 		return -1;

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host network service, driven by tests/unit/run-network in network namespaces of its own: each test has a "host" that nothing else sees."""
-import ctypes
 import json
 import os
 import signal
@@ -13,8 +12,6 @@ import pytest
 
 BUILD = Path(os.environ.get("CAISSON_BUILD", Path(__file__).resolve().parents[2] / "build"))
 DRIVER = BUILD / "tests" / "unit" / "run-network"
-CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 def guid():
@@ -35,17 +32,26 @@ class HcnError(Exception):
         self.code = answer["ErrorCode"] & 0xFFFFFFFF
 
 
-class Host:
-    """A network namespace, held by a sleeping process."""
+SERVE = """
+import socket, sys
+s = socket.create_server(("", int(sys.argv[1])), family=socket.AF_INET6 if int(sys.argv[3]) else socket.AF_INET, dualstack_ipv6=bool(int(sys.argv[3])))
+print("ready", flush=True)
+while True:
+    c, peer = s.accept()
+    c.sendall(f"{sys.argv[2]} {peer[0]}".encode())
+    c.close()
+"""
+FETCH = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])) as s:
+    print(s.makefile().read())
+"""
 
-    def __init__(self):
-        self.holder = subprocess.Popen(["unshare", "--net", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys; ip link set lo up; echo ready; exec sleep 900"],
-                                       stdout=subprocess.PIPE, text=True)
-        assert self.holder.stdout.readline().strip() == "ready"
-        self.pid = self.holder.pid
 
-    def command(self, *argv):
-        return ["nsenter", "--net", "--mount", "-t", str(self.pid), *argv]
+class Place:
+    """Where commands run: a host or a container, each with command()."""
+
+    servers = ()
 
     def run(self, *argv, check=True, timeout=30):
         r = subprocess.run(self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
@@ -56,10 +62,48 @@ class Host:
         out = self.run("ip", "-j", "-d", *argv)
         return json.loads(out) if out.strip() else []
 
+    def serve(self, port, word, v6=False):
+        """A TCP server that says its word and the client's address to everybody."""
+        p = subprocess.Popen(self.command("/usr/bin/python3", "-c", SERVE, str(port), word, str(int(v6))), stdout=subprocess.PIPE, text=True)
+        assert p.stdout.readline() == "ready\n"
+        self.servers = [*self.servers, p]
+
+    def fetch(self, address, port, timeout=2):
+        """What such a server says, [word, client's address]; None: not reached."""
+        r = self.run("/usr/bin/python3", "-c", FETCH, address, str(port), str(timeout), check=False)
+        return r.stdout.split() if r.returncode == 0 else None
+
+    def stop_servers(self):
+        for p in self.servers:
+            p.kill()
+            p.wait()
+
+
+class Host(Place):
+    """A network namespace, held by a sleeping process."""
+
+    def __init__(self):
+        # br_netfilter, where the kernel has it built in, is on in each new namespace; tests for it switch it on again
+        start = "mount -t sysfs sysfs /sys; ip link set lo up; for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 >$f; done"
+        self.holder = subprocess.Popen(["unshare", "--net", "--mount", "sh", "-c", start + "; echo ready; exec sleep 900"], stdout=subprocess.PIPE, text=True)
+        assert self.holder.stdout.readline().strip() == "ready"
+        self.pid = self.holder.pid
+
+    def command(self, *argv):
+        return ["nsenter", "--net", "--mount", "-t", str(self.pid), *argv]
+
     def links(self):
         return {link["ifname"]: link for link in self.ip("link")}
 
+    def wire(self, other, mine, its, name="wire0"):
+        """A cable to another host: a veth pair with an address at each end."""
+        self.run("ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", str(other.pid))
+        for h, address in ((self, mine), (other, its)):
+            h.run("ip", "addr", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+            h.run("ip", "link", "set", name, "up")
+
     def close(self):
+        self.stop_servers()
         self.holder.kill()
         self.holder.wait()
 
@@ -103,14 +147,14 @@ class Service:
         self("ep", net, id, {**doc, "Policies": list(policies)})
         return id
 
-    def namespace(self, pid=0, id=None):
+    def namespace(self, pid=0, id=None, **dns):
         id = id or guid()
-        self("ns", id, {"Linux": {"ProcessId": pid}})
+        self("ns", id, {"Linux": {"ProcessId": pid}, "Dns": dns})
         return id
 
-    def container(self, *nets, **endpoint):
+    def container(self, *nets, dns=None, **endpoint):
         """A namespace with an endpoint on each network and a process in it."""
-        ns = self.namespace()
+        ns = self.namespace(**(dns or {}))
         eps = [self.endpoint(n, **endpoint) for n in nets]
         for e in eps:
             self("add", ns, e)
@@ -129,28 +173,23 @@ class Service:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        for pid in self.children:
+        for c in self.children:
+            c.stop_servers()
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(c.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
 
 
-class Container:
+class Container(Place):
     def __init__(self, service, ns, eps):
         self.service, self.ns, self.eps = service, ns, eps
         self.ep = eps[0] if eps else None
         self.pid = service("spawn", ns)["pid"]
-        service.children.append(self.pid)
+        service.children.append(self)
 
-    def run(self, *argv, check=True, timeout=30):
-        r = subprocess.run(["nsenter", "--net", "-t", str(self.pid), *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
-        assert not check or r.returncode == 0, f"{argv}: {r.stdout}"
-        return r.stdout if check else r
-
-    def ip(self, *argv):
-        out = self.run("ip", "-j", "-d", *argv)
-        return json.loads(out) if out.strip() else []
+    def command(self, *argv):
+        return ["nsenter", "--net", "-t", str(self.pid), *argv]
 
     def addresses(self, dev):
         return [f"{a['local']}/{a['prefixlen']}" for a in self.ip("addr", "show", "dev", dev)[0]["addr_info"]]
@@ -175,6 +214,23 @@ def host():
     h = Host()
     yield h
     h.close()
+
+
+@pytest.fixture
+def outside():
+    """Another host; wire() it."""
+    h = Host()
+    yield h
+    h.close()
+
+
+@pytest.fixture
+def walled(host):
+    """A service with its firewall, settled."""
+    s = Service(host, Firewall=True)
+    s("settle")
+    yield s
+    s.close()
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Endpoints and namespaces, as the embedded resolver sees them. */
+#include "base/num.h"
+#include "network/edge.h"
+
+static size_t addresses(const struct HcnEndpoint *e, struct cs_resolver_addr ret[2])
+{
+	const struct cs_prefix *const v[] = {&e->v4, &e->v6};
+	size_t n = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		if (v[i]->ip.family) {
+			struct cs_fw_addr a = cs_fw_addr_of(v[i]->ip);
+			ret[n] = (struct cs_resolver_addr){.family = a.family, .v6 = a.v6};
+			if (a.family == AF_INET)
+				ret[n].v4 = a.v4;
+			n++;
+		}
+	return n;
+}
+
+HRESULT cs_edge_names_add(struct HcnEndpoint *e, const struct cs_endpoint_policies *pol, struct cs_err **err)
+{
+	struct cs_resolver_addr addr[2];
+
+	if (!pol->names || !pol->names[0]) {
+		cs_edge_names_remove(e);
+		return HCS_S_OK;
+	}
+	const struct cs_resolver_endpoint r = {.id = e->o.text, .name = pol->names[0], .aliases = (const char *const *)pol->names + 1, .addr = addr,
+					       .n_addr = addresses(e, addr)};
+	return cs_resolver_endpoint_set(cs_edge.resolver, e->net->o.text, &r, err) < 0 ? HCN_E_INVALID_POLICY : HCS_S_OK;
+}
+
+void cs_edge_names_remove(struct HcnEndpoint *e) { cs_resolver_endpoint_remove(cs_edge.resolver, e->net->o.text, e->o.text); }
+
+/* "ndots:2": the user has set it to more than 0. */
+static bool ndots_set(char *const *options)
+{
+	for (; options && *options; options++) {
+		const char *n = cs_prefix(*options, "ndots:");
+		uint64_t v;
+		if (n && cs_parse_u64(n, 1, 100, &v))
+			return true;
+	}
+	return false;
+}
+
+struct view {
+	const char **networks;
+	struct cs_resolver_link *links;
+	size_t n_networks, n_links;
+	char **targets; /* owned names of link targets */
+	bool outside;
+};
+
+static void add_links(struct view *v, const struct HcnEndpoint *e)
+{
+	const struct cs_strmap *m = e->pol.links;
+
+	for (size_t i = 0; m && i < m->n; i++) {
+		HCN_GUID id;
+		struct HcnEndpoint *to cs_auto(cs_autoep_done) = cs_hcn_guid_parse(m->kv[i].val, &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
+		if (!to)
+			continue;
+		pthread_mutex_t *lock cs_auto(cs_autolock_done) = to != e ? cs_lock(&to->o.lock) : NULL;
+		if (!to->pol.names || !to->pol.names[0])
+			continue;
+		cs_strv_push(&v->targets, to->pol.names[0]);
+		v->links = cs_xreallocarray(v->links, v->n_links + 1, sizeof(*v->links));
+		v->links[v->n_links] = (struct cs_resolver_link){to->net->o.text, m->kv[i].key, v->targets[v->n_links]};
+		v->n_links++;
+	}
+}
+
+static void look(const struct HcnNamespace *ns, struct view *v)
+{
+	size_t n = 0;
+
+	for (const struct HcnEndpoint *e = ns->endpoints; e; e = e->next)
+		n++;
+	*v = (struct view){.networks = cs_xcalloc(n + 1, sizeof(char *))};
+	for (const struct HcnEndpoint *e = ns->endpoints; e; e = e->next) {
+		v->networks[v->n_networks++] = e->net->o.text;
+		v->outside |= e->net->driver->outside;
+		add_links(v, e);
+	}
+}
+
+static void view_done(struct view *v)
+{
+	free(v->networks);
+	free(v->links);
+	cs_strv_free(v->targets);
+}
+
+HRESULT cs_edge_names(struct HcnNamespace *ns, struct cs_err **err)
+{
+	const struct cs_doc_dns *dns = &ns->doc.dns;
+	struct view v;
+
+	if (!dns->resolver || ns->nsfd < 0)
+		return HCS_S_OK;
+	look(ns, &v);
+	char **servers = dns->servers && *dns->servers ? dns->servers : cs_net.settings.dns_servers;
+	const struct cs_resolver_settings s = {.networks = v.networks, .link = v.links, .n_link = v.n_links, .servers = (const char *const *)servers,
+					       .internal = v.n_networks > 0 && !v.outside, .ndots_set = ndots_set(dns->options)};
+	int r = ns->served ? cs_resolver_namespace_update(cs_edge.resolver, ns->key, &s, err)
+			   : cs_resolver_namespace_add(cs_edge.resolver, ns->key, ns->nsfd, &s, err);
+	ns->served = ns->served || r == 0;
+	view_done(&v);
+	return r < 0 ? HCS_E_FAIL : HCS_S_OK;
+}
+
+void cs_edge_forget(struct HcnNamespace *ns)
+{
+	if (ns->served)
+		cs_resolver_namespace_remove(cs_edge.resolver, ns->key);
+	ns->served = false;
+}

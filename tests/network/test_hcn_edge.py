@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Published ports, isolation, names and balancers: the service with firewall and resolver behind it."""
+import pytest
+
+from conftest import HcnError, Service, guid
+
+
+def port(internal, external=0, vip="", **more):
+    return {"Type": "PortMapping", "Settings": {"Protocol": 6, "InternalPort": internal, "ExternalPort": external, "VIP": vip, **more}}
+
+
+def published(c, i=0):
+    return [p["Settings"]["ExternalPort"] for p in c.document(i)["Policies"] if p["Type"] == "PortMapping"]
+
+
+@pytest.mark.parametrize("filtered", [0, 1], ids=["", "br_netfilter"])
+def test_a_published_port_from_everywhere(walled, host, outside, filtered):
+    host.run("sh", "-c", f"for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo {filtered} >$f; done")
+    outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
+    net = walled.network(["10.1.0.0/24"])
+    c, other = walled.container(net, policies=[port(80, 8080)]), walled.container(net)
+    c.serve(80, "web")
+    assert outside.fetch("192.0.2.2", 8080) == ["web", "192.0.2.1"]
+    assert host.fetch("127.0.0.1", 8080)[0] == "web" and host.fetch("192.0.2.2", 8080)[0] == "web"
+    assert other.fetch("192.0.2.2", 8080)[0] == "web" and c.fetch("192.0.2.2", 8080)[0] == "web"  # hairpin
+    outside.run("ip", "route", "add", "10.1.0.0/24", "via", "192.0.2.2")
+    assert outside.fetch(c.address(), 80, timeout=0.3) is None  # moby#22054's neighbours: only what is published, only where
+    walled("remove", c.ns, c.ep)
+    assert outside.fetch("192.0.2.2", 8080, timeout=0.3) is None
+    walled("add", c.ns, c.ep)
+    assert outside.fetch("192.0.2.2", 8080) == ["web", "192.0.2.1"]
+
+
+def test_dual_stack_ports(walled, host, outside):
+    outside.wire(host, "2001:db8::1/64", "2001:db8::2/64")
+    c = walled.container(walled.network(["10.1.0.0/24", "fd00:1::/64"]), policies=[port(80, 8080)])
+    c.serve(80, "web", v6=True)
+    assert outside.fetch("2001:db8::2", 8080) == ["web", "2001:db8::1"]
+    assert host.fetch("::1", 8080)[0] == "web" and host.fetch("127.0.0.1", 8080)[0] == "web"
+
+
+def test_ephemeral_ports_ranges_and_conflicts(walled, host):
+    net = walled.network(["10.1.0.0/24"])
+    a = walled.container(net, policies=[port(80), port(81, 9000, ExternalPortEnd=9002)])
+    b = walled.container(net, policies=[port(80), port(81, 9000, ExternalPortEnd=9002)])
+    assert published(a)[1] == 9000 and published(b)[1] == 9001 and published(a)[0] != published(b)[0]
+    a.serve(80, "a")
+    assert host.fetch("127.0.0.1", published(a)[0])[0] == "a"
+    ns, e = walled.namespace(), walled.endpoint(net, policies=[port(1, 9001)])
+    with pytest.raises(HcnError, match="port is already allocated") as err:
+        walled("add", ns, e)
+    assert err.value.code == 0x803B0013
+    assert walled("query", "ns", ns)["Resources"] == [] and walled("query", "ep", e)["HostComputeNamespace"] == ""
+    host.serve(9100, "stranger")
+    taken = walled.endpoint(net, policies=[port(1, 9100)])
+    with pytest.raises(HcnError, match="address already in use.*python3") as err:
+        walled("add", ns, taken)
+    assert err.value.code == 0x803B0013
+    walled("delete", "ep", b.ep)
+    walled("add", ns, e)  # and now it is free
+
+
+def test_ports_change_while_it_runs(walled, host):
+    c = walled.container(walled.network(["10.1.0.0/24"]), policies=[port(80, 8080)])
+    c.serve(80, "web")
+    change = lambda how, p: walled("modify", "ep", c.ep, {"ResourceType": "Policy", "RequestType": how, "Settings": p})
+    change("Add", port(80, 8081))
+    assert host.fetch("127.0.0.1", 8080) and host.fetch("127.0.0.1", 8081)
+    change("Update", port(80, 8082))
+    assert not host.fetch("127.0.0.1", 8080, timeout=0.3) and host.fetch("127.0.0.1", 8082)
+    host.serve(8083, "stranger")
+    with pytest.raises(HcnError):
+        change("Update", port(80, 8083))
+    assert host.fetch("127.0.0.1", 8082)[0] == "web" and published(c) == [8082]
+
+
+def test_networks_are_apart(walled, host, outside):
+    outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
+    outside.serve(80, "world")
+    one, two = walled.network(["10.1.0.0/24"], name="one"), walled.network(["10.2.0.0/24"], name="two")
+    inside = walled.network(["10.3.0.0/24"], name="inside", type="Internal")
+    a, b, c = walled.container(one), walled.container(two), walled.container(inside)
+    b.serve(80, "b")
+    assert a.fetch("10.2.0.2", 80, timeout=0.3) is None
+    assert a.fetch("192.0.2.1", 80) == ["world", "192.0.2.2"]  # masqueraded
+    c.run("ip", "route", "add", "default", "via", "10.3.0.1")  # even so
+    assert c.fetch("192.0.2.1", 80, timeout=0.3) is None and c.pings("10.3.0.1")
+
+
+def test_no_talk_between_containers_but_by_link(walled):
+    net = walled.network(["10.1.0.0/24"], InterContainer=False)
+    exposed = [{"Type": "LinuxInterface", "Settings": {"ExposedPorts": ["80/tcp"]}}, {"Type": "DnsNames", "Settings": {"Names": ["db"]}}]
+    db = walled.container(net, policies=exposed)
+    db.serve(80, "db")
+    db.serve(81, "db")
+    stranger = walled.container(net)
+    assert stranger.fetch(db.address(), 80, timeout=0.3) is None
+    links = [{"Type": "DnsNames", "Settings": {"Names": ["web"], "Links": {"database": db.ep}}}]
+    web = walled.container(net, policies=links, dns={"Resolver": True})
+    assert web.fetch(db.address(), 80)[0] == "db" and web.fetch(db.address(), 81, timeout=0.3) is None
+    assert lookup(web, "database") == [db.address()]
+
+
+def lookup(c, name, family="AF_INET"):
+    code = f"""
+import socket, struct
+q = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + b"".join(bytes([len(x)]) + x.encode() for x in "{name}".split(".")) + b"\\0" + struct.pack(">2H", {1 if family == "AF_INET" else 28}, 1)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); s.sendto(q, ("127.0.0.11", 53))
+r = s.recv(512); n, i = struct.unpack(">H", r[6:8])[0], len(q)
+for _ in range(n):
+    l = struct.unpack(">H", r[i + 10:i + 12])[0]; print(socket.inet_ntop(socket.{family}, r[i + 12:i + 12 + l])); i += 12 + l
+"""
+    return c.run("/usr/bin/python3", "-c", code).split()
+
+
+def test_names(walled):
+    one, two = walled.network(["10.1.0.0/24", "fd00:1::/64"], name="one"), walled.network(["10.2.0.0/24"], name="two")
+    named = lambda *names: [{"Type": "DnsNames", "Settings": {"Names": list(names)}}]
+    web = walled.container(one, policies=named("web", "abcdef012345", "www"))
+    client = walled.container(one, dns={"Resolver": True})
+    assert lookup(client, "web") == lookup(client, "WWW") == lookup(client, "web.one") == [web.address()]
+    assert lookup(client, "web", "AF_INET6") == ["fd00:1::2"]
+    far = walled.container(two, policies=named("far"))
+    assert lookup(client, "far") == []
+    e = walled.endpoint(two)
+    walled("add", client.ns, e)
+    assert lookup(client, "far") == [far.address()]
+    walled("remove", client.ns, e)
+    assert lookup(client, "far") == []
+    walled("modify", "ep", web.ep, {"ResourceType": "Policy", "RequestType": "Update", "Settings": named("renamed")[0]})
+    assert lookup(client, "renamed") == [web.address()] and lookup(client, "web") == []
+    walled("delete", "ns", web.ns)
+    assert lookup(client, "renamed") == []
+
+
+def test_after_a_restart_ports_names_and_walls_are_back(host, outside):
+    outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
+    policies = [port(80, 8080), {"Type": "DnsNames", "Settings": {"Names": ["web"]}}]
+    first = Service(host, Firewall=True)
+    first("settle")
+    net = first.network(["10.1.0.0/24"])
+    c = first.container(net, policies=policies, dns={"Resolver": True})
+    c.serve(80, "web")
+    first.kill()
+    assert outside.fetch("192.0.2.2", 8080) == ["web", "192.0.2.1"]  # with nobody there
+    second = Service(host, Firewall=True)
+    second.network(["10.1.0.0/24"], id=net)
+    second.namespace(pid=c.pid, id=c.ns, Resolver=True)
+    second.endpoint(net, id=c.ep, ips=["10.1.0.2"], policies=policies)
+    second("add", c.ns, c.ep)
+    assert outside.fetch("192.0.2.2", 8080) == ["web", "192.0.2.1"]
+    second("settle")
+    assert outside.fetch("192.0.2.2", 8080) == ["web", "192.0.2.1"] and lookup(c, "web") == ["10.1.0.2"]
+    with pytest.raises(HcnError, match="already allocated"):
+        second.container(net, policies=[port(1, 8080)])
+    second.close()
+    first.close()
+
+
+def test_a_load_balancer(walled, host):
+    net = walled.network(["10.1.0.0/24"])
+    a, b, client = walled.container(net), walled.container(net), walled.container(net)
+    a.serve(80, "a")
+    b.serve(80, "b")
+    lb = guid()
+    doc = {"HostComputeEndpoints": [a.ep, b.ep], "FrontendVIPs": ["10.9.9.9"], "PortMappings": [{"Protocol": 6, "InternalPort": 80, "ExternalPort": 88}]}
+    walled("lb", lb, doc)
+    assert {client.fetch("10.9.9.9", 88)[0] for _ in range(40)} == {"a", "b"}
+    walled("delete", "ns", a.ns)
+    walled("delete", "ep", a.ep)
+    assert {client.fetch("10.9.9.9", 88)[0] for _ in range(10)} == {"b"}
+    walled("modify", "lb", lb, {"ResourceType": "LoadBalancer", "RequestType": "Update", "Settings": {**doc, "HostComputeEndpoints": []}})
+    assert client.fetch("10.9.9.9", 88, timeout=0.3) is None
+    assert walled("query", "lb", lb)["HostComputeEndpoints"] == []
+    walled("delete", "lb", lb)
+    assert walled("list", "lb") == []
+
+
+def test_acls(walled):
+    net = walled.network(["10.1.0.0/24"])
+    acl = lambda **s: {"Type": "ACL", "Settings": {"Action": "Block", "Direction": "In", "Protocols": "6", "LocalPorts": "81", **s}}
+    c = walled.container(net, policies=[acl()])
+    c.serve(80, "c")
+    c.serve(81, "c")
+    other = walled.container(net)
+    assert other.fetch(c.address(), 80) and other.fetch(c.address(), 81, timeout=0.3) is None
+    walled("modify", "ep", c.ep, {"ResourceType": "Policy", "RequestType": "Remove", "Settings": acl()})
+    assert other.fetch(c.address(), 81)
+
+
+def test_nobody_sends_with_anothers_address(walled):
+    net = walled.network(["10.1.0.0/24"])
+    thief = walled.container(net, policies=[{"Type": "LinuxInterface", "Settings": {"AntiSpoof": True}}])
+    free = walled.container(net)
+    other = walled.container(net)
+    for c, reached in ((thief, False), (free, True)):
+        c.run("ip", "addr", "add", "10.1.0.77/24", "dev", "eth0")
+        assert (c.run("busybox", "ping", "-c1", "-W1", "-I", "10.1.0.77", other.address(), check=False).returncode == 0) == reached
+
+
+def test_reachability(walled):
+    c = walled.container(walled.network(["10.1.0.0/24"]), policies=[port(80, 8080, "127.0.0.1")], Name="web")
+    p = walled("reachability")["Ports"]
+    assert [(x["HostAddress"], x["HostPort"], x["Endpoint"], x["Name"]) for x in p] == [("127.0.0.1", 8080, c.ep, "web")]
