@@ -3,7 +3,7 @@
  * An endpoint enters a namespace and leaves it. The order, and why:
  *   1. the interface is made, or taken from the warm pair, and its outer end plugged into the bridge: nothing can be sent yet;
  *   2. the firewall knows it: who may send what holds from the first packet on;
- *   3. sysctls, addresses and "up" inside, in one request; coming up, it announces itself (arp_notify) to a bridge that listens already;
+ *   3. sysctls; addresses, hardware address and "up" inside, in one request; the change announces itself (arp_notify) to a bridge that listens already;
  *   4. routes: the default route belongs to the endpoint with the highest priority, so another's coming or going may move it;
  *   5. names.
  * Leaving is the same backwards, but the default route moves first, so that a running container is never without. */
@@ -155,6 +155,23 @@ static void add_routes(struct cs_nl *b, const struct HcnEndpoint *e)
 	}
 }
 
+/* Until port and bridge carry frames. The pool's pairs do, and a bridge with other ports does. */
+static int wait_carrier(struct HcnEndpoint *e, struct cs_err **err)
+{
+	cs_autortnl struct cs_rtnl r = {0};
+	bool first = e->net->driver->bridge && e->net->plugged == 1;
+
+	if (e->warm && !first)
+		return 0;
+	if (cs_host_rtnl(&r, err) < 0)
+		return -1;
+	if (!e->warm)
+		cs_link_wait_up(&r, e->outer);
+	if (first)
+		cs_link_wait_up(&r, e->net->index);
+	return 0;
+}
+
 /* Steps 3 and 4: one request. */
 static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopted, struct cs_err **err)
 {
@@ -163,10 +180,12 @@ static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopte
 	struct cs_nl b;
 
 	cs_nl_init(&b, &ns->rt);
-	if (!adopted)
-		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .mac = e->net->driver->own_mac ? e->mac : NULL, .mtu = mtu}, "prepare the interface");
 	add_addresses(&b, e, adopted ? EEXIST : 0);
-	cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .up = true}, "set the interface up");
+	if (adopted)
+		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .up = true}, "set the interface up");
+	else /* behind the addresses: the change is what arp_notify announces on an interface that is up already */
+		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .mac = e->net->driver->own_mac ? e->mac : NULL, .mtu = mtu, .up = true},
+			    "set the interface up");
 	if (e->pol.max_outgoing || adopted)
 		cs_rate_set(&b, e->inner, (uint64_t)e->pol.max_outgoing);
 	add_routes(&b, e);
@@ -174,7 +193,11 @@ static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopte
 	if (cs_nl_run(&b, err) < 0)
 		return -1;
 	moved(ns, now);
-	return 0;
+	if (adopted)
+		return 0;
+	if (e->v6.ip.family)
+		cs_link_wait_found(&ns->rt, e->inner, e->v6.ip);
+	return e->outer ? wait_carrier(e, err) : 0;
 }
 
 /* ---- in and out ---- */
@@ -232,6 +255,8 @@ static void publish(struct HcnEndpoint *e)
 
 static void unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
 {
+	if (e->outer)
+		e->net->plugged--;
 	if (e->outer) {
 		cs_background_delete(e->outer);
 	} else if (e->inner) {

@@ -244,10 +244,18 @@ static bool take_warm(struct HcnNamespace *ns, struct HcnEndpoint *e, const char
 
 	if (!w || strcmp(ifname, CS_WARM_IFNAME) != 0)
 		return false;
-	if (cs_network_has(e->net, AF_INET6) && (w->ipv6_off < 0 || write(w->ipv6_off, "0", 1) != 1)) {
-		(void)cs_fail(err, CS_ERR_INTERNAL, w->ipv6_off < 0 ? EAFNOSUPPORT : errno, "switch IPv6 on");
-		return false;
+	if (cs_network_has(e->net, AF_INET6)) { /* which makes a link-local address from the hardware address */
+		struct cs_nl b;
+		cs_nl_init(&b, &ns->rt);
+		cs_link_set(&b, &(struct cs_link_change){.index = w->inner, .mac = e->mac}, "set the hardware address");
+		if (cs_nl_run(&b, err) < 0)
+			return false;
+		if (w->ipv6_off < 0 || write(w->ipv6_off, "0", 1) != 1) {
+			(void)cs_fail(err, CS_ERR_INTERNAL, w->ipv6_off < 0 ? EAFNOSUPPORT : errno, "switch IPv6 on");
+			return false;
+		}
 	}
+	e->warm = true;
 	e->outer = w->outer;
 	e->inner = w->inner;
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", w->outer_name);
@@ -277,6 +285,7 @@ HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char 
 	struct cs_nl b;
 
 	e->outer = e->inner = 0;
+	e->warm = false;
 	if (cs_host_rtnl(&r, err) < 0)
 		return HCS_E_FAIL;
 	*adopted = adopt(ns, e);
@@ -299,6 +308,7 @@ HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char 
 		    "plug into the bridge");
 	if (e->doc.flags & 2 || *adopted || e->pol.n_ports > 0)
 		cs_veth_set_port(&b, e, e->pol.n_ports > 0);
+	e->net->plugged++;
 	return cs_nl_run(&b, err) < 0 ? HCN_E_NAMESPACE_ATTACH_FAILED : HCS_S_OK;
 }
 

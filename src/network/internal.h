@@ -65,6 +65,7 @@ struct HcnNetwork {
 	char ifname[IFNAMSIZ];     /* the bridge, or the parent */
 	int index;
 	bool made;                 /* that link is ours to delete */
+	_Atomic unsigned plugged;  /* ports of the bridge that we know of: the first one gives it its carrier */
 	char port[IFNAMSIZ];       /* overlay: the VXLAN port */
 	int port_index;
 	uint32_t mtu;              /* 0: the kernel's */
@@ -83,6 +84,7 @@ struct HcnEndpoint {
 	/* of the namespace's lock */
 	struct HcnEndpoint *next;
 	int outer, inner; /* indexes; outer 0: no end on the host */
+	bool warm;        /* the pair is the pool's */
 	char outer_name[IFNAMSIZ], inner_name[IFNAMSIZ];
 	void *edge; /* edge.c's */
 };

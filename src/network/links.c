@@ -8,6 +8,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/veth.h>
 
+#define OPER_UP 6 /* IF_OPER_UP (RFC 2863) of linux/if.h, which net/if.h excludes */
 #define NEW (NLM_F_CREATE | NLM_F_EXCL)
 
 static struct nlmsghdr *link_message(struct cs_nl *b, uint16_t type, uint16_t flags, int index, const char *name, const char *what, int tolerate)
@@ -354,6 +355,9 @@ static void parse_link(const struct nlmsghdr *h, struct cs_link_info *l)
 		case IFLA_MTU:
 			l->mtu = n >= 4 ? mnl_attr_get_u32(a) : 0;
 			break;
+		case IFLA_OPERSTATE:
+			l->state = mnl_attr_get_u8(a);
+			break;
 		case IFLA_STATS64:
 			memcpy(&l->stats, mnl_attr_get_payload(a), CS_MIN(n, sizeof(l->stats)));
 			break;
@@ -405,6 +409,14 @@ int cs_link_get(struct cs_rtnl *r, int index, const char *name, struct cs_link_i
 	return w.found ? 0 : cs_fail(err, CS_ERR_NOT_FOUND, ENODEV, "look at a link");
 }
 
+void cs_link_wait_up(struct cs_rtnl *r, int index)
+{
+	struct cs_link_info l;
+
+	for (int i = 0; i < 100 && cs_link_get(r, index, NULL, &l, NULL) == 0 && l.state != OPER_UP; i++)
+		(void)usleep(1000);
+}
+
 /* A dump that others' changes have disturbed is made again: what is collected must bear being told twice. */
 static int dump(struct cs_nl *b, struct cs_rtnl *r, uint16_t type, const void *fixed, size_t len, const char *what, mnl_cb_t each, struct walk *w,
 		struct cs_err **err)
@@ -427,6 +439,43 @@ int cs_links_each(struct cs_rtnl *r, bool (*each)(const struct cs_link_info *, v
 	struct cs_nl b;
 
 	return dump(&b, r, RTM_GETLINK, &ifi, sizeof(ifi), "list the links", on_link, &w, err);
+}
+
+struct group {
+	int index;
+	uint8_t address[16];
+	bool joined;
+};
+
+static int on_group(const struct nlmsghdr *h, void *ctx)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(h);
+	struct group *g = ctx;
+	const struct nlattr *a;
+
+	if (mnl_nlmsg_get_payload_len(h) < sizeof(*ifa) || (int)ifa->ifa_index != g->index)
+		return MNL_CB_OK;
+	mnl_attr_for_each (a, h, sizeof(*ifa))
+		if (mnl_attr_get_type(a) == IFA_MULTICAST && mnl_attr_get_payload_len(a) == 16 && memcmp(mnl_attr_get_payload(a), g->address, 16) == 0)
+			g->joined = true;
+	return MNL_CB_OK;
+}
+
+void cs_link_wait_found(struct cs_rtnl *r, int index, struct cs_ip address)
+{
+	const struct ifaddrmsg ifa = {.ifa_family = AF_INET6};
+	const cs_u128 solicited = ((cs_u128)0xff02 << 112) | ((cs_u128)0x1ff << 24) | (address.n & 0xffffff);
+	struct group g = {.index = index};
+	struct cs_nl b;
+
+	(void)cs_ip_bytes((struct cs_ip){solicited, AF_INET6}, g.address);
+	for (int i = 0; i < 40; i++) {
+		cs_nl_init(&b, r);
+		(void)cs_nl_add(&b, RTM_GETMULTICAST, NLM_F_DUMP, &ifa, sizeof(ifa), "list the groups", 0);
+		if (cs_nl_ask(&b, on_group, &g, NULL) < 0 || g.joined)
+			return;
+		(void)usleep(500);
+	}
 }
 
 static int on_addr(const struct nlmsghdr *h, void *ctx)

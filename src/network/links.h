@@ -62,12 +62,20 @@ void cs_rate_set(struct cs_nl *b, int index, uint64_t bytes_per_second);
 struct cs_link_info {
 	int index, master, peer; /* peer: index of what it is linked to, in another namespace if so */
 	unsigned flags, mtu;
+	uint8_t state; /* IF_OPER_* */
 	char name[IFNAMSIZ], kind[16], alias[96];
 	uint8_t mac[6];
 	struct rtnl_link_stats64 stats;
 };
 /* By index, or by name when that is not NULL. Error: NOT_FOUND. */
 CS_MUST_CHECK int cs_link_get(struct cs_rtnl *r, int index, const char *name, struct cs_link_info *ret, struct cs_err **err);
+/* Until the link can carry frames: a new carrier takes effect when the kernel's link watch has run, and before that a bridge drops what comes
+ * from the port, for example somebody's first ARP request, which is repeated after a second only. Asking makes it run (Linux 6.8), else it is waited
+ * for, 100 ms at most. */
+void cs_link_wait_up(struct cs_rtnl *r, int index);
+/* Until an IPv6 address of the link's can be found by its neighbours: the kernel joins the group they ask (RFC 4291, solicited-node) some moments
+ * after the address is there, and who asks before asks again a second later. 20 ms at most. */
+void cs_link_wait_found(struct cs_rtnl *r, int index, struct cs_ip address);
 /* Stops when each returns false. */
 CS_MUST_CHECK int cs_links_each(struct cs_rtnl *r, bool (*each)(const struct cs_link_info *, void *), void *ctx, struct cs_err **err);
 /* Addresses of all links, and destinations of the main table's routes (default routes are none). */

@@ -64,7 +64,7 @@ static int furnish(struct cs_warm *w, struct cs_rtnl *host, struct cs_err **err)
 		return -1;
 	w->outer = l.index;
 	w->inner = l.peer;
-	cs_link_set(&b, &(struct cs_link_change){.index = w->outer, .no_ipv6_addr = true}, "prepare a veth");
+	cs_link_set(&b, &(struct cs_link_change){.index = w->outer, .no_ipv6_addr = true, .up = true}, "prepare a veth");
 	if (cs_nl_run(&b, err) < 0)
 		return -1;
 	cs_nl_init(&b, &w->rt);
@@ -75,6 +75,11 @@ static int furnish(struct cs_warm *w, struct cs_rtnl *host, struct cs_err **err)
 		if (cs_sysctl_write(&inside[i], err) < 0)
 			return -1;
 	w->ipv6_off = open("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", O_WRONLY | O_CLOEXEC);
+	/* up without an address: nothing is sent, and once plugged in it carries the first frame */
+	cs_link_set(&b, &(struct cs_link_change){.index = w->inner, .up = true}, "set eth0 up");
+	if (cs_nl_run(&b, err) < 0)
+		return -1;
+	cs_link_wait_up(host, w->outer);
 	return 0;
 }
 

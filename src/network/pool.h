@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The warm pool: network namespaces, each with lo up and a veth pair whose inner end is "eth0", made beforehand by threads of their own.
+ * The warm pool: network namespaces, each with lo up and a veth pair, up, whose inner end is "eth0", made beforehand by threads of their own.
  * Everything in one is held by descriptors only: when we die, the kernel takes it down. */
 #pragma once
 

@@ -59,7 +59,7 @@ class Place:
         return r.stdout if check else r
 
     def ip(self, *argv):
-        out = self.run("ip", "-j", "-d", *argv)
+        out = subprocess.run(self.command("ip", "-j", "-d", *argv), stdout=subprocess.PIPE, text=True, timeout=30, check=True).stdout
         return json.loads(out) if out.strip() else []
 
     def serve(self, port, word, v6=False):
