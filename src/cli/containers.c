@@ -106,7 +106,7 @@ static const struct flag logs_flags[] = {
 	FLAG(struct logs_opts, since, "since", 0, "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
 	FLAG(struct logs_opts, tail, "tail", 'n', "Number of lines to show from the end of the logs", .def = "all"),
 	FLAG(struct logs_opts, timestamps, "timestamps", 't', "Show timestamps"),
-	FLAG(struct logs_opts, until, "until", 0, "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
+	FLAG(struct logs_opts, until, "until", 0, "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)", .api = 135),
 	FLAG_END,
 };
 

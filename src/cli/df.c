@@ -280,7 +280,7 @@ static int cmd_df(struct call *call)
 }
 
 const struct command df_commands[] = {
-	{.names = "system df", .usage = "[OPTIONS]", .help = "Show caisson disk usage",
+	{.names = "system df", .api = 125, .usage = "[OPTIONS]", .help = "Show caisson disk usage",
 	 .min = 0, .max = 0, CMD_OPTS(struct system_df_opts, system_df_flags), .run = cmd_df},
 	CMD_END,
 };

@@ -122,7 +122,7 @@ static const struct flag images_flags[] = {
 	FLAG(struct images_opts, format, "format", 0, HELP_FORMAT_TABLE),
 	FLAG(struct images_opts, no_trunc, "no-trunc", 0, "Don't truncate output"),
 	FLAG(struct images_opts, quiet, "quiet", 'q', "Only show image IDs"),
-	FLAG(struct images_opts, tree, "tree", 0, "List multi-platform images as a tree (EXPERIMENTAL)", .refused = "images are kept for one platform here: there is no tree to show"),
+	FLAG(struct images_opts, tree, "tree", 0, "List multi-platform images as a tree (EXPERIMENTAL)", .refused = "images are kept for one platform here: there is no tree to show", .api = 147),
 	FLAG_END,
 };
 

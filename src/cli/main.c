@@ -4,6 +4,9 @@
 #include "cli/cli.h"
 #include "cli/plugin.h"
 
+/* What every engine has that is still in use: dockerd 20.10 speaks 1.41, its predecessors of Docker 18.09 1.39. */
+#define OLDEST_API 139
+
 const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, container_commands, image_commands, transfer_commands, volume_commands,
 						network_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
@@ -78,6 +81,35 @@ bool cli_confirm(const char *what)
 	return c == 'y' || c == 'Y';
 }
 
+/* What was asked for must be in the engine's API. Only who uses something that is newer than the oldest version needs to know that: no question otherwise. */
+static int check_api(const struct call *c)
+{
+	struct cs_err *err = NULL;
+	int needed = c->cmd->api, api;
+	size_t i = 0;
+	bool bad = false;
+
+	for (const struct flag *f = c->cmd->options; f && f->name; f++, i++)
+		if (c->given[i])
+			needed = CS_MAX(needed, f->api);
+	if (needed <= OLDEST_API)
+		return 0;
+	api = client_api(&err);
+	if (api < 0)
+		return cli_error(err, c->cmd->flags & CMD_RUN_ERRORS ? 125 : 1);
+	if (c->cmd->api > api) {
+		fprintf(stderr, "caisson %s requires API version 1.%d, but the Caisson daemon API version is 1.%d\n", c->path, c->cmd->api % 100, api % 100);
+		return 1;
+	}
+	i = 0;
+	for (const struct flag *f = c->cmd->options; f && f->name; f++, i++)
+		if (c->given[i] && f->api > api) {
+			fprintf(stderr, "\"--%s\" requires API version 1.%d, but the Caisson daemon API version is 1.%d\n", f->name, f->api % 100, api % 100);
+			bad = true;
+		}
+	return bad;
+}
+
 /* Says what is wrong with the number of operands: 0 if nothing. */
 static int check_operands(const struct call *c)
 {
@@ -145,6 +177,8 @@ static int run_command(const struct command *cmd, const char *path, char **argv)
 		}
 	} else if (status == 0) {
 		status = check_operands(&c);
+		if (status == 0)
+			status = check_api(&c);
 		if (status == 0)
 			status = cmd->run(&c);
 	}

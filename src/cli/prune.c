@@ -268,15 +268,15 @@ static int cmd_system(struct call *c)
 }
 
 const struct command prune_commands[] = {
-	{.names = "container prune", .usage = "[OPTIONS]", .help = "Remove all stopped containers",
+	{.names = "container prune", .api = 125, .usage = "[OPTIONS]", .help = "Remove all stopped containers",
 	 .min = 0, .max = 0, CMD_OPTS(struct prune_opts, plain_flags), .run = cmd_containers},
-	{.names = "image prune", .usage = "[OPTIONS]", .help = "Remove unused images",
+	{.names = "image prune", .api = 125, .usage = "[OPTIONS]", .help = "Remove unused images",
 	 .min = 0, .max = 0, CMD_OPTS(struct prune_opts, image_flags), .run = cmd_images},
-	{.names = "network prune", .usage = "[OPTIONS]", .help = "Remove all unused networks",
+	{.names = "network prune", .api = 125, .usage = "[OPTIONS]", .help = "Remove all unused networks",
 	 .min = 0, .max = 0, CMD_OPTS(struct prune_opts, plain_flags), .run = cmd_networks},
-	{.names = "volume prune", .usage = "[OPTIONS]", .help = "Remove unused local volumes",
+	{.names = "volume prune", .api = 125, .usage = "[OPTIONS]", .help = "Remove unused local volumes",
 	 .min = 0, .max = 0, CMD_OPTS(struct prune_opts, volume_flags), .run = cmd_volumes},
-	{.names = "system prune", .usage = "[OPTIONS]", .help = "Remove unused data",
+	{.names = "system prune", .api = 125, .usage = "[OPTIONS]", .help = "Remove unused data",
 	 .min = 0, .max = 0, CMD_OPTS(struct prune_opts, system_flags), .run = cmd_system},
 	CMD_END,
 };

@@ -13,19 +13,19 @@ struct volume_create_opts {
 	int64_t limit_bytes, required_bytes;
 };
 static const struct flag volume_create_flags[] = {
-	FLAG(struct volume_create_opts, availability, "availability", 0, "Cluster Volume availability (\"active\", \"pause\", \"drain\")", .def = "active", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, availability, "availability", 0, "Cluster Volume availability (\"active\", \"pause\", \"drain\")", .def = "active", .refused = NO_CLUSTER, .api = 142),
 	FLAG(struct volume_create_opts, driver, "driver", 'd', "Specify volume driver name", .def = "local"),
-	FLAG(struct volume_create_opts, group, "group", 0, "Cluster Volume group (cluster volumes)", .refused = NO_CLUSTER),
+	FLAG(struct volume_create_opts, group, "group", 0, "Cluster Volume group (cluster volumes)", .refused = NO_CLUSTER, .api = 142),
 	FLAG(struct volume_create_opts, label, "label", 0, "Set metadata for a volume"),
-	FLAG_AS(struct volume_create_opts, limit_bytes, FLAG_BYTES, "limit-bytes", 0, "Minimum size of the Cluster Volume in bytes", .refused = NO_CLUSTER),
+	FLAG_AS(struct volume_create_opts, limit_bytes, FLAG_BYTES, "limit-bytes", 0, "Minimum size of the Cluster Volume in bytes", .refused = NO_CLUSTER, .api = 142),
 	FLAG_AS(struct volume_create_opts, opt, FLAG_MAP, "opt", 'o', "Set driver specific options (default map[])"),
-	FLAG_AS(struct volume_create_opts, required_bytes, FLAG_BYTES, "required-bytes", 0, "Maximum size of the Cluster Volume in bytes", .refused = NO_CLUSTER),
-	FLAG(struct volume_create_opts, scope, "scope", 0, "Cluster Volume access scope (\"single\", \"multi\")", .def = "single", .refused = NO_CLUSTER),
-	FLAG_AS(struct volume_create_opts, secret, FLAG_MAP, "secret", 0, "Cluster Volume secrets (default map[])", .refused = NO_CLUSTER),
-	FLAG(struct volume_create_opts, sharing, "sharing", 0, "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")", .def = "none", .refused = NO_CLUSTER),
-	FLAG(struct volume_create_opts, topology_preferred, "topology-preferred", 0, "A topology that the Cluster Volume would be preferred in", .refused = NO_CLUSTER),
-	FLAG(struct volume_create_opts, topology_required, "topology-required", 0, "A topology that the Cluster Volume must be accessible from", .refused = NO_CLUSTER),
-	FLAG(struct volume_create_opts, type, "type", 0, "Cluster Volume access type (\"mount\", \"block\")", .def = "block", .refused = NO_CLUSTER),
+	FLAG_AS(struct volume_create_opts, required_bytes, FLAG_BYTES, "required-bytes", 0, "Maximum size of the Cluster Volume in bytes", .refused = NO_CLUSTER, .api = 142),
+	FLAG(struct volume_create_opts, scope, "scope", 0, "Cluster Volume access scope (\"single\", \"multi\")", .def = "single", .refused = NO_CLUSTER, .api = 142),
+	FLAG_AS(struct volume_create_opts, secret, FLAG_MAP, "secret", 0, "Cluster Volume secrets (default map[])", .refused = NO_CLUSTER, .api = 142),
+	FLAG(struct volume_create_opts, sharing, "sharing", 0, "Cluster Volume access sharing (\"none\", \"readonly\", \"onewriter\", \"all\")", .def = "none", .refused = NO_CLUSTER, .api = 142),
+	FLAG(struct volume_create_opts, topology_preferred, "topology-preferred", 0, "A topology that the Cluster Volume would be preferred in", .refused = NO_CLUSTER, .api = 142),
+	FLAG(struct volume_create_opts, topology_required, "topology-required", 0, "A topology that the Cluster Volume must be accessible from", .refused = NO_CLUSTER, .api = 142),
+	FLAG(struct volume_create_opts, type, "type", 0, "Cluster Volume access type (\"mount\", \"block\")", .def = "block", .refused = NO_CLUSTER, .api = 142),
 	FLAG_END,
 };
 
@@ -112,7 +112,7 @@ struct volume_ls_opts {
 	char **filter;
 };
 static const struct flag volume_ls_flags[] = {
-	FLAG(struct volume_ls_opts, cluster, "cluster", 0, "Display only cluster volumes, and use cluster volume list formatting", .refused = NO_CLUSTER),
+	FLAG(struct volume_ls_opts, cluster, "cluster", 0, "Display only cluster volumes, and use cluster volume list formatting", .refused = NO_CLUSTER, .api = 142),
 	FLAG_AS(struct volume_ls_opts, filter, FLAG_FILTER, "filter", 'f', "Provide filter values (e.g. \"dangling=true\")"),
 	FLAG(struct volume_ls_opts, format, "format", 0, HELP_FORMAT_TABLE),
 	FLAG(struct volume_ls_opts, quiet, "quiet", 'q', "Only display volume names"),
@@ -143,7 +143,7 @@ struct volume_rm_opts {
 	bool force;
 };
 static const struct flag volume_rm_flags[] = {
-	FLAG(struct volume_rm_opts, force, "force", 'f', "Force the removal of one or more volumes"),
+	FLAG(struct volume_rm_opts, force, "force", 'f', "Force the removal of one or more volumes", .api = 125),
 	FLAG_END,
 };
 
@@ -196,7 +196,7 @@ const struct command volume_commands[] = {
 	 .min = 0, .max = 0, CMD_OPTS(struct volume_ls_opts, volume_ls_flags), .run = cmd_ls},
 	{.names = "volume rm|volume remove", .usage = "[OPTIONS] VOLUME [VOLUME...]", .help = "Remove one or more volumes", .about = "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
 	 .min = 1, .max = ANY, .complete = COMP_VOLUME, CMD_OPTS(struct volume_rm_opts, volume_rm_flags), .run = cmd_rm},
-	{.names = "volume update", .usage = "[OPTIONS] [VOLUME]", .help = "Update a volume (cluster volumes only)",
+	{.names = "volume update", .api = 142, .usage = "[OPTIONS] [VOLUME]", .help = "Update a volume (cluster volumes only)",
 	 .min = 1, .max = 1, .complete = COMP_VOLUME, CMD_OPTS(struct volume_update_opts, volume_update_flags), .run = cmd_update},
 	CMD_END,
 };

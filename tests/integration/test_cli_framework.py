@@ -595,3 +595,13 @@ def test_version_of_the_client_loads_nothing_it_does_not_need():
     assert usage[0].startswith("Client:")
     if "asan" not in str(fx.BUILD) and "san" not in libraries:
         assert int(usage[-1]) <= 12288  # the measure counts python's fork, too; /usr/bin/time says 2 MiB
+
+
+@pytest.mark.parametrize("args", [["volume", "prune", "-a", "-f"], ["run", "--annotation", "a=b", "--cgroupns", "host", "x"], ["image", "inspect", "--platform", "linux/amd64", "x"]])
+def test_flags_that_are_newer_than_the_engine(args, tmp_path):
+    t = Talk(30)
+    try:
+        Twins(tmp_path).same("-H", t.host, *args)
+        assert not [line for line, _ in t.seen if "_ping" not in line], "nothing was asked for before that was known"
+    finally:
+        t.close()
