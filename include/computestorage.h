@@ -234,7 +234,7 @@ CS_MUST_CHECK int cs_tar_into(int root_fd, const struct cs_tar_into *t, struct c
  * ahead. EEXIST when there is one already. */
 CS_MUST_CHECK int cs_dir_create(struct cs_storage *s, const char *path, const char *const *files, struct cs_err **err);
 
-/* ---- snapshots (snapshot.c): <data root>/snapshots/<container id>/{upper,work,merged,parent} ---- */
+/* ---- snapshots (snapshot.c): <data root>/snapshots/<container id>/{upper,work} ---- */
 /* parent: chain id of the top layer, remembered as the target of the link `parent`; NULL for none. */
 CS_MUST_CHECK int cs_snap_create(struct cs_storage *s, const char *id, const struct cs_digest *parent, struct cs_err **err);
 char *cs_snap_path(struct cs_storage *s, const char *id); /* caller frees */
@@ -315,7 +315,7 @@ enum cs_check_kind {
 	CS_CHECK_FOREIGN,       /* a name in layers/ or among the blobs that means nothing; repaired (blobs): taken away */
 	CS_CHECK_LAYER_DAMAGED, /* repaired: taken away, so that a pull brings it again */
 	CS_CHECK_LAYER_UNUSED,  /* repaired: taken away */
-	CS_CHECK_SNAP_DAMAGED,  /* repaired when only work or merged was missing */
+	CS_CHECK_SNAP_DAMAGED,  /* repaired when only work was missing */
 	CS_CHECK_SNAP_UNUSED,   /* repaired: taken away */
 	CS_CHECK_SNAP_PARENT,   /* its layer is missing or not told; not repaired: its files may be all that is left */
 	CS_CHECK_BLOB_DAMAGED,  /* repaired: taken away */
