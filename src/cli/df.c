@@ -247,7 +247,8 @@ static int cmd_df(struct call *call)
 	size_t i;
 	int status;
 
-	if (client_json("GET", "/system/df?verbose=1", NULL, &j, &err) < 0)
+	int api = client_api(&err); /* details come by themselves before 1.52 */
+	if (api < 0 || client_json("GET", api >= 152 ? "/system/df?verbose=1" : "/system/df", NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	struct usage u = {items(j, "ImageUsage", "Images"), items(j, "ContainerUsage", "Containers"), items(j, "VolumeUsage", "Volumes"), items(j, "BuildCacheUsage", "BuildCache"),
 			  json_object_get(j, "ImageUsage") ? jint(json_object_get(j, "ImageUsage"), "TotalSize") : jint(j, "LayersSize"), 0};

@@ -325,7 +325,7 @@ static int cmd_tag(struct call *call)
 	if (target.digest)
 		return cli_fail(1, "refusing to create a tag with a digest reference");
 	cs_ref_default_tag(&target);
-	cs_autofree char *repo = cs_ref_familiar_name(&target), *src = url_encode(operands[0]), *r = url_encode(repo), *t = url_encode(target.tag);
+	cs_autofree char *repo = cs_xasprintf("%s/%s", target.domain, target.path), *src = url_encode(operands[0]), *r = url_encode(repo), *t = url_encode(target.tag);
 	cs_autofree char *path = cs_xasprintf("/images/%s/tag?repo=%s&tag=%s", src, r, t);
 	return client_json("POST", path, NULL, NULL, &err) < 0 ? cli_error(err, 1) : 0;
 }

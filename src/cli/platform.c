@@ -45,8 +45,7 @@ char *platform_query(const char *platform, const char *prefix, struct cs_err **e
 		}
 	}
 	arch = arch_name(arch);
-	/* arm64's v8 is what it is anyway */
-	const char *variant = n > 2 && !(cs_streq(arch, "arm64") && (cs_streq(part[2], "v8") || cs_streq(part[2], "8"))) ? part[2] : NULL;
+	const char *variant = n > 2 ? part[2] : NULL;
 	json_t *j = json_pack("{s:s,s:s}", "architecture", arch, "os", os);
 	if (variant)
 		(void)json_object_set_new(j, "variant", json_string(variant));

@@ -8,37 +8,10 @@
 #include "base/io.h"
 #include "cli/auth.h"
 #include "cli/cli.h"
+#include "cli/platform.h"
+#include "cli/progress.h"
 #include "cli/transfer.h"
 #include "registry/reference.h"
-
-/* ---- progress: one JSON object per line ---- */
-
-/* Lines for a reader and for logs alike: a state per layer when it changes, no bars. */
-static int show_progress(struct reply *r, bool quiet, FILE *out)
-{
-	struct cs_err *err = NULL;
-	char *line;
-	int status = 0;
-
-	while ((line = reply_line(r, &err))) {
-		json_t *j = json_loads(line, 0, NULL);
-		bool bar = json_object_size(json_object_get(j, "progressDetail")) > 0;
-		if (*jstr(j, "error")) {
-			(void)fflush(out);
-			(void)fprintf(stderr, "%s\n", jstr(j, "error"));
-			status = 1;
-		} else if (*jstr(j, "stream")) {
-			fputs(jstr(j, "stream"), out);
-		} else if (!quiet && !bar && *jstr(j, "status")) {
-			const char *id = jstr(j, "id");
-			fprintf(out, "%s%s%s\n", id, *id ? ": " : "", jstr(j, "status"));
-		}
-		(void)fflush(out);
-		json_decref(j);
-		free(line);
-	}
-	return err ? cli_error(err, 1) : status;
-}
 
 /* name[:tag|@digest] for the query of a pull: a digest goes where a tag would. */
 static void split_reference(const char *ref, char **name, const char **tag)
@@ -52,14 +25,17 @@ static void split_reference(const char *ref, char **name, const char **tag)
 
 /* ---- pull, push ---- */
 
-/* The one operand of both: its name, and the tag that is meant (NULL: all). 0, or the exit status after a message. */
-static int one_name(const char *ref, bool all, bool quiet, char **name, const char **tag)
+/* The one operand of both. 0, or the exit status after a message. */
+static int one_name(const char *text, bool all, bool quiet, struct cs_ref *ref)
 {
-	split_reference(ref, name, tag);
-	if (all && *tag)
+	struct cs_err *err = NULL;
+
+	if (cs_ref_parse(text, ref, &err) < 0)
+		return cli_error(err, 1);
+	if (all && (ref->tag || ref->digest))
 		return cli_fail(1, "tag can't be used with --all-tags/-a");
-	if (!all && !*tag) {
-		*tag = "latest";
+	if (!all && !ref->tag && !ref->digest) {
+		cs_ref_default_tag(ref);
 		if (!quiet)
 			printf("Using default tag: latest\n");
 	}
@@ -78,47 +54,45 @@ static const struct flag pull_flags[] = {
 	FLAG_END,
 };
 
+/* Asks for an image; progress goes to out unless that is NULL. ref has a tag or digest, or every tag is meant. */
+static int pull(const struct cs_ref *ref, const char *platform, FILE *out)
+{
+	auto_reply struct reply r = REPLY_INIT;
+	struct cs_err *err = NULL;
+	cs_autofree char *name = cs_xasprintf("%s/%s", ref->domain, ref->path), *full = cs_ref_full(ref), *auth = auth_header(full), *n = url_encode(name);
+	cs_autofree char *t = url_encode(ref->digest ? ref->digest : ref->tag), *p = url_encode(platform);
+	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s%s%s%s%s", n, *t ? "&tag=" : "", t, *p ? "&platform=" : "", p);
+
+	client_registry_auth = auth;
+	int opened = client_open("POST", path, NULL, 0, false, &r, &err);
+	client_registry_auth = NULL;
+	return opened < 0 ? cli_error(err, 1) : progress_show(&r, out, NULL);
+}
+
 static int cmd_pull(struct call *call)
 {
 	const struct pull_opts *o = call->opts;
-	const char *tag;
-	char **operands = call->args;
-	auto_reply struct reply r = REPLY_INIT;
-	struct cs_err *err = NULL;
-	cs_autofree char *name = NULL;
+	cs_autoref struct cs_ref ref = {0};
+	int status = one_name(call->args[0], o->all_tags, o->quiet, &ref);
 
-	int status = one_name(operands[0], o->all_tags, o->quiet, &name, &tag);
+	if (status == 0)
+		status = pull(&ref, o->platform, o->quiet ? NULL : stdout);
 	if (status)
 		return status;
-	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *p = url_encode(o->platform), *auth = auth_header(name);
-	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s&tag=%s&platform=%s", n, t, p);
-	client_registry_auth = auth;
-	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
-		return cli_error(err, 1);
-	status = show_progress(&r, o->quiet, stdout);
-	if (status == 0)
-		printf("%s%s%s\n", name, tag ? strchr(operands[0], '@') ? "@" : ":" : "", tag ? tag : "");
-	return status;
+	cs_autofree char *full = cs_ref_full(&ref);
+	printf("%s\n", full);
+	return 0;
 }
 
 int transfer_pull(const char *image, const char *platform, bool quiet, FILE *out)
 {
-	auto_reply struct reply r = REPLY_INIT;
-	struct cs_err *err = NULL;
 	cs_autoref struct cs_ref ref = {0};
+	struct cs_err *err = NULL;
 
 	if (cs_ref_parse(image, &ref, &err) < 0)
 		return cli_error(err, 125);
-	cs_autofree char *name = cs_xasprintf("%s/%s", ref.domain, ref.path);
-	cs_autofree char *auth = auth_header(image);
-	cs_autofree char *n = url_encode(name), *t = url_encode(ref.digest ? ref.digest : ref.tag), *p = url_encode(platform);
-	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s%s%s&tag=%s", n, *p ? "&platform=" : "", p, t);
-	client_registry_auth = auth;
-	int opened = client_open("POST", path, NULL, 0, false, &r, &err);
-	client_registry_auth = NULL;
-	if (opened < 0)
-		return cli_error(err, 125);
-	return show_progress(&r, quiet, out) ? 125 : 0;
+	cs_ref_default_tag(&ref);
+	return pull(&ref, platform, quiet ? NULL : out) ? 125 : 0;
 }
 
 struct push_opts {
@@ -128,30 +102,65 @@ struct push_opts {
 static const struct flag push_flags[] = {
 	FLAG(struct push_opts, all_tags, "all-tags", 'a', "Push all tags of an image to the repository"),
 	FLAG(struct push_opts, disable_content_trust, "disable-content-trust", 0, "Skip image signing", .def = "true", .check = check_no_trust),
-	FLAG(struct push_opts, platform, "platform", 0, "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)", .refused = NOT_YET, .api = 146),
+	FLAG(struct push_opts, platform, "platform", 0, "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)", .api = 146),
 	FLAG(struct push_opts, quiet, "quiet", 'q', "Suppress verbose output"),
 	FLAG_END,
 };
 
+/* As docker prints notes: lines below the first are indented. */
+static void note(const char *text)
+{
+	printf("\n Info -> ");
+	for (const char *p = text; *p; p++) {
+		(void)putchar(*p);
+		if (*p == '\n')
+			printf("         ");
+	}
+	printf("\n");
+}
+
+/* What push says for programs: that it did something else than was asked for. */
+static void push_aux(void *ctx, const json_t *aux)
+{
+	char ***notes = ctx;
+
+	if (json_is_true(json_object_get(aux, "manifestPushedInsteadOfIndex")))
+		cs_strv_take(notes, cs_xasprintf("Not all multiplatform-content is present and only the available single-platform image was pushed\n%s -> %s",
+						 jstr(json_object_get(aux, "originalIndex"), "digest"), jstr(json_object_get(aux, "selectedManifest"), "digest")));
+	if (json_is_true(json_object_get(aux, "contentMissing")))
+		cs_strv_push(notes, "You're trying to push a manifest list/index which references multiple platform specific manifests, but not all of them are available locally\n"
+				    "or available to the remote repository. Make sure you have all the referenced content and try again.");
+}
+
 static int cmd_push(struct call *call)
 {
 	const struct push_opts *o = call->opts;
-	const char *tag;
-	char **operands = call->args;
 	auto_reply struct reply r = REPLY_INIT;
+	cs_autoref struct cs_ref ref = {0};
+	cs_autostrv char **notes = NULL;
 	struct cs_err *err = NULL;
-	cs_autofree char *name = NULL;
 
-	int status = one_name(operands[0], o->all_tags, o->quiet, &name, &tag);
+	int status = one_name(call->args[0], o->all_tags, o->quiet, &ref);
 	if (status)
 		return status;
-	cs_autofree char *n = url_encode(name), *t = url_encode(tag ? tag : ""), *auth = auth_header(name), *path = cs_xasprintf("/images/%s/push?tag=%s", n, t);
+	cs_autofree char *name = cs_xasprintf("%s/%s", ref.domain, ref.path), *full = cs_ref_full(&ref), *n = url_encode(name), *t = url_encode(ref.tag), *auth = auth_header(full);
+	cs_autofree char *platform = platform_query(o->platform, "&platform=", &err);
+	if (!platform) {
+		fprintf(stderr, "Invalid platform %s", o->platform);
+		return cli_error(err, 1);
+	}
+	if (*platform)
+		note("Using --platform pushes only the specified platform manifest of a multi-platform image index.\nOther components, like attestations, will not be included.\n"
+		     "To push the complete multi-platform image, remove the --platform flag.\n");
+	cs_autofree char *path = cs_xasprintf("/images/%s/push?tag=%s%s", n, t, platform); /* an empty tag: all of them */
 	client_registry_auth = auth;
 	if (client_open("POST", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	status = show_progress(&r, o->quiet, stdout);
+	status = progress_show(&r, o->quiet ? NULL : stdout, &(struct progress_hooks){push_aux, &notes});
 	if (status == 0 && o->quiet)
-		printf("%s%s%s\n", name, tag ? ":" : "", tag ? tag : "");
+		printf("%s\n", full);
+	for (char **p = notes; p && *p; p++)
+		note(*p);
 	return status;
 }
 
@@ -204,16 +213,12 @@ static int cmd_save(struct call *call)
 		cs_autofree char *n = url_encode(*op);
 		cs_str_putf(&path, "%s%s", op == operands ? "" : "&names=", n);
 	}
-	if (!cs_empty(o->platform)) {
-		cs_autofree char *os = cs_xstrndup(o->platform, strcspn(o->platform, "/"));
-		const char *arch = o->platform + strlen(os) + (o->platform[strlen(os)] == '/');
-		cs_autofree char *a = cs_xstrndup(arch, strcspn(arch, "/"));
-		const char *variant = arch + strlen(a) + (arch[strlen(a)] == '/');
-		json_t *p = json_pack("{s:s,s:s,s:s}", "os", os, "architecture", a, "variant", variant);
-		cs_autofree char *text = json_dumps(p, JSON_COMPACT), *e = url_encode(text);
-		json_decref(p);
-		cs_str_putf(&path, "&platform=%s", e);
+	cs_autofree char *platform = platform_query(o->platform, "&platform=", &err);
+	if (!platform) {
+		cs_wrap(&err, "invalid platform");
+		return cli_error(err, 1);
 	}
+	cs_str_puts(&path, platform);
 	if (client_open("GET", path.buf, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
 	return receive(&r, o->output);
@@ -225,7 +230,7 @@ struct load_opts {
 };
 static const struct flag load_flags[] = {
 	FLAG(struct load_opts, input, "input", 'i', "Read from tar archive file, instead of STDIN", .complete = COMP_FILES),
-	FLAG(struct load_opts, platform, "platform", 0, "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .refused = NOT_YET, .api = 148),
+	FLAG(struct load_opts, platform, "platform", 0, "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .api = 148),
 	FLAG(struct load_opts, quiet, "quiet", 'q', "Suppress the load output"),
 	FLAG_END,
 };
@@ -243,9 +248,16 @@ static int cmd_load(struct call *call)
 		cs_fail(&err, CS_ERR_INVALID, errno, "open %s", o->input);
 		return cli_error(err, 1);
 	}
-	if (client_upload("POST", o->quiet ? "/images/load?quiet=1" : "/images/load", fd, &r, &err) < 0)
+	cs_autofree char *platform = platform_query(o->platform, "&platform=", &err);
+	if (!platform) {
+		cs_wrap(&err, "invalid platform");
 		return cli_error(err, 1);
-	return show_progress(&r, false, stdout);
+	}
+	/* without a terminal there is nothing to draw on */
+	cs_autofree char *path = cs_xasprintf("/images/load?quiet=%d%s", o->quiet || !isatty(1), platform);
+	if (client_upload("POST", path, fd, &r, &err) < 0)
+		return cli_error(err, 1);
+	return progress_show(&r, stdout, NULL);
 }
 
 struct export_opts {

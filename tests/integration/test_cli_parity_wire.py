@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `docker` 28.2.2 and `caisson` send for the same command line, and what they draw for the same answer: both against a fake engine."""
+import fcntl
+import json
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import termios
+from urllib.parse import parse_qsl
+
+import pytest
+
+import caisson_fixture as fx
+from fakeengine import FakeEngine
+
+if not shutil.which("docker"):
+    pytest.skip("no docker client", allow_module_level=True)
+pytestmark = pytest.mark.caisson
+PROGRAMS = {"docker": "docker", "caisson": str(fx.BUILD / "caisson")}
+
+
+def environment(engine, home):
+    return {"PATH": os.environ["PATH"], "DOCKER_HOST": f"unix://{engine.sock}", "HOME": str(home), "DOCKER_CLI_HINTS": "false", "TERM": "xterm"}
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+ANSWERS = {("POST", "/networks/create"): (201, {"Id": "n1"}), ("POST", "/networks/n/connect"): (200, b""), ("POST", "/networks/n/disconnect"): (200, b""), ("DELETE", "/networks/n"): (204, b""),
+           ("GET", "/networks/n"): (200, {"Name": "n"}), ("GET", "/networks"): (200, b"[]"), ("POST", "/networks/prune"): (200, {}), ("POST", "/volumes/create"): (201, {"Name": "v"}),
+           ("GET", "/volumes"): (200, {"Volumes": []}), ("POST", "/volumes/prune"): (200, {}), ("DELETE", "/volumes/v"): (204, b""), ("GET", "/containers/json"): (200, b"[]"), ("GET", "/images/json"): (200, b"[]"),
+           ("POST", "/containers/prune"): (200, {}), ("POST", "/images/prune"): (200, {}), ("POST", "/build/prune"): (200, {}), ("DELETE", "/images/i"): (200, b"[]"), ("POST", "/images/i/tag"): (201, b""),
+           ("GET", "/images/i/history"): (200, b"[]"), ("GET", "/images/i/json"): (200, {"Id": "i"}), ("POST", "/containers/c/update"): (200, {"Warnings": ["w"]}), ("POST", "/containers/c/rename"): (204, b""),
+           ("GET", "/containers/c/json"): (200, {"Id": "c", "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "::", "HostPort": "8"}, {"HostIp": "0.0.0.0", "HostPort": "8"}], "9/udp": None}}}), ("GET", "/containers/c/changes"): (200, b"[]"), ("GET", "/containers/c/top"): (200, {"Titles": ["PID"], "Processes": [["1"]]}),
+           ("GET", "/system/df"): (200, {"LayersSize": 0}), ("GET", "/plugins"): (200, b"[]"), ("GET", "/images/search"): (200, b"[]"), ("GET", "/events"): (200, b""), ("POST", "/images/create"): (200, []),
+           ("POST", "/images/docker.io/library/i/push"): (200, []), ("POST", "/images/load"): (200, []), ("GET", "/networks/x/y"): (200, {})}
+
+LINES = [
+    "network create n", "network create -d bridge --subnet 10.1.0.0/16 --gateway 10.1.0.1 --ip-range 10.1.2.0/24 --aux-address a=10.1.0.5 n", "network create --subnet 10.1.0.0/16,fd00::/64 --ipv6 n",
+    "network create --internal --attachable --ingress --scope local --label a=b --label c --opt x=y -o z n", "network create --ipv4=false --ipv6 n", "network create --ipam-driver d --ipam-opt a=b n", "network create --config-only --subnet 10.2.0.0/16 n",
+    "network create --config-from other n", "network connect n c", "network connect --ip 10.0.0.5 --ip6 fd00::5 --alias a,b --alias c --link x:y --link-local-ip 169.254.1.1 --driver-opt a=b --gw-priority 5 n c",
+    "network disconnect n c", "network disconnect -f n c", "network ls -f driver=bridge -f name=a -f name=b", "network prune -f --filter until=1h --filter label!=x", "network inspect n", "network inspect -v n",
+    "volume create v", "volume create -d d -o a=b --label x=y --label z v", "volume create", "volume rm v", "volume rm -f v", "volume ls -f dangling=true", "volume prune -f", "volume prune -af --filter label=x",
+    "ps", "ps -a", "ps -n 3", "ps -l", "ps -s", "ps -a -f name=x -f status=running -f label=a=b", "ps --format '{{.Size}}'", "ps --size=false --format '{{.Size}}'", "ps -q --format '{{.Size}}'", "ps --format '{{json .}}'", "ps --format json",
+    "images", "images -a", "images foo", "images foo -f dangling=true -f reference=bar", "container prune -f", "container prune -f --filter until=24h", "image prune -f", "image prune -af --filter label=x", "system prune -f", "system prune -af --filter label=a",
+    "system prune -f --volumes", "rmi i", "rmi -f i", "rmi --no-prune i", "rmi --platform linux/amd64 --platform linux/arm64/v8 i", "tag i a", "tag i a:b", "tag i host:5000/x/y:z", "tag i docker.io/library/q", "history i", "history --platform linux/arm/v7 i",
+    "image inspect i", "image inspect --platform linux/amd64 i", "update -m 64m --memory-swap -1 --cpus 1.5 --cpu-shares 10 --cpuset-cpus 0,1 --pids-limit -1 --restart always c", "update --restart on-failure:5 c", "update --blkio-weight 10 --memory-reservation 1m --cpu-period 5 --cpu-quota 6 c",
+    "rename c d", "container inspect c", "container inspect -s c", "inspect --type container c", "inspect --type image -s i", "diff c", "top c", "top c -o pid,comm", "port c", "system df", "system df -v", "plugin ls -f enabled=true", "search --limit 5 -f stars=3 term",
+    "events --since 10 --until 20", "events --until 20 -f type=container -f event=die", "pull i", "pull i:t", "pull i@sha256:" + "0" * 64, "pull -a i", "pull --platform linux/arm64 i", "pull -q i", "push i", "push i:t", "push -a i", "push -q i", "push --platform linux/amd64 i:t",
+    "load -i /dev/null", "load -q -i /dev/null", "load --platform linux/amd64 -i /dev/null",
+]
+
+
+def said(request):
+    """A request in a form that the order of keys and of parameters does not matter for."""
+    method, path, query, body = request
+    parsed = json.loads(body) if body[:1] == b"{" else body
+    params = sorted((k, json.dumps(json.loads(v), sort_keys=True) if v[:1] in ("{", "[") else v) for k, v in parse_qsl(query))  # an empty one is none
+    return method, path, params, parsed
+
+
+def meaning(value):
+    """What a field that is absent, null, empty or zero means is the same to the engine."""
+    if isinstance(value, dict):
+        return {k: m for k, m in ((k, meaning(v)) for k, v in value.items()) if m not in (None, {}, [], "", 0, False)}
+    if isinstance(value, list):
+        return [meaning(v) for v in value]
+    return value
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_requests(line, tmp_path):
+    import shlex
+    seen = {}
+    for name, program in PROGRAMS.items():
+        with FakeEngine(ANSWERS) as engine:
+            r = subprocess.run([program, *shlex.split(line)], env=environment(engine, tmp_path), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+            requests = [(m, p, q, meaning(b) if isinstance(b, dict) else b) for m, p, q, b in map(said, engine.requests)]
+            # docker looks at a network before it removes it, to warn about swarm's; it asks for information that nobody needs
+            seen[name] = [x for x in requests if (x[0], x[1]) not in (("GET", "/info"), ("GET", "/version"))], r.returncode, r.stdout
+    assert seen["caisson"] == seen["docker"]
+
+
+# -- what is drawn ----------------------------------------------------------------------------------------------------
+
+def bar(ident, status, current, total, **more):
+    return {"status": status, "progressDetail": {"current": current, "total": total, **more}, "progress": "[==>  ]", "id": ident}
+
+
+PULL = [{"status": "Pulling from library/i", "id": "latest"}, {"status": "Pulling fs layer", "progressDetail": {}, "id": "aaaaaaaaaaaa"}, {"status": "Pulling fs layer", "progressDetail": {}, "id": "bbbbbbbbbbbb"},
+        {"status": "Waiting", "progressDetail": {}, "id": "cccccccccccc"}, bar("aaaaaaaaaaaa", "Downloading", 1, 1000), bar("bbbbbbbbbbbb", "Downloading", 123456, 7654321), bar("aaaaaaaaaaaa", "Downloading", 500, 1000),
+        bar("aaaaaaaaaaaa", "Downloading", 1000, 1000), {"status": "Verifying Checksum", "progressDetail": {}, "id": "aaaaaaaaaaaa"}, {"status": "Download complete", "progressDetail": {}, "id": "aaaaaaaaaaaa"},
+        bar("bbbbbbbbbbbb", "Extracting", 8000000, 7654321), bar("cccccccccccc", "Extracting", 3, 0), bar("cccccccccccc", "Extracting", 3, 9, units="s"), bar("cccccccccccc", "Extracting", 12, 9, units="s"),
+        bar("cccccccccccc", "Extracting", 5, 10, hidecounts=True), {"status": "Pull complete", "progressDetail": {}, "id": "bbbbbbbbbbbb"}, {"status": "Already exists", "progressDetail": {}, "id": "dddddddddddd"},
+        {"status": "Digest: sha256:00"}, {"status": "Status: Downloaded newer image for i:latest"}, bar("aaaaaaaaaaaa", "Downloading", 7, 1000), {"status": "with time", "time": 1700000000}, {"stream": "text of a stream\n"},
+        {"status": "old form", "progress": "[=>]", "id": "eeeeeeeeeeee"}, {"aux": {"ID": "x"}}, {"status": "from", "from": "where", "id": "f"}]
+BROKEN = [*PULL[:4], {"errorDetail": {"message": "it broke"}, "error": "it broke"}]
+
+
+def on_terminal(program, args, engine, home, columns):
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment(engine, home), start_new_session=True)
+    os.close(slave)
+    out = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        out += data
+    err = proc.stderr.read()
+    os.close(master)
+    return proc.wait(20), out, err
+
+
+@pytest.mark.parametrize("stream", [PULL, BROKEN], ids=["pull", "broken"])
+@pytest.mark.parametrize("line, columns", [*[("pull i", n) for n in (200, 111, 110, 51, 50, 20)], ("push i", 200), ("load -i /dev/null", 200), ("pull -q i", 200), ("push -q i", 200)])
+def test_progress_on_a_terminal(line, columns, stream, tmp_path):
+    answers = {("POST", "/images/create"): (200, stream), ("POST", "/images/docker.io/library/i/push"): (200, stream), ("POST", "/images/load"): (200, stream)}
+    with FakeEngine(answers) as engine:
+        docker, caisson = (on_terminal(p, line.split(), engine, tmp_path, columns) for p in PROGRAMS.values())
+    assert caisson == docker
+
+
+@pytest.mark.parametrize("stream", [PULL, BROKEN], ids=["pull", "broken"])
+@pytest.mark.parametrize("args", [["pull", "i"], ["push", "i"], ["load", "-i", "/dev/null"], ["pull", "-q", "i"], ["push", "-q", "i:t"], ["pull", "host.invalid:5000/a/b:c"], ["pull", "-a", "i:t"], ["push", "-a", "i:t"], ["pull", "BAD"], ["push", "BAD"]], ids=" ".join)
+def test_progress_in_a_pipe(args, stream, tmp_path):
+    answers = {("POST", "/images/create"): (200, stream), ("POST", "/images/docker.io/library/i/push"): (200, stream), ("POST", "/images/load"): (200, stream)}
+    with FakeEngine(answers) as engine:
+        docker, caisson = (subprocess.run([p, *args], env=environment(engine, tmp_path), capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False) for p in PROGRAMS.values())
+    assert (caisson.returncode, caisson.stdout, caisson.stderr) == (docker.returncode, docker.stdout, docker.stderr)
