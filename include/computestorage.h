@@ -151,6 +151,10 @@ CS_MUST_CHECK int cs_layer_unpack(struct cs_storage *s, const struct cs_layer_so
 bool cs_layer_exists(struct cs_storage *s, const struct cs_digest *chain);
 char *cs_layer_path(struct cs_storage *s, const struct cs_digest *chain); /* absolute path of diff/; caller frees */
 CS_MUST_CHECK int cs_layer_remove(struct cs_storage *s, const struct cs_digest *chain, struct cs_err **err);
+/* Are a layer's files those of its blob, which is extracted once more for it (and needs the room meanwhile)? Times of directories do not count: those that no archive
+ * names have the time of their extraction. INVALID when the blob itself is damaged. */
+CS_MUST_CHECK int cs_layer_compare(struct cs_storage *s, const struct cs_digest *chain, const struct cs_digest *blob, const struct cs_digest *diff, bool *ret_same,
+				   struct cs_err **err);
 void cs_layer_each(struct cs_storage *s, void (*fn)(void *ctx, const struct cs_digest *chain), void *ctx);
 CS_MUST_CHECK int cs_layer_open(struct cs_storage *s, const struct cs_digest *chain, int *ret_fd, struct cs_err **err); /* diff/ */
 

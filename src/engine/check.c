@@ -99,6 +99,35 @@ static void check_images(struct check *c)
 	}
 }
 
+/* Extracted files against the blobs they came from. Once each, although images share them. Nothing is held: what goes meanwhile is not told. */
+static void check_files(struct check *c)
+{
+	struct cs_storage *s = c->m->storage;
+	cs_autostrv char **seen = cs_xcalloc(1, sizeof(char *));
+	size_t n;
+	struct cs_image_rec **v = cs_image_recs(c->m, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < v[i]->n_layers; k++) {
+			const struct cs_image_layer *l = &v[i]->layers[k];
+			cs_autoerr struct cs_err *e = NULL;
+			bool same = true;
+			if (cs_strv_has(seen, l->chain.s))
+				continue;
+			cs_strv_push(&seen, l->chain.s);
+			int r = cs_layer_compare(s, &l->chain, &l->blob, &l->diff, &same, &e);
+			if (r == 0 && !same && cs_layer_exists(s, &l->chain)) {
+				cs_autofree char *text = cs_xasprintf("has other files than its blob %s: remove its images and pull them again", l->blob.s);
+				tell(c, "layer-files", l->chain.s, text, false);
+			} else if (r < 0 && cs_err_code(e) != CS_ERR_NOT_FOUND && cs_err_code(e) != CS_ERR_INVALID) { /* which were told already */
+				cs_autofree char *why = cs_err_text(e), *text = cs_xasprintf("could not be compared with its blob: %s", why);
+				tell(c, "layer-files", l->chain.s, text, false);
+			}
+		}
+	}
+	cs_image_recs_free(v, n);
+}
+
 static bool has_files(struct check *c, const char *id)
 {
 	cs_autofd int upper = -EBADF;
@@ -155,6 +184,8 @@ int cs_system_check(struct cs_engine *e, bool repair, bool deep, struct cs_str *
 		return -1;
 	if (check_use(&c, err) < 0)
 		return -1;
+	if (deep)
+		check_files(&c);
 	check_containers(&c);
 	cs_str_putc(out, ']');
 	cs_json_put_ki64(out, "Found", (int64_t)c.found);

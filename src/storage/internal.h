@@ -65,6 +65,9 @@ CS_MUST_CHECK int cs_spare_take(struct cs_storage *s, const char *id, const char
 /* As cs_storage_discard, for what may lie on another file system than tmp/: the name becomes .gone-N in dirfd, which stays open. */
 CS_MUST_CHECK int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
 
+/* pack.c: what a layer's directory holds, as a number: names, kinds, owners, modes, attributes, content, times of files. */
+CS_MUST_CHECK int cs_tree_digest(int layer_fd, struct cs_digest *ret, struct cs_err **err);
+
 /* writeback.c: the disk begins with what is dirty now, behind the caller. */
 void cs_storage_writeback(struct cs_storage *s);
 

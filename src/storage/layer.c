@@ -31,6 +31,30 @@ int cs_layer_remove(struct cs_storage *s, const struct cs_digest *chain, struct 
 	return cs_storage_discard(s, s->layers_fd, cs_digest_hex(chain), err) < 0 ? cs_wrap(err, "layer %s", chain->s) : 0;
 }
 
+static ssize_t read_fd(void *ctx, void *buf, size_t max)
+{
+	ssize_t n = cs_read_full(*(int *)ctx, buf, max);
+	return n;
+}
+
+int cs_layer_compare(struct cs_storage *s, const struct cs_digest *chain, const struct cs_digest *blob, const struct cs_digest *diff, bool *ret_same, struct cs_err **err)
+{
+	cs_autofd int layer = -EBADF, fd = -EBADF;
+	struct cs_layer_source src = {.read = read_fd, .ctx = &fd, .diff_id = diff};
+	struct cs_layer_stage *stage;
+	struct cs_layer_result res;
+	struct cs_digest is, should;
+
+	if (cs_layer_open(s, chain, &layer, err) < 0 || cs_blob_open(s, blob, &fd, NULL, err) < 0 || cs_layer_stage(s, &src, &stage, &res, err) < 0)
+		return -1;
+	int r = cs_tree_digest(stage->diff_fd, &should, err);
+	cs_layer_drop(stage);
+	if (r < 0 || cs_tree_digest(layer, &is, err) < 0)
+		return -1;
+	*ret_same = strcmp(is.s, should.s) == 0;
+	return 0;
+}
+
 struct each_ctx {
 	void (*fn)(void *ctx, const struct cs_digest *d);
 	void *ctx;

@@ -50,6 +50,7 @@ struct pack {
 	size_t depth, cap;
 	struct link *links;
 	bool diff, one_fs;
+	bool no_made_times; /* of what an extraction may make by itself: directories, whiteouts */
 	bool live, of_root, of_kernel; /* of_: what the walk began with */
 	char *const *skip;  /* diff: sorted paths to leave out */
 	size_t n_skip;
@@ -149,6 +150,9 @@ static void describe(struct pack *p, const struct statx *st, struct cs_tar_entry
 		.gid = st->stx_gid,
 		.mtime = {.tv_sec = (time_t)st->stx_mtime.tv_sec, .tv_nsec = (long)st->stx_mtime.tv_nsec},
 	};
+	bool whiteout = S_ISCHR(st->stx_mode) && st->stx_rdev_major == 0 && st->stx_rdev_minor == 0;
+	if (p->no_made_times && (S_ISDIR(st->stx_mode) || whiteout))
+		e->mtime = (struct timespec){0};
 }
 
 static int too_long(struct pack *p)
@@ -554,5 +558,23 @@ int cs_tar_diff(int upper_fd, char *const *skip, cs_write_fn write, void *ctx, s
 	p->n_skip = cs_strv_len(skip);
 	int r = pack_base(p, upper_fd, "", err);
 	pack_free(p);
+	return r;
+}
+
+static int into_hash(void *ctx, const void *data, size_t len)
+{
+	cs_hash_update(ctx, data, len);
+	return 0;
+}
+
+int cs_tree_digest(int layer_fd, struct cs_digest *ret, struct cs_err **err)
+{
+	struct cs_hash *h = cs_hash_new();
+	struct pack *p = pack_new(into_hash, h, err);
+
+	p->diff = p->no_made_times = true;
+	int r = pack_base(p, layer_fd, "", err);
+	pack_free(p);
+	cs_hash_done(h, r < 0 ? NULL : ret);
 	return r;
 }

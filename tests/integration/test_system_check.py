@@ -186,3 +186,38 @@ def test_client(own):
     r = run()
     assert r.returncode == 1 and "layer-unused" in r.stdout and r.stdout.endswith("1 problems, 0 repaired\n")
     assert run("--repair").returncode == 0 and run().returncode == 0
+
+
+@pytest.mark.parametrize("harm", ["content", "mode", "owner", "time", "gone", "more", "whiteout"])
+def test_files_of_a_layer(own, harm):
+    """What somebody did to the files that containers see is found, although the blobs are whole."""
+    with Fake() as fake:
+        tar = images.rootfs.Tar().file("implied/f", "one").file("g", "two").symlink("l", "g").hardlink("h", "g").file(".wh.gone", "").file("o/.wh..wh..opq", "")
+        layer = images.Layer(tar.bytes())
+        images.put(fake, "files", "1", [layer])
+        assert not images.pull(own.http, f"{fake.host}/files", "1").error
+        assert check(own, deep=1)["Problems"] == []
+        at = own.data / "layers" / layer.diff[7:] / "diff"
+        st = os.stat(at / "implied/f")
+        if harm == "content":
+            (at / "implied/f").write_text("eno")
+            os.utime(at / "implied/f", ns=(st.st_atime_ns, st.st_mtime_ns))
+        elif harm == "mode":
+            os.chmod(at / "g", 0o777)
+        elif harm == "owner":
+            os.lchown(at / "l", 1, 0)
+        elif harm == "time":
+            os.utime(at / "implied/f", ns=(st.st_atime_ns, st.st_mtime_ns + 1))
+        elif harm == "gone":
+            os.unlink(at / "h")
+        elif harm == "more":
+            (at / "o/x").write_text("")
+        else:
+            os.unlink(at / "gone")
+        assert check(own)["Problems"] == [], "only --deep reads files"
+        found = check(own, deep=1, repair=1)
+        assert [(p["Kind"], p["Name"], p["Repaired"]) for p in found["Problems"]] == [("layer-files", layer.diff, False)], found
+        assert layer.digest in found["Problems"][0]["Text"]
+        own.http.delete(f"/images/{fake.host}/files:1")
+        assert not images.pull(own.http, f"{fake.host}/files", "1").error
+        assert check(own, deep=1)["Problems"] == [] and not os.listdir(own.data / "tmp")
