@@ -130,7 +130,8 @@ HRESULT HcnUnregisterServiceCallback(HCN_CALLBACK handle); /* returns when no ca
 /* Linux: the service lives in the engine's process and is opened once.
  * {"Instance": "caisson"           name of the nftables table and mark of our links; two services on a host need two
  *  "Firewall": true, "IPv4": true, "IPv6": true, "IpForward": true, "WarmNamespaces": 4,
- *  "DefaultAddressPools": [{"Base": "172.17.0.0/16", "Size": 16}, …], "DnsServers": […], "ResolvConf": "/etc/resolv.conf"} ; all optional. */
+ *  "AllowDirectRouting": false      published ports can be reached at the containers' own addresses, too
+ *  "DefaultAddressPools": [{"Base": "172.17.0.0/16", "Size": 16}, …] (a family that is not mentioned keeps Docker's), "DnsServers": […], "ResolvConf": "/etc/resolv.conf"} ; all optional. */
 HRESULT HcnInitializeService(const char *settings, char **errorRecord);
 /* Stops the service's threads; networks and interfaces stay in the kernel. */
 void HcnShutdownService(void);
@@ -145,7 +146,8 @@ void HcnFree(void *p);
 #include "base/error.h"
 #include "base/str.h"
 
-/* The namespace's descriptor (nsfs), borrowed: valid while the handle is open and the namespace not deleted. -1 when it is gone. */
+/* The namespace's descriptor (nsfs), borrowed: valid while the handle is open and the namespace not deleted. -1 when it is gone. Asked for when the
+ * first endpoint is in: an interface that was kept ready for it and that none has taken is removed. */
 int cs_hcn_namespace_fd(HCN_NAMESPACE nspace);
 /* Everything the caller knows has been created again: what bears our mark and belongs to nothing goes. The JSON says what was cleaned:
  * {"Links": [names], "Elements": n}; HcnFree. */

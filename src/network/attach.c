@@ -346,13 +346,49 @@ void cs_detach_all(struct HcnNamespace *ns)
 	}
 }
 
+static bool same_strings(char *const *a, char *const *b)
+{
+	size_t n = cs_strv_len(a);
+
+	if (n != cs_strv_len(b))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return true;
+}
+
+static bool same_map(const struct cs_strmap *a, const struct cs_strmap *b)
+{
+	if ((a ? a->n : 0) != (b ? b->n : 0))
+		return false;
+	for (size_t i = 0; a && i < a->n; i++)
+		if (!cs_streq(a->kv[i].val, cs_strmap_get(b, a->kv[i].key)))
+			return false;
+	return true;
+}
+
+HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err)
+{
+	struct HcnEndpoint *now[2];
+	struct cs_nl b;
+
+	cs_nl_init(&b, &ns->rt);
+	move_default(&b, ns, NULL, now);
+	if (cs_nl_run(&b, err) < 0)
+		return HCS_E_FAIL;
+	moved(ns, now);
+	return HCS_S_OK;
+}
+
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
 	struct cs_nl b;
 	HRESULT hr;
 
-	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu)
-		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name and MTU of an interface that is in use cannot be changed");
+	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu || !same_strings(now->link_local, e->pol.link_local) ||
+	    !same_map(now->sysctls, e->pol.sysctls))
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name, MTU, link-local addresses and sysctls of an interface that is in use cannot be changed");
 	hr = cs_edge_replug(ns, e, now, err);
 	if (hr == HCS_S_OK && e->outer && (now->n_ports > 0) != (e->pol.n_ports > 0)) {
 		cs_autortnl struct cs_rtnl r = {0};

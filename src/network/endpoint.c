@@ -392,6 +392,8 @@ HRESULT HcnModifyEndpoint(HCN_ENDPOINT e, const char *settings, char **errorReco
 	hr = apply(e->ns == ns ? ns : NULL, e, &m, &err);
 	pthread_mutex_unlock(&e->o.lock);
 	if (hr == HCS_S_OK && ns && e->ns == ns)
+		hr = cs_reelect(ns, &err);
+	if (hr == HCS_S_OK && ns && e->ns == ns)
 		hr = cs_edge_names(ns, &err);
 	if (ns)
 		pthread_mutex_unlock(&ns->o.lock);

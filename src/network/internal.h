@@ -211,6 +211,8 @@ bool cs_network_internal(const struct HcnNetwork *n);
 HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err);
 HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err); /* HCN_E_ENDPOINT_NOT_ATTACHED */
 void cs_detach_all(struct HcnNamespace *ns);
+/* Priorities have changed: the default routes follow. */
+HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err);
 /* The policies of an attached endpoint become `now` in the kernel; on failure the old ones hold. */
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
 

@@ -80,8 +80,7 @@ void cs_link_add_vxlan(struct cs_nl *b, const char *name, uint32_t id, uint16_t 
 
 	mnl_attr_put_u32(h, IFLA_VXLAN_ID, id);
 	mnl_attr_put_u16(h, IFLA_VXLAN_PORT, htons(port));
-	mnl_attr_put_u8(h, IFLA_VXLAN_LEARNING, 0);
-	mnl_attr_put_u8(h, IFLA_VXLAN_PROXY, 1); /* neighbours that are told are answered for; others are asked by flooding */
+	mnl_attr_put_u8(h, IFLA_VXLAN_LEARNING, 1);
 	if (local.family)
 		put_ip(h, local.family == AF_INET ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, local);
 	if (parent > 0)
@@ -274,6 +273,29 @@ void cs_fdb_add(struct cs_nl *b, int index, const uint8_t *mac, struct cs_ip at,
 void cs_fdb_del(struct cs_nl *b, int index, const uint8_t *mac, struct cs_ip at, uint32_t vni)
 {
 	fdb(b, RTM_DELNEIGH, 0, index, mac, at, vni, "remove a peer");
+}
+
+static void bridge_fdb(struct cs_nl *b, uint16_t type, uint16_t flags, int port, const uint8_t mac[6], int tolerate)
+{
+	struct ndmsg nd = {.ndm_family = AF_BRIDGE, .ndm_ifindex = port, .ndm_state = NUD_NOARP, .ndm_flags = NTF_MASTER};
+	struct nlmsghdr *h = cs_nl_add(b, type, flags, &nd, sizeof(nd), "tell the bridge an address", tolerate);
+
+	mnl_attr_put(h, NDA_LLADDR, 6, mac);
+}
+
+void cs_bridge_fdb_add(struct cs_nl *b, int port, const uint8_t mac[6]) { bridge_fdb(b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, port, mac, 0); }
+void cs_bridge_fdb_del(struct cs_nl *b, int port, const uint8_t mac[6]) { bridge_fdb(b, RTM_DELNEIGH, 0, port, mac, ENOENT); }
+
+void cs_link_suppress_neigh(struct cs_nl *b, int port)
+{
+	struct nlmsghdr *h = link_message(b, RTM_NEWLINK, 0, port, NULL, "set up the VXLAN port", 0);
+	struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+
+	mnl_attr_put_str(h, IFLA_INFO_SLAVE_KIND, "bridge");
+	struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_SLAVE_DATA);
+	mnl_attr_put_u8(h, IFLA_BRPORT_NEIGH_SUPPRESS, 1);
+	mnl_attr_nest_end(h, data);
+	mnl_attr_nest_end(h, info);
 }
 
 void cs_neigh_add(struct cs_nl *b, int index, struct cs_ip ip, const uint8_t mac[6])

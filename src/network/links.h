@@ -13,7 +13,7 @@
 void cs_link_add_veth(struct cs_nl *b, const char *name, int peer_ns, const char *peer_name);
 /* A bridge without delay, spanning tree or IPv6 address of its own making, with an address that its ports do not change. */
 void cs_link_add_bridge(struct cs_nl *b, const char *name, const uint8_t mac[6]);
-/* id: VXLAN network identifier; local may have no family. Nothing is learned: peers are told (cs_fdb_add). */
+/* id: VXLAN network identifier; local may have no family. Peers are told (cs_fdb_add); where whose frames come from is learned. */
 void cs_link_add_vxlan(struct cs_nl *b, const char *name, uint32_t id, uint16_t port, struct cs_ip local, int parent);
 /* A macvlan or ipvlan on `parent`, made in the namespace of `ns` (-1: here). */
 void cs_link_add_macvlan(struct cs_nl *b, int parent, int ns, const char *name, const uint8_t mac[6], uint32_t mode);
@@ -54,6 +54,11 @@ void cs_route_del(struct cs_nl *b, const struct cs_route *r);
 /* Where a VXLAN finds a MAC address (NULL: everything unknown), and who has an address. */
 void cs_fdb_add(struct cs_nl *b, int index, const uint8_t *mac, struct cs_ip at, uint32_t vni);
 void cs_fdb_del(struct cs_nl *b, int index, const uint8_t *mac, struct cs_ip at, uint32_t vni);
+/* In the forwarding table of the bridge whose port the link is. */
+void cs_bridge_fdb_add(struct cs_nl *b, int port, const uint8_t mac[6]);
+void cs_bridge_fdb_del(struct cs_nl *b, int port, const uint8_t mac[6]);
+/* The bridge answers for neighbours that it knows instead of flooding their port with questions. */
+void cs_link_suppress_neigh(struct cs_nl *b, int port);
 void cs_neigh_add(struct cs_nl *b, int index, struct cs_ip ip, const uint8_t mac[6]);
 void cs_neigh_del(struct cs_nl *b, int index, struct cs_ip ip);
 /* Bytes per second that leave by the link; 0 takes the limit away. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Overlay: a bridge with a VXLAN port. Who is where is told by RemoteSubnetRoute policies; nothing is learned from the wire and nothing is flooded
- * but to those peers (RFC 7348, unicast mode). A policy for a whole subnet names a host to which unknown addresses of it are sent; one for a single
- * address (/32, /128) with the hardware address puts an entry of its own into the forwarding table. */
+ * Overlay: a bridge with a VXLAN port. Who is where is told by RemoteSubnetRoute policies; what is unknown is flooded
+ * to those peers and to nobody else (RFC 7348, unicast mode), and answers are learned from. A policy for a whole subnet names a host to which unknown addresses of it are sent; one for a single
+ * address (/32, /128) with the hardware address puts an entry of its own into the forwarding tables, and the bridge answers questions for it. */
 #include "network/edge.h"
 
 #define PORT 4789    /* RFC 7348 */
@@ -36,10 +36,13 @@ static HRESULT peers(struct HcnNetwork *n, struct cs_nl *b, const struct cs_netw
 			return hr;
 		uint32_t vni = pol->remotes[i].isolation == pol->vsid ? 0 : (uint32_t)pol->remotes[i].isolation;
 		(add ? cs_fdb_add : cs_fdb_del)(b, n->port_index, has_mac ? mac : NULL, at, vni);
-		if (add && has_mac && is_host(to))
-			cs_neigh_add(b, n->port_index, to.ip, mac);
-		else if (!add && has_mac && is_host(to))
-			cs_neigh_del(b, n->port_index, to.ip);
+		if (!has_mac)
+			continue;
+		(add ? cs_bridge_fdb_add : cs_bridge_fdb_del)(b, n->port_index, mac);
+		if (add && is_host(to))
+			cs_neigh_add(b, n->index, to.ip, mac);
+		else if (is_host(to))
+			cs_neigh_del(b, n->index, to.ip);
 	}
 	return HCS_S_OK;
 }
@@ -84,6 +87,7 @@ static HRESULT add_port(struct HcnNetwork *n, struct cs_err **err)
 		return HCS_E_FAIL;
 	cs_nl_init(&b, &r);
 	cs_link_set(&b, &(struct cs_link_change){.index = n->port_index, .master = (uint32_t)n->index, .up = true}, "plug in the VXLAN port");
+	cs_link_suppress_neigh(&b, n->port_index);
 	HRESULT hr = peers(n, &b, &n->pol, true, err);
 	return cs_nl_run(&b, err) < 0 && hr == HCS_S_OK ? HCS_E_FAIL : hr;
 }

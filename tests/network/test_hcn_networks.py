@@ -72,6 +72,13 @@ def test_several_networks_and_the_default_route(service):
     assert gateway() == [("10.2.0.1", "lan0")]
     service("add", c.ns, c.eps[0])
     assert gateway() == [("10.1.0.1", "eth0")]
+    first = {"Type": "LinuxInterface", "Settings": {"GatewayPriority": 5, "Name": "lan0"}}
+    service("modify", "ep", wanted, {"ResourceType": "Policy", "RequestType": "Update", "Settings": first})
+    assert gateway() == [("10.2.0.1", "lan0")]
+    for change in ({"Name": "lan1"}, {"Name": "lan0", "Sysctls": {"net.ipv4.conf.IFNAME.log_martians": "1"}}, {"Name": "lan0", "LinkLocal": ["169.254.1.1"]}):
+        with pytest.raises(HcnError) as e:
+            service("modify", "ep", wanted, {"ResourceType": "Policy", "RequestType": "Update", "Settings": {"Type": "LinuxInterface", "Settings": change}})
+        assert e.value.code == 0x803B0015
     assert c.addresses("eth0") == ["10.1.0.2/24"]
 
 
