@@ -20,7 +20,7 @@
 
 #define IDLE_TIMEOUT_S 60u         /* a client that sends nothing: slow headers, idle keep-alive */
 #define CONNECTION_LIMIT 4096u
-#define CONNECTION_MEMORY (256u << 10) /* touched as far as it is needed; headers must fit into half of it */
+#define CONNECTION_MEMORY (256u << 10) /* headers must fit into half of it. All of it is touched: the library clears it before the next request of a connection */
 #define PULL_BUFFER (2 << 20)       /* of a body on its way to its handler: kernel memory, used only when the handler is slower than the client */
 #define TRIM_EVERY 512u             /* connections */
 #define STREAMS_NS (2 * CS_NS_PER_SEC) /* for answers to end at shutdown; a client that does not read may hold its own up */
