@@ -10,6 +10,8 @@
 #include "cli/config.h"
 #include "cli/context.h"
 #include "cli/endpoint.h"
+#include "cli/rows.h"
+#include "cli/schema.h"
 
 #define FILE_MAX ((size_t)1 << 20)
 #define MAX_FILES 100
@@ -362,7 +364,7 @@ struct context_inspect_opts {
 	const char *format;
 };
 static const struct flag context_inspect_flags[] = {
-	FLAG(struct context_inspect_opts, format, "format", 'f', HELP_FORMAT, .refused = NOT_YET),
+	FLAG(struct context_inspect_opts, format, "format", 'f', HELP_FORMAT),
 	FLAG_END,
 };
 
@@ -382,23 +384,52 @@ static json_t *inspect(const char *name, struct cs_err **err)
 	return j;
 }
 
+/* One context through a template, and a newline. The exit status after a message. */
+static int format_one(struct tpl_arena *a, const struct tpl *t, const json_t *doc)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT((size_t)16 << 20);
+	cs_autofree char *text = json_dumps(doc, JSON_COMPACT);
+	const struct tpl_options options = {0};
+	const char *message;
+	struct tpl_value raw;
+
+	if (!tpl_parse_json(a, tpl_strn(a, text, strlen(text)), strlen(text), &raw, &message) ||
+	    !tpl_execute(t, tpl_typed(a, schema_type("context.contextWithTLSListing"), raw), &options, a, &out, &message)) {
+		printf("\n");
+		/* docker tries the raw document next, which a struct has not got, and says it of that, too */
+		return cli_fail(1, "template parsing error: %s", message);
+	}
+	printf("%s\n", out.buf ? out.buf : "");
+	return 0;
+}
+
 static int cmd_inspect(struct call *c)
 {
+	const struct context_inspect_opts *o = c->opts;
+	tpl_autoarena struct tpl_arena *a = tpl_arena_new();
 	char *none[] = {cs_xstrdup(endpoint_context()), NULL}, **names = c->args[0] ? c->args : none;
+	bool compact = cs_streq(o->format, "json");
+	const char *message = NULL;
+	struct tpl *t = cs_empty(o->format) || compact ? NULL : tpl_parse(a, o->format, &message);
 	json_t *all = json_array();
-	int status = 0;
+	int status = message ? cli_fail(64, "template parsing error: %s", message) : 0;
+	bool parsed = !status;
 
 	for (; *names && !status; names++) {
 		struct cs_err *err = NULL;
 		json_t *j = inspect(*names, &err);
+		if (!j)
+			status = cli_error(err, 1);
+		else if (t)
+			status = format_one(a, t, j);
 		if (j)
 			(void)json_array_append_new(all, j);
-		else
-			status = cli_error(err, 1);
 	}
 	free(none[0]);
-	cs_autofree char *text = json_text(all, 4);
-	printf("%s\n", text);
+	if (parsed && !t) {
+		cs_autofree char *text = json_text(all, compact ? 0 : 4);
+		printf("%s\n", text);
+	}
 	json_decref(all);
 	return status;
 }
@@ -407,14 +438,8 @@ struct context_ls_opts {
 	bool quiet;
 	const char *format;
 };
-/* Templates come with template.h. */
-static char *check_format(char **value)
-{
-	return cs_streq(*value, "json") || cs_streq(*value, "table") ? NULL : cs_xstrdup("templates: " NOT_YET);
-}
-
 static const struct flag context_ls_flags[] = {
-	FLAG(struct context_ls_opts, format, "format", 0, HELP_FORMAT_TABLE, .check = check_format),
+	FLAG(struct context_ls_opts, format, "format", 0, HELP_FORMAT_TABLE),
 	FLAG(struct context_ls_opts, quiet, "quiet", 'q', "Only show context names"),
 	FLAG_END,
 };
@@ -456,52 +481,37 @@ static json_t *ls_rows(void)
 	return rows;
 }
 
-static void ls_table(const json_t *rows)
-{
-	struct table t = {.columns = 4};
-	const json_t *row;
-	size_t i;
-
-	for (i = 0; i < 4; i++)
-		table_cell(&t, (const char *const[]){"NAME", "DESCRIPTION", "DOCKER ENDPOINT", "ERROR"}[i]);
-	json_array_foreach(rows, i, row)
-	{
-		cs_autofree char *name = cs_xasprintf("%s%s", jstr(row, "Name"), json_is_true(json_object_get(row, "Current")) ? " *" : "");
-		const char *error = jstr(row, "Error");
-		cs_autofree char *cut = strlen(error) > 45 ? cs_xasprintf("%.44s\xe2\x80\xa6", error) : cs_xstrdup(error);
-		table_cell(&t, name);
-		table_cell(&t, jstr(row, "Description"));
-		table_cell(&t, jstr(row, "DockerEndpoint"));
-		table_cell(&t, cut);
-	}
-	table_print(&t);
-}
+METHOD(ctx_current) { return tpl_bool_value(json_is_true(json_object_get(((struct row *)self)->j, "Current"))); }
+METHOD(ctx_description) { return text_value(jstr(((struct row *)self)->j, "Description")); }
+METHOD(ctx_endpoint) { return text_value(jstr(((struct row *)self)->j, "DockerEndpoint")); }
+METHOD(ctx_error) { return text_value(ellipsis(a, jstr(((struct row *)self)->j, "Error"), 45)); }
+METHOD(ctx_name) { return text_value(jstr(((struct row *)self)->j, "Name")); }
+static const struct tpl_method context_methods[] = {
+	{"Current", ctx_current}, {"Description", ctx_description}, {"DockerEndpoint", ctx_endpoint}, {"Error", ctx_error}, {"Name", ctx_name}, {NULL}};
+static const struct tpl_class context_class = {"*formatter.clientContextContext", context_methods};
+static const char *const context_headers[] = {"Name", "NAME", "Description", "DESCRIPTION", "DockerEndpoint", "DOCKER ENDPOINT", "Error", "ERROR", NULL};
 
 static int cmd_ls(struct call *c)
 {
 	const struct context_ls_opts *o = c->opts;
 	const char *variable = endpoint_host_variable();
+	const char *format = o->format ? o->format : "table";
 	json_t *rows = ls_rows(), *row;
+	struct list l;
 	size_t i;
 
-	if (o->quiet) {
-		json_array_foreach(rows, i, row) printf("%s\n", jstr(row, "Name"));
-	} else if (cs_streq(o->format, "json")) {
-		json_array_foreach(rows, i, row)
-		{
-			cs_autofree char *line = json_text(row, 0);
-			printf("%s\n", line);
-		}
-	} else {
-		ls_table(rows);
-	}
+	if (list_is_default(format))
+		format = o->quiet ? "{{.Name}}" : "table {{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}";
+	list_begin(&l, format);
+	json_array_foreach(rows, i, row) list_row(&l, &context_class, &(struct row){row, true});
+	int status = list_end(&l, context_headers);
 	json_decref(rows);
 	if (variable && !o->quiet) {
 		(void)fflush(stdout);
 		fprintf(stderr, "Warning: %s environment variable overrides the active context. To use a context, either set the global --context flag, or unset %s environment variable.\n",
 			variable, variable);
 	}
-	return 0;
+	return status;
 }
 
 /* ---- export, import ---- */

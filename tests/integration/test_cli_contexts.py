@@ -169,3 +169,17 @@ def test_precedence(twins, args, env):
         return
     docker, caisson = twins.both(*args, **env)
     assert loose(caisson) == loose(docker)
+
+
+FORMATS = ["{{.Name}}", "{{.Metadata.Metadata.Description}}", "{{.Endpoints.docker.Host}}", "{{json .}}", "json", "{{", "{{json .TLSMaterial}}", "{{.}}", "{{.Current}} {{.DockerEndpoint}} {{.Error}}",
+           "table {{.Name}}\\t{{.Current}}", "table", "{{.Foo}}"]
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_formats(twins, text):
+    twins.same("context", "create", "cc", "--docker", "host=unix:///c.sock,ca=cert.pem", "--description", "some text")
+    if text != "{{.}}":  # a pointer to a struct of docker's client
+        docker, caisson = twins.both("context", "ls", "--format", text)
+        assert loose(caisson) == loose(docker)
+    if "Current" not in text and text not in ("table", "{{.Foo}}"):  # of fields that are not there docker speaks twice
+        twins.same("context", "inspect", "-f", text, "cc")
