@@ -1,41 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/archive.h"
 
-#include <archive.h>
-#include <archive_entry.h>
-#include <dlfcn.h>
 #include <sys/stat.h>
 
-#define LIBRARY "libarchive.so.13"
-#define FUNCTIONS(X)                                                                                                                               \
-	X(error_string) X(read_new) X(read_free) X(read_open_fd) X(read_next_header) X(read_data) X(read_support_format_tar)                       \
-	X(read_support_format_zip) X(read_support_filter_gzip) X(write_new) X(write_free) X(write_close) X(write_set_format_ustar)                 \
-	X(write_set_bytes_per_block) X(write_open) X(write_header) X(write_data) X(entry_new) X(entry_free) X(entry_set_pathname)                  \
-	X(entry_set_size) X(entry_set_filetype) X(entry_set_perm) X(entry_set_mtime) X(entry_pathname) X(entry_filetype) X(entry_size) X(entry_size_is_set)
-
-#define MEMBER(name) __typeof__(archive_##name) *f_##name;
-static struct {
-	FUNCTIONS(MEMBER)
-} lib;
-#define A(name) (lib.f_##name)
-
-static int load(struct cs_err **err)
-{
-	static void *handle;
-
-	if (handle)
-		return 0;
-	handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (!handle)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "archives of contexts need libarchive: %s", dlerror());
-#define RESOLVE(name)                                                                                                                               \
-	lib.f_##name = (__typeof__(lib.f_##name))dlsym(handle, "archive_" #name);                                                                   \
-	if (!lib.f_##name)                                                                                                                           \
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "%s has no archive_" #name, LIBRARY);
-	FUNCTIONS(RESOLVE)
-#undef RESOLVE
-	return 0;
-}
+#include "cli/archive_lib.h"
 
 struct archive_writer {
 	struct archive *a;
@@ -51,7 +19,7 @@ static la_ssize_t on_write(struct archive *a, void *ctx, const void *data, size_
 
 struct archive_writer *archive_begin(struct cs_str *out, struct cs_err **err)
 {
-	if (load(err) < 0)
+	if (archive_lib_load(err) < 0)
 		return NULL;
 	struct archive_writer *w = cs_xcalloc(1, sizeof(*w));
 	w->out = out;
@@ -98,7 +66,7 @@ int archive_each(int fd, size_t max, int (*fn)(void *ctx, const char *name, cons
 	size_t files = 0;
 	bool in_header = true;
 
-	if (load(err) < 0)
+	if (archive_lib_load(err) < 0)
 		return -1;
 	struct archive *a = A(read_new)();
 	(void)A(read_support_format_tar)(a);

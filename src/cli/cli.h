@@ -8,7 +8,7 @@
 #include "cli/cmd.h"
 
 /* a table per file, in alphabetical order */
-extern const struct command attach_commands[];
+extern const struct command attach_commands[], copy_commands[];
 extern const struct command completion_commands[];
 extern const struct command compute_commands[];
 extern const struct command container_commands[];

@@ -106,6 +106,10 @@ static int read_headers(struct reply *r, struct cs_err **err)
 			r->api = parse_api(val);
 		else if (strcasecmp(line, "content-type") == 0)
 			(void)snprintf(r->content_type, sizeof(r->content_type), "%s", val);
+		else if (strcasecmp(line, "x-docker-container-path-stat") == 0) {
+			free(r->path_stat);
+			r->path_stat = cs_xstrdup(val);
+		}
 	}
 	if (r->chunked)
 		r->left = 0;
@@ -276,9 +280,8 @@ int client_open(const char *method, const char *path, const char *body, size_t b
 	return try_open(method, path, body, body_len, upgrade, r, err);
 }
 
-int client_upload(const char *method, const char *path, int fd, struct reply *r, struct cs_err **err)
+int client_stream_begin(const char *method, const char *path, struct reply *r, struct cs_err **err)
 {
-	cs_autofree char *buf = cs_xmalloc(256 * 1024);
 	cs_autostr struct cs_str head = CS_STR_INIT(1 << 20);
 
 	if (client_api(err) < 0) /* a stream cannot be sent twice */
@@ -289,24 +292,44 @@ int client_upload(const char *method, const char *path, int fd, struct reply *r,
 	put_head(&head, method, path, false);
 	cs_str_puts(&head, "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n");
 	int e = head.failed ? -EMSGSIZE : write_all(r->fd, head.buf, head.len);
-	while (e == 0) {
-		char size[24];
-		ssize_t n = cs_read_full(fd, buf, 256 * 1024);
+	return e < 0 ? cs_fail(err, CS_ERR_UNAVAILABLE, -e, "send the archive") : 0;
+}
+
+int client_stream_put(struct reply *r, const void *data, size_t len, struct cs_err **err)
+{
+	char size[24];
+	int n = snprintf(size, sizeof(size), "%zx\r\n", len), e = len ? write_all(r->fd, size, (size_t)n) : 0;
+
+	if (e == 0 && len)
+		e = write_all(r->fd, data, len);
+	if (e == 0 && len)
+		e = write_all(r->fd, "\r\n", 2);
+	/* the engine may have answered early with an error and closed: its answer says more than EPIPE */
+	if (e == -EPIPE || e == -ECONNRESET)
+		return 1;
+	return e < 0 ? cs_fail(err, CS_ERR_UNAVAILABLE, -e, "send the archive") : 0;
+}
+
+int client_stream_end(struct reply *r, struct cs_err **err)
+{
+	(void)write_all(r->fd, "0\r\n\r\n", 5); /* a failure shows in the answer */
+	return finish_open(r, err);
+}
+
+int client_upload(const char *method, const char *path, int fd, struct reply *r, struct cs_err **err)
+{
+	cs_autofree char *buf = cs_xmalloc(256 * 1024);
+	ssize_t n;
+	int put = 0;
+
+	if (client_stream_begin(method, path, r, err) < 0)
+		return -1;
+	while (put == 0 && (n = cs_read_full(fd, buf, 256 * 1024)) != 0) {
 		if (n < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, (int)-n, "read the archive");
-		int len = snprintf(size, sizeof(size), "%zx\r\n", (size_t)n);
-		e = write_all(r->fd, size, (size_t)len);
-		if (e == 0 && n > 0)
-			e = write_all(r->fd, buf, (size_t)n);
-		if (e == 0)
-			e = write_all(r->fd, "\r\n", 2);
-		if (n == 0)
-			break;
+		put = client_stream_put(r, buf, (size_t)n, err);
 	}
-	/* the engine may have answered early with an error and closed: its answer says more than EPIPE */
-	if (e < 0 && e != -EPIPE && e != -ECONNRESET)
-		return cs_fail(err, CS_ERR_UNAVAILABLE, -e, "send the archive");
-	return finish_open(r, err);
+	return put < 0 ? -1 : client_stream_end(r, err);
 }
 
 /* Reads the size line of the next chunk. */
@@ -377,6 +400,7 @@ void reply_done(struct reply *r)
 {
 	cs_close(r->fd);
 	r->fd = -EBADF;
+	free(TAKE_PTR(r->path_stat));
 	cs_str_done(&r->buf);
 }
 

@@ -18,6 +18,7 @@ struct reply {
 	int status;
 	int api;              /* the server's newest API version, 141 for 1.41; 0 = it did not say */
 	char content_type[96];
+	char *path_stat;      /* X-Docker-Container-Path-Stat, owned; NULL */
 	int fd;               /* open connection (hijacked, or a body still to read), -EBADF when done */
 	struct cs_str buf;    /* bytes read but not consumed */
 	bool chunked, eof, no_body;
@@ -29,6 +30,10 @@ struct reply {
 CS_MUST_CHECK int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err);
 /* As client_open with a chunked tar body read from fd (import, load, cp). */
 CS_MUST_CHECK int client_upload(const char *method, const char *path, int fd, struct reply *r, struct cs_err **err);
+/* The same for a body that is made on the way. put: 0; 1 when the engine has stopped reading, whose answer `end` then gets; -1. */
+CS_MUST_CHECK int client_stream_begin(const char *method, const char *path, struct reply *r, struct cs_err **err);
+CS_MUST_CHECK int client_stream_put(struct reply *r, const void *data, size_t len, struct cs_err **err);
+CS_MUST_CHECK int client_stream_end(struct reply *r, struct cs_err **err);
 /* The API version that is spoken: 141 for 1.41, the smaller of CLIENT_API and the server's newest, or DOCKER_API_VERSION. Asks the server unless that is
  * known; -1 with an error. Requests negotiate by themselves: this is for commands whose requests or flags depend on the version. */
 CS_MUST_CHECK int client_api(struct cs_err **err);

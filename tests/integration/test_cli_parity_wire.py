@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 import caisson_fixture as fx
-from fakeengine import FakeEngine
+from scriptedengine import ScriptedEngine
 
 if not shutil.which("docker"):
     pytest.skip("no docker client", allow_module_level=True)
@@ -74,7 +74,7 @@ def test_requests(line, tmp_path):
     import shlex
     seen = {}
     for name, program in PROGRAMS.items():
-        with FakeEngine(ANSWERS) as engine:
+        with ScriptedEngine(ANSWERS) as engine:
             r = subprocess.run([program, *shlex.split(line)], env=environment(engine, tmp_path), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
             requests = [(m, p, q, meaning(b) if isinstance(b, dict) else b) for m, p, q, b in map(said, engine.requests)]
             # docker looks at a network before it removes it, to warn about swarm's; it asks for information that nobody needs
@@ -121,7 +121,7 @@ def on_terminal(program, args, engine, home, columns):
 @pytest.mark.parametrize("line, columns", [*[("pull i", n) for n in (200, 111, 110, 51, 50, 20)], ("push i", 200), ("load -i /dev/null", 200), ("pull -q i", 200), ("push -q i", 200)])
 def test_progress_on_a_terminal(line, columns, stream, tmp_path):
     answers = {("POST", "/images/create"): (200, stream), ("POST", "/images/docker.io/library/i/push"): (200, stream), ("POST", "/images/load"): (200, stream)}
-    with FakeEngine(answers) as engine:
+    with ScriptedEngine(answers) as engine:
         docker, caisson = (on_terminal(p, line.split(), engine, tmp_path, columns) for p in PROGRAMS.values())
     assert caisson == docker
 
@@ -130,6 +130,6 @@ def test_progress_on_a_terminal(line, columns, stream, tmp_path):
 @pytest.mark.parametrize("args", [["pull", "i"], ["push", "i"], ["load", "-i", "/dev/null"], ["pull", "-q", "i"], ["push", "-q", "i:t"], ["pull", "host.invalid:5000/a/b:c"], ["pull", "-a", "i:t"], ["push", "-a", "i:t"], ["pull", "BAD"], ["push", "BAD"]], ids=" ".join)
 def test_progress_in_a_pipe(args, stream, tmp_path):
     answers = {("POST", "/images/create"): (200, stream), ("POST", "/images/docker.io/library/i/push"): (200, stream), ("POST", "/images/load"): (200, stream)}
-    with FakeEngine(answers) as engine:
+    with ScriptedEngine(answers) as engine:
         docker, caisson = (subprocess.run([p, *args], env=environment(engine, tmp_path), capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False) for p in PROGRAMS.values())
     assert (caisson.returncode, caisson.stdout, caisson.stderr) == (docker.returncode, docker.stdout, docker.stderr)
