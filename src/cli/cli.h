@@ -54,8 +54,6 @@ int cli_fail(int status, const char *fmt, ...) CS_PRINTF(2, 3);
 int cli_parse_error(struct cs_err *err);
 /* The bare sentence, whatever the command. */
 int cli_plain(int status, const char *text);
-/* "WARNING! This will remove …": asks; true for yes. */
-bool cli_confirm(const char *what);
 
 const char *jstr(const json_t *j, const char *key); /* "" when absent */
 int64_t jint(const json_t *j, const char *key);

@@ -73,14 +73,6 @@ int cli_fail(int status, const char *fmt, ...)
 	return print_error(text.buf ? text.buf : "", status);
 }
 
-bool cli_confirm(const char *what)
-{
-	printf("WARNING! This will remove %s.\nAre you sure you want to continue? [y/N] ", what);
-	(void)fflush(stdout);
-	int c = getchar();
-	return c == 'y' || c == 'Y';
-}
-
 /* What was asked for must be in the engine's API. Only who uses something that is newer than the oldest version needs to know that: no question otherwise. */
 static int check_api(const struct call *c)
 {
