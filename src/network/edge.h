@@ -20,6 +20,8 @@ void cs_edge_network_remove(struct HcnNetwork *n);
 /* Before the interface comes up: who may send what, published ports (the chosen numbers go into e->pol). On failure nothing stays. */
 HRESULT cs_edge_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err);
 void cs_edge_unplug(struct HcnNamespace *ns, struct HcnEndpoint *e);
+/* The service ends: ports are let go of, what is in the kernel stays. */
+void cs_edge_drop(struct HcnEndpoint *e);
 /* The policies of an attached endpoint have changed: `now` is put in force, and its chosen ports are filled in. On failure the old ones hold. */
 HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
 

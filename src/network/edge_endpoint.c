@@ -6,7 +6,6 @@
 #include "network/ports.h"
 
 struct edge {
-	bool known; /* to the firewall */
 	struct cs_port_hold **holds;
 	size_t n_holds;
 	struct cs_firewall_port *ports;
@@ -221,23 +220,29 @@ static int open_links(const struct HcnEndpoint *e, const struct cs_endpoint_poli
 
 /* ---- in and out ---- */
 
-static void close_edge(const struct HcnEndpoint *e, struct edge *g)
+static void free_edge(struct edge *g)
 {
-	cs_autoerr struct cs_err *err = NULL;
-
 	if (!g)
 		return;
-	if (g->n_ports > 0 && cs_firewall_ports_remove(cs_edge.firewall, g->ports, g->n_ports, &err) < 0)
-		note(err, e);
 	for (size_t i = 0; i < g->n_holds; i++)
 		cs_port_release(g->holds[i]);
-	cs_err_free(TAKE_PTR(err));
-	if (g->n_links > 0 && cs_firewall_links_remove(cs_edge.firewall, g->links, g->n_links, &err) < 0)
-		note(err, e);
 	free(g->holds);
 	free(g->ports);
 	free(g->links);
 	free(g);
+}
+
+void cs_edge_drop(struct HcnEndpoint *e) { free_edge(TAKE_PTR(e->edge)); }
+
+static void close_edge(const struct HcnEndpoint *e, struct edge *g)
+{
+	cs_autoerr struct cs_err *ports = NULL, *links = NULL;
+
+	if (g && g->n_ports > 0 && cs_firewall_ports_remove(cs_edge.firewall, g->ports, g->n_ports, &ports) < 0)
+		note(ports, e);
+	if (g && g->n_links > 0 && cs_firewall_links_remove(cs_edge.firewall, g->links, g->n_links, &links) < 0)
+		note(links, e);
+	free_edge(g);
 }
 
 /* Ports and links of these policies, in force; or an error and nothing. */

@@ -86,7 +86,7 @@ struct HcnEndpoint {
 	int outer, inner; /* indexes; outer 0: no end on the host */
 	bool warm;        /* the pair is the pool's */
 	char outer_name[IFNAMSIZ], inner_name[IFNAMSIZ];
-	void *edge; /* edge.c's */
+	struct edge *edge; /* edge_endpoint.c's */
 };
 struct HcnNamespace {
 	struct cs_obj o;

@@ -158,6 +158,7 @@ static void untie(void)
 		while (ns->endpoints) {
 			struct HcnEndpoint *e = ns->endpoints;
 			ns->endpoints = e->next;
+			cs_edge_drop(e);
 			e->ns = NULL;
 			cs_obj_unref(CS_NAMESPACE, ns);
 			cs_obj_unref(CS_ENDPOINT, e);

@@ -166,19 +166,21 @@ class Service:
         self.process.wait()
 
     def close(self):
+        ended = None
         if self.process.poll() is None:
             self.process.stdin.close()
             try:
-                self.process.wait(10)
+                ended = self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait()
+                ended = self.process.wait()
         for c in self.children:
             c.stop_servers()
             try:
                 os.kill(c.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        assert not ended, f"the driver ended with {ended}"  # also what a sanitizer has found
 
 
 class Container(Place):

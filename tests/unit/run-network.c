@@ -338,5 +338,6 @@ int main(void)
 			break;
 	}
 	free(line);
+	HcnShutdownService();
 	return 0;
 }
