@@ -110,7 +110,8 @@ HRESULT HcnEnumerateNamespaces(const char *query, char **namespaces, char **erro
 HRESULT HcnCreateNamespace(const HCN_GUID *id, const char *settings, HCN_NAMESPACE *nspace, char **errorRecord);
 HRESULT HcnOpenNamespace(const HCN_GUID *id, HCN_NAMESPACE *nspace, char **errorRecord);
 /* {"ResourceType": "Endpoint", "RequestType": "Add"|"Remove", "Settings": {"EndpointId": id}}: makes and removes the interface, its addresses,
- * routes, port mappings and names. Add of an endpoint whose interface is there already (a service before us made it) takes it over. */
+ * routes, port mappings and names. Add of an endpoint whose interface is there already (a service before us made it) takes it over.
+ * {"ResourceType": "Dns", "RequestType": "Update", "Settings": the namespace's Dns}: the resolver begins, ends, or asks others. */
 HRESULT HcnModifyNamespace(HCN_NAMESPACE nspace, const char *settings, char **errorRecord);
 HRESULT HcnQueryNamespaceProperties(HCN_NAMESPACE nspace, const char *query, char **properties, char **errorRecord);
 HRESULT HcnDeleteNamespace(const HCN_GUID *id, char **errorRecord); /* detaches its endpoints first; they go on existing */

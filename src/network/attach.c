@@ -257,9 +257,9 @@ static void unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
 {
 	if (e->outer)
 		e->net->plugged--;
-	if (e->outer) {
+	if (e->outer && (ns->leaving || !e->inner)) {
 		cs_background_delete(e->outer);
-	} else if (e->inner) {
+	} else if (e->inner) { /* who lives on must not see it any more */
 		struct cs_nl b;
 		cs_nl_init(&b, &ns->rt);
 		cs_link_del(&b, e->inner);

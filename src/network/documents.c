@@ -29,7 +29,7 @@ const struct cs_jtype cs_doc_dns_type = {"Dns", sizeof(struct cs_doc_dns), dns_f
 static const struct cs_jfield namespace_dns_fields[] = {
 	JF(struct cs_doc_dns, "Domain", domain, JF_OMIT), JF(struct cs_doc_dns, "Search", search, JF_OMIT), JF(struct cs_doc_dns, "ServerList", servers, JF_OMIT),
 	JF(struct cs_doc_dns, "Options", options, JF_OMIT), JF(struct cs_doc_dns, "Resolver", resolver, JF_OMIT), JF_END};
-static const struct cs_jtype namespace_dns_type = {"Dns", sizeof(struct cs_doc_dns), namespace_dns_fields};
+const struct cs_jtype cs_doc_namespace_dns_type = {"Dns", sizeof(struct cs_doc_dns), namespace_dns_fields};
 
 static const struct cs_jfield policy_fields[] = {
 	JF(struct cs_doc_policy, "Type", type, JF_REQUIRED), JF_AS(struct cs_doc_policy, "Settings", settings, 0, JK_RAW), JF_END};
@@ -71,7 +71,7 @@ static const struct cs_jfield namespace_fields[] = {
 	HEAD(struct cs_doc_namespace), JF(struct cs_doc_namespace, "Type", type, JF_OMIT),
 	JF_LIST(struct cs_doc_namespace, "Resources", resources, n_resources, JF_EMPTY, &resource_type),
 	JF_INLINE(struct cs_doc_namespace, "Linux", linux_, 0, &linux_type),
-	JF_INLINE(struct cs_doc_namespace, "Dns", dns, 0, &namespace_dns_type), JF_END};
+	JF_INLINE(struct cs_doc_namespace, "Dns", dns, 0, &cs_doc_namespace_dns_type), JF_END};
 const struct cs_jtype cs_doc_namespace_type = {"HostComputeNamespace", sizeof(struct cs_doc_namespace), namespace_fields};
 
 static const struct cs_jfield port_fields[] = {

@@ -106,7 +106,8 @@ struct cs_doc_service {
 	size_t n_pools;
 };
 extern const struct cs_jtype cs_doc_network_type, cs_doc_endpoint_type, cs_doc_namespace_type, cs_doc_lb_type, cs_doc_modify_type, cs_doc_query_type,
-	cs_doc_service_type, cs_doc_subnet_type, cs_doc_policy_type, cs_doc_dns_type;
+	cs_doc_service_type, cs_doc_subnet_type, cs_doc_policy_type, cs_doc_dns_type,
+	cs_doc_namespace_dns_type;
 
 /* Decodes text into *ret (zeroed by this); on error *ret is released. Error: INVALID. */
 CS_MUST_CHECK int cs_doc_read(const struct cs_jtype *t, const char *text, void *ret, struct cs_err **err);

@@ -170,9 +170,37 @@ static HRESULT change(struct HcnNamespace *n, const struct cs_doc_modify *m, str
 	return strcmp(m->request, "Add") == 0 ? cs_attach(n, e, err) : cs_detach(n, e, err);
 }
 
+/* A container that gets its first network with names while it runs needs the resolver then. */
+static HRESULT change_dns(struct HcnNamespace *n, const struct cs_doc_modify *m, struct cs_err **err)
+{
+	struct cs_doc_dns dns;
+
+	if (cs_doc_read(&cs_doc_namespace_dns_type, m->settings, &dns, err) < 0)
+		return HCN_E_INVALID_JSON;
+	CS_LOCK(n);
+	if (n->leaving) {
+		cs_json_release(&cs_doc_namespace_dns_type, &dns);
+		return not_found(err);
+	}
+	cs_json_release(&cs_doc_namespace_dns_type, &n->doc.dns);
+	n->doc.dns = dns;
+	if (!dns.resolver)
+		cs_edge_forget(n);
+	return cs_edge_names(n, err);
+}
+
+static HRESULT dispatch(struct HcnNamespace *n, const struct cs_doc_modify *m, struct cs_err **err)
+{
+	bool dns = strcmp(m->resource, "Dns") == 0, update = strcmp(m->request, "Update") == 0;
+
+	if (dns != update)
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "ModifyRequest.RequestType: %s is not possible for %s", m->request, m->resource);
+	return dns ? change_dns(n, m, err) : change(n, m, err);
+}
+
 HRESULT HcnModifyNamespace(HCN_NAMESPACE n, const char *settings, char **errorRecord)
 {
-	static const char *const resources[] = {"Endpoint", NULL}, *const requests[] = {"Add", "Remove", NULL};
+	static const char *const resources[] = {"Endpoint", "Dns", NULL}, *const requests[] = {"Add", "Remove", "Update", NULL};
 	struct cs_doc_modify m;
 	struct cs_err *err = NULL;
 
@@ -180,7 +208,7 @@ HRESULT HcnModifyNamespace(HCN_NAMESPACE n, const char *settings, char **errorRe
 		return cs_hr_answer(not_found(&err), err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr == HCS_S_OK) {
-		hr = change(n, &m, &err);
+		hr = dispatch(n, &m, &err);
 		cs_json_release(&cs_doc_modify_type, &m);
 	}
 	return cs_hr_answer(hr, err, errorRecord);
