@@ -26,6 +26,7 @@ extern const struct command network_commands[];
 extern const struct command object_commands[];
 extern const struct command prune_commands[];
 extern const struct command ps_commands[];
+extern const struct command reachability_commands[];
 extern const struct command refused_commands[];
 extern const struct command run_commands[];
 extern const struct command system_commands[];

@@ -8,7 +8,7 @@
 #define OLDEST_API 139
 
 const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, image_commands, transfer_commands, volume_commands,
-						network_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
+						network_commands, reachability_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
 						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, describe_commands, refused_commands, NULL};
 

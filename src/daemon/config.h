@@ -26,7 +26,7 @@ struct cs_daemon_config {
 	struct cs_strmap *proxies;                 /* the same in the file */
 	char *bridge, *bip, *bip6, *fixed_cidr, *fixed_cidr_v6, *default_gateway, *default_gateway_v6, *publish_ip, *firewall_backend,
 		*host_gateway_ip;
-	bool firewall, iptables, ip6tables, ipv6, icc, ip_forward, ip_forward_no_drop, ip_masq;
+	bool direct_routing, firewall, iptables, ip6tables, ipv6, icc, ip_forward, ip_forward_no_drop, ip_masq;
 	int64_t mtu;
 	char **address_pools;           /* "base size" */
 	struct cs_strmap *network_opts; /* "driver=key" -> value */

@@ -13,6 +13,7 @@
 
 /* clang-format off */
 const struct opt cs_daemon_options[] = {
+	{ "allow-direct-routing",   0, NULL,                  OPT_BOOL, 0, C(direct_routing), NULL, "Ports of containers may be reached by the containers' own addresses from outside" },
 	{ "base-image",            0,   NULL,                  OPT_STR,    0,             C(base_image), NULL, "OCI archive that is loaded at the first start (default: caisson-base.tar beside caissond, then ../share/caisson)" },
 	{ "bip",                    0, NULL,                  OPT_STR, 0, C(bip), NULL, "Address of the default bridge on the host, with its prefix length" },
 	{ "bip6",                   0, NULL,                  OPT_STR, 0, C(bip6), NULL, "IPv6 address of the default bridge on the host, with its prefix length" },
@@ -83,7 +84,6 @@ const struct opt cs_daemon_options[] = {
 	{ "worker",                0,   NULL,                  OPT_STR,    0,             C(worker), NULL, "Path of caisson-worker (default: beside caissond, then libexec)" },
 
 	{ "host-gateway", 0, "host-gateway-ip", OPT_STR, OPT_FILE_ONLY, C(host_gateway_ip), NULL, "The older form of host-gateway-ips" },
-	{ "allow-direct-routing", 0, NULL, OPT_REFUSE_BOOL, 0, 0, NULL, REFUSED },
 	{ "bridge-accept-fwmark", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },
 	{ "authorization-plugin", 0, "authorization-plugins", OPT_REFUSE, 0, 0, NULL, REFUSED },
 	{ "userns-remap", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },

@@ -97,6 +97,7 @@ struct cs_endpoint_doc { /* borrowed */
 	const char *container_name;
 	const struct cs_ports *ports; /* NULL: none */
 	char *const *link_aliases, *const *link_endpoints; /* pairs: alias, endpoint id */
+	char *const *exposed;            /* NULL: none */
 	const char *gateway4, *gateway6; /* instead of the network's; NULL */
 	bool given; /* addresses as they were given before */
 };
@@ -130,6 +131,7 @@ void cs_network_run_done(struct cs_network_run *r);
 CS_MUST_CHECK int cs_container_net_start(struct cs_container *c, struct cs_network_run *ret, struct cs_err **err);
 void cs_container_net_stop(struct cs_container *c);  /* does nothing when nothing is there */
 void cs_container_net_adopt(struct cs_container *c); /* reconcile: it runs */
+void cs_container_net_forget(struct cs_container *c); /* reconcile: it does not run, so what its row says of the last run is over */
 /* The endpoints of a container that was created before there were networks, or with a mode only. c not yet in the tables, or op_lock held. */
 void cs_container_net_defaults(struct cs_container *c);
 /* Endpoints of a running container; s is in c->nets and has been checked. */
@@ -159,7 +161,7 @@ void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_setting
 CS_MUST_CHECK int cs_container_files_write(struct cs_container *c, char *const *link_hosts, struct cs_err **err); /* at start */
 void cs_container_files_connected(struct cs_container *c, const struct cs_endpoint_settings *s);                 /* running: in place */
 void cs_container_files_disconnected(struct cs_container *c, const char *ip, const char *ip6);
-/* The servers, search domains and options for the embedded resolver: "Dns" of the namespace's document. */
+/* {servers, search domains and options for the embedded resolver}: "Dns" of the namespace's document. */
 void cs_container_put_dns(struct cs_container *c, struct cs_str *out);
 bool cs_container_resolver(struct cs_container *c); /* some network of it is user-defined */
 

@@ -78,6 +78,8 @@ static int check_ipam(const struct cs_ipam *ipam, bool v4_on, bool v6_on, struct
 			continue;
 		if (strcmp(masked, c->subnet) != 0)
 			add(&bad, "invalid subnet %s: it should be %s", c->subnet, masked);
+		if (bits < 4 || b[0] >= (v6 ? 0xff : 224) || cs_addr_in(c->subnet, v6 ? "::1" : "127.0.0.1"))
+			add(&bad, "invalid subnet %s: no interface of a network can have such addresses", c->subnet);
 		if (!cs_empty(c->ip_range))
 			check_range(c, v6, bits, &bad);
 		check_address(c, v6, "gateway", c->gateway, c->gateway, &bad);

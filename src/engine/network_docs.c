@@ -314,14 +314,20 @@ static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 	}
 	if (!cs_empty(sysctls))
 		put_sysctls(out, sysctls);
+	if (d->exposed && *d->exposed) {
+		cs_json_put_key(out, "ExposedPorts");
+		cs_json_put_strv(out, d->exposed);
+	}
 	cs_str_puts(out, "}}");
 }
 
 static void put_names(const struct cs_endpoint_doc *d, struct cs_str *out)
 {
+	static char *const none[] = {NULL};
+
 	begin_policy(out, "DnsNames");
 	cs_json_put_key(out, "Names");
-	cs_json_put_strv(out, d->s->dns_names);
+	cs_json_put_strv(out, d->s->dns_names ? d->s->dns_names : none);
 	cs_links_put(d->link_aliases, d->link_endpoints, out);
 	cs_str_puts(out, "}}");
 }
@@ -380,11 +386,9 @@ void cs_endpoint_put_hcn(const struct cs_endpoint_doc *d, struct cs_str *out)
 	}
 	cs_str_puts(out, ",\"Policies\":[");
 	put_interface(d, out);
-	if (s->dns_names)
+	if (s->dns_names || d->link_aliases)
 		put_names(d, out);
 	for (size_t i = 0; d->ports && i < d->ports->n; i++) {
-		if (d->ports->p[i].hi > d->ports->p[i].lo)
-			continue; /* a range: tried one by one */
 		cs_str_putc(out, ',');
 		cs_port_put_policy(&d->ports->p[i], out);
 	}

@@ -31,7 +31,7 @@ void cs_container_put_dns(struct cs_container *c, struct cs_str *out)
 		char *const *own, *const *engine;
 	} lists[] = {{"ServerList", h->dns, cfg->dns}, {"Search", h->dns_search, cfg->dns_search}, {"Options", h->dns_options, cfg->dns_opts}};
 
-	cs_str_puts(out, ",\"Dns\":{");
+	cs_str_putc(out, '{');
 	for (size_t i = 0; i < CS_ARRAY_SIZE(lists); i++) {
 		char *const *v = lists[i].own && *lists[i].own ? lists[i].own : lists[i].engine;
 		if (!v || !*v)

@@ -159,6 +159,8 @@ char *cs_ports_json(const struct cs_config *c, const struct cs_ports *given, boo
 void cs_port_put_policy(const struct cs_port *p, struct cs_str *out)
 {
 	cs_str_putf(out, "{\"Type\":\"PortMapping\",\"Settings\":{\"Protocol\":%u,\"InternalPort\":%u,\"ExternalPort\":%u", p->proto, p->port, p->lo);
+	if (p->hi > p->lo)
+		cs_json_put_ki64(out, "ExternalPortEnd", p->hi);
 	cs_json_put_kstr(out, "VIP", p->host_ip);
 	cs_str_puts(out, "}}");
 }

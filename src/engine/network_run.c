@@ -77,6 +77,13 @@ static void clear(struct cs_endpoint_settings *s) /* lock held */
 	s->ip_prefix_len = s->global_ipv6_prefix_len = 0;
 }
 
+void cs_container_net_forget(struct cs_container *c)
+{
+	for (size_t i = 0; i < c->nets->n_endpoints; i++)
+		clear(&c->nets->endpoints[i]);
+	free(TAKE_PTR(c->nets->ports));
+}
+
 static void put_back(struct cs_container *c, struct cs_endpoint_settings *s, struct cs_endpoint_settings *with) /* moves the contents of `with` */
 {
 	CS_GUARD(&c->lock);
@@ -133,6 +140,7 @@ static int open_namespace(struct cs_container *c, int pid, struct cs_err **err)
 	cs_str_puts(&doc, ",\"Type\":\"Guest\"");
 	if (pid > 0)
 		cs_str_putf(&doc, ",\"Linux\":{\"ProcessId\":%d}", pid);
+	cs_json_put_key(&doc, "Dns");
 	cs_container_put_dns(c, &doc);
 	cs_str_putc(&doc, '}');
 	HRESULT r = HcnCreateNamespace(&guid, doc.buf, &c->net_ns, &record);
@@ -155,64 +163,22 @@ static void close_namespace(struct cs_container *c)
 
 /* ---- one endpoint ---- */
 
-static int attach(struct cs_container *c, HCN_ENDPOINT ep, const char *id, const char *request, struct cs_err **err)
+static int change_policy(HCN_ENDPOINT ep, const char *request, const char *policy, struct cs_err **err)
 {
-	char doc[256], guid_text[CS_HCN_GUID_TEXT], *record = NULL;
-	HCN_GUID guid;
-
-	(void)ep;
-	if (!cs_hcn_guid_of(id, &guid))
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "malformed endpoint id %s", id);
-	cs_hcn_guid_text(&guid, guid_text);
-	(void)snprintf(doc, sizeof(doc), "{\"ResourceType\":\"Endpoint\",\"RequestType\":\"%s\",\"Settings\":{\"EndpointId\":\"%s\"}}", request, guid_text);
-	HRESULT r = HcnModifyNamespace(c->net_ns, doc, &record);
-	if (r == HCS_S_OK)
-		return 0;
-	(void)cs_hcn_failed(r, record, err);
-	if (r != HCN_E_PORT_ALREADY_EXISTS)
-		return -1;
-	cs_autofree char *name = cs_xstrdup(c->name); /* op_lock is held: it cannot be renamed */
-	return cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", name, id);
-}
-
-static int change_ports(HCN_ENDPOINT ep, const char *request, const struct cs_port *p, size_t n, HRESULT *ret, struct cs_err **err)
-{
-	cs_autostr struct cs_str doc = CS_STR_INIT((size_t)8 << 20);
+	cs_autofree char *doc = cs_xasprintf("{\"ResourceType\":\"Policy\",\"RequestType\":\"%s\",\"Settings\":%s}", request, policy);
 	char *record = NULL;
+	HRESULT r = HcnModifyEndpoint(ep, doc, &record);
 
-	cs_str_putf(&doc, "{\"ResourceType\":\"Policy\",\"RequestType\":\"%s\",\"Settings\":{\"Policies\":[", request);
-	for (size_t i = 0; i < n; i++) {
-		if (i)
-			cs_str_putc(&doc, ',');
-		cs_port_put_policy(&p[i], &doc);
-	}
-	cs_str_puts(&doc, "]}}");
-	*ret = doc.failed ? HCS_E_OUTOFMEMORY : HcnModifyEndpoint(ep, doc.buf, &record);
-	return *ret == HCS_S_OK ? 0 : cs_hcn_failed(*ret, record, err);
+	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
 }
 
-/* Of a range of host ports the first that is free. */
-static int take_ranges(HCN_ENDPOINT ep, struct cs_ports *ports, struct cs_err **err)
+static int add_ports(HCN_ENDPOINT ep, const struct cs_ports *p, struct cs_err **err)
 {
-	for (size_t i = 0; ports && i < ports->n; i++) {
-		struct cs_port *p = &ports->p[i];
-		cs_autoerr struct cs_err *last = NULL;
-		HRESULT r = HCS_S_OK;
-		if (p->hi <= p->lo)
-			continue;
-		for (unsigned port = p->lo; port <= p->hi; port++) {
-			struct cs_port one = *p;
-			one.lo = one.hi = (uint16_t)port;
-			cs_err_free(TAKE_PTR(last));
-			if (change_ports(ep, "Add", &one, 1, &r, &last) == 0) {
-				p->lo = p->hi = (uint16_t)port;
-				break;
-			}
-			if (r != HCN_E_PORT_ALREADY_EXISTS)
-				break;
-		}
-		if (last)
-			return cs_err_move(err, TAKE_PTR(last));
+	for (size_t i = 0; i < p->n; i++) {
+		cs_autostr struct cs_str policy = CS_STR_INIT(4096);
+		cs_port_put_policy(&p->p[i], &policy);
+		if (change_policy(ep, "Add", policy.buf, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -229,6 +195,72 @@ static int query(HCN_ENDPOINT ep, json_t **ret, struct cs_err **err)
 	return *ret ? 0 : cs_fail(err, CS_ERR_INTERNAL, 0, "host network service: empty answer");
 }
 
+/* As the service has them now. */
+static void remove_ports(struct cs_container *c, HCN_ENDPOINT ep)
+{
+	cs_autojson json_t *answer = NULL;
+	json_t *p;
+	size_t i;
+
+	if (query(ep, &answer, NULL) < 0)
+		return;
+	json_array_foreach(json_object_get(answer, "Policies"), i, p) {
+		cs_autofree char *text = json_dumps(p, JSON_COMPACT);
+		if (cs_streq(json_string_value(json_object_get(p, "Type")), "PortMapping") && change_policy(ep, "Remove", text, NULL) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "a published port cannot be moved: %s", text);
+	}
+}
+
+/* Which container has a port that this one wants. Caller frees; NULL: none of ours. */
+static char *holder(struct cs_container *c, const struct cs_ports *wanted)
+{
+	struct cs_container **all = cs_containers_all(c->e, NULL);
+	char *ret = NULL;
+
+	for (struct cs_container **p = all; *p && !ret; p++) {
+		cs_autoports struct cs_ports has = {0};
+		if (*p == c)
+			continue;
+		CS_GUARD(&(*p)->lock);
+		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, &has, NULL) < 0)
+			continue;
+		for (size_t i = 0; i < has.n && !ret; i++)
+			for (size_t k = 0; wanted && k < wanted->n && !ret; k++)
+				if (has.p[i].proto == wanted->p[k].proto && wanted->p[k].lo && has.p[i].lo >= wanted->p[k].lo && has.p[i].lo <= wanted->p[k].hi)
+					ret = cs_xstrdup((*p)->name);
+	}
+	cs_containers_free(all);
+	return ret;
+}
+
+/* In dockerd's words, and who has it. */
+static int port_taken(struct cs_container *c, const char *id, const struct cs_ports *wanted, struct cs_err *why, struct cs_err **err)
+{
+	cs_autofree char *text = cs_err_text(why), *who = holder(c, wanted);
+	enum cs_code code = cs_err_code(why);
+
+	cs_err_free(why);
+	return cs_fail(err, code, 0, "driver failed programming external connectivity on endpoint %s (%s): %s%s%s%s", c->name, id, text, who ? " (container " : "",
+		       who ? who : "", who ? " has it)" : "");
+}
+
+static int attach(struct cs_container *c, const char *id, const struct cs_ports *ports, struct cs_err **err)
+{
+	char doc[256], guid_text[CS_HCN_GUID_TEXT], *record = NULL;
+	HCN_GUID guid;
+
+	if (!cs_hcn_guid_of(id, &guid))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "malformed endpoint id %s", id);
+	cs_hcn_guid_text(&guid, guid_text);
+	(void)snprintf(doc, sizeof(doc), "{\"ResourceType\":\"Endpoint\",\"RequestType\":\"Add\",\"Settings\":{\"EndpointId\":\"%s\"}}", guid_text);
+	HRESULT r = HcnModifyNamespace(c->net_ns, doc, &record);
+	if (r == HCS_S_OK)
+		return 0;
+	struct cs_err *why = NULL;
+	(void)cs_hcn_failed(r, record, &why);
+	return r == HCN_E_PORT_ALREADY_EXISTS ? port_taken(c, id, ports, why, err) : cs_err_move(err, why);
+}
+
 static int make_endpoint(struct cs_container *c, struct cs_network *n, const struct cs_endpoint_settings *s, const struct cs_ports *ports, bool given,
 			 HCN_ENDPOINT *ret, struct cs_err **err)
 {
@@ -239,9 +271,8 @@ static int make_endpoint(struct cs_container *c, struct cs_network *n, const str
 	char *record = NULL;
 	HCN_GUID guid;
 
-	if (!bridge)
-		cs_links_endpoints(c, s, &aliases, &endpoints);
-	struct cs_endpoint_doc d = {.s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .given = given};
+	cs_links_endpoints(c, s, &aliases, &endpoints); /* on the default bridge they open ports when containers may not talk to each other */
+	struct cs_endpoint_doc d = {.exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .given = given};
 	if (bridge) {
 		d.gateway4 = cfg->default_gateway;
 		d.gateway6 = n->doc->enable_ipv6 ? cfg->default_gateway_v6 : NULL;
@@ -294,9 +325,7 @@ int cs_endpoint_up(struct cs_container *c, struct cs_network *n, struct cs_endpo
 		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "network %s cannot be used: %s", n->doc->name, n->why ? n->why : "it is not there");
 	if (make_endpoint(c, n, got, ports, given, &ep, err) < 0)
 		return -1;
-	int r = attach(c, ep, got->endpoint_id, "Add", err);
-	if (r == 0 && take_ranges(ep, ports, err) < 0)
-		r = cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", c->name, got->endpoint_id);
+	int r = attach(c, got->endpoint_id, ports, err);
 	if (r == 0)
 		r = query(ep, &answer, err);
 	if (r == 0)
@@ -364,7 +393,6 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 	struct cs_endpoint_settings *owner = port_owner(c, true, &n);
 	HCN_ENDPOINT ep = NULL;
 	HCN_GUID guid;
-	HRESULT hr;
 	int r = 0;
 
 	if (cs_streq(owner ? owner->endpoint_id : NULL, c->ports_on))
@@ -374,13 +402,12 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 	if (!ports.n)
 		return 0;
 	if (c->ports_on && cs_hcn_guid_of(c->ports_on, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
-		if (change_ports(ep, "Remove", ports.p, ports.n, &hr, NULL) < 0)
-			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its published ports cannot be moved");
+		remove_ports(c, ep);
 		(void)HcnCloseEndpoint(TAKE_PTR(ep));
 	}
 	if (owner && cs_hcn_guid_of(owner->endpoint_id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
 		cs_autojson json_t *answer = NULL;
-		r = take_ranges(ep, &ports, err) < 0 || change_ports(ep, "Add", ports.p, ports.n, &hr, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
+		r = add_ports(ep, &ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
 		if (r == 0)
 			cs_endpoint_take(owner, n, &ports, answer);
 		(void)HcnCloseEndpoint(ep);
@@ -390,6 +417,35 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 }
 
 /* ---- start and stop ---- */
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct cs_endpoint_settings *)a)->key, ((const struct cs_endpoint_settings *)b)->key);
+}
+
+/* Endpoints whose network was not there yet when they were asked for stand under what the user wrote; now they get its name. */
+static int settle_keys(struct cs_container *c, struct cs_err **err)
+{
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
+		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		if (cs_network_predefined(s->key) || !cs_empty(s->network_id))
+			continue;
+		cs_autonetwork struct cs_network *n = network_of(c, s, err);
+		if (!n || cs_endpoint_check(s, n->doc->name, n->doc, err) < 0)
+			return -1;
+		if (cs_streq(s->key, n->doc->name))
+			continue;
+		if (cs_container_endpoint(c, n->doc->name))
+			return cs_fail(err, CS_ERR_INVALID, 0, "network %s is given twice", n->doc->name);
+		CS_GUARD(&c->lock);
+		free(s->key);
+		s->key = cs_xstrdup(n->doc->name);
+	}
+	CS_GUARD(&c->lock);
+	if (c->nets->n_endpoints)
+		qsort(c->nets->endpoints, c->nets->n_endpoints, sizeof(*c->nets->endpoints), by_key);
+	return 0;
+}
 
 static int up_all(struct cs_container *c, struct cs_err **err)
 {
@@ -428,11 +484,11 @@ int cs_container_net_start(struct cs_container *c, struct cs_network_run *ret, s
 	struct cs_err *inner = NULL;
 	HCN_GUID guid;
 
-	if (!cs_engine_config(c->e)->network.enabled)
+	if (cs_mode_container(c->host->network_mode))
 		return 0;
-	if (cs_mode_container(c->host->network_mode) || c->config->network_disabled)
-		return 0;
-	if (needs_namespace(c)) {
+	if (c->config->network_disabled)
+		return cs_container_files_write(c, NULL, err);
+	if (settle_keys(c, &inner) == 0 && needs_namespace(c)) {
 		if (c->e->networks->service_error)
 			(void)cs_fail(&inner, CS_ERR_UNAVAILABLE, 0, "there is no network service: %s", c->e->networks->service_error);
 		else if (open_namespace(c, 0, &inner) == 0 && cs_hcn_guid_of(c->id, &guid))
@@ -503,9 +559,9 @@ int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct 
 						     : open_namespace(c, c->pid, err);
 	if (!resolver_changes)
 		return 0;
-	cs_str_puts(&doc, "{\"ResourceType\":\"Dns\",\"RequestType\":\"Update\",\"Settings\":{\"SchemaVersion\":{\"Major\":2,\"Minor\":0}");
+	cs_str_puts(&doc, "{\"ResourceType\":\"Dns\",\"RequestType\":\"Update\",\"Settings\":");
 	cs_container_put_dns(c, &doc);
-	cs_str_puts(&doc, "}}");
+	cs_str_putc(&doc, '}');
 	HRESULT r = HcnModifyNamespace(c->net_ns, doc.buf, &record);
 	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
 }
@@ -524,20 +580,16 @@ void cs_container_net_renamed(struct cs_container *c)
 			continue;
 		cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(s);
 		set_dns_names(c, got);
-		cs_str_puts(&doc, "{\"ResourceType\":\"Policy\",\"RequestType\":\"Update\",\"Settings\":{\"Policies\":[{\"Type\":\"DnsNames\",\"Settings\":{");
+		cs_str_puts(&doc, "{\"Type\":\"DnsNames\",\"Settings\":{");
 		cs_json_put_key(&doc, "Names");
 		cs_json_put_strv(&doc, got->dns_names);
 		cs_autostrv char **aliases = NULL, **endpoints = NULL;
 		cs_links_endpoints(c, s, &aliases, &endpoints);
 		cs_links_put(aliases, endpoints, &doc);
-		cs_str_puts(&doc, "}}]}}");
-		char *record = NULL;
-		HRESULT r = HcnOpenEndpoint(&guid, &ep, NULL);
-		if (r == HCS_S_OK)
-			r = HcnModifyEndpoint(ep, doc.buf, &record);
-		if (r != HCS_S_OK)
-			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its new name is not known on network %s: %s", s->key, record ? record : "no endpoint");
-		HcnFree(record);
+		cs_str_puts(&doc, "}}");
+		cs_autoerr struct cs_err *err = NULL;
+		if (HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK || change_policy(ep, "Update", doc.buf, &err) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its new name is not known on network %s: %s", s->key, err ? err->msg : "no endpoint");
 		if (ep)
 			(void)HcnCloseEndpoint(ep);
 		put_back(c, s, got);

@@ -9,8 +9,11 @@
 #include "base/sha256.h"
 #include "base/time.h"
 #include "engine/events.h"
+#include "engine/hostfacts.h"
 #include "engine/network.h"
 #include "engine/store.h"
+
+#define CS_CAP_NET_ADMIN 12
 
 bool cs_network_predefined(const char *name)
 {
@@ -239,7 +242,7 @@ static void names(const struct cs_engine_config *cfg, char instance[32], char br
 
 	cs_sha256_hex_of(cfg->exec_root, strlen(cfg->exec_root), hex);
 	bool usual = cs_streq(cfg->exec_root, "/run/caisson") || cs_streq(cfg->exec_root, "/var/run/caisson");
-	(void)snprintf(instance, 32, usual ? "caisson" : "cs-%.8s", hex);
+	(void)snprintf(instance, 32, usual ? "caisson" : "caisson-%.8s", hex);
 	(void)snprintf(bridge, 16, usual ? "caisson0" : "csb-%.8s", hex);
 	if (!cs_empty(cfg->network.bridge) && !cs_streq(cfg->network.bridge, "none"))
 		(void)snprintf(bridge, 16, "%s", cfg->network.bridge);
@@ -252,10 +255,16 @@ static void open_service(struct cs_engine *e, const struct cs_engine_config *cfg
 	char instance[32], *record = NULL;
 
 	names(cfg, instance, e->networks->bridge_name);
+	if (!(cs_host_facts()->capabilities & ((uint64_t)1 << CS_CAP_NET_ADMIN))) {
+		e->networks->service_error = cs_xstrdup("the engine lacks CAP_NET_ADMIN");
+		cs_warn("engine", "no networks but none and host: %s", e->networks->service_error);
+		return;
+	}
 	cs_str_putc(&doc, '{');
 	cs_json_put_kstr(&doc, "Instance", instance);
 	cs_json_put_kbool(&doc, "Firewall", cfg->network.firewall);
 	cs_json_put_kbool(&doc, "IpForward", cfg->network.ip_forward);
+	cs_json_put_kbool(&doc, "AllowDirectRouting", cfg->network.direct_routing);
 	put_pools(&doc, cfg->network.address_pools);
 	put_list(&doc, "DnsServers", cfg->dns);
 	cs_str_putc(&doc, '}');

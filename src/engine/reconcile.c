@@ -109,6 +109,8 @@ static int load_row(const struct cs_store_container *row, void *ctx)
 	else if (cs_streq(c->log_driver, "local"))
 		c->log_path = cs_xasprintf("%s/local-logs/container.log", c->dir);
 	load_state(c, &row->st);
+	if (c->status != CS_ST_RUNNING)
+		cs_container_net_forget(c);
 	cs_container_insert_row_loaded(c);
 	return 0;
 }

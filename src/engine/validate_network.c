@@ -174,11 +174,17 @@ static bool user_defined(const char *mode) { return !cs_mode_container(mode) && 
 
 /* ---- endpoints ---- */
 
+/* *ret NULL: there is none of that name (yet). As with dockerd, that is told at the start: docker run takes a 404 of the creation for a missing image. */
 static int find_network(const struct cs_container_lookup *lookup, const char *ref, struct cs_network_doc **ret, struct cs_err **err)
 {
+	struct cs_err *inner = NULL;
+
 	*ret = NULL;
-	if (lookup && lookup->network && !cs_network_predefined(ref))
-		return lookup->network(lookup->ctx, ref, ret, err);
+	if (!lookup || !lookup->network || cs_network_predefined(ref) || lookup->network(lookup->ctx, ref, ret, &inner) == 0)
+		return 0;
+	if (cs_err_code(inner) != CS_ERR_NOT_FOUND)
+		return cs_err_move(err, inner);
+	cs_err_free(inner);
 	return 0;
 }
 
@@ -332,8 +338,13 @@ static int check_links(const struct cs_container_lookup *lookup, const struct cs
 		cs_autofree char *ref = colon ? cs_xstrndup(*p, (size_t)(colon - *p)) : cs_xstrdup(*p), *id = NULL;
 		if (!*ref || (colon && !colon[1]) || strpbrk(*p, " \t\r\n"))
 			return cs_fail(err, CS_ERR_INVALID, 0, "bad format for links: %s", *p);
-		if (!user_defined(h->network_mode) && lookup && lookup->resolve && lookup->resolve(lookup->ctx, ref, &id, err) < 0)
-			return cs_wrap(err, "could not get container for %s", ref);
+		struct cs_err *inner = NULL;
+		if (user_defined(h->network_mode) || !lookup || !lookup->resolve || lookup->resolve(lookup->ctx, ref, &id, &inner) == 0)
+			continue;
+		if (cs_err_code(inner) == CS_ERR_NOT_FOUND)
+			inner->code = CS_ERR_INVALID; /* as dockerd, for the same reason */
+		(void)cs_err_move(err, inner);
+		return cs_wrap(err, "could not get container for %s", ref);
 	}
 	return 0;
 }

@@ -300,8 +300,8 @@ class Engine:
         if not self.netns:
             mine = [n for n in os.listdir("/sys/class/net") if self.instance() in n]
             return {"links": mine} if mine else {}
-        networks = {n["Id"] for n in self.http.get("/networks", rec=False).json}
-        known = {"br-" + i[:12] for i in networks} | {f"csb-{self.instance()}"}
+        networks = self.http.get("/networks", rec=False).json
+        known = {(n["Options"] or {}).get("com.docker.network.bridge.name", "br-" + n["Id"][:12]) for n in networks}
         links = self.netns.links()
         bridges = [n for n, l in links.items() if l.get("linkinfo", {}).get("info_kind") == "bridge"]
         if set(bridges) - known:
@@ -309,7 +309,18 @@ class Engine:
         ports = [n for n, l in links.items() if l.get("linkinfo", {}).get("info_kind") == "veth" and l.get("master") in bridges]
         if ports:
             found["links"] = ports
+        found.update(self.firewall_leaks())
         return found
+
+    def firewall_leaks(self):
+        """Elements of our tables that are about interfaces or ports of containers."""
+        done = self.netns.run("nft", "-j", "list", "ruleset", check=False)
+        left = []
+        for item in json.loads(done.stdout or "{}").get("nftables", []):
+            for kind, one in item.items():
+                if kind in ("set", "map") and self.instance() in one["table"]:
+                    left += [f"{one['name']}: {json.dumps(e)}" for e in one.get("elem", []) if kind == "map" or "csp" in json.dumps(e)]
+        return {"elements": left} if left else {}
 
     def check_leaks(self, timeout=5):
         """Removal of namespaces and cgroups is not waited for, so give it a moment."""

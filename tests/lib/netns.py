@@ -59,6 +59,7 @@ class Netns:
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert self.holder.stdout.readline().strip() == "ready"
         self.pid = self.holder.pid
+        self.cable = False
 
     def command(self, *argv):
         return ["nsenter", "--net", "-t", str(self.pid), "--", *argv]
@@ -88,20 +89,23 @@ class Netns:
     def pings(self, address, timeout=1):
         return self.run("busybox", "ping", "-c1", f"-W{timeout}", address, check=False).returncode == 0
 
-    def neighbour(self, subnet="192.0.2", subnet6="2001:db8:2::"):
+    def neighbour(self, subnet="192.0.2", subnet6="2001:db8:2::", dev="out0"):
         """Another host on a cable of its own: we are .1, it is .2, and routes everything by us."""
         other = Netns()
-        self.run("ip", "link", "add", "out0", "type", "veth", "peer", "name", "eth0", "netns", str(other.pid))
-        for ns, dev, n in ((self, "out0", 1), (other, "eth0", 2)):
-            ns.run("ip", "addr", "add", f"{subnet}.{n}/24", "dev", dev)
-            ns.run("ip", "addr", "add", f"{subnet6}{n}/64", "dev", dev, "nodad")
-            ns.run("ip", "link", "set", dev, "up")
+        other.cable = True
+        self.run("ip", "link", "add", dev, "type", "veth", "peer", "name", "eth0", "netns", str(other.pid))
+        for ns, name, n in ((self, dev, 1), (other, "eth0", 2)):
+            ns.run("ip", "addr", "add", f"{subnet}.{n}/24", "dev", name)
+            ns.run("ip", "addr", "add", f"{subnet6}{n}/64", "dev", name, "nodad")
+            ns.run("ip", "link", "set", name, "up")
         other.run("ip", "route", "add", "default", "via", f"{subnet}.1")
         other.run("ip", "-6", "route", "add", "default", "via", f"{subnet6}1")
         other.address, other.address6, other.gateway, other.gateway6 = f"{subnet}.2", f"{subnet6}2", f"{subnet}.1", f"{subnet6}1"
         return other
 
     def close(self):
+        if self.cable:      # now, and not when the kernel finds the time
+            self.run("ip", "link", "del", "eth0", check=False)
         self.holder.kill()
         self.holder.wait()
         self.holder.stdout.close()

@@ -155,7 +155,7 @@ static void test_network(void **state)
 	expect_error("", FLAGS("--default-network-opt=bridge=x"), "must be driver=key=value");
 	expect_error("{\"firewall-backend\":\"iptables\"}", NULL, "firewall-backend iptables is not available");
 	expect_error("{\"ip6tables\":false}", NULL, "ip6tables=false is available together with iptables=false only");
-	expect_error("{\"allow-direct-routing\":true}", NULL, "\"allow-direct-routing\" is not available");
+	expect_error("{\"bridge-accept-fwmark\":\"1\"}", NULL, "\"bridge-accept-fwmark\" is not available");
 	expect_error("{\"host-gateway-ip\":\"1.1.1.1\",\"host-gateway-ips\":[\"2.2.2.2\"]}", NULL, "both host-gateway-ip and host-gateway-ips");
 }
 

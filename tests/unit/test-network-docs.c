@@ -39,6 +39,10 @@ static void create_refusals(void **state)
 		{"{\"Name\":\"n\",\"IPAM\":{\"Driver\":\"x\"}}", "plugin \"x\" not found", CS_ERR_NOT_FOUND},
 		{"{\"Name\":\"n\",\"EnableIPv4\":false}", "IPv4 or IPv6 must be enabled", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"IPAM\":{\"Config\":[{\"Subnet\":\"10.0.0.0/33\"}]}}", "invalid network config:\ninvalid subnet 10.0.0.0/33: invalid CIDR block notation", CS_ERR_INVALID},
+		{"{\"Name\":\"n\",\"IPAM\":{\"Config\":[{\"Subnet\":\"127.0.0.0/8\"}]}}", "invalid subnet 127.0.0.0/8: no interface", CS_ERR_INVALID},
+		{"{\"Name\":\"n\",\"IPAM\":{\"Config\":[{\"Subnet\":\"224.0.0.0/4\"}]}}", "invalid subnet 224.0.0.0/4: no interface", CS_ERR_INVALID},
+		{"{\"Name\":\"n\",\"IPAM\":{\"Config\":[{\"Subnet\":\"0.0.0.0/0\"}]}}", "invalid subnet 0.0.0.0/0: no interface", CS_ERR_INVALID},
+		{"{\"Name\":\"n\",\"EnableIPv6\":true,\"IPAM\":{\"Config\":[{\"Subnet\":\"::/0\"}]}}", "invalid subnet ::/0: no interface", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"IPAM\":{\"Config\":[{\"Subnet\":\"10.0.0.7/24\"}]}}", "invalid subnet 10.0.0.7/24: it should be 10.0.0.0/24", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"IPAM\":{\"Config\":[{\"Subnet\":\"10.0.0.0/24\",\"Gateway\":\"10.0.1.1\"}]}}",
 		 "invalid gateway 10.0.1.1: parent subnet 10.0.0.0/24 doesn't contain this address", CS_ERR_INVALID},
@@ -267,8 +271,9 @@ static void endpoints(void **state)
 	expect(policy(j, "LinuxInterface"), "LinkLocal", "[\"169.254.1.1\"]");
 	expect(policy(j, "LinuxInterface"), "GatewayPriority", "7");
 	expect(policy(j, "DnsNames"), "Names", "[\"web\"]");
-	expect(policy(j, "PortMapping"), "ExternalPort", "8080"); /* the range is tried one by one */
-	assert_int_equal(json_array_size(json_object_get(j, "Policies")), 3);
+	expect(policy(j, "PortMapping"), "ExternalPort", "8080");
+	assert_int_equal(json_array_size(json_object_get(j, "Policies")), 4);
+	expect(json_object_get(json_array_get(json_object_get(j, "Policies"), 3), "Settings"), "ExternalPortEnd", "99");
 
 	static const char text[] = "{\"IpConfigurations\":[{\"IpAddress\":\"10.1.0.5\",\"PrefixLength\":16}],\"MacAddress\":\"02-aa-bb-00-00-01\","
 				   "\"Policies\":[{\"Type\":\"PortMapping\",\"Settings\":{\"Protocol\":6,\"InternalPort\":81,\"ExternalPort\":95}}]}";

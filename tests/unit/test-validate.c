@@ -92,7 +92,6 @@ static void refusals(void **state)
 		{"\"CgroupnsMode\":\"foo\"", "invalid cgroup namespace mode: foo", CS_ERR_INVALID},
 		{"\"Isolation\":\"hyperv\"", "isolation hyperv is not available in this build", CS_ERR_UNSUPPORTED},
 		{"\"Isolation\":\"foo\"", "invalid isolation 'foo' on linux", CS_ERR_INVALID},
-		{"\"NetworkMode\":\"mynet\"", "network mynet not found", CS_ERR_NOT_FOUND},
 		{"\"PortBindings\":{\"x/tcp\":[]}", "invalid port specification: \"x\"", CS_ERR_INVALID},
 		{"\"PortBindings\":{\"80/foo\":[]}", "invalid port specification: \"80\"", CS_ERR_INVALID},
 		{"\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"99999\"}]}", "invalid port specification: \"99999\"", CS_ERR_INVALID},
@@ -188,7 +187,6 @@ static void network_refusals(void **state)
 		enum cs_code code;
 		int api;
 	} cases[] = {
-		{"\"HostConfig\":{\"NetworkMode\":\"web\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"nosuch\":{}}}", "network nosuch not found", CS_ERR_NOT_FOUND, 144},
 		{"\"HostConfig\":{\"NetworkMode\":\"conf\"}", "cannot create endpoint on configuration-only network", CS_ERR_DENIED, 144},
 		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{},\"bridge\":{}}}", "Container cannot be connected to network endpoints: web, bridge", CS_ERR_INVALID, 143},
 		{"\"NetworkingConfig\":{\"EndpointsConfig\":{\"bridge\":{\"IPAMConfig\":{\"IPv4Address\":\"1.2.3.4\"}}}}",
@@ -206,7 +204,7 @@ static void network_refusals(void **state)
 		{"\"HostConfig\":{\"NetworkMode\":\"host\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{}}}",
 		 "container sharing network namespace with another container or host", CS_ERR_INVALID, 144},
 		{"\"HostConfig\":{\"NetworkMode\":\"none\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"web\":{}}}", "networks in private (none) mode", CS_ERR_INVALID, 144},
-		{"\"HostConfig\":{\"Links\":[\"nosuch:x\"]}", "could not get container for nosuch", CS_ERR_NOT_FOUND, 144},
+		{"\"HostConfig\":{\"Links\":[\"nosuch:x\"]}", "could not get container for nosuch: No such container: nosuch", CS_ERR_INVALID, 144},
 		{"\"MacAddress\":\"02:42:ac:11:00:02\",\"NetworkingConfig\":{\"EndpointsConfig\":{\"bridge\":{\"MacAddress\":\"02:42:ac:11:00:03\"}}}",
 		 "the container-wide MAC address must match", CS_ERR_INVALID, 144},
 		{"\"MacAddress\":\"02:42:ac:11:00:02\",\"HostConfig\":{\"NetworkMode\":\"none\"}", "conflicting options: mac-address and the network mode", CS_ERR_INVALID, 144},
@@ -234,6 +232,7 @@ static void network_endpoints(void **state)
 	} cases[] = {
 		{"\"HostConfig\":{}", "bridge", "default"},
 		{"\"HostConfig\":{\"NetworkMode\":\"none\"}", "none", "none"},
+		{"\"HostConfig\":{\"NetworkMode\":\"later\"}", "later", "later"}, /* told at the start */
 		{"\"HostConfig\":{\"NetworkMode\":\"web\"}", "web", "web"},
 		{"\"HostConfig\":{\"NetworkMode\":\"" WEB "\"}", "web", WEB},
 		{"\"HostConfig\":{\"NetworkMode\":\"001122\"},\"NetworkingConfig\":{\"EndpointsConfig\":{\"001122\":{}}}", "web", WEB},

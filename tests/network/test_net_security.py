@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Advisories and promises about networks, seen from containers and from a neighbour of the host. docs/security.md names these tests."""
+import subprocess
+
+import caisson_fixture as fx
+from netns import fetch, in_netns, lookup
+from test_containers_net import ip, publish, server
+
+
+def test_cve_2024_29018_internal_networks_ask_nobody_outside(fresh, tmp_path):
+    """A query from a container on internal networks only must not reach the host's resolver."""
+    from box import Boxes
+    eng = fx.Engine(netns=True)
+    try:
+        eng.start().prepare()
+        asked = eng.netns.popen("/usr/bin/python3", "-uc", "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind(('127.0.0.1',53))\n"
+                                "print('ready')\nwhile 1: print(s.recvfrom(999)[0])", stdout=subprocess.PIPE, text=True)
+        assert asked.stdout.readline() == "ready\n"
+        boxes = Boxes(eng)
+        eng.http.post("/networks/create", body={"Name": "inner", "Internal": True})
+        box, peer = boxes.sleeper(network="inner"), boxes.sleeper(network="inner", name="peer")
+        assert lookup(box, "peer") == [ip(peer, "inner")]
+        assert lookup(box, "secret.example.com") == []
+        asked.kill()
+        assert "secret" not in asked.communicate()[0]
+    finally:
+        eng.close()
+
+
+def test_a_loopback_port_stays_there_after_the_hosts_rules_were_flushed(net_engine, net_boxes):
+    """CVE-2025-54388, -54410: a firewall's reload must neither open what is published on 127.0.0.1, nor join networks."""
+    outside = net_engine.netns.neighbour()
+    try:
+        server(net_boxes, "secret", network="bridge", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18500"}))
+        server(net_boxes, "open", network="bridge", Host=publish(p80_tcp={"HostPort": "18501"}))
+        outside.run("ip", "route", "add", "172.17.0.0/16", "via", outside.gateway)
+        net_engine.netns.run("nft", "flush", "ruleset")
+        fx.wait_for(lambda: outside.fetch(f"http://{outside.gateway}:18501/", check=False) == "open\n", what="our table again")
+        assert outside.fetch(f"http://{outside.gateway}:18500/", check=False, timeout=1) is None
+        assert net_engine.netns.fetch("http://127.0.0.1:18500/") == "secret\n"
+    finally:
+        outside.close()
+
+
+def test_neighbours_do_not_reach_containers_by_routes(net_engine, net_boxes):
+    """CVE-2020-13401's kin and CVE-2025-54388: who has a route to the bridge gets no unpublished port."""
+    outside = net_engine.netns.neighbour()
+    try:
+        web = server(net_boxes, "unpublished", network="bridge")
+        outside.run("ip", "route", "add", "172.17.0.0/16", "via", outside.gateway)
+        assert outside.fetch(f"http://{ip(web)}/", check=False, timeout=1) is None
+        assert net_engine.netns.fetch(f"http://{ip(web)}/") == "unpublished\n"
+    finally:
+        outside.close()
+
+
+def test_containers_do_not_reach_the_hosts_loopback(net_engine, net_boxes):
+    listener = net_engine.netns.popen("busybox", "httpd", "-f", "-p", "127.0.0.1:18502", "-h", "/etc")
+    try:
+        fx.wait_for(lambda: net_engine.netns.fetch("http://127.0.0.1:18502/hostname", check=False) is not None, what="the listener")
+        box = net_boxes.sleeper(network="bridge", CapAdd=["NET_ADMIN"])
+        in_netns(box.pid, "ip", "route", "add", "127.0.0.0/8", "via", "172.17.0.1")
+        for address in ("172.17.0.1", "127.0.0.1"):
+            assert fetch(box, f"http://{address}:18502/hostname", timeout=1) is None
+    finally:
+        listener.kill()
+        listener.wait()
+
+
+def test_no_spoofing_without_icc(networks, net_boxes):
+    """On a network whose containers may not talk to each other nobody answers for somebody else's address."""
+    networks.subnet("quiet", "10.85.0.0/24", Options={"com.docker.network.bridge.enable_icc": "false"})
+    victim, evil = net_boxes.sleeper(network="quiet"), net_boxes.sleeper(network="quiet")
+    assert evil.exec("ping -c1 -W2 10.85.0.1")[0] == 0
+    in_netns(evil.pid, "ip", "addr", "add", ip(victim, "quiet") + "/32", "dev", "eth0")
+    assert in_netns(evil.pid, "busybox", "ping", "-c1", "-W1", "-I", ip(victim, "quiet"), "10.85.0.1").returncode != 0
+
+
+def test_reachability(net_engine, net_boxes):
+    b = net_boxes.sleeper(network="bridge", name="reach-box", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18503"}, p81_tcp={"HostPort": "18504"}))
+    report = net_engine.http.get("/networks/reachability").json
+    rows = {p["HostPort"]: p for p in report["Ports"]}
+    assert rows[18503]["ReachableFrom"] == ["host"] and rows[18504]["ReachableFrom"] == ["host", "containers", "outside"]
+    assert rows[18503]["Name"] == "reach-box" and rows[18503]["Address"] == ip(b) and report["Intact"] and report["HostChains"] == []
+    net_engine.netns.run("nft", "-f", "-", stdin="table inet other { chain f { type filter hook forward priority 0; policy drop; }; }")
+    try:
+        report = net_engine.http.get("/networks/reachability").json
+        assert [c["Table"] for c in report["HostChains"]] == ["other"] and any("inet other f" in w for w in report["Warnings"])
+        shown = subprocess.run([str(fx.BUILD / "caisson"), "-H", "unix://" + net_engine.sock, "network", "reachability"], capture_output=True, text=True, check=True)
+        assert "127.0.0.1:18503" in shown.stdout and "reach-box" in shown.stdout and "drops (policy): inet other f, hook forward" in shown.stdout
+        assert "WARNING: the host's firewall (chain inet other f) drops forwarded traffic" in shown.stderr
+    finally:
+        net_engine.netns.run("nft", "delete", "table", "inet", "other")
+
+
+def test_hostile_network_requests(net_engine, networks):
+    """Whatever is in a request, the answer is a refusal, not a crash, and nothing is left of it."""
+    bad = ["x" * 300, "a\nb", {"a": 1}, ["x"], 7, None]
+    before = net_engine.http.get("/networks").json
+    for v in bad:
+        for body in ({"Name": v}, {"Name": "h", "Driver": v}, {"Name": "h", "IPAM": {"Config": [{"Subnet": v}]}}, {"Name": "h", "Options": {"com.docker.network.bridge.name": v}},
+                     {"Name": "h", "IPAM": v}, {"Name": "h", "ConfigFrom": v}, {"Name": "h", "Labels": v}):
+            a = net_engine.http.post("/networks/create", body=body)
+            assert a.status in (201, 400, 404), (body, a)
+            if a.status == 201:
+                net_engine.http.delete("/networks/" + a.json["Id"])
+    for subnet in ("0.0.0.0/0", "127.0.0.0/8", "224.0.0.0/4", "10.0.0.0/32", "::/0", "fe80::/64", "::1/128", "255.255.255.255/32", "169.254.0.0/16"):
+        a = net_engine.http.post("/networks/create", body={"Name": "h", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": subnet}]}})
+        assert a.status in (201, 400, 403), (subnet, a)
+        if a.status == 201:
+            net_engine.http.delete("/networks/" + a.json["Id"])
+    for ref in ("%2e%2e", "a%2fb", "x" * 5000, "%00"):
+        assert net_engine.http.get("/networks/" + ref).status in (400, 404, 414)
+    assert net_engine.http.get("/networks").json == before
+
+
+def test_a_foreign_bridge_is_not_taken(net_engine, networks):
+    """A network may be put on a bridge that is there; removing the network must not remove it, nor somebody else's interface."""
+    net_engine.netns.run("ip", "link", "add", "host-br", "type", "bridge")
+    try:
+        ident = networks.create("on-host-br", Options={"com.docker.network.bridge.name": "host-br"}, IPAM={"Config": [{"Subnet": "10.86.0.0/24"}]})
+        assert net_engine.http.delete("/networks/" + ident).status == 204
+        assert "host-br" in net_engine.netns.links()
+        a = net_engine.http.post("/networks/create", body={"Name": "on-lo", "Options": {"com.docker.network.bridge.name": "lo"}})
+        assert a.status in (400, 403, 409, 500) and "lo" in net_engine.netns.links(), a
+    finally:
+        net_engine.netns.run("ip", "link", "del", "host-br", check=False)
