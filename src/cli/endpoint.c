@@ -137,7 +137,7 @@ static int resolve(struct cs_err **err)
 		return by_host(globals.hosts[0], err);
 	if (cs_streq(name, "default"))
 		return by_host(variable && !globals.context ? getenv(variable) : NULL, err);
-	struct context c;
+	static struct context c; /* the endpoint borrows of it, for the life of the program */
 	if (context_load(name, &c, err) < 0)
 		return -1;
 	endpoint = (struct endpoint){.ca = c.ca, .cert = c.cert, .key = c.key, .verify = !c.skip_verify};
