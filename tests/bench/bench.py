@@ -78,7 +78,7 @@ class Wire:
             while len(rest) < want:
                 rest += self.more()
         if status not in ok:
-            raise RuntimeError(f"{method} {path}: {status} {rest[:300]!r}")
+            raise RuntimeError(f"{method} {path}: {status} {rest[:700]!r}")
         return rest
 
     def json(self, *args, **kw):
@@ -312,6 +312,9 @@ def table(results, idle):
             ours, theirs = results.get("caisson", {}).get(row), results["dockerd"].get(row)
             cells.append(f"{ratio(unit, ours, theirs):.1f}×" if ours and theirs else "–")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    own = results.get("caisson", {}).get("client")
+    if own:
+        lines += ["", f"`caisson version --client`: {own['ms']:.1f} ms, {show(own['rss'], 'KiB')} resident at its largest."]
     ports = results.get("caisson", {}).get("10000 ports")
     if ports:
         lines += ["", f"Published port number 1: run in {ports['first_ms']:.1f} ms; number 10,000: {ports['last_ms']:.1f} ms. "
@@ -382,7 +385,7 @@ def main():
         else:
             results[kind] = {"version": kind} if args.no_runs else daemon_measures(kind, args.quick)
             if not args.no_runs:
-                results[kind].update(network_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), median_ms, kind, args.quick))
+                results[kind].update(network_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), median_ms, kind, args.quick, fx.BUILD))
             if args.images:
                 results[kind].update(image_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), args.images, 1 if args.quick else 3, kept))
         print(kind, json.dumps(results.get(kind)), flush=True)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 
-ROWS = [("run, bridge", "ms"), ("run, bridge + port", "ms"), ("20 in parallel, bridge", "ms"), ("container to host", "Gbit/s"),
+ROWS = [("run, bridge", "ms"), ("run, bridge + port", "ms"), ("20 in parallel, bridge", "ms"), ("client: run --rm, bridge", "ms"), ("container to host", "Gbit/s"),
         ("host to container", "Gbit/s"), ("container to container", "Gbit/s"), ("DNS answers", "/s")]
 IMAGE = "caisson-test/rootfs:latest"
 PUBLISHED = {"80/tcp": [{"HostIp": "", "HostPort": "18080"}]}
@@ -158,7 +158,25 @@ def many_ports(wire, median_ms):
     return {"first_ms": first, "last_ms": last, "start_s": all_s}
 
 
-def measure(make_engine, wire_of, median_ms, kind, quick):
+def client(engine, kind, build, median_ms, count):
+    """The engine's own command line: `caisson` of this build, or `docker`, run --rm on the default bridge."""
+    program = str(build / "caisson") if kind == "caisson" else "docker"
+    env = {**os.environ, "DOCKER_HOST": "unix://" + engine.sock, "CAISSON_HOST": "", "DOCKER_CONFIG": str(engine.root / "cli")}
+    return median_ms(lambda: subprocess.run([program, "run", "--rm", IMAGE, "true"], env=env, check=True, capture_output=True), count)
+
+
+def own_client(build, median_ms):
+    """What `caisson version --client` takes: milliseconds, and KiB of resident memory at its largest."""
+    words, peak = [str(build / "caisson"), "version", "--client"], 0
+
+    def once():
+        nonlocal peak
+        pid = os.posix_spawn(words[0], words, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
+        peak = max(peak, os.wait4(pid, 0)[2].ru_maxrss)
+    return {"ms": median_ms(once, 100), "rss": peak}
+
+
+def measure(make_engine, wire_of, median_ms, kind, quick, build):
     host = Host()
     engine = engine_on(host, make_engine())
     program = str(engine.root / "flow")
@@ -169,9 +187,11 @@ def measure(make_engine, wire_of, median_ms, kind, quick):
         n = 10 if quick else 40
         result = {"run, bridge": median_ms(lambda: life(wire), n), "run, bridge + port": median_ms(lambda: life(wire, PUBLISHED), n),
                   "20 in parallel, bridge": statistics.median(parallel(lambda: wire_of(engine)) for _ in range(2 if quick else 5))}
+        result["client: run --rm, bridge"] = client(engine, kind, build, median_ms, n)
         result.update(throughput(host, wire, program, 1 if quick else 3, 1 if quick else 3))
         result["DNS answers"] = dns(wire, 5000 if quick else 50000)
         if kind == "caisson":
+            result["client"] = own_client(build, median_ms)
             result["10000 ports"] = many_ports(wire, median_ms)
         engine.remove_all()
         return result
