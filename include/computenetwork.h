@@ -151,7 +151,7 @@ void HcnFree(void *p);
  * first endpoint is in: an interface that was kept ready for it and that none has taken is removed. */
 int cs_hcn_namespace_fd(HCN_NAMESPACE nspace);
 /* Everything the caller knows has been created again: what bears our mark and belongs to nothing goes. The JSON says what was cleaned:
- * {"Links": [names], "Elements": n}; HcnFree. */
+ * {"Links": [names]}; HcnFree. The firewall's tables are replaced as a whole: what they had of nobody is gone, uncounted. */
 HRESULT cs_hcn_settle(char **cleaned);
 /* What can be reached from where, and which base chains of others stand in the way: JSON, see docs/firewall.md; HcnFree. */
 HRESULT cs_hcn_reachability(char **report, char **errorRecord);

@@ -457,7 +457,7 @@ void cs_networks_settled(struct cs_engine *e)
 	if (r != HCS_S_OK)
 		cs_warn("engine", "cleaning up after an earlier run: host network service: 0x%08x", (unsigned)r);
 	cs_autojson json_t *j = cleaned ? cs_json_parse(cleaned, strlen(cleaned), NULL) : NULL;
-	if (json_array_size(json_object_get(j, "Links")) || json_integer_value(json_object_get(j, "Elements")))
+	if (json_array_size(json_object_get(j, "Links")))
 		cs_info("engine", "removed what an earlier run left of networks: %s", cleaned);
 	HcnFree(cleaned);
 }

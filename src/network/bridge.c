@@ -127,6 +127,42 @@ static HRESULT look(struct HcnNetwork *n, struct cs_rtnl *r, bool *found, struct
 	return HCS_S_OK;
 }
 
+struct clash {
+	const struct HcnNetwork *n;
+	int index[16];
+	struct cs_prefix prefix[16];
+	size_t count;
+};
+
+static bool same_subnet(int index, struct cs_prefix p, void *ctx)
+{
+	struct clash *c = ctx;
+
+	for (size_t i = 0; i < c->n->n_subnets && c->count < CS_ARRAY_SIZE(c->index); i++) {
+		struct cs_prefix s = c->n->subnets[i].prefix;
+		if (s.ip.family == p.ip.family && s.len == p.len && cs_prefix_first(s) == cs_prefix_first(p)) {
+			c->index[c->count] = index;
+			c->prefix[c->count++] = s;
+		}
+	}
+	return true;
+}
+
+/* A subnet may lie in what the host has routes for, but two bridges with the same one would take each other's answers. */
+static HRESULT check_clash(const struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
+{
+	struct clash c = {.n = n};
+	char text[CS_PREFIX_TEXT];
+	struct cs_link_info l;
+
+	if (cs_addrs_each(r, same_subnet, &c, err) < 0)
+		return HCS_E_FAIL;
+	for (size_t i = 0; i < c.count; i++)
+		if (cs_link_get(r, c.index[i], NULL, &l, NULL) == 0 && strcmp(l.kind, "bridge") == 0)
+			return cs_hr_fail(err, HCN_E_INVALID_SUBNET, 0, "subnet %s is that of bridge %s", cs_prefix_text(c.prefix[i], text), l.name);
+	return HCS_S_OK;
+}
+
 static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 {
 	cs_autofree char *mark = cs_mark_of(&n->o);
@@ -157,6 +193,8 @@ HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err)
 	if (cs_host_rtnl(&r, err) < 0)
 		return HCS_E_FAIL;
 	HRESULT hr = look(n, &r, &found, err);
+	if (hr == HCS_S_OK && !found && host)
+		hr = check_clash(n, &r, err);
 	if (hr != HCS_S_OK)
 		return hr;
 	if (!found && make(n, &r, err) < 0)

@@ -259,7 +259,7 @@ HRESULT cs_hcn_settle(char **cleaned)
 	cs_leftovers_drop();
 	if (hr == HCS_S_OK)
 		hr = cs_edge_settle(&err);
-	cs_str_puts(&out, "],\"Elements\":0}");
+	cs_str_puts(&out, "]}");
 	if (hr != HCS_S_OK) {
 		cs_autofree char *text = err ? cs_err_text(err) : NULL;
 		cs_error(SUBSYS, "settle: %s", text ? text : "failed");

@@ -152,6 +152,15 @@ def test_overlaps(service, host):
     assert len([n for n in host.links() if n.startswith("br-")]) == 1
 
 
+def test_the_subnet_of_a_strangers_bridge(service, host):
+    host.run("ip", "link", "add", "other0", "type", "bridge")
+    host.run("ip", "addr", "add", "10.7.0.1/24", "dev", "other0")
+    with pytest.raises(HcnError, match="subnet 10.7.0.0/24 is that of bridge other0") as e:
+        service.network(["10.7.0.0/24"])
+    assert e.value.code == 0x803B0032
+    service.network(["10.7.0.0/24"], Name="other0")  # on that very bridge it is what is wanted
+
+
 def test_pools_keep_clear_of_the_hosts_routes(service, host):
     host.run("ip", "link", "add", "vpn", "type", "veth", "peer", "name", "far")
     host.run("ip", "link", "set", "vpn", "up")
