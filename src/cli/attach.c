@@ -31,8 +31,10 @@ static int attach_to(const struct hold *h)
 {
 	auto_reply struct reply att = REPLY_INIT, wait = REPLY_INIT;
 	struct cs_err *err = NULL;
-	cs_autojson json_t *info = NULL, *after = NULL;
-	cs_autofree char *name = url_encode(h->ref), *keys = url_encode(session_detach_keys(h->keys)), *base = cs_xasprintf("/containers/%s", name);
+	cs_autojson json_t *info = NULL;
+	cs_autofree char *keys = url_encode(session_detach_keys(h->keys)), *base = container_path(h->ref, &err);
+	if (!base)
+		return cli_error(err, 1);
 	cs_autofree char *ipath = cs_xasprintf("%s/json", base), *spath = cs_xasprintf("%s/start", base);
 
 	if (client_json("GET", ipath, NULL, &info, &err) < 0)
@@ -41,7 +43,7 @@ static int attach_to(const struct hold *h)
 	int status = h->start ? 0 : refuse_state(state);
 	if (status)
 		return status;
-	struct session s = {.base = base, .in = h->in && truth(cfg, "OpenStdin"), .tty = truth(cfg, "Tty"), .proxy = h->proxy};
+	struct session s = {.base = base, .in = h->in && truth(cfg, "OpenStdin"), .tty = truth(cfg, "Tty"), .proxy = h->proxy && !truth(cfg, "Tty"), .keys = session_detach_keys(h->keys)};
 	if (session_needs_terminal(s.in, s.tty))
 		return cli_fail(1, "the input device is not a TTY");
 	bool gone = truth(json_object_get(info, "HostConfig"), "AutoRemove");
@@ -53,9 +55,9 @@ static int attach_to(const struct hold *h)
 		return cli_error(err, 1);
 	if (session_pump(&s, &att, &err) < 0)
 		return cli_error(err, 1);
-	if (client_json("GET", ipath, NULL, &after, NULL) > 0 && truth(json_object_get(after, "State"), "Running"))
-		return 0; /* left by the detach keys */
-	int code = session_exit_code(&wait, &err);
+	if (s.detached)
+		return h->start ? 0 : cli_fail(1, "read escape sequence");
+	int code = session_exit_code(&s, &wait, &err);
 	return code < 0 ? cli_error(err, 1) : code;
 }
 
@@ -94,6 +96,7 @@ static int cmd_start(struct call *c)
 {
 	const struct start_opts *o = c->opts;
 	cs_autostr struct cs_str failed = CS_STR_INIT(1 << 20);
+	bool fail = false;
 
 	if (o->attach || o->interactive) {
 		if (c->n_args > 1)
@@ -102,15 +105,16 @@ static int cmd_start(struct call *c)
 	}
 	for (char **a = c->args; *a; a++) {
 		struct cs_err *err = NULL;
-		cs_autofree char *name = url_encode(*a), *path = cs_xasprintf("/containers/%s/start", name);
-		if (client_json("POST", path, NULL, NULL, &err) < 0) {
+		cs_autofree char *base = container_path(*a, &err), *path = cs_xasprintf("%s/start", base ? base : "");
+		if (!base || client_json("POST", path, NULL, NULL, &err) < 0) {
 			(void)cli_error(err, 1);
-			cs_str_putf(&failed, "%s%s", failed.len ? ", " : "", *a);
+			cs_str_putf(&failed, "%s%s", fail ? ", " : "", *a);
+			fail = true;
 		} else {
 			printf("%s\n", *a);
 		}
 	}
-	return failed.len ? cli_fail(1, "Error: failed to start containers: %s", failed.buf) : 0;
+	return fail ? cli_fail(1, "Error: failed to start containers: %s", failed.buf) : 0;
 }
 
 /* ---- exec ---- */
@@ -170,8 +174,8 @@ static int cmd_exec(struct call *c)
 		return cli_error(err, 1);
 	if (!o->detach && session_needs_terminal(o->interactive, o->tty))
 		return cli_fail(1, "the input device is not a TTY");
-	cs_autofree char *name = url_encode(c->args[0]), *path = cs_xasprintf("/containers/%s/exec", name);
-	if (client_json("POST", path, body, &created, &err) < 0)
+	cs_autofree char *of = container_path(c->args[0], &err), *path = cs_xasprintf("%s/exec", of ? of : "");
+	if (!of || client_json("POST", path, body, &created, &err) < 0)
 		return cli_error(err, 1);
 	cs_autofree char *base = cs_xasprintf("/exec/%s", jstr(created, "Id")), *spath = cs_xasprintf("%s/start", base), *ipath = cs_xasprintf("%s/json", base);
 	cs_autofree char *start = cs_xasprintf("{\"Detach\":%s,\"Tty\":%s}", o->detach ? "true" : "false", o->tty ? "true" : "false");
@@ -181,8 +185,12 @@ static int cmd_exec(struct call *c)
 	}
 	if (o->detach)
 		return 0;
-	struct session s = {.base = base, .in = o->interactive, .tty = o->tty};
-	if (session_pump(&s, &r, &err) < 0 || client_json("GET", ipath, NULL, &ended, &err) < 0)
+	struct session s = {.base = base, .in = o->interactive, .tty = o->tty, .keys = session_detach_keys(o->detach_keys)};
+	if (session_pump(&s, &r, &err) < 0)
+		return cli_error(err, 1);
+	if (s.detached)
+		return cli_fail(1, "read escape sequence");
+	if (client_json("GET", ipath, NULL, &ended, &err) < 0)
 		return cli_error(err, 1);
 	return (int)jint(ended, "ExitCode");
 }

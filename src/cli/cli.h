@@ -29,6 +29,7 @@ extern const struct command ps_commands[];
 extern const struct command reachability_commands[];
 extern const struct command refused_commands[];
 extern const struct command run_commands[];
+extern const struct command stats_commands[];
 extern const struct command system_commands[];
 extern const struct command transfer_commands[];
 extern const struct command version_commands[];

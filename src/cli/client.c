@@ -232,7 +232,7 @@ static void put_head(struct cs_str *req, const char *method, const char *path, b
 		cs_str_putf(req, "X-Registry-Auth: %s\r\n", client_registry_auth);
 }
 
-static int try_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
+static int send_request(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
 {
 	cs_autostr struct cs_str req = CS_STR_INIT((size_t)32 << 20);
 
@@ -252,12 +252,24 @@ static int try_open(const char *method, const char *path, const char *body, size
 	if (e < 0 && e != -EPIPE && e != -ECONNRESET)
 		return cs_fail(err, CS_ERR_UNAVAILABLE, -e, "error during connect: send the request");
 	r->no_body = strcmp(method, "HEAD") == 0;
-	if (finish_open(r, err) < 0)
+	return 0;
+}
+
+static int try_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
+{
+	if (send_request(method, path, body, body_len, upgrade, r, err) < 0 || finish_open(r, err) < 0)
 		return -1;
 	if (upgrade && r->status != 101)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "unable to upgrade to tcp, received %d", r->status);
 	return 0;
 }
+
+int client_send(const char *method, const char *path, struct reply *r, struct cs_err **err)
+{
+	return client_api(err) < 0 ? -1 : send_request(method, path, NULL, 0, false, r, err);
+}
+
+int client_answer(struct reply *r, struct cs_err **err) { return finish_open(r, err); }
 
 int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err)
 {
@@ -379,6 +391,16 @@ ssize_t reply_read(struct reply *r, void *buf, size_t max, struct cs_err **err)
 	if (r->left > 0)
 		r->left -= (int64_t)n;
 	return (ssize_t)n;
+}
+
+bool reply_buffered(const struct reply *r)
+{
+	if (r->eof)
+		return true;
+	if (!r->chunked || r->left > 0)
+		return r->buf.len > 0;
+	size_t skip = r->buf.len && r->buf.buf[0] == '\r' ? 2 : 0; /* the line end after the previous chunk */
+	return r->buf.len > skip && memchr(r->buf.buf + skip, '\n', r->buf.len - skip);
 }
 
 char *reply_line(struct reply *r, struct cs_err **err)

@@ -28,6 +28,10 @@ struct reply {
 /* Sends a request; path without version ("/containers/json"), body may be NULL. upgrade: ask for a hijacked connection. Reads up to the
  * end of the headers. An API error (status >= 400) becomes err with the engine's message. */
 CS_MUST_CHECK int client_open(const char *method, const char *path, const char *body, size_t body_len, bool upgrade, struct reply *r, struct cs_err **err);
+/* client_open in two halves, for requests that are to run at the same time: the first returns when the request is out, the second waits for the answer's
+ * headers. No body. */
+CS_MUST_CHECK int client_send(const char *method, const char *path, struct reply *r, struct cs_err **err);
+CS_MUST_CHECK int client_answer(struct reply *r, struct cs_err **err);
 /* As client_open with a chunked tar body read from fd (import, load, cp). */
 CS_MUST_CHECK int client_upload(const char *method, const char *path, int fd, struct reply *r, struct cs_err **err);
 /* The same for a body that is made on the way. put: 0; 1 when the engine has stopped reading, whose answer `end` then gets; -1. */
@@ -39,6 +43,8 @@ CS_MUST_CHECK int client_stream_end(struct reply *r, struct cs_err **err);
 CS_MUST_CHECK int client_api(struct cs_err **err);
 /* Next piece of the decoded body: > 0, 0 at the end, -1. */
 ssize_t reply_read(struct reply *r, void *buf, size_t max, struct cs_err **err);
+/* Has reply_read something to give without waiting for the engine? */
+bool reply_buffered(const struct reply *r);
 /* One line of the body without its newline; NULL at the end. Caller frees. */
 char *reply_line(struct reply *r, struct cs_err **err);
 void reply_done(struct reply *r);

@@ -1,22 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Commands on existing containers. Commands on several objects go on after an error and exit 1. */
-#include "base/time.h"
-#include "cli/cli.h"
+#include "cli/list.h"
+#include "cli/session.h"
 #include "cli/stream.h"
 
-/* POST/DELETE on each operand; prints the operand as typed. query starts with '?' or is "". */
-static int each(char *const *operands, const char *method, const char *action, const char *query)
+/* As many requests as docker has under way at a time. */
+#define AT_ONCE 50
+
+static void drain(struct reply *r)
 {
+	char buf[1024];
+
+	while (reply_read(r, buf, sizeof(buf), NULL) > 0)
+		continue;
+}
+
+/* Requests on all operands, `width` at a time; prints each operand as typed when it is done, and errors, in the operands' order. query starts with '?' or
+ * is "". `forgive`: not to find one is no failure, only said. */
+static int each(char *const *operands, const char *method, const char *action, const char *query, size_t width, bool forgive)
+{
+	bool alone = width == 1 || !operands[1];
 	int status = 0;
 
-	for (; *operands; operands++) {
-		struct cs_err *err = NULL;
-		cs_autofree char *name = url_encode(*operands), *path = cs_xasprintf("/containers/%s%s%s", name, action, query);
-		if (client_json(method, path, NULL, NULL, &err) < 0)
-			status = cli_error(err, 1);
-		else
-			printf("%s\n", *operands);
+	while (*operands) {
+		struct reply r[AT_ONCE];
+		struct cs_err *err[AT_ONCE] = {0};
+		size_t n = 0;
+
+		for (; operands[n] && n < width; n++) {
+			cs_autofree char *base = container_path(operands[n], &err[n]), *path = cs_xasprintf("%s%s%s", base ? base : "", action, query);
+			r[n] = (struct reply)REPLY_INIT;
+			if (base && alone) /* negotiates by itself, without a question more */
+				(void)!client_open(method, path, NULL, 0, false, &r[n], &err[n]);
+			else if (base)
+				(void)!client_send(method, path, &r[n], &err[n]);
+		}
+		for (size_t i = 0; i < n; i++) {
+			if (!err[i] && (alone || client_answer(&r[i], &err[i]) == 0)) {
+				drain(&r[i]);
+				printf("%s\n", operands[i]);
+				(void)fflush(stdout);
+			} else {
+				int code = forgive && cs_err_code(err[i]) == CS_ERR_NOT_FOUND ? 0 : 1;
+				status |= cli_error(err[i], code);
+			}
+			reply_done(&r[i]);
+		}
+		operands += n;
 	}
 	return status;
 }
@@ -32,16 +63,17 @@ static const struct flag stop_flags[] = {
 	FLAG_END,
 };
 
-static int stop_or_restart(struct call *c, const char *action)
+static int stop_or_restart(struct call *c, const char *action, size_t width)
 {
 	const struct stop_opts *o = c->opts;
-	cs_autofree char *t = flag_given(c, &o->timeout) ? cs_xasprintf("t=%lld&", (long long)o->timeout) : cs_xstrdup("");
-	cs_autofree char *q = cs_xasprintf("?%s%s%s", t, o->signal ? "signal=" : "", o->signal ? o->signal : "");
-	return each(c->args, "POST", action, q);
+	cs_autofree char *sig = url_encode(o->signal), *q = flag_given(c, &o->timeout) ? cs_xasprintf("?t=%lld", (long long)o->timeout) : cs_xstrdup("");
+	cs_autofree char *both = cs_xasprintf("%s%s%s", q, *sig ? (*q ? "&signal=" : "?signal=") : "", sig);
+
+	return each(c->args, "POST", action, both, width, false);
 }
 
-static int cmd_stop(struct call *c) { return stop_or_restart(c, "/stop"); }
-static int cmd_restart(struct call *c) { return stop_or_restart(c, "/restart"); }
+static int cmd_stop(struct call *c) { return stop_or_restart(c, "/stop", AT_ONCE); }
+static int cmd_restart(struct call *c) { return stop_or_restart(c, "/restart", 1); }
 
 struct kill_opts {
 	const char *signal;
@@ -54,12 +86,12 @@ static const struct flag kill_flags[] = {
 static int cmd_kill(struct call *c)
 {
 	const struct kill_opts *o = c->opts;
-	cs_autofree char *e = url_encode(o->signal ? o->signal : "KILL"), *q = cs_xasprintf("?signal=%s", e);
-	return each(c->args, "POST", "/kill", q);
+	cs_autofree char *e = url_encode(o->signal), *q = cs_xasprintf("%s%s", *e ? "?signal=" : "", e);
+	return each(c->args, "POST", "/kill", q, AT_ONCE, false);
 }
 
-static int cmd_pause(struct call *c) { return each(c->args, "POST", "/pause", ""); }
-static int cmd_unpause(struct call *c) { return each(c->args, "POST", "/unpause", ""); }
+static int cmd_pause(struct call *c) { return each(c->args, "POST", "/pause", "", AT_ONCE, false); }
+static int cmd_unpause(struct call *c) { return each(c->args, "POST", "/unpause", "", AT_ONCE, false); }
 
 struct rm_opts {
 	bool force, link, volumes;
@@ -74,8 +106,11 @@ static const struct flag rm_flags[] = {
 static int cmd_rm(struct call *c)
 {
 	const struct rm_opts *o = c->opts;
-	cs_autofree char *q = cs_xasprintf("?force=%d&v=%d&link=%d", o->force, o->volumes, o->link);
-	return each(c->args, "DELETE", "", q);
+	cs_autofree char *q = cs_xasprintf("%s%s%s", o->force ? "&force=1" : "", o->link ? "&link=1" : "", o->volumes ? "&v=1" : "");
+
+	if (*q)
+		*q = '?';
+	return each(c->args, "DELETE", "", q, AT_ONCE, o->force);
 }
 
 static int cmd_wait(struct call *call)
@@ -86,8 +121,8 @@ static int cmd_wait(struct call *call)
 	for (; *operands; operands++) {
 		struct cs_err *err = NULL;
 		json_t *j = NULL;
-		cs_autofree char *name = url_encode(*operands), *path = cs_xasprintf("/containers/%s/wait", name);
-		if (client_json("POST", path, NULL, &j, &err) < 0)
+		cs_autofree char *base = container_path(*operands, &err), *path = cs_xasprintf("%s/wait", base ? base : "");
+		if (!base || client_json("POST", path, NULL, &j, &err) < 0)
 			status = cli_error(err, 1);
 		else
 			printf("%lld\n", (long long)jint(j, "StatusCode"));
@@ -113,28 +148,31 @@ static const struct flag logs_flags[] = {
 static int cmd_logs(struct call *call)
 {
 	const struct logs_opts *o = call->opts;
-	char **operands = call->args;
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 	json_t *j = NULL;
 
-	cs_autofree char *name = url_encode(operands[0]), *ipath = cs_xasprintf("/containers/%s/json", name);
-	if (client_json("GET", ipath, NULL, &j, &err) < 0)
+	cs_autofree char *base = container_path(call->args[0], &err), *ipath = cs_xasprintf("%s/json", base ? base : "");
+	if (!base || client_json("GET", ipath, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	bool tty = json_is_true(json_object_get(json_object_get(j, "Config"), "Tty"));
 	json_decref(j);
-	/* the API takes times, not durations ago */
-	int64_t times[2] = {0, 0};
-	const char *const given[2] = {o->since, o->until};
-	for (size_t i = 0; i < 2; i++)
-		if (given[i] && !cs_time_parse_param(given[i], cs_now_ns(), &times[i]))
-			return cli_fail(1, "invalid value for \"%s\": %s", i ? "until" : "since", given[i]);
-	cs_autofree char *tail_enc = url_encode(o->tail);
-	cs_autofree char *path =
-		cs_xasprintf("/containers/%s/logs?stdout=1&stderr=1&follow=%d&timestamps=%d&details=%d&tail=%s&since=%lld.%09lld&until=%lld.%09lld", name, o->follow,
-			     o->timestamps, o->details, tail_enc, (long long)(times[0] / CS_NS_PER_SEC), (long long)(times[0] % CS_NS_PER_SEC),
-			     (long long)(times[1] / CS_NS_PER_SEC), (long long)(times[1] % CS_NS_PER_SEC));
-	if (client_open("GET", path, NULL, 0, false, &r, &err) < 0 || stream_copy(&r, tty, &err) < 0)
+	const char *const given[] = {o->since, o->until}, *const names[] = {"since", "until"};
+	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
+	cs_autofree char *tail = url_encode(o->tail);
+	cs_str_putf(&path, "%s/logs?stdout=1&stderr=1%s%s%s%s%s", base, o->follow ? "&follow=1" : "", o->timestamps ? "&timestamps=1" : "", o->details ? "&details=1" : "", *tail ? "&tail=" : "", tail);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(given); i++) {
+		if (cs_empty(given[i]))
+			continue;
+		cs_autofree char *time = api_time(given[i], &err), *enc = url_encode(time);
+		if (!time) {
+			cs_autofree char *why = cs_err_text(err);
+			cs_err_free(err);
+			return cli_fail(1, "invalid value for \"%s\": %s", names[i], why);
+		}
+		cs_str_putf(&path, "&%s=%s", names[i], enc);
+	}
+	if (client_open("GET", path.buf, NULL, 0, false, &r, &err) < 0 || stream_copy(&r, tty, &err) < 0)
 		return cli_error(err, 1);
 	return 0;
 }

@@ -51,11 +51,11 @@ void list_value(struct list *l, struct tpl_value v)
 
 void list_row(struct list *l, const struct tpl_class *class, void *self) { list_value(l, tpl_object_value(l->a, class, self)); }
 
-int list_end(struct list *l, const char *const *headers)
+int list_text(struct list *l, const char *const *headers, struct cs_str *out)
 {
 	const char *keys[64], *titles[64], *message;
 	struct tpl_options o = {.header = true};
-	struct cs_str head = CS_STR_INIT((size_t)1 << 30), out = CS_STR_INIT((size_t)1 << 30);
+	struct cs_str head = CS_STR_INIT((size_t)1 << 30);
 	size_t n = 0;
 
 	if (!l->status && l->table) {
@@ -67,17 +67,24 @@ int list_end(struct list *l, const char *const *headers)
 		(void)!tpl_execute(l->tpl, tpl_map_of(l->a, &tpl_headers, keys, titles, n), &o, l->a, &head, &message);
 		cs_str_putc(&head, '\n');
 		cs_str_put(&head, l->rows.buf ? l->rows.buf : "", l->rows.len);
-		tab_write(&out, head.buf, head.len, 10, 3);
-		(void)fwrite(out.buf ? out.buf : "", 1, out.len, stdout);
+		tab_write(out, head.buf, head.len, 10, 3);
 	} else if (!l->status && l->rows.len) {
-		(void)fwrite(l->rows.buf, 1, l->rows.len, stdout);
+		cs_str_put(out, l->rows.buf, l->rows.len);
 	}
 	cs_str_done(&head);
-	cs_str_done(&out);
 	cs_str_done(&l->rows);
 	tpl_arena_free(l->a);
 	l->a = NULL;
 	return l->status;
+}
+
+int list_end(struct list *l, const char *const *headers)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT((size_t)1 << 30);
+	int status = list_text(l, headers, &out);
+
+	(void)fwrite(out.buf ? out.buf : "", 1, out.len, stdout);
+	return status;
 }
 
 const char *list_format(const char *given, const char *key, bool quiet)

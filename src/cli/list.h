@@ -31,6 +31,8 @@ void list_row(struct list *l, const struct tpl_class *class, void *self);
 void list_value(struct list *l, struct tpl_value v);
 /* Writes the table with its headers (pairs of field and title, NULL at the end), or the rows. Returns the exit status. */
 int list_end(struct list *l, const char *const *headers);
+/* The same, appended to out instead of written. */
+int list_text(struct list *l, const char *const *headers, struct cs_str *out);
 
 /* Which format a command uses: what was given, else config.json's `key` unless quiet, else "table". Borrowed. */
 const char *list_format(const char *given, const char *key, bool quiet);

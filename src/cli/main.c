@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * caisson: the client. Reads the program's own flags, finds the command in the tables and runs it. */
+#include <fcntl.h>
+
 #include "cli/cli.h"
 #include "cli/plugin.h"
 
 /* What every engine has that is still in use: dockerd 20.10 speaks 1.41, its predecessors of Docker 18.09 1.39. */
 #define OLDEST_API 139
 
-const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, image_commands, transfer_commands, volume_commands,
+const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, stats_commands, image_commands, transfer_commands, volume_commands,
 						network_commands, reachability_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
 						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, describe_commands, refused_commands, NULL};
@@ -269,9 +271,19 @@ static int program_flags(char **argv, struct call *c)
 	return -1;
 }
 
+/* A closed descriptor 0, 1 or 2 would become the first socket, which then gets what is meant for the user. */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) /* the lowest that is free: this one */
+			exit(125);
+}
+
 int cli_main(char **argv)
 {
 	struct call c = {.cmd = &program, .path = ""};
+
+	fill_standard_descriptors();
 	cs_autostrv char **all = cs_strv_copy(argv + 1); /* the parser reorders argv */
 	int status = program_flags(argv + 1, &c);
 

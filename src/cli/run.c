@@ -219,15 +219,6 @@ static int run_detached(const char *id)
 	return 0;
 }
 
-/* A client that left by the detach keys finds the container still running. */
-static bool still_running(const char *base)
-{
-	cs_autofree char *path = cs_xasprintf("%s/json", base);
-	cs_autojson json_t *j = NULL;
-
-	return client_json("GET", path, NULL, &j, NULL) > 0 && json_is_true(json_object_get(json_object_get(j, "State"), "Running"));
-}
-
 static int run_attached(const struct run *r, const char *id)
 {
 	const struct run_opts *o = r->o;
@@ -237,7 +228,7 @@ static int run_attached(const struct run *r, const char *id)
 	cs_autofree char *apath = cs_xasprintf("%s/attach?stream=1&stdin=%d&stdout=%d&stderr=%d%s%s", base, in, !!(r->attach & ATTACH_STDOUT),
 					       !!(r->attach & ATTACH_STDERR), *keys ? "&detachKeys=" : "", keys);
 	cs_autofree char *wpath = cs_xasprintf("%s/wait?condition=%s", base, o->rm ? "removed" : "next-exit"), *spath = cs_xasprintf("%s/start", base);
-	struct session s = {.base = base, .in = in, .tty = o->tty, .proxy = o->sig_proxy};
+	struct session s = {.base = base, .in = in, .tty = o->tty, .proxy = o->sig_proxy, .keys = session_detach_keys(o->detach_keys)};
 	struct cs_err *err = NULL;
 
 	if (client_open("POST", apath, NULL, 0, true, &att, &err) < 0 || client_open("POST", wpath, NULL, 0, false, &wait, &err) < 0)
@@ -248,9 +239,9 @@ static int run_attached(const struct run *r, const char *id)
 	}
 	if (session_pump(&s, &att, &err) < 0)
 		return cli_error(err, 125);
-	if (o->tty && in && still_running(base))
+	if (s.detached)
 		return 0;
-	int code = session_exit_code(&wait, &err);
+	int code = session_exit_code(&s, &wait, &err);
 	return code < 0 ? cli_error(err, 125) : code;
 }
 

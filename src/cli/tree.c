@@ -46,7 +46,6 @@ const struct command refused_commands[] = {
 	{.names = "checkpoint create", .usage = "[OPTIONS] CONTAINER CHECKPOINT", .help = "Create a checkpoint from a running container", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
 	{.names = "checkpoint ls|checkpoint list", .usage = "[OPTIONS] CONTAINER", .help = "List checkpoints for a container", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
 	{.names = "checkpoint rm|checkpoint remove", .usage = "[OPTIONS] CONTAINER CHECKPOINT", .help = "Remove a checkpoint", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
-	{.names = "container stats|stats", .usage = "[OPTIONS] [CONTAINER...]", .help = "Display a live stream of container(s) resource usage statistics", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
 	{.names = "manifest annotate", .usage = "[OPTIONS] MANIFEST_LIST MANIFEST", .help = "Add additional information to a local image manifest", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest create", .usage = "MANIFEST_LIST MANIFEST [MANIFEST...]", .help = "Create a local manifest list for annotating and pushing to a registry", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest inspect", .usage = "[OPTIONS] [MANIFEST_LIST] MANIFEST", .help = "Display an image manifest, or manifest list", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
