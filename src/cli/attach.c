@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/session.h"
+#include "cli/stream.h"
 
 static bool truth(const json_t *j, const char *key) { return json_is_true(json_object_get(j, key)); }
 
@@ -32,26 +33,33 @@ static int attach_to(const struct hold *h)
 	auto_reply struct reply att = REPLY_INIT, wait = REPLY_INIT;
 	struct cs_err *err = NULL;
 	cs_autojson json_t *info = NULL;
-	cs_autofree char *keys = url_encode(session_detach_keys(h->keys)), *base = container_path(h->ref, &err);
-	if (!base)
+	cs_autofree char *keys = url_encode(session_detach_keys(h->keys)), *named = container_path(h->ref, &err);
+	if (!named)
 		return cli_error(err, 1);
-	cs_autofree char *ipath = cs_xasprintf("%s/json", base), *spath = cs_xasprintf("%s/start", base);
+	cs_autofree char *ipath = cs_xasprintf("%s/json", named), *early = cs_xasprintf("%s/wait", named);
 
+	/* whoever runs is waited for before he is looked at, so that his exit code is not missed */
+	if (!h->start && client_open("POST", early, NULL, 0, false, &wait, &err) < 0)
+		return cli_error(err, 1);
 	if (client_json("GET", ipath, NULL, &info, &err) < 0)
 		return cli_error(err, 1);
 	const json_t *cfg = json_object_get(info, "Config"), *state = json_object_get(info, "State");
 	int status = h->start ? 0 : refuse_state(state);
 	if (status)
 		return status;
+	/* by id from here on: the same container, whoever bears the name by then */
+	cs_autofree char *base = container_path(jstr(info, "Id"), &err), *spath = cs_xasprintf("%s/start", base ? base : "");
+	if (!base)
+		return cli_error(err, 1);
 	struct session s = {.base = base, .in = h->in && truth(cfg, "OpenStdin"), .tty = truth(cfg, "Tty"), .proxy = h->proxy && !truth(cfg, "Tty"), .keys = session_detach_keys(h->keys)};
 	if (session_needs_terminal(s.in, s.tty))
 		return cli_fail(1, "the input device is not a TTY");
 	bool gone = truth(json_object_get(info, "HostConfig"), "AutoRemove");
-	cs_autofree char *wpath = cs_xasprintf("%s/wait%s", base, !h->start ? "" : gone ? "?condition=removed" : "?condition=next-exit");
+	cs_autofree char *wpath = cs_xasprintf("%s/wait?condition=%s", base, gone ? "removed" : "next-exit");
 	cs_autofree char *apath = cs_xasprintf("%s/attach?stream=1&stdin=%d&stdout=1&stderr=1%s%s", base, s.in, *keys ? "&detachKeys=" : "", keys);
-	if (client_open("POST", apath, NULL, 0, true, &att, &err) < 0 || client_open("POST", wpath, NULL, 0, false, &wait, &err) < 0)
+	if (client_open("POST", apath, NULL, 0, true, &att, &err) < 0)
 		return cli_error(err, 1);
-	if (h->start && client_json("POST", spath, NULL, NULL, &err) < 0)
+	if (h->start && (client_open("POST", wpath, NULL, 0, false, &wait, &err) < 0 || client_json("POST", spath, NULL, NULL, &err) < 0))
 		return cli_error(err, 1);
 	if (session_pump(&s, &att, &err) < 0)
 		return cli_error(err, 1);
@@ -154,6 +162,9 @@ static json_t *exec_body(const struct exec_opts *o, char *const *cmd, struct cs_
 	for (size_t i = 0; i < CS_ARRAY_SIZE(texts); i++)
 		if (!cs_empty(texts[i].value))
 			(void)json_object_set_new(body, texts[i].key, json_string(texts[i].value));
+	unsigned rows, cols;
+	if (o->tty && stream_window(&rows, &cols))
+		(void)json_object_set_new(body, "ConsoleSize", json_pack("[i,i]", (int)rows, (int)cols));
 	if (create_env(o->env, o->env_file, &env, err) < 0) {
 		json_decref(body);
 		return NULL;
@@ -178,7 +189,10 @@ static int cmd_exec(struct call *c)
 	if (!of || client_json("POST", path, body, &created, &err) < 0)
 		return cli_error(err, 1);
 	cs_autofree char *base = cs_xasprintf("/exec/%s", jstr(created, "Id")), *spath = cs_xasprintf("%s/start", base), *ipath = cs_xasprintf("%s/json", base);
-	cs_autofree char *start = cs_xasprintf("{\"Detach\":%s,\"Tty\":%s}", o->detach ? "true" : "false", o->tty ? "true" : "false");
+	unsigned rows, cols;
+	bool window = o->tty && stream_window(&rows, &cols);
+	cs_autofree char *size = window ? cs_xasprintf(",\"ConsoleSize\":[%u,%u]", rows, cols) : cs_xstrdup("");
+	cs_autofree char *start = cs_xasprintf("{\"Detach\":%s,\"Tty\":%s%s}", o->detach ? "true" : "false", o->tty ? "true" : "false", size);
 	if (client_open("POST", spath, start, strlen(start), !o->detach, &r, &err) < 0) {
 		int status = session_start_status(err);
 		return cli_error(err, status == 125 ? 1 : status);

@@ -31,6 +31,10 @@ static int each(char *const *operands, const char *method, const char *action, c
 		for (; operands[n] && n < width; n++) {
 			cs_autofree char *base = container_path(operands[n], &err[n]), *path = cs_xasprintf("%s%s%s", base ? base : "", action, query);
 			r[n] = (struct reply)REPLY_INIT;
+			if (!base && *method == 'D') { /* docker has words of its own there */
+				cs_err_free(TAKE_PTR(err[n]));
+				(void)cs_fail(&err[n], CS_ERR_INVALID, 0, "container name cannot be empty");
+			}
 			if (base && alone) /* negotiates by itself, without a question more */
 				(void)!client_open(method, path, NULL, 0, false, &r[n], &err[n]);
 			else if (base)
@@ -156,11 +160,12 @@ static int cmd_logs(struct call *call)
 	if (!base || client_json("GET", ipath, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	bool tty = json_is_true(json_object_get(json_object_get(j, "Config"), "Tty"));
+	cs_autofree char *id = url_encode(jstr(j, "Id")); /* the same container, whoever bears the name by then */
 	json_decref(j);
 	const char *const given[] = {o->since, o->until}, *const names[] = {"since", "until"};
 	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
 	cs_autofree char *tail = url_encode(o->tail);
-	cs_str_putf(&path, "%s/logs?stdout=1&stderr=1%s%s%s%s%s", base, o->follow ? "&follow=1" : "", o->timestamps ? "&timestamps=1" : "", o->details ? "&details=1" : "", *tail ? "&tail=" : "", tail);
+	cs_str_putf(&path, "/containers/%s/logs?stdout=1&stderr=1%s%s%s%s%s", id, o->follow ? "&follow=1" : "", o->timestamps ? "&timestamps=1" : "", o->details ? "&details=1" : "", *tail ? "&tail=" : "", tail);
 	for (size_t i = 0; i < CS_ARRAY_SIZE(given); i++) {
 		if (cs_empty(given[i]))
 			continue;

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/session.h"
+#include "cli/stream.h"
 #include "cli/transfer.h"
 #include "registry/reference.h"
 
@@ -143,6 +144,9 @@ static char *create(struct run *r, int *status)
 		*status = cli_parse_error(err);
 		return NULL;
 	}
+	unsigned rows, cols; /* from the first byte on, where a resize after the start may come too late */
+	if (r->o->tty && r->call->cmd->flags & CMD_RUN_ERRORS && stream_window(&rows, &cols))
+		(void)json_object_set_new(json_object_get(body, "HostConfig"), "ConsoleSize", json_pack("[i,i]", (int)rows, (int)cols));
 	if (!cs_streq(when, "always") && !cs_streq(when, "missing") && !cs_streq(when, "never") && !cs_empty(when)) {
 		(void)cs_fail(&err, CS_ERR_INVALID, 0, "invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"", when);
 		*status = cli_parse_error(err);

@@ -111,11 +111,22 @@ static _Noreturn void die_of(int sig)
 	signals_die(sig);
 }
 
-static void tell_size(const struct stream_hooks *h)
+bool stream_window(unsigned *rows, unsigned *cols)
 {
 	struct winsize w;
-	if (h->resize && ioctl(1, TIOCGWINSZ, &w) == 0 && w.ws_row && w.ws_col)
-		h->resize(h->ctx, w.ws_row, w.ws_col);
+
+	if (ioctl(1, TIOCGWINSZ, &w) < 0 || !w.ws_row || !w.ws_col)
+		return false;
+	*rows = w.ws_row;
+	*cols = w.ws_col;
+	return true;
+}
+
+static void tell_size(const struct stream_hooks *h)
+{
+	unsigned rows, cols;
+	if (h->resize && stream_window(&rows, &cols))
+		h->resize(h->ctx, rows, cols);
 }
 
 /* ---- signals ---- */

@@ -20,6 +20,8 @@ struct stream_keys {
  * has a terminal). `resize` is called with the window's size at the start and whenever it changes (raw only). A reader of our output that went away
  * ends the process by SIGPIPE, as it does any other. On every way out the terminal is as it was. */
 int stream_pump(struct reply *r, bool send_stdin, bool raw, const struct stream_keys *keys, const struct stream_hooks *hooks, struct cs_err **err);
+/* Size of the terminal that stdout is; false for anything else. */
+bool stream_window(unsigned *rows, unsigned *cols);
 /* Waits for something to read at r, with the hooks' signals as stream_pump has them. */
 void stream_wait(const struct reply *r, const struct stream_hooks *hooks);
 /* Copies a framed (or raw) body to stdout/stderr: logs. Ends by SIGPIPE as soon as nobody reads stdout any more, even when there is nothing to write. */

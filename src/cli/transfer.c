@@ -13,16 +13,6 @@
 #include "cli/transfer.h"
 #include "registry/reference.h"
 
-/* name[:tag|@digest] for the query of a pull: a digest goes where a tag would. */
-static void split_reference(const char *ref, char **name, const char **tag)
-{
-	const char *at = strchr(ref, '@'), *slash = strrchr(ref, '/'), *colon = strrchr(slash ? slash : ref, ':');
-	const char *cut = at ? at : colon;
-
-	*name = cs_xstrndup(ref, cut ? (size_t)(cut - ref) : strlen(ref));
-	*tag = cut ? cut + 1 : NULL;
-}
-
 /* ---- pull, push ---- */
 
 /* The one operand of both. 0, or the exit status after a message. */
@@ -299,17 +289,22 @@ static const struct flag commit_flags[] = {
 static int cmd_commit(struct call *call)
 {
 	const struct commit_opts *o = call->opts;
-	const char *tag = NULL;
 	char **operands = call->args;
 	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
 	struct cs_err *err = NULL;
-	cs_autofree char *repo = NULL;
+	cs_autoref struct cs_ref ref = {0};
+	cs_autofree char *c = url_encode(operands[0]), *a = url_encode(o->author), *m = url_encode(o->message);
 	json_t *j = NULL;
 
+	if (operands[1] && cs_ref_parse(operands[1], &ref, &err) < 0)
+		return cli_error(err, 1);
+	if (operands[1] && ref.digest)
+		return cli_fail(1, "invalid repository name: a digest cannot be committed to");
 	if (operands[1])
-		split_reference(operands[1], &repo, &tag);
-	cs_autofree char *c = url_encode(operands[0]), *rn = url_encode(repo ? repo : ""), *t = url_encode(tag ? tag : ""), *a = url_encode(o->author), *m = url_encode(o->message);
-	cs_str_putf(&path, "/commit?container=%s&repo=%s&tag=%s&author=%s&comment=%s&pause=%d", c, rn, t, a, m, o->pause);
+		cs_ref_default_tag(&ref);
+	cs_str_putf(&path, "/commit?container=%s&author=%s&comment=%s&pause=%d", c, a, m, o->pause);
+	if (operands[1])
+		cs_str_putf(&path, "&repo=%s/%s&tag=%s", ref.domain, ref.path, ref.tag);
 	for (char **ch = o->change; ch && *ch; ch++) {
 		cs_autofree char *e = url_encode(*ch);
 		cs_str_putf(&path, "&changes=%s", e);

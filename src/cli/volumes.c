@@ -8,7 +8,7 @@
 #define NO_CLUSTER "this engine has no swarm mode, hence no cluster volumes"
 
 struct volume_create_opts {
-	const char *availability, *driver, *group, *scope, *sharing, *type;
+	const char *availability, *driver, *group, *name, *scope, *sharing, *type;
 	char **label, **opt, **secret, **topology_preferred, **topology_required;
 	int64_t limit_bytes, required_bytes;
 };
@@ -18,6 +18,7 @@ static const struct flag volume_create_flags[] = {
 	FLAG(struct volume_create_opts, group, "group", 0, "Cluster Volume group (cluster volumes)", .refused = NO_CLUSTER, .api = 142),
 	FLAG(struct volume_create_opts, label, "label", 0, "Set metadata for a volume"),
 	FLAG_AS(struct volume_create_opts, limit_bytes, FLAG_BYTES, "limit-bytes", 0, "Minimum size of the Cluster Volume in bytes", .refused = NO_CLUSTER, .api = 142),
+	FLAG(struct volume_create_opts, name, "name", 0, "Specify volume name", .flags = FLAG_HIDDEN),
 	FLAG_AS(struct volume_create_opts, opt, FLAG_MAP, "opt", 'o', "Set driver specific options (default map[])"),
 	FLAG_AS(struct volume_create_opts, required_bytes, FLAG_BYTES, "required-bytes", 0, "Maximum size of the Cluster Volume in bytes", .refused = NO_CLUSTER, .api = 142),
 	FLAG(struct volume_create_opts, scope, "scope", 0, "Cluster Volume access scope (\"single\", \"multi\")", .def = "single", .refused = NO_CLUSTER, .api = 142),
@@ -36,7 +37,9 @@ static int cmd_create(struct call *call)
 	struct cs_err *err = NULL;
 	json_t *j = NULL;
 
-	json_t *body = json_pack("{s:s,s:s,s:{},s:{}}", "Name", operands[0] ? operands[0] : "", "Driver", o->driver, "DriverOpts", "Labels");
+	if (operands[0] && o->name)
+		return cli_fail(1, "conflicting options: cannot specify a volume-name through both --name and as a positional arg");
+	json_t *body = json_pack("{s:s,s:s,s:{},s:{}}", "Name", operands[0] ? operands[0] : o->name ? o->name : "", "Driver", o->driver, "DriverOpts", "Labels");
 	for (int k = 0; k < 2; k++) {
 		for (char **v = k ? o->label : o->opt; v && *v; v++) {
 			cs_autofree char *key = cs_xstrndup(*v, strcspn(*v, "="));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine that only writes down what a client asks of it: what `docker` and `caisson` send for the same words can then be compared."""
+"""An engine that answers what a test says, on a unix socket, and keeps what it was asked: for what clients send, and how they show an answer."""
 import json
 import os
 import socketserver
@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler
 
 ID = "c0ffee" + "0" * 58
+EMPTY = ("/start", "/kill", "/resize", "/stop", "/restart", "/pause", "/unpause", "/rename")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -19,6 +20,12 @@ class _Handler(BaseHTTPRequestHandler):
     def address_string(self):
         return "unix"
 
+    def handle(self):
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            pass            # a client that has seen enough
+
     def _body(self):
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             data = b""
@@ -27,46 +34,65 @@ class _Handler(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return data
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _usual(self, path):
+        """For what no test has an answer to."""
+        if path == "/_ping":
+            return 200, "OK"
+        if path == "/containers/create":
+            return 201, {"Id": ID, "Warnings": []}
+        return (204, "") if self.command == "POST" and path.endswith(EMPTY) else (200, {})
+
+    def _head(self, status, headers):
+        self.send_response(status)
+        for key, value in {"Api-Version": self.server.api, "Ostype": "linux", "Docker-Experimental": "false", "Server": "Docker/28.0.0 (linux)", **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
 
     def _answer(self):
         body = self._body()
         path, _, query = self.path.partition("?")
         bare = "/" + path.split("/", 2)[2] if path.startswith("/v1.") else path
         if bare != "/_ping":
+            self.server.requests.append((self.command, bare, query, body))
             self.server.seen.append((self.command, bare, query, json.loads(body) if body[:1] in (b"{", b"[") else body))
-        status, answer = self.server.answers.get((self.command, bare), (None, None))
-        if status is None:
-            status, answer = (201, {"Id": ID, "Warnings": []}) if bare == "/containers/create" else (200, {})
-            if bare == "/_ping":
-                answer = "OK"
-            if self.command == "POST" and bare.endswith(("/start", "/kill", "/resize")):
-                status, answer = 204, ""
-        data = answer if isinstance(answer, bytes) else answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-        self.send_response(status)
-        for key, value in {"Api-Version": self.server.api, "Ostype": "linux", "Docker-Experimental": "false", "Server": "Docker/28.0.0 (linux)",
-                           "Content-Type": "application/json", **self.server.headers}.items():
-            self.send_header(key, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD" and status != 204:
-            self.wfile.write(data)
+        given = self.server.answers.get((self.command, bare))
+        if given is None and self.headers.get("Upgrade") == "tcp":
+            given = (101, b"")
+        status, answer = given or self._usual(bare)
+        if status == 101:   # what the process says; then the connection ends
+            self.close_connection = True
+            self._head(101, {"Content-Type": "application/vnd.docker.multiplexed-stream", "Connection": "Upgrade", "Upgrade": "tcp"})
+            self.wfile.write(answer)
+        elif isinstance(answer, list):
+            self._head(status, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+            for message in answer:
+                data = (json.dumps(message) + "\r\n").encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.write(b"0\r\n\r\n")
+        else:
+            data = answer if isinstance(answer, bytes) else answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            self._head(status, {"Content-Type": "application/json", **({} if status == 204 else {"Content-Length": str(len(data))})})
+            if self.command != "HEAD" and status != 204:
+                self.wfile.write(data)
 
     do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _answer
 
 
 class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """with FakeEngine() as e: run a client with DOCKER_HOST=e.host; e.seen is the list of (method, path, query, body).
+    """with FakeEngine() as e: run a client with DOCKER_HOST=e.host; e.seen is the list of (method, path, query, body), e.requests the same with the body as bytes.
 
-    answers: {(method, path): (status, JSON or text)} for what is not to be answered in the usual way."""
+    answers: {(method, path): (status, answer)} for what is not to be answered in the usual way. An answer is a JSON object, text or bytes; a list is a stream
+    of JSON messages, one chunk each; with status 101 it is what comes over the connection that was taken over."""
+    request_queue_size = 64   # clients ask about many containers at a time
     daemon_threads = True
 
-    def __init__(self, api="1.50", answers=None, headers=None):
+    def __init__(self, answers=None, api="1.50"):
         self.dir = tempfile.mkdtemp(prefix="cst-fake-")
-        self.path = os.path.join(self.dir, "s")
-        self.host, self.api, self.seen, self.answers, self.headers = "unix://" + self.path, api, [], answers or {}, headers or {}
-        super().__init__(self.path, _Handler)
+        self.sock = os.path.join(self.dir, "s")
+        self.host, self.api, self.seen, self.requests, self.answers = "unix://" + self.sock, api, [], [], answers or {}
+        super().__init__(self.sock, _Handler)
 
     def __enter__(self):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -75,5 +101,5 @@ class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __exit__(self, *exc):
         self.shutdown()
         self.server_close()
-        os.unlink(self.path)
+        os.unlink(self.sock)
         os.rmdir(self.dir)
