@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status, headers):
         self.send_response(status)
-        for key, value in {"Api-Version": self.server.api, "Ostype": "linux", "Docker-Experimental": "false", "Server": "Docker/28.0.0 (linux)", **headers}.items():
+        for key, value in {"Api-Version": self.server.api, "Ostype": "linux", "Docker-Experimental": "false", "Server": "Docker/28.0.0 (linux)", **headers, **self.server.headers}.items():
             self.send_header(key, value)
         self.end_headers()
 
@@ -55,7 +55,6 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         bare = "/" + path.split("/", 2)[2] if path.startswith("/v1.") else path
         if bare != "/_ping":
-            self.server.requests.append((self.command, bare, query, body))
             self.server.seen.append((self.command, bare, query, json.loads(body) if body[:1] in (b"{", b"[") else body))
         given = self.server.answers.get((self.command, bare))
         if given is None and self.headers.get("Upgrade") == "tcp":
@@ -81,17 +80,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """with FakeEngine() as e: run a client with DOCKER_HOST=e.host; e.seen is the list of (method, path, query, body), e.requests the same with the body as bytes.
+    """with FakeEngine() as e: run a client with DOCKER_HOST=e.host; e.seen is the list of (method, path, query, body).
 
     answers: {(method, path): (status, answer)} for what is not to be answered in the usual way. An answer is a JSON object, text or bytes; a list is a stream
-    of JSON messages, one chunk each; with status 101 it is what comes over the connection that was taken over."""
+    of JSON messages, one chunk each; with status 101 it is what comes over the connection that was taken over. headers: more of them in each answer."""
     request_queue_size = 64   # clients ask about many containers at a time
     daemon_threads = True
 
-    def __init__(self, answers=None, api="1.50"):
+    def __init__(self, answers=None, api="1.50", headers=None):
         self.dir = tempfile.mkdtemp(prefix="cst-fake-")
         self.sock = os.path.join(self.dir, "s")
-        self.host, self.api, self.seen, self.requests, self.answers = "unix://" + self.sock, api, [], [], answers or {}
+        self.host, self.api, self.seen, self.answers, self.headers = "unix://" + self.sock, api, [], answers or {}, headers or {}
         super().__init__(self.sock, _Handler)
 
     def __enter__(self):
