@@ -298,7 +298,8 @@ class Engine:
         """Without containers: no interface of theirs, no element of theirs in the table. Bridges of networks, and pairs kept ready, may be there."""
         found = {}
         if not self.netns:
-            mine = [n for n in os.listdir("/sys/class/net") if self.instance() in n]
+            links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
+            mine = [one["ifname"] for one in links if self.instance() in one["ifname"] + one.get("ifalias", "")]
             return {"links": mine} if mine else {}
         networks = self.http.get("/networks", rec=False).json
         known = {(n["Options"] or {}).get("com.docker.network.bridge.name", "br-" + n["Id"][:12]) for n in networks}
