@@ -62,7 +62,7 @@ static int changes(struct cs_request *rq, struct cs_response *rs, struct cs_err 
 
 static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_container_prune(rq->engine, cs_query_str(&rq->query, "filters"), &rs->body, err);
+	return cs_prune_answer(rq, rs, cs_container_prune, "containers", err);
 }
 
 static int logs(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)

@@ -176,6 +176,7 @@ static int call_start(struct call *c, const char *method, struct cs_err **err)
 	c->rq.engine = c->http->engine;
 	c->rq.method = cs_xstrdup(method);
 	c->rq.content_type = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
+	c->rq.accept = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
 	c->rq.registry_auth = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "X-Registry-Auth");
 	c->rq.client_fd = c->client_fd;
 	c->rq.chunked_body = te != NULL;

@@ -49,7 +49,7 @@ static int tag(struct cs_request *rq, struct cs_response *rs, struct cs_err **er
 
 static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_image_prune(rq->engine, cs_query_str(&rq->query, "filters"), &rs->body, err);
+	return cs_prune_answer(rq, rs, cs_image_prune, "images", err);
 }
 
 static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_body_read(((struct cs_request *)ctx)->blocks, buf, max); }

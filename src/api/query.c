@@ -3,6 +3,8 @@
  * See query.h. No state, no threads. */
 #include "api/query.h"
 
+#include <strings.h>
+
 #include "base/num.h"
 #include "base/strv.h"
 #include "base/time.h"
@@ -160,4 +162,38 @@ int cs_query_time(const struct cs_query *q, const char *key, int64_t *ret, struc
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid value for \"%s\": %s", key, v);
 	*ret = t;
 	return 0;
+}
+
+/* Is the weight of a media type, "…;q=0.5", nothing? */
+static bool is_refused(const char *params, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (params[i] != ';')
+			continue;
+		size_t k = i + 1;
+		while (k < len && (params[k] == ' ' || params[k] == '\t'))
+			k++;
+		if (k + 2 < len && (params[k] | 0x20) == 'q' && params[k + 1] == '=') {
+			size_t end = k + 2;
+			while (end < len && strchr("0.", params[end]))
+				end++;
+			return params[k + 2] == '0' && (end == len || strchr("; \t", params[end]));
+		}
+	}
+	return false;
+}
+
+const char *cs_accept_lines(const char *accept)
+{
+	static const char *const types[] = {"application/jsonl", "application/x-ndjson"};
+
+	for (const char *p = accept; p && *p; p += *p == ',') {
+		p += strspn(p, " \t");
+		size_t all = strcspn(p, ","), len = strcspn(p, ",; \t");
+		for (size_t i = 0; i < CS_ARRAY_SIZE(types); i++)
+			if (len == strlen(types[i]) && strncasecmp(p, types[i], len) == 0 && !is_refused(p + len, all - len))
+				return types[i];
+		p += all;
+	}
+	return NULL;
 }

@@ -29,5 +29,8 @@ bool cs_query_bool(const struct cs_query *q, const char *key);
 bool cs_query_bool_or(const struct cs_query *q, const char *key, bool dflt);
 /* dflt when absent or empty; otherwise INVALID with strconv's text. */
 CS_MUST_CHECK int cs_query_i64(const struct cs_query *q, const char *key, int64_t dflt, int64_t min, int64_t max, int64_t *ret, struct cs_err **err);
+/* The type of JSON lines that an Accept header names ("application/jsonl" or "application/x-ndjson", the first that is there), a static string; NULL when
+ * it names none, or is NULL. Wildcards do not count, nor what has q=0. */
+const char *cs_accept_lines(const char *accept);
 /* since/until: "" is 0. */
 CS_MUST_CHECK int cs_query_time(const struct cs_query *q, const char *key, int64_t *ret, struct cs_err **err);

@@ -30,6 +30,7 @@ struct cs_request {
 	char *param[CS_ROUTE_PARAMS];  /* values of the {name} parts, decoded */
 	struct cs_str body;
 	const char *content_type;      /* borrowed or NULL */
+	const char *accept;            /* Accept, borrowed or NULL */
 	const char *registry_auth;     /* X-Registry-Auth, borrowed or NULL */
 	int client_fd;                 /* the connection's socket, borrowed: to see whether the client is still there */
 	bool chunked_body;             /* no Content-Length */

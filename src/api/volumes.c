@@ -35,7 +35,7 @@ static int remove_(struct cs_request *rq, struct cs_response *rs, struct cs_err 
 
 static int prune(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
-	return cs_volume_prune(rq->engine, cs_query_str(&rq->query, "filters"), rq->api, &rs->body, err);
+	return cs_prune_answer(rq, rs, cs_volume_prune, "volumes", err);
 }
 
 static int update(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)

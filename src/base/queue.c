@@ -70,6 +70,20 @@ void cs_queue_batch(struct cs_queue *q, size_t bytes)
 	pthread_mutex_unlock(&q->lock);
 }
 
+/* Under the lock, with room for something. Returns how much went in. */
+static size_t put(struct cs_queue *q, const char *p, size_t len)
+{
+	size_t tail = (q->head + q->len) % q->cap;
+	size_t n = CS_MIN(len, CS_MIN(q->cap - q->len, q->cap - tail));
+	bool was_little = q->len < q->wake_at;
+
+	memcpy(q->buf + tail, p, n);
+	q->len += n;
+	if (was_little && q->len >= q->wake_at)
+		wake_reader(q);
+	return n;
+}
+
 int cs_queue_write(struct cs_queue *q, const void *data, size_t len)
 {
 	const char *p = data;
@@ -80,17 +94,26 @@ int cs_queue_write(struct cs_queue *q, const void *data, size_t len)
 			pthread_cond_wait(&q->can_write, &q->lock);
 			continue;
 		}
-		size_t tail = (q->head + q->len) % q->cap;
-		size_t n = CS_MIN(len, CS_MIN(q->cap - q->len, q->cap - tail));
-		memcpy(q->buf + tail, p, n);
-		bool was_little = q->len < q->wake_at;
-		q->len += n;
+		size_t n = put(q, p, len);
 		p += n;
 		len -= n;
-		if (was_little && q->len >= q->wake_at)
-			wake_reader(q);
 	}
 	int r = q->closed ? -EPIPE : 0;
+	pthread_mutex_unlock(&q->lock);
+	return r;
+}
+
+int cs_queue_offer(struct cs_queue *q, const void *data, size_t len)
+{
+	const char *p = data;
+
+	pthread_mutex_lock(&q->lock);
+	int r = q->closed ? -EPIPE : q->cap - q->len < len ? -EAGAIN : 0;
+	while (r == 0 && len) {
+		size_t n = put(q, p, len);
+		p += n;
+		len -= n;
+	}
 	pthread_mutex_unlock(&q->lock);
 	return r;
 }

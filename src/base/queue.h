@@ -15,6 +15,8 @@ void cs_queue_free(struct cs_queue *q); /* both sides must be done; accepts NULL
 
 /* Blocks until everything is taken. 0, or -EPIPE when the reader has closed. */
 int cs_queue_write(struct cs_queue *q, const void *data, size_t len);
+/* Never blocks: all of it, or nothing. 0, -EAGAIN when it has no room for that now, -EPIPE when the reader has closed. */
+int cs_queue_offer(struct cs_queue *q, const void *data, size_t len);
 /* End of the stream: error 0 = a proper end, else what read shall answer after the bytes that are there (-errno). */
 void cs_queue_end(struct cs_queue *q, int error);
 /* > 0 bytes (as many as there are, up to max), 0 end, -errno. Blocks while nothing is there. */

@@ -11,7 +11,7 @@
 #include "cli/config.h"
 #include "cli/endpoint.h"
 
-const char *client_registry_auth;
+const char *client_registry_auth, *client_accept;
 
 static int api_version; /* 141 for 1.41; 0: nobody asked yet */
 static bool api_pinned; /* by DOCKER_API_VERSION */
@@ -228,6 +228,8 @@ static void put_head(struct cs_str *req, const char *method, const char *path, b
 	cs_str_putf(req, "Host: %s\r\nUser-Agent: Caisson-Client/" CAISSON_VERSION "\r\n", endpoint_authority());
 	put_own_headers(req);
 	cs_str_puts(req, upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "Connection: close\r\n");
+	if (client_accept)
+		cs_str_putf(req, "Accept: %s\r\n", client_accept);
 	if (client_registry_auth)
 		cs_str_putf(req, "X-Registry-Auth: %s\r\n", client_registry_auth);
 }

@@ -14,6 +14,8 @@
 
 extern const char *client_registry_auth; /* X-Registry-Auth of the next requests, or NULL */
 
+extern const char *client_accept;        /* Accept of the next requests, or NULL */
+
 struct reply {
 	int status;
 	int api;              /* the server's newest API version, 141 for 1.41; 0 = it did not say */

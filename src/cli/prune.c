@@ -3,9 +3,12 @@
  * caisson container|image|network|volume|system prune. */
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cli/config.h"
 #include "cli/list.h"
+#include "cli/progress.h"
 
 static bool has(json_t *filters, const char *key, const char *value)
 {
@@ -69,6 +72,59 @@ static const struct prune_kind networks = {"/networks/prune", "Deleted Networks:
 static const struct prune_kind volumes = {"/volumes/prune", "Deleted Volumes:", "VolumesDeleted"};
 static const struct prune_kind build_cache = {"/build/prune", "Deleted build cache objects:", "CachesDeleted"};
 
+/* What the engine tells on the way: one line that is drawn over, and gone when the result is printed. */
+static void draw(const json_t *j)
+{
+	static const char prefix[] = "\x1b[2K\r";
+	struct winsize ws;
+	unsigned width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col ? ws.ws_col : 80;
+	cs_autofree char *bar = j ? progress_text(json_object_get(j, "progressDetail"), width, 0) : NULL;
+	cs_autofree char *line = j ? cs_xasprintf("%s %.12s %s", jstr(j, "status"), jstr(j, "id") + (cs_prefix(jstr(j, "id"), "sha256:") ? 7 : 0), bar) : NULL;
+
+	printf("%s%.*s", prefix, (int)width - 1, line ? line : "");
+	(void)fflush(stdout);
+}
+
+/* As client_json, and shows how far it is. An engine that knows no such answers gives the result alone, which is its only line then. */
+static int watched(const char *path, json_t **ret, struct cs_err **err)
+{
+	auto_reply struct reply r = REPLY_INIT;
+	struct cs_err *e = NULL;
+	json_t *result = NULL;
+	char *line;
+
+	client_accept = "application/jsonl, application/json;q=0.9";
+	int opened = client_open("POST", path, NULL, 0, false, &r, err);
+	client_accept = NULL;
+	if (opened < 0)
+		return -1;
+	bool drawn = false;
+	while (!e && (line = reply_line(&r, &e))) {
+		json_t *j = json_loads(line, 0, NULL);
+		free(line);
+		if (json_object_get(j, "errorDetail")) {
+			(void)cs_fail(&e, CS_ERR_INTERNAL, 0, "%s", jstr(json_object_get(j, "errorDetail"), "message"));
+		} else if (json_object_get(j, "progressDetail")) {
+			draw(j);
+			drawn = true;
+		} else if (j) {
+			json_decref(result);
+			result = json_incref(j);
+		}
+		json_decref(j);
+	}
+	if (drawn)
+		draw(NULL);
+	if (!e && !result)
+		(void)cs_fail(&e, CS_ERR_INTERNAL, 0, "the engine's answer has no result");
+	if (e) {
+		json_decref(result);
+		return cs_err_move(err, e);
+	}
+	*ret = result;
+	return 0;
+}
+
 /* Asks the engine, prints what it removed, adds the bytes. Takes filters. 0, or -1 with an error. */
 static int prune(const struct prune_kind *k, json_t *filters, const char *query, int64_t *bytes, struct cs_err **err)
 {
@@ -76,7 +132,8 @@ static int prune(const struct prune_kind *k, json_t *filters, const char *query,
 	size_t i;
 	cs_autofree char *f = filters_query(filters), *both = cs_xasprintf("%s%s", f, query), *path = cs_xasprintf("%s%s%s", k->path, *both ? "?" : "", *both ? both + 1 : "");
 
-	if (client_json("POST", path, NULL, &j, err) < 0)
+	/* only who can be shown something asks for it: what is in a pipe is docker's, down to the request */
+	if ((isatty(STDOUT_FILENO) ? watched(path, &j, err) : client_json("POST", path, NULL, &j, err)) < 0)
 		return -1;
 	json_t *list = json_object_get(j, k->key);
 	if (json_array_size(list)) {

@@ -20,6 +20,7 @@
 #include "engine/loop.h"
 #include "engine/names.h"
 #include "engine/network.h"
+#include "engine/prune.h"
 #include "engine/store.h"
 #include "engine/validate.h"
 
@@ -608,7 +609,7 @@ static bool prunable(struct cs_container *c, const struct cs_filters *f, int64_t
 	return !cs_filter_values(f, "label!") || !cs_filter_labels(f, "label!", c->config->labels);
 }
 
-int cs_container_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err)
+int cs_container_prune(struct cs_engine *e, const char *filters, int api, struct cs_prune_watch *watch, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const allowed[] = {"label", "label!", "until", NULL};
 	cs_autofilters struct cs_filters f = {0};
@@ -624,13 +625,19 @@ int cs_container_prune(struct cs_engine *e, const char *filters, struct cs_str *
 		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", u[0]);
 	struct cs_container **all = cs_containers_all(e, NULL);
 	cs_str_puts(out, "{\"ContainersDeleted\":");
+	for (struct cs_container **p = all; watch && *p; p++)
+		watch->total += prunable(*p, &f, until);
 	for (struct cs_container **p = all; *p; p++) {
 		int64_t rw = 0, root = 0;
 		if (!prunable(*p, &f, until))
 			continue;
+		if (!cs_prune_begin(watch, (*p)->id))
+			break;
 		if (cs_snapshot_usage(e, (*p)->id, &rw, &root, NULL) < 0)
 			rw = 0;
-		if (cs_container_remove_obj(*p, false, false, NULL) < 0)
+		bool gone = cs_container_remove_obj(*p, false, false, NULL) == 0;
+		cs_prune_end(watch, (*p)->id, gone);
+		if (!gone)
 			continue;
 		freed += rw;
 		cs_str_putc(out, first ? '[' : ',');

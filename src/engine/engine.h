@@ -99,8 +99,6 @@ struct cs_commit {
 	const struct cs_config *config; /* instead of the container's, or NULL */
 };
 CS_MUST_CHECK int cs_container_commit(struct cs_engine *e, const struct cs_commit *in, char **ret_id, struct cs_err **err);
-/* {"ContainersDeleted":[…],"SpaceReclaimed":n} */
-CS_MUST_CHECK int cs_container_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
 
 /* A stream that yields {"StatusCode":n} (and "Error") once. condition: "not-running" (also "" and NULL), "next-exit", "removed". */
 CS_MUST_CHECK int cs_container_wait(struct cs_engine *e, const char *ref, const char *condition, struct cs_stream **ret, struct cs_err **err);
@@ -175,7 +173,6 @@ CS_MUST_CHECK int cs_volume_list(struct cs_engine *e, const char *filters, struc
 CS_MUST_CHECK int cs_volume_inspect(struct cs_engine *e, const char *name, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_create(struct cs_engine *e, const struct cs_volume_create *req, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_volume_remove(struct cs_engine *e, const char *name, bool force, struct cs_err **err);
-CS_MUST_CHECK int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err);
 
 /* ---- networks (networks.c, network_connect.c) ---- */
 CS_MUST_CHECK int cs_network_list(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err);

@@ -38,7 +38,6 @@ CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, const c
 /* [{"Untagged":…},{"Deleted":…}] */
 CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, const char *platform, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const char *tag, struct cs_err **err);
-CS_MUST_CHECK int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err);
 
 /* POST /images/create?fromSrc=-: a root file system tar (any compression libarchive knows) pulled from `read` (> 0 bytes, 0 end, -errno).
  * changes: Dockerfile instructions (CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR). */

@@ -5,6 +5,7 @@
 #include "engine/events.h"
 #include "engine/filters.h"
 #include "engine/image_internal.h"
+#include "engine/prune.h"
 
 static void event(struct cs_images *m, const struct cs_image_rec *r, const char *action, const char *name)
 {
@@ -284,7 +285,7 @@ static bool prunable(struct cs_images *m, const struct cs_image_rec *r, const st
 	return !c;
 }
 
-int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out, struct cs_err **err)
+int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_prune_watch *watch, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const allowed[] = {"dangling", "label", "label!", "until", NULL};
 	struct cs_images *m = e->images;
@@ -303,15 +304,21 @@ int cs_image_prune(struct cs_engine *e, const char *filters, struct cs_str *out,
 	CS_GUARD(&m->write);
 	struct cs_image_rec **all = cs_image_recs(m, &n);
 	int r = 0;
+	for (size_t i = 0; watch && i < n; i++)
+		watch->total += prunable(m, all[i], &f, dangling_only, until);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		struct removal x = {.m = m, .r = all[i], .out = &records, .force = true};
 		if (!prunable(m, all[i], &f, dangling_only, until))
 			continue;
+		if (!cs_prune_begin(watch, all[i]->id.s))
+			break;
 		r = delete_image(&x, false, err);
 		for (size_t k = 0; r == 0 && k < all[i]->n_layers; k++) {
 			if (!cs_layer_exists(m->storage, &all[i]->layers[k].chain))
 				reclaimed += all[i]->layers[k].size;
 		}
+		if (r == 0)
+			cs_prune_end(watch, all[i]->id.s, true);
 	}
 	cs_image_recs_free(all, n);
 	if (r < 0)

@@ -64,13 +64,24 @@ static void begin(struct cs_progress *p)
 	cs_str_putc(&p->line, '{');
 }
 
+static void first_line(struct cs_progress *p)
+{
+	if (p->first_fd >= 0)
+		(void)eventfd_write(TAKE_FD(p->first_fd), 1);
+}
+
+static void put(struct cs_progress *p, const char *text, size_t len)
+{
+	first_line(p);
+	if (!p->broken)
+		p->broken = cs_queue_write(p->queue, text, len);
+}
+
 static void send(struct cs_progress *p)
 {
 	cs_str_puts(&p->line, "}\r\n");
-	if (p->first_fd >= 0)
-		(void)eventfd_write(TAKE_FD(p->first_fd), 1);
-	if (!p->broken && !p->line.failed)
-		p->broken = cs_queue_write(p->queue, p->line.buf, p->line.len);
+	if (!p->line.failed)
+		put(p, p->line.buf, p->line.len);
 }
 
 /* A string as Go's encoder writes it: the three characters that HTML minds, escaped. */
@@ -135,6 +146,29 @@ void cs_progress_step(struct cs_progress *p, const char *id, const char *action,
 	}
 	put_html(&p->line, "id", id);
 	send(p);
+}
+
+void cs_progress_count(struct cs_progress *p, const char *id, const char *status, int64_t current, int64_t total, const char *units)
+{
+	begin(p);
+	put_html(&p->line, "status", status);
+	cs_json_put_key(&p->line, "progressDetail");
+	cs_str_putc(&p->line, '{');
+	cs_json_put_ki64(&p->line, "current", current);
+	cs_json_put_ki64(&p->line, "total", total);
+	cs_json_put_kstr(&p->line, "units", units);
+	cs_str_putc(&p->line, '}');
+	put_html(&p->line, "id", id);
+	cs_str_puts(&p->line, "}\r\n");
+	first_line(p);
+	if (!p->broken && !p->line.failed && cs_queue_offer(p->queue, p->line.buf, p->line.len) == -EPIPE)
+		p->broken = -EPIPE;
+}
+
+void cs_progress_json(struct cs_progress *p, const char *json, size_t len)
+{
+	put(p, json, len);
+	put(p, "\r\n", 2);
 }
 
 void cs_progress_aux(struct cs_progress *p, const char *json)

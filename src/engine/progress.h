@@ -21,6 +21,11 @@ void cs_progress_done(struct cs_progress *p);
 void cs_progress_status(struct cs_progress *p, const char *id, const char *fmt, ...) CS_PRINTF(3, 4);
 /* {"status":…,"progressDetail":{…},"progress":…,"id":…}: a step of one layer. total 0: without numbers. */
 void cs_progress_step(struct cs_progress *p, const char *id, const char *action, int64_t current, int64_t total);
+/* {"status":…,"progressDetail":{"current":…,"total":…,"units":…},"id":…}: things that are counted. Never waits for the reader, so that locks
+ * may be held: a line that finds no room is left out. */
+void cs_progress_count(struct cs_progress *p, const char *id, const char *status, int64_t current, int64_t total, const char *units);
+/* One JSON value as a line. */
+void cs_progress_json(struct cs_progress *p, const char *json, size_t len);
 /* {"stream":…} */
 void cs_progress_stream(struct cs_progress *p, const char *fmt, ...) CS_PRINTF(2, 3);
 /* {"progressDetail":{},"aux":…}; json is a complete value. */

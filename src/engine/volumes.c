@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/filters.h"
+#include "engine/prune.h"
 #include "engine/validate.h"
 #include "engine/volumes_internal.h"
 
@@ -178,22 +179,28 @@ static bool prune_one(struct cs_engine *e, struct cs_volume *v, int64_t *freed)
 	return true;
 }
 
-static int prune(struct cs_engine *e, const struct cs_filters *f, bool every, struct cs_str *out)
+static int prune(struct cs_engine *e, const struct cs_filters *f, bool every, struct cs_prune_watch *watch, struct cs_str *out)
 {
 	struct cs_volume **all = cs_volumes_all(e, NULL);
 	int64_t freed = 0;
 
 	cs_str_puts(out, "{\"VolumesDeleted\":[");
+	for (struct cs_volume **p = all; watch && *p; p++)
+		watch->total += prunable(*p, f, every) && !in_use(e, *p);
 	for (struct cs_volume **p = all; *p; p++) {
-		if (!prunable(*p, f, every))
+		if (!prunable(*p, f, every) || in_use(e, *p))
 			continue;
+		if (!cs_prune_begin(watch, (*p)->name))
+			break;
 		struct cs_volume *v = cs_volume_take(e, (*p)->name); /* perhaps another one of that name by now */
-		if (prunable(v, f, every) && prune_one(e, v, &freed)) {
+		bool gone = prunable(v, f, every) && prune_one(e, v, &freed);
+		if (gone) {
 			if (out->buf[out->len - 1] == '"')
 				cs_str_putc(out, ',');
 			cs_json_put_string(out, v->name);
 		}
 		cs_volume_put(e, v);
+		cs_prune_end(watch, (*p)->name, gone);
 	}
 	cs_volumes_free(e, all);
 	cs_str_puts(out, "],\"SpaceReclaimed\":");
@@ -206,7 +213,7 @@ static int prune(struct cs_engine *e, const struct cs_filters *f, bool every, st
 	return 0;
 }
 
-int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs_str *out, struct cs_err **err)
+int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs_prune_watch *watch, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const old_keys[] = {"label", "label!", NULL}, *const keys[] = {"label", "label!", "all", NULL};
 	bool only_anonymous = !api || api >= 142, all = false;
@@ -216,7 +223,7 @@ int cs_volume_prune(struct cs_engine *e, const char *filters, int api, struct cs
 		return -1;
 	if (atomic_exchange(&e->volumes->pruning, true))
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "a prune operation is already running");
-	int r = prune(e, &f, all || !only_anonymous, out);
+	int r = prune(e, &f, all || !only_anonymous, watch, out);
 	atomic_store(&e->volumes->pruning, false);
 	return r;
 }

@@ -96,10 +96,24 @@ static void test_numbers(void **state)
 	cs_query_done(&q);
 }
 
+static void test_accept(void **state)
+{
+	assert_null(cs_accept_lines(NULL));
+	static const char *const no[] = {"", "*/*", "application/*", "application/json", "application/jsonlx", "application/json-seq", ",,", "application/jsonl;q=0",
+					 "application/jsonl ; q=0.00, text/html", "x application/jsonl", "application/x-ndjson; a=b; Q=0."};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(no); i++)
+		assert_null(cs_accept_lines(no[i]));
+	static const char *const jsonl[] = {"application/jsonl", "text/html, Application/JSONL;q=0.1", " application/jsonl ,x", ",application/jsonl, application/x-ndjson",
+					    "application/jsonl;q=0.01", "application/x-ndjson;q=0, application/jsonl", "application/jsonl;q"};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(jsonl); i++)
+		assert_string_equal(cs_accept_lines(jsonl[i]), "application/jsonl");
+	assert_string_equal(cs_accept_lines("application/x-ndjson, application/jsonl"), "application/x-ndjson");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_decode), cmocka_unit_test(test_broken), cmocka_unit_test(test_bool),
-					    cmocka_unit_test(test_numbers) };
+					    cmocka_unit_test(test_numbers), cmocka_unit_test(test_accept) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

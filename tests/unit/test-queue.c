@@ -133,8 +133,27 @@ static void test_error_after_data(void **state)
 	cs_queue_free(q);
 }
 
+static void test_offer(void **state)
+{
+	struct cs_queue *q = cs_queue_new(8);
+	char b[8];
+
+	assert_int_equal(cs_queue_offer(q, "abcde", 5), 0);
+	assert_int_equal(cs_queue_offer(q, "fghi", 4), -EAGAIN); /* nothing of it, and nobody waits */
+	assert_int_equal(cs_queue_offer(q, "fgh", 3), 0);
+	assert_int_equal(cs_queue_offer(q, "x", 1), -EAGAIN);
+	assert_int_equal(cs_queue_read(q, b, 4), 4);
+	assert_int_equal(cs_queue_offer(q, "1234", 4), 0); /* around the end of the ring */
+	assert_int_equal(cs_queue_read(q, b, 4), 4);
+	assert_int_equal(cs_queue_read(q, b + 4, 4), 4);
+	assert_memory_equal(b, "efgh1234", 8);
+	cs_queue_close(q);
+	assert_int_equal(cs_queue_offer(q, "x", 1), -EPIPE);
+	cs_queue_free(q);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_close_wakes_writer), cmocka_unit_test(test_batch), cmocka_unit_test(test_error_after_data)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_close_wakes_writer), cmocka_unit_test(test_batch), cmocka_unit_test(test_error_after_data), cmocka_unit_test(test_offer)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
