@@ -335,7 +335,7 @@ int stream_copy(struct reply *r, bool raw, struct cs_err **err)
 
 	for (;;) {
 		struct pollfd p[2] = {{.fd = r->fd, .events = POLLIN}, {.fd = 1, .events = 0}};
-		if (r->buf.len == 0 && !r->eof && r->left != 0 && poll(p, 2, -1) > 0 && p[0].revents == 0 && p[1].revents & POLLERR)
+		if (!reply_buffered(r) && (r->chunked || r->left != 0) && poll(p, 2, -1) > 0 && p[0].revents == 0 && p[1].revents & POLLERR)
 			signals_die(SIGPIPE);
 		n = reply_read(r, buf, OUT_SIZE, err);
 		if (n <= 0)

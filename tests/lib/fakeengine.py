@@ -63,6 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
         if status == 101:   # what the process says; then the connection ends
             self.close_connection = True
             self._head(101, {"Content-Type": "application/vnd.docker.multiplexed-stream", "Connection": "Upgrade", "Upgrade": "tcp"})
+        if isinstance(answer, threading.Event):
+            if status != 101:
+                self._head(status, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+            answer.wait()
+            self.close_connection = True
+        elif status == 101:
             self.wfile.write(answer)
         elif isinstance(answer, list):
             self._head(status, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
@@ -83,7 +89,7 @@ class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """with FakeEngine() as e: run a client with DOCKER_HOST=e.host; e.seen is the list of (method, path, query, body).
 
     answers: {(method, path): (status, answer)} for what is not to be answered in the usual way. An answer is a JSON object, text or bytes; a list is a stream
-    of JSON messages, one chunk each; with status 101 it is what comes over the connection that was taken over. headers: more of them in each answer."""
+    of JSON messages, one chunk each; with status 101 it is what comes over the connection that was taken over. An event is an answer that does not come until it is set, and then is none. headers: more of them in each answer."""
     request_queue_size = 64   # clients ask about many containers at a time
     daemon_threads = True
 

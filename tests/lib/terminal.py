@@ -16,9 +16,11 @@ from unixhttp import TIME_FACTOR
 class Terminal:
     """A docker command on a terminal of its own."""
 
-    def __init__(self, engine, *args, program="docker"):
+    def __init__(self, engine, *args, program="docker", env=None, stdout=None, size=None):
         self.master, slave = pty.openpty()
-        self.proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave, stderr=slave, env=engine.cli_env(), start_new_session=True)
+        if size:
+            fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+        self.proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave if stdout is None else stdout, stderr=slave, env=engine.cli_env(**(env or {})), start_new_session=True)
         os.close(slave)
 
     def send(self, data):
