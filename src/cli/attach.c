@@ -195,7 +195,7 @@ static int cmd_exec(struct call *c)
 	cs_autofree char *start = cs_xasprintf("{\"Detach\":%s,\"Tty\":%s%s}", o->detach ? "true" : "false", o->tty ? "true" : "false", size);
 	if (client_open("POST", spath, start, strlen(start), !o->detach, &r, &err) < 0) {
 		int status = session_start_status(err);
-		return cli_error(err, status == 125 ? 1 : status);
+		return cli_error(err, status == 125 || o->detach ? 1 : status); /* -d: docker does not look for the process' own code */
 	}
 	if (o->detach)
 		return 0;

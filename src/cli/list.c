@@ -150,15 +150,52 @@ int client_text(const char *path, struct cs_str *body, struct cs_err **err)
 	return n < 0 ? -1 : r.status;
 }
 
+/* What Go says of a date whose shape is right and a part of which is not: "month out of range"; NULL for other shapes. */
+static const char *out_of_range(const char *text)
+{
+	static const struct {
+		int least, most;
+		const char *name;
+	} parts[] = {{0, 9999, ""}, {1, 12, "month out of range"}, {1, 31, "day out of range"}, {0, 23, "hour out of range"}, {0, 59, "minute out of range"}, {0, 59, "second out of range"}};
+	static const char shape[] = "0000-00-00T00:00:00";
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int value = 0, year = 0, month = 1;
+	size_t part = 0;
+
+	for (size_t i = 0; i < sizeof(shape); i++) {
+		bool ends = shape[i] != '0';
+		if (ends && i && (value < parts[part].least || value > parts[part].most))
+			return parts[part].name;
+		year = ends && part == 0 ? value : year;
+		month = ends && part == 1 ? value : month;
+		bool leap = month == 2 && year % 4 == 0 && (year % 100 || year % 400 == 0);
+		if (ends && part == 2 && value > days[month - 1] + leap)
+			return parts[part].name;
+		if (!text[i] || (ends && text[i] != shape[i]))
+			return NULL;
+		if (!ends && (text[i] < '0' || text[i] > '9'))
+			return NULL;
+		value = ends ? 0 : value * 10 + text[i] - '0';
+		part += ends;
+	}
+	return NULL;
+}
+
 char *api_time(const char *text, struct cs_err **err)
 {
 	int64_t ns, now = cs_now_ns();
 
 	if (!text[strspn(text, "0123456789.")])
 		return cs_xstrdup(text);
-	if (!cs_time_parse_param(text, now, &ns)) {
-		cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", text);
+	const char *range = out_of_range(text);
+	if (range || !cs_time_parse_param(text, now, &ns)) {
+		if (range)
+			cs_fail(err, CS_ERR_INVALID, 0, "parsing time \"%s\": %s", text, range);
+		else
+			cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", text);
 		return NULL;
 	}
-	return cs_xasprintf("%lld.%09lld", (long long)(ns / CS_NS_PER_SEC), (long long)(ns % CS_NS_PER_SEC));
+	if (!strpbrk(text, "hms")) /* a date */
+		return cs_xasprintf("%lld.%09lld", (long long)(ns / CS_NS_PER_SEC), (long long)(ns % CS_NS_PER_SEC));
+	return cs_xasprintf("%lld", (long long)(ns / CS_NS_PER_SEC)); /* a duration: docker sends whole seconds */
 }

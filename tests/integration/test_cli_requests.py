@@ -172,6 +172,13 @@ logs --since 2020-01-01 web
 logs --since 2020-01-01T10:00 web
 logs --since 2020-01-01T10:00:00Z --until 2020-01-01T11:00:00.5+01:00 web
 logs --since x web
+logs --since 2020-13-01 web
+logs --since 2020-00-01 web
+logs --since 2020-01-32 web
+logs --since 2020-01-01T24:00 web
+logs --since 2020-01-01T10:60 web
+logs --since 2020-01-01T10:00:60 web
+logs --since 2020-02-30 web
 logs --until x web
 logs --until 5s web
 logs --since '' --until '' web

@@ -57,13 +57,13 @@ def run(engine, program, line, options):
     if "{x}" not in line and not options.get("before"):
         name = "parity-nobody"
     for before in options.get("before", ()):
-        done = command(engine, "docker", before, name)
+        done = command(engine, "docker", before, name, env=options.get("env"))
         assert done.returncode == 0 or options.get("loose"), (before, done.stderr)
     try:
         done = command(engine, program, line, name, options.get("stdin"), options.get("env"))
     finally:
         for after in options.get("after", ()):
-            command(engine, "docker", after, name)
+            command(engine, "docker", after, name, env=options.get("env"))
     out, err = (normalise(t, name) for t in (done.stdout, done.stderr))
     if options.get("sort"):
         out = "\n".join(sorted(out.split("\n")))
