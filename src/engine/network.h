@@ -86,9 +86,10 @@ void cs_ports_done(struct cs_ports *p);
 #define cs_autoports cs_auto(cs_ports_done)
 /* What a container publishes: port_bindings, exposed ports with -P. default_ip: for bindings without an address; NULL or "0.0.0.0": all. */
 CS_MUST_CHECK int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err);
-CS_MUST_CHECK int cs_ports_given(const char *json, struct cs_ports *ret, struct cs_err **err); /* of NetworkSettings.Ports */
-/* NetworkSettings.Ports: exposed ports, and what was given. v6: bindings to all addresses hold for IPv6 as well. */
-char *cs_ports_json(const struct cs_config *c, const struct cs_ports *given, bool v6);
+/* Of NetworkSettings.Ports; h tells whether an entry for all addresses of a family was asked for as such. */
+CS_MUST_CHECK int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_ports *ret, struct cs_err **err);
+/* NetworkSettings.Ports: exposed ports, and what was given. v4, v6: for which families bindings to all addresses hold. */
+char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4, bool v6);
 const char *cs_proto_name(uint8_t proto);
 void cs_port_put_policy(const struct cs_port *p, struct cs_str *out);
 struct cs_endpoint_doc { /* borrowed */

@@ -80,6 +80,9 @@ static int check_ipam(const struct cs_ipam *ipam, bool v4_on, bool v6_on, struct
 			add(&bad, "invalid subnet %s: it should be %s", c->subnet, masked);
 		if (bits < 4 || b[0] >= (v6 ? 0xff : 224) || cs_addr_in(c->subnet, v6 ? "::1" : "127.0.0.1"))
 			add(&bad, "invalid subnet %s: no interface of a network can have such addresses", c->subnet);
+		static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+		if (v6 && memcmp(b, mapped, sizeof(mapped)) == 0)
+			add(&bad, "invalid subnet %s: an IPv4 subnet in the form of IPv6 is none of either", c->subnet);
 		if (!cs_empty(c->ip_range))
 			check_range(c, v6, bits, &bad);
 		check_address(c, v6, "gateway", c->gateway, c->gateway, &bad);
@@ -192,7 +195,11 @@ static int check_lan_options(const char *driver, const struct cs_strmap *o, stru
 		return cs_fail(err, CS_ERR_INVALID, 0, "requested ipvlan mode '%s' is not valid, 'l2' mode is the ipvlan driver default", i);
 	if (!cs_streq(driver, "macvlan") && !cs_empty(f) && !one_of(f, flags))
 		return cs_fail(err, CS_ERR_INVALID, 0, "requested ipvlan flag '%s' is not valid, 'bridge' is the ipvlan driver default", f);
-	if (!cs_empty(parent) && (strlen(parent) > 15 || strpbrk(parent, "/ \t\n")))
+	if (cs_empty(parent))
+		return cs_fail(err, CS_ERR_INVALID, 0, "a network with driver %s needs an interface of this host: option parent", driver);
+	if (strcmp(parent, "lo") == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "loopback interface is not a valid %s parent link", driver);
+	if ((strlen(parent) > 15 || strpbrk(parent, "/ \t\n")))
 		return bad_option("parent", parent, "not a name of an interface", err);
 	if (mtu && !cs_parse_i64(mtu, 0, 65535, &n))
 		return bad_option(CS_OPT_MTU, mtu, "a number up to 65535 is needed", err);
@@ -326,6 +333,8 @@ int cs_network_doc_make(const struct cs_network_create *req, int api, const stru
 		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "plugin \"%s\" not found", d->ipam.driver);
 	if (check_ipam(&d->ipam, d->enable_ipv4, d->enable_ipv6, err) < 0 || (!d->config_only && check_driver(d, err) < 0))
 		return -1;
+	if (!d->config_only && !d->internal && cs_streq(d->driver, "bridge") && (cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY4), "isolated") || cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY6), "isolated")))
+		return invalid(err, "gateway mode 'isolated' can only be used for an internal network");
 	/* a subnet of a family that is off is accepted and not used, as dockerd has it */
 	size_t kept = 0;
 	for (size_t i = 0; i < d->ipam.n_config; i++) {

@@ -89,12 +89,22 @@ int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, c
 	return 0;
 }
 
-int cs_ports_given(const char *json, struct cs_ports *ret, struct cs_err **err)
+/* Is this address written in the bindings of this port, or is it what "all addresses" came to? */
+static bool asked_for(const struct cs_port_map *m, const char *port, const char *ip)
 {
-	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
+	for (size_t i = 0; i < m->n; i++)
+		for (size_t k = 0; strcmp(m->e[i].port, port) == 0 && k < m->e[i].n; k++)
+			if (cs_streq(m->e[i].bindings[k].host_ip, ip))
+				return true;
+	return false;
+}
+
+int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_ports *ret, struct cs_err **err)
+{
+	struct cs_port_map m cs_auto(cs_port_map_done) = {0}, asked cs_auto(cs_port_map_done) = {0};
 	cs_autoports struct cs_ports v = {0};
 
-	if (cs_port_map_parse(json, "Ports", &m, err) < 0)
+	if (cs_port_map_parse(json, "Ports", &m, err) < 0 || cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &asked, err) < 0)
 		return -1;
 	for (size_t i = 0; i < m.n; i++)
 		for (size_t k = 0; k < m.e[i].n; k++) {
@@ -104,9 +114,11 @@ int cs_ports_given(const char *json, struct cs_ports *ret, struct cs_err **err)
 			uint8_t ignored;
 			if (!parse_port(m.e[i].port, &p.proto, &p.port, &last) || !parse_port(b->host_port ? b->host_port : "", &ignored, &p.lo, &p.hi))
 				return cs_fail(err, CS_ERR_INVALID, 0, "Ports: malformed");
-			/* all addresses of both families are one mapping, and two entries */
-			bool both = is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port);
-			add(&v, p, is_any(b->host_ip) ? "" : b->host_ip);
+			/* all addresses are one mapping, and an entry for each family that the container has */
+			bool both = is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port) &&
+				    !(asked_for(&asked, m.e[i].port, "0.0.0.0") && asked_for(&asked, m.e[i].port, "::"));
+			bool any = is_any(b->host_ip) || strcmp(b->host_ip, "::") == 0;
+			add(&v, p, both || (any && !asked_for(&asked, m.e[i].port, b->host_ip)) ? "" : b->host_ip);
 			k += both;
 		}
 	*ret = v;
@@ -121,7 +133,7 @@ static void put_binding(struct cs_str *out, const char *ip, uint16_t port)
 	cs_str_putf(out, ",\"HostPort\":\"%u\"}", port);
 }
 
-char *cs_ports_json(const struct cs_config *c, const struct cs_ports *given, bool v6)
+char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4, bool v6)
 {
 	cs_autostr struct cs_str s = CS_STR_INIT((size_t)8 << 20);
 	cs_autostrv char **seen = NULL;
@@ -139,13 +151,14 @@ char *cs_ports_json(const struct cs_config *c, const struct cs_ports *given, boo
 			const struct cs_port *q = &given->p[k];
 			if (q->port != p->port || q->proto != p->proto)
 				continue;
-			put_binding(&s, cs_empty(q->host_ip) ? "0.0.0.0" : q->host_ip, q->lo);
+			if (!cs_empty(q->host_ip) || v4)
+				put_binding(&s, cs_empty(q->host_ip) ? "0.0.0.0" : q->host_ip, q->lo);
 			if (cs_empty(q->host_ip) && v6)
 				put_binding(&s, "::", q->lo);
 		}
 		cs_str_putc(&s, ']');
 	}
-	for (char **x = c->exposed_ports; x && *x; x++) {
+	for (char *const *x = exposed; x && *x; x++) {
 		cs_autofree char *key = strchr(*x, '/') ? cs_xstrdup(*x) : cs_xasprintf("%s/tcp", *x);
 		if (cs_strv_has(seen, key))
 			continue;

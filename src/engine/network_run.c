@@ -222,7 +222,7 @@ static char *holder(struct cs_container *c, const struct cs_ports *wanted)
 		if (*p == c)
 			continue;
 		CS_GUARD(&(*p)->lock);
-		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, &has, NULL) < 0)
+		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, (*p)->host, &has, NULL) < 0)
 			continue;
 		for (size_t i = 0; i < has.n && !ret; i++)
 			for (size_t k = 0; wanted && k < wanted->n && !ret; k++)
@@ -375,7 +375,9 @@ static struct cs_endpoint_settings *port_owner(struct cs_container *c, bool up, 
 
 static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct cs_endpoint_settings *owner)
 {
-	char *json = cs_ports_json(c->config, given, owner && !cs_empty(owner->global_ipv6_address));
+	/* without a network that publishes, exposed ports are nobody's: as dockerd shows it */
+	char *json = cs_ports_json(owner ? c->config->exposed_ports : NULL, given, owner && !cs_empty(owner->ip_address),
+				   owner && !cs_empty(owner->global_ipv6_address));
 
 	CS_GUARD(&c->lock);
 	free(c->nets->ports);
@@ -397,7 +399,7 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 
 	if (cs_streq(owner ? owner->endpoint_id : NULL, c->ports_on))
 		return 0;
-	if (c->ports_on ? cs_ports_given(c->nets->ports, &ports, err) < 0 : cs_ports_wanted(c->config, c->host, default_ip(n), &ports, err) < 0)
+	if (c->ports_on ? cs_ports_given(c->nets->ports, c->host, &ports, err) < 0 : cs_ports_wanted(c->config, c->host, default_ip(n), &ports, err) < 0)
 		return -1;
 	if (!ports.n)
 		return 0;
@@ -527,7 +529,7 @@ void cs_container_net_adopt(struct cs_container *c)
 
 	if (!cs_container_net_own(c) || !needs_namespace(c) || c->e->networks->service_error)
 		return;
-	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, &ports, &err) < 0) {
+	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, c->host, &ports, &err) < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its network cannot be taken over: %s", text);
 		return;

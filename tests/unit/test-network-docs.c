@@ -220,12 +220,12 @@ static void ports(void **state)
 	p.p[2].lo = p.p[2].hi = 32768;
 	p.p[3].lo = p.p[3].hi = 32769;
 	cs_strv_push(&c.exposed_ports, "9/tcp");
-	cs_autofree char *json = cs_ports_json(&c, &p, true);
+	cs_autofree char *json = cs_ports_json(c.exposed_ports, &p, true, true);
 	assert_string_equal(json, "{\"53/udp\":[{\"HostIp\":\"::1\",\"HostPort\":\"5001\"}],\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"},"
 				  "{\"HostIp\":\"::\",\"HostPort\":\"8080\"},{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"32768\"}],"
 				  "\"443/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"32769\"},{\"HostIp\":\"::\",\"HostPort\":\"32769\"}],\"9/tcp\":null}");
 	/* and back, for a daemon that finds the container running */
-	assert_int_equal(cs_ports_given(json, &again, NULL), 0);
+	assert_int_equal(cs_ports_given(json, &h, &again, NULL), 0);
 	assert_int_equal(again.n, 4);
 	for (size_t i = 0; i < 4; i++) {
 		bool found = false;
