@@ -109,8 +109,6 @@ static int load_row(const struct cs_store_container *row, void *ctx)
 	else if (cs_streq(c->log_driver, "local"))
 		c->log_path = cs_xasprintf("%s/local-logs/container.log", c->dir);
 	load_state(c, &row->st);
-	if (c->status != CS_ST_RUNNING)
-		cs_container_net_forget(c);
 	cs_container_insert_row_loaded(c);
 	return 0;
 }
@@ -283,6 +281,8 @@ static void settle(struct cs_container *c, json_t *systems)
 		HcsCloseComputeSystem(h);
 	if (c->status == CS_ST_RUNNING)
 		exited_while_away(c, NULL, NULL);
+	else /* not before: the engine may have died when the container ran, and its row did not say so yet */
+		cs_container_net_forget(c);
 }
 
 static void clean_directories(struct cs_engine *e, const char *sub)
