@@ -142,13 +142,73 @@ static int stat_path(const struct cs_files *f, const char *ref, const char *path
 	return put_stat(f, abs, st, ref, ret, err) < 0 ? -1 : TAKE_FD(fd);
 }
 
-static int begin(struct cs_engine *e, const char *ref, bool write, struct cs_files *f, struct cs_err **err)
+/* The mount that holds a resolved path, or NULL. c->lock held. */
+static const struct cs_mount_point *mount_of(struct cs_container *c, const char *real)
+{
+	const struct cs_mount_point *best = NULL;
+	size_t best_len = 0;
+
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		const char *d = c->mounts[i].destination;
+		size_t n = strlen(d);
+		if (n > best_len && strncmp(real, d, n) == 0 && (real[n] == 0 || real[n] == '/')) {
+			best = &c->mounts[i];
+			best_len = n;
+		}
+	}
+	return best;
+}
+
+/* /dev/shm is there in a container of dockerd that does not run, empty, in a layer of dockerd's own; what is copied there stays, hidden while
+ * it runs. We make it for who asks: few ever do, and each start would pay for it. */
+#define SHM "/dev/shm"
+
+static bool in_shm(const char *abs)
+{
+	const char *rest = cs_prefix(abs, SHM);
+
+	return rest && (*rest == 0 || *rest == '/');
+}
+
+/* f: to be written, not running. Best effort: whoever looks for it tells that it is missing. */
+static void make_shm(const struct cs_files *f)
+{
+	int root = cs_root_fd(f->root);
+	CS_GUARD(&f->c->lock);
+	const struct cs_mount_point *m = mount_of(f->c, SHM);
+
+	if (m && !cs_streq(m->type, "tmpfs"))
+		return; /* the user's */
+	if (mkdirat(root, "dev", 0755) < 0 && errno != EEXIST)
+		return;
+	cs_autofd int dev = cs_open_in_root(root, "/dev", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (dev >= 0)
+		(void)mkdirat(dev, "shm", 0755);
+}
+
+/* abs: what it is opened for. */
+static int begin(struct cs_engine *e, const char *ref, const char *abs, bool write, struct cs_files *f, struct cs_err **err)
 {
 	cs_autocontainer struct cs_container *c = NULL;
 
-	if (cs_container_get(e, ref, &c, err) < 0)
+	if (cs_container_get(e, ref, &c, err) < 0 || cs_files_open(c, write, f, err) < 0)
 		return -1;
-	return cs_files_open(c, write, f, err);
+	if (f->running || !in_shm(abs))
+		return 0;
+	if (!write) {
+		cs_autofd int there = open_path(f, SHM);
+		if (there >= 0)
+			return 0;
+		cs_files_close(f);
+		if (cs_files_open(c, true, f, err) < 0)
+			return -1;
+	}
+	if (!f->running)
+		make_shm(f);
+	if (write)
+		return 0;
+	cs_files_close(f);
+	return cs_files_open(c, false, f, err);
 }
 
 #define autofiles cs_auto(cs_files_close)
@@ -159,7 +219,7 @@ int cs_container_stat_path(struct cs_engine *e, const char *ref, const char *pat
 	cs_autofree char *abs = absolute(path);
 	struct stat st = {0};
 
-	if (begin(e, ref, false, &f, err) < 0)
+	if (begin(e, ref, abs, false, &f, err) < 0)
 		return -1;
 	cs_autofd int fd = stat_path(&f, ref, path, abs, &st, ret, err);
 	return fd < 0 ? -1 : 0;
@@ -207,7 +267,7 @@ int cs_container_archive_path(struct cs_engine *e, const char *ref, const char *
 	cs_autofree char *abs = absolute(path), *stat = NULL;
 	struct stat st = {0};
 
-	if (begin(e, ref, false, &f, err) < 0)
+	if (begin(e, ref, abs, false, &f, err) < 0)
 		return -1;
 	cs_autofd int fd = stat_path(&f, ref, path, abs, &st, &stat, err);
 	if (fd < 0)
@@ -231,23 +291,6 @@ int cs_container_archive_path(struct cs_engine *e, const char *ref, const char *
 }
 
 /* ---- in: who may ---- */
-
-/* The mount that holds a resolved path, or NULL. */
-static const struct cs_mount_point *mount_of(struct cs_container *c, const char *real)
-{
-	const struct cs_mount_point *best = NULL;
-	size_t best_len = 0;
-
-	for (size_t i = 0; i < c->n_mounts; i++) {
-		const char *d = c->mounts[i].destination;
-		size_t n = strlen(d);
-		if (n > best_len && strncmp(real, d, n) == 0 && (real[n] == 0 || real[n] == '/')) {
-			best = &c->mounts[i];
-			best_len = n;
-		}
-	}
-	return best;
-}
 
 static int check_writable(const struct cs_files *f, int dir, const char *real, struct cs_err **err)
 {
@@ -407,10 +450,10 @@ static int open_dir(const struct cs_files *f, const char *ref, const struct cs_e
 int cs_container_extract(struct cs_engine *e, const char *ref, const struct cs_extract *x, struct cs_err **err)
 {
 	autofiles struct cs_files f = {.fd = -EBADF};
-	cs_autofree char *real = NULL, *in = NULL;
+	cs_autofree char *real = NULL, *in = NULL, *abs = absolute(x->path);
 	int root = -EBADF;
 
-	if (begin(e, ref, true, &f, err) < 0)
+	if (begin(e, ref, abs, true, &f, err) < 0)
 		return -1;
 	cs_autofd int dir = open_dir(&f, ref, x, &real, &root, &in, err);
 	if (dir < 0 || !real || check_writable(&f, dir, real, err) < 0)

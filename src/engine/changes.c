@@ -75,7 +75,7 @@ static int lower_stat(struct diff *d, const char *path, struct stat *ret)
 /* Places that only exist because the engine mounts something there are no changes of the container's. */
 static bool own_mount_point(const char *path, const struct stat *st)
 {
-	static const char *const files[] = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", NULL}, *const dirs[] = {"/dev", "/proc", "/sys", NULL};
+	static const char *const files[] = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", NULL}, *const dirs[] = {"/dev", "/dev/shm", "/proc", "/sys", NULL};
 	const char *const *list = S_ISREG(st->st_mode) && st->st_size == 0 ? files : S_ISDIR(st->st_mode) ? dirs : NULL;
 
 	for (; list && *list; list++)
@@ -111,11 +111,26 @@ static void hide(struct diff *d, const char *path)
 	cs_strv_push(&d->own, path + 1);
 }
 
+static bool is_empty(int dir_fd)
+{
+	int dup = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = dup < 0 ? NULL : fdopendir(dup);
+	const struct dirent *e = NULL;
+
+	if (!dir)
+		cs_close(dup);
+	while (dir && (e = readdir(dir)) && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0))
+		;
+	if (dir)
+		(void)closedir(dir);
+	return !e;
+}
+
 static bool same_owner(const struct stat *a, const struct stat *b) { return a->st_mode == b->st_mode && a->st_uid == b->st_uid && a->st_gid == b->st_gid; }
 
 /* A directory is copied up whole when something in it changes: that alone is no change of its own, but dockerd lists the parents of changes
- * as modified, too. */
-static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsigned depth)
+ * as modified, too. fresh: the image has no such directory. opaque: it has, but nothing in there is from it. */
+static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, bool opaque, unsigned depth)
 {
 	int dup = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = dup < 0 ? NULL : fdopendir(dup);
@@ -136,19 +151,20 @@ static int walk(struct diff *d, int dir_fd, const char *path, bool fresh, unsign
 				add(d, sub, 2);
 			continue;
 		}
-		if (!below && own_mount_point(sub, &st)) {
+		bool own = !below && own_mount_point(sub, &st);
+		cs_autofd int fd = S_ISDIR(st.st_mode) ? openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+		if (own && (fd < 0 || is_empty(fd))) {
 			hide(d, sub);
 			continue;
 		}
-		cs_autofd int fd = S_ISDIR(st.st_mode) ? openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
-		bool hides = fd >= 0 && opaque_dir(fd), dirs = below && S_ISDIR(low.st_mode);
-		add(d, sub, below ? 0 : 1);
+		bool hides = fd >= 0 && (opaque || opaque_dir(fd)), dirs = below && S_ISDIR(low.st_mode);
+		add(d, sub, below || own ? 0 : 1); /* what was copied into a mount point; in dockerd its own layer has those */
 		size_t seen = d->n, hidden = d->hidden;
 		if (fd >= 0 && depth < MAX_DEPTH)
-			(void)walk(d, fd, sub, fresh || !dirs, depth + 1);
+			(void)walk(d, fd, sub, fresh || !dirs, hides, depth + 1);
 		if (hides && dirs)
 			add_hidden(d, fd, sub);
-		if (below && !hides && d->n == seen && d->hidden > hidden && same_owner(&st, &low)) {
+		if ((own || (below && !hides && same_owner(&st, &low))) && d->n == seen && d->hidden > hidden) {
 			free(d->v[--d->n].path); /* it was touched only for a mount point */
 			hide(d, sub);
 		}
@@ -195,7 +211,7 @@ static void *walk_main(void *arg)
 {
 	struct walk_job *j = arg;
 
-	j->result = walk(j->d, j->upper, "", false, 0);
+	j->result = walk(j->d, j->upper, "", false, false, 0);
 	return NULL;
 }
 

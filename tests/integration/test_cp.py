@@ -776,3 +776,40 @@ def test_python_client(client, anybox):
     assert raw_names(data) == ["f"]
     assert c.put_archive("/tmp", data) is True
     assert content(anybox, "/tmp/f") == b"hello"
+
+
+# ---- what only a start mounts ----
+
+def test_tmpfs_of_a_stopped_container(boxes):
+    """Volumes are mounted for a copy, tmpfs is not: what is copied lies below, and is seen when nothing runs. /dev/shm is there before the first start."""
+    host = {"Tmpfs": {"/t": ""}, "Mounts": [{"Type": "tmpfs", "Target": "/m"}]}
+    b = boxes.create("echo run > /t/run; echo run > /dev/shm/run; ls /dev/shm /t", Host=host)
+    assert head(b, "/t")[0] == 404 and head(b, "/m")[0] == 404
+    assert head(b, "/dev/shm")[0] == 200 and put(b, "/dev/shm", rootfs.Tar().file("below", "1")).status == 200
+    changes = lambda: {c["Path"]: c["Kind"] for c in b.http.get(b.url + "/changes").json or []}
+    assert {p: k for p, k in changes().items() if p.startswith("/dev")} == {"/dev": 0, "/dev/shm": 0, "/dev/shm/below": 1}
+    for _ in range(2):
+        b.start().wait()
+        assert put(b, "/t", rootfs.Tar().file("below", "1")).status == 200
+        for place in ("/t", "/dev/shm"):
+            assert content(b, place + "/below") == b"1" and head(b, place + "/run")[0] == 404
+    assert b"below" not in b.http.get(b.url + "/logs", {"stdout": 1}, rec=False).body
+
+
+def test_looking_at_shm_changes_nothing(boxes):
+    b = boxes.create("true")
+    assert head(b, "/dev/shm")[0] == 200 and get(b, "/dev/shm").status == 200 and head(b, "/dev/shm/none")[0] == 404
+    assert b.http.get(b.url + "/changes").json is None
+
+
+def test_shm_that_is_the_users(boxes, tmp_path):
+    """Nothing is made in what is mounted there, nor through a link of the image."""
+    b = boxes.create("true", Host={"Binds": [f"{tmp_path}:/dev"]})
+    head(b, "/dev/shm")
+    put(b, "/dev/shm", rootfs.Tar().file("f", "1"))
+    assert IS_DOCKERD or not os.listdir(tmp_path)
+    c = boxes.create("true")
+    assert put(c, "/", rootfs.Tar().symlink("dev", str(tmp_path))).status in (200, 400, 500)
+    head(c, "/dev/shm")
+    put(c, "/dev/shm", rootfs.Tar().file("f", "1"))
+    assert IS_DOCKERD or not os.listdir(tmp_path)

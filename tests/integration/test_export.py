@@ -195,6 +195,24 @@ def test_changes(boxes, case, running):
     assert got == want
 
 
+DEEP = {
+    "rm -r /d; mkdir -p /d/e; echo > /d/e/f": {"/d": 0, "/d/e": 0, "/d/e/f": 0, "/d/e/g": 2, "/d/e/x": 2, "/d/f": 2},
+    "rm -r /d/e; mkdir -p /d/e/x/new": {"/d": 0, "/d/e": 0, "/d/e/x": 0, "/d/e/x/new": 1, "/d/e/x/h": 2, "/d/e/f": 2, "/d/e/g": 2},
+    "rm -r /d/e; mkdir -p /d/e/x; echo 2 > /d/e/x/h": {"/d": 0, "/d/e": 0, "/d/e/x": 0, "/d/e/x/h": 0, "/d/e/f": 2, "/d/e/g": 2},
+    "mv /d /away; mkdir /d": {"/d": 0, "/d/e": 2, "/d/f": 2, "/away": 1, "/away/e": 1, "/away/e/f": 1, "/away/e/g": 1, "/away/e/x": 1, "/away/e/x/h": 1, "/away/f": 1},
+}
+
+
+@pytest.mark.parametrize("cmd", sorted(DEEP))
+def test_changes_of_a_tree_made_again(engine, boxes, cmd):
+    """Below a directory that was removed and made again nothing is the image's, however deep."""
+    engine.import_tar(rootfs.busybox().file("d/f", "1").file("d/e/f", "1").file("d/e/g", "1").file("d/e/x/h", "1").bytes(), "t-deep")
+    box = boxes.run(cmd, image="t-deep")
+    assert {c["Path"]: c["Kind"] for c in box.http.get(box.url + "/changes").json} == DEEP[cmd]
+    box.rm()
+    engine.http.delete("/images/t-deep", {"force": 1}, rec=False)
+
+
 def test_changes_with_mounts(boxes, tmp_path):
     box = boxes.run("touch /vol/x /bind/y /tm/z; echo 1 > /etc/hosts", Host={"Binds": [f"{tmp_path}:/bind"], "Tmpfs": {"/tm": ""}}, Volumes={"/vol": {}})
     got = {c["Path"]: c["Kind"] for c in box.http.get(box.url + "/changes").json}
