@@ -61,6 +61,9 @@ static int attach_to(const struct hold *h)
 		return cli_error(err, 1);
 	if (h->start && (client_open("POST", wpath, NULL, 0, false, &wait, &err) < 0 || client_json("POST", spath, NULL, NULL, &err) < 0))
 		return cli_error(err, 1);
+	unsigned rows, cols;
+	if (!h->start && s.tty && stream_window(&rows, &cols)) /* only a size that changes makes what runs there draw its screen once more */
+		session_resize(&s, rows + 1, cols + 1);
 	if (session_pump(&s, &att, &err) < 0)
 		return cli_error(err, 1);
 	if (s.detached)

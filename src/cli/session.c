@@ -38,13 +38,14 @@ size_t detach_keys_parse(const char *text, unsigned char keys[DETACH_KEYS_MAX])
 	return n;
 }
 
-static void resize(void *ctx, unsigned rows, unsigned cols)
+void session_resize(const struct session *s, unsigned rows, unsigned cols)
 {
-	const struct session *s = ctx;
 	cs_autofree char *path = cs_xasprintf("%s/resize?h=%u&w=%u", s->base, rows, cols);
 
 	(void)client_json("POST", path, NULL, NULL, NULL); /* the process may have ended meanwhile */
 }
+
+static void resize(void *ctx, unsigned rows, unsigned cols) { session_resize(ctx, rows, cols); }
 
 static void pass_signal(void *ctx, int sig)
 {

@@ -19,6 +19,8 @@ char *container_path(const char *operand, struct cs_err **err);
 
 /* Pumps the hijacked connection until it ends; restores the terminal. 0 or -1. */
 int session_pump(struct session *s, struct reply *stream, struct cs_err **err);
+/* Tells the process' terminal its size. */
+void session_resize(const struct session *s, unsigned rows, unsigned cols);
 /* Exit status of run and start for an error of start: Docker's sentences decide (126, 127), else 125. */
 int session_start_status(const struct cs_err *err);
 /* The answer of /wait, when it comes: the exit code, or -1. */

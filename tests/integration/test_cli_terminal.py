@@ -191,6 +191,21 @@ def test_the_window_is_right_from_the_first_byte_on(engine, name):
 
 
 @both
+def test_attach_makes_the_screen_be_drawn_again(program):
+    info = {"Id": ID, "State": {"Running": True, "Status": "running"}, "Config": {"Tty": True, "OpenStdin": True}, "HostConfig": {}}
+    gate = threading.Event()
+    with FakeEngine(answers={("GET", "/containers/web/json"): (200, info), ("GET", f"/containers/{ID}/json"): (200, info), ("POST", "/containers/web/attach"): (101, gate),
+                             ("POST", f"/containers/{ID}/attach"): (101, gate), ("POST", "/containers/web/wait"): (200, {"StatusCode": 0})}) as fake:
+        fake.cli_env = lambda **env: {"DOCKER_HOST": fake.host, "HOME": "/nonexistent", **env}
+        t = Terminal(fake, "attach", "web", program=program, size=(30, 90))
+        wait_for(lambda: len([s for s in fake.seen if s[1].endswith("/resize")]) >= 2, what="two sizes")
+        assert [s[2] for s in fake.seen if s[1].endswith("/resize")][:2] == ["h=31&w=91", "h=30&w=90"]
+        gate.set()
+        assert t.wait() == 0
+        t.close()
+
+
+@both
 def test_a_large_paste(engine, program, name):
     text = b"".join(b"%06d" % n + b"x" * 94 + b"\n" for n in range(3000))
     t = shell(engine, program, name, first="stty raw -echo; ", command="head -c %d | sha256sum" % len(text))
