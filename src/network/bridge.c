@@ -181,25 +181,19 @@ static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 	return 0;
 }
 
-HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err)
+/* n->ifname is there afterwards, with its addresses. */
+static HRESULT bring_up(struct HcnNetwork *n, struct cs_rtnl *r, bool host, struct cs_err **err)
 {
-	cs_autortnl struct cs_rtnl r = {0};
 	bool found = false;
+	HRESULT hr = look(n, r, &found, err);
 
-	if (!cs_empty(n->pol.bridge))
-		(void)snprintf(n->ifname, sizeof(n->ifname), "%s", n->pol.bridge);
-	else
-		(void)snprintf(n->ifname, sizeof(n->ifname), "br-%.8s%.4s", n->o.text, n->o.text + 9);
-	if (cs_host_rtnl(&r, err) < 0)
-		return HCS_E_FAIL;
-	HRESULT hr = look(n, &r, &found, err);
 	if (hr == HCS_S_OK && !found && host)
-		hr = check_clash(n, &r, err);
+		hr = check_clash(n, r, err);
 	if (hr != HCS_S_OK)
 		return hr;
-	if (!found && make(n, &r, err) < 0)
+	if (!found && make(n, r, err) < 0)
 		return HCS_E_FAIL;
-	if (ipv6_switch(n, err) < 0 || set_addresses(n, &r, host, !found, err) < 0) {
+	if (ipv6_switch(n, err) < 0 || set_addresses(n, r, host, !found, err) < 0) {
 		if (!found)
 			cs_bridge_remove(n);
 		return HCS_E_FAIL;
@@ -211,10 +205,23 @@ HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err)
 	return HCS_S_OK;
 }
 
+HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err)
+{
+	cs_autortnl struct cs_rtnl r = {0};
+
+	if (!cs_empty(n->pol.bridge))
+		(void)snprintf(n->ifname, sizeof(n->ifname), "%s", n->pol.bridge);
+	else
+		(void)snprintf(n->ifname, sizeof(n->ifname), "br-%.8s%.4s", n->o.text, n->o.text + 9);
+	return cs_host_rtnl(&r, err) < 0 ? HCS_E_FAIL : bring_up(n, &r, host, err);
+}
+
 void cs_bridge_remove(struct HcnNetwork *n)
 {
-	if (n->made && n->index > 0)
-		cs_links_delete(&n->index, 1);
+	int index = n->index;
+
+	if (n->made && index > 0)
+		cs_links_delete(&index, 1);
 	n->index = 0;
 }
 
@@ -315,12 +322,82 @@ void cs_veth_set_port(struct cs_nl *b, const struct HcnEndpoint *e, bool publish
 	cs_link_set_port(b, e->outer, e->doc.flags & 2, published && bridge_filtered());
 }
 
+static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, bool adopted, struct cs_err **err)
+{
+	struct cs_nl b;
+
+	cs_nl_init(&b, r);
+	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true},
+		    "plug into the bridge");
+	if (e->doc.flags & 2 || adopted || e->pol.n_ports > 0)
+		cs_veth_set_port(&b, e, e->pol.n_ports > 0);
+	return cs_nl_run(&b, err);
+}
+
+struct members {
+	const struct HcnNetwork *n;
+	struct cs_nl b;
+};
+
+static bool plug_member(const struct cs_link_info *l, void *ctx)
+{
+	struct members *m = ctx;
+	HCN_GUID id;
+
+	if (strcmp(l->kind, "veth") != 0 || !cs_prefix(l->alias, cs_net.mark) || !cs_hcn_guid_parse(l->alias + strlen(cs_net.mark), &id))
+		return true;
+	struct HcnEndpoint *e cs_auto(cs_autoep_done) = cs_obj_get(CS_ENDPOINT, &id);
+	if (e && e->net == m->n) {
+		cs_link_set(&m->b, &(struct cs_link_change){.index = l->index, .master = (uint32_t)m->n->index}, "plug into the bridge again");
+		cs_link_set_port(&m->b, l->index, e->doc.flags & 2, bridge_filtered());
+	}
+	return true;
+}
+
+/* Somebody deleted the bridge under its network. It is made again, and who was on it is plugged in again. `why`: the failure that made us look; kept
+ * when the bridge is there, or was not ours. */
+static HRESULT make_again(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **why)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	cs_autoerr struct cs_err *err = NULL, *left_out = NULL;
+	cs_autortnl struct cs_rtnl second = {0}; /* a batch while the other one dumps */
+	struct members m = {.n = n};
+	struct cs_link_info l;
+	int had = n->index;
+
+	if (!n->made || (n->driver != &cs_driver_nat && n->driver != &cs_driver_internal && n->driver != &cs_driver_private))
+		return HCN_E_NAMESPACE_ATTACH_FAILED;
+	pthread_mutex_t *held cs_auto(cs_autolock_done) = &one;
+	pthread_mutex_lock(held);
+	if (n->index != had)
+		return HCS_S_OK; /* another thread was quicker */
+	if (cs_link_get(r, 0, n->ifname, &l, NULL) == 0)
+		return HCN_E_NAMESPACE_ATTACH_FAILED;
+	cs_warn(SUBSYS, "somebody deleted bridge %s: it is made again", n->ifname);
+	HRESULT hr = bring_up(n, r, n->driver != &cs_driver_private && !(n->doc.flags & 1024), &err);
+	if (hr == HCS_S_OK)
+		hr = cs_edge_network_add(n, &err);
+	if (hr == HCS_S_OK && cs_host_rtnl(&second, &err) < 0)
+		hr = HCS_E_FAIL;
+	if (hr == HCS_S_OK) {
+		cs_nl_init(&m.b, &second);
+		if (cs_links_each(r, plug_member, &m, &err) < 0)
+			hr = HCS_E_FAIL;
+		if (cs_nl_run(&m.b, &left_out) < 0) /* one that is just ending, most likely */
+			cs_warn(SUBSYS, "not all interfaces are on bridge %s again: %s", n->ifname, left_out->msg);
+	}
+	if (hr != HCS_S_OK) {
+		cs_err_free(TAKE_PTR(*why));
+		(void)cs_err_move(why, TAKE_PTR(err));
+	}
+	return hr;
+}
+
 HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *mine = NULL;
 	cs_autortnl struct cs_rtnl r = {0};
 	cs_autofree char *mark = cs_mark_of(&e->o);
-	struct cs_nl b;
 
 	e->outer = e->inner = 0;
 	e->warm = false;
@@ -341,13 +418,13 @@ HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char 
 	}
 	if (!*adopted)
 		(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", ifname);
-	cs_nl_init(&b, &r);
-	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true},
-		    "plug into the bridge");
-	if (e->doc.flags & 2 || *adopted || e->pol.n_ports > 0)
-		cs_veth_set_port(&b, e, e->pol.n_ports > 0);
 	e->net->plugged++;
-	return cs_nl_run(&b, err) < 0 ? HCN_E_NAMESPACE_ATTACH_FAILED : HCS_S_OK;
+	if (plug_in(e, &r, mark, *adopted, &mine) == 0)
+		return HCS_S_OK;
+	HRESULT hr = make_again(e->net, &r, &mine);
+	if (hr != HCS_S_OK)
+		return (void)cs_err_move(err, TAKE_PTR(mine)), hr;
+	return plug_in(e, &r, mark, *adopted, err) < 0 ? HCN_E_NAMESPACE_ATTACH_FAILED : HCS_S_OK;
 }
 
 const struct cs_driver cs_driver_nat = {.type = "NAT", .outside = true, .bridge = true, .own_mac = true, .create = create_host, .remove = cs_bridge_remove, .plug = cs_veth_plug};

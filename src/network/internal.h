@@ -63,7 +63,7 @@ struct HcnNetwork {
 	unsigned endpoints;        /* on it; of the lock */
 	bool leaving;              /* no new endpoints; of the lock */
 	char ifname[IFNAMSIZ];     /* the bridge, or the parent */
-	int index;
+	_Atomic int index;         /* a bridge that somebody deleted is made again under another */
 	bool made;                 /* that link is ours to delete */
 	_Atomic unsigned plugged;  /* ports of the bridge that we know of: the first one gives it its carrier */
 	char port[IFNAMSIZ];       /* overlay: the VXLAN port */

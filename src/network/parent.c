@@ -126,8 +126,10 @@ static HRESULT find_parent(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 
 static void remove_parent(struct HcnNetwork *n)
 {
-	if (n->made && n->index > 0)
-		cs_links_delete(&n->index, 1);
+	int index = n->index;
+
+	if (n->made && index > 0)
+		cs_links_delete(&index, 1);
 	n->index = 0;
 }
 

@@ -142,6 +142,26 @@ def test_an_admin_takes_our_rules_away(net_engine, net_boxes, command):
     assert net_engine.netns.fetch("http://127.0.0.1:18640/") == "ruled\n" and b
 
 
+@pytest.mark.parametrize("net", ["bridge", "gone"])
+def test_a_bridge_is_deleted_by_hand(net_engine, networks, net_boxes, net):
+    """The next container that starts makes it again, and those that were on it are on it again."""
+    if net == "gone":
+        networks.subnet("gone", ["10.53.0.0/24", "fd00:53::/64"], EnableIPv6=True)
+    name = networks.inspect("bridge")["Options"]["com.docker.network.bridge.name"] if net == "bridge" else "br-" + networks.made[-1][:12]
+    old = server(net_boxes, "old", network=net, Host=publish(p80_tcp={"HostPort": "18641"}))
+    assert net_engine.netns.fetch("http://127.0.0.1:18641/") == "old\n"
+    addresses = net_engine.netns.run("ip", "-o", "addr", "show", "dev", name).stdout.split("\n")
+    net_engine.netns.run("ip", "link", "del", name)
+    new = net_boxes.start(SLEEP, network=net)
+    assert net_engine.netns.run("ip", "-o", "addr", "show", "dev", name).stdout.count("inet") == "".join(addresses).count("inet")
+    assert new.exec(f"ping -c1 -W2 {ip(old, net)}")[0] == 0
+    fx.wait_for(lambda: net_engine.netns.fetch("http://127.0.0.1:18641/", check=False) == "old\n", what="the port")
+    assert new.exec(f"ping -c1 -W2 {settings(new, net)['Gateway']}")[0] == 0
+    assert len([n for n, l in net_engine.netns.links().items() if l.get("master") == name]) == 2
+    if net == "gone":
+        assert new.exec(f"ping -6 -c1 -W2 {settings(old, net)['GlobalIPv6Address']}")[0] == 0
+
+
 def test_an_interface_is_deleted_by_hand(net_engine, networks, net_boxes):
     """The container has none then; stop, disconnect, remove and start go on as if nothing had been."""
     networks.subnet("cut", "10.54.0.0/24")
