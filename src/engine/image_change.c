@@ -24,11 +24,11 @@ static void put_manifest(struct cs_str *out, const struct cs_image_rec *r, const
 		cs_json_put_kstr(out, "variant", r->info.variant);
 	cs_str_puts(out, "}");
 	if (name) {
-		const char *slash = strrchr(name, '/'), *colon = strchr(slash ? slash : name, ':');
 		cs_json_put_key(out, "annotations");
 		cs_str_puts(out, "{");
 		cs_json_put_kstr(out, "io.containerd.image.name", name);
-		cs_json_put_kstr(out, "org.opencontainers.image.ref.name", colon ? colon + 1 : name);
+		/* not the tag alone, as in an archive: half of all images are "latest", and who reads a layout takes the first */
+		cs_json_put_kstr(out, "org.opencontainers.image.ref.name", name);
 		cs_str_puts(out, "}");
 	}
 	cs_str_puts(out, "}");

@@ -295,7 +295,7 @@ def test_skopeo_reads_it(engine, boxes, commit, tmp_path):
     """Out of our content store into a Docker archive: every digest is verified, the layer unpacked by Go's reader."""
     box = boxes.run("echo hi > /f; rm /bin/ls; rm -r /home; mkdir /home")
     commit(box, repo="t-skopeo", tag="only-one")
-    subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", f"oci:{engine.data}/content:only-one", f"docker-archive:{tmp_path}/a.tar:x:y"],
+    subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", f"oci:{engine.data}/content:docker.io/library/t-skopeo:only-one", f"docker-archive:{tmp_path}/a.tar:x:y"],
                    capture_output=True, text=True, check=True)
     names = []
     with tarfile.open(tmp_path / "a.tar") as outer:

@@ -693,8 +693,13 @@ def test_content_is_an_image_layout(engine, fake, tmp_path):
     index = json.loads((engine.data / "content/index.json").read_text())
     mine = [m for m in index["manifests"] if m["digest"] == md]
     assert len(mine) == 1 and mine[0]["annotations"]["io.containerd.image.name"] == f"{fake.host}/lay/out:v1"
-    run = subprocess.run(["skopeo", "inspect", f"oci:{engine.data}/content:v1"], capture_output=True, text=True, check=True)
+    run = subprocess.run(["skopeo", "inspect", f"oci:{engine.data}/content:{fake.host}/lay/out:v1"], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout)["Digest"] == md
+    other, _ = put(fake, "lay/other", "v1", [busybox(), *unique()], oci=True)      # the same tag
+    pull(engine.http, f"{fake.host}/lay/other", "v1")
+    for repo, want in (("out", md), ("other", other)):
+        run = subprocess.run(["skopeo", "inspect", f"oci:{engine.data}/content:{fake.host}/lay/{repo}:v1"], capture_output=True, text=True, check=True)
+        assert json.loads(run.stdout)["Digest"] == want
     for m in index["manifests"]:
         assert (engine.data / "content/blobs/sha256" / m["digest"][7:]).stat().st_size == m["size"]
 
