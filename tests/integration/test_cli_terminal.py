@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import termios
 import threading
@@ -232,6 +233,24 @@ def test_bytes_both_ways_at_once(engine, name, tmp_path, words):
     with open(tmp_path / "in", "rb") as i, open(tmp_path / "out", "wb") as o:
         assert start(engine, CAISSON, *[w.replace("NAME", name) for w in words], stdin=i, stdout=o).wait(50) == 0
     assert (tmp_path / "out").read_bytes() == data
+
+
+def test_a_full_stdin_does_not_stop_the_output(tmp_path):
+    """An engine that reads nothing before all of its output is taken."""
+    (tmp_path / "in").write_bytes(bytes(8 << 20))
+    data = os.urandom(1 << 20)
+    frames = b"".join(struct.pack(">BxxxI", 1, len(data)) + data for _ in range(8))
+    with FakeEngine(answers={("POST", f"/containers/{ID}/attach"): (101, frames), ("POST", f"/containers/{ID}/wait"): (200, {"StatusCode": 0})}) as fake, open(tmp_path / "in", "rb") as i:
+        p = subprocess.run([CAISSON, "run", "-i", "busybox"], env={"DOCKER_HOST": fake.host, "HOME": "/nonexistent"}, stdin=i, capture_output=True, timeout=20 * fx.TIME_FACTOR, check=False)
+    assert (p.returncode, p.stderr) == (0, b"") and p.stdout == data * 8
+
+
+def test_a_closed_stdout_does_not_become_the_stdin(engine):
+    """What the container says does not go into the connection that got the free descriptor."""
+    words = f"exec >&-; exec {CAISSON} run -i --rm --network none {IMAGE} sh -c 'echo said; echo ready >&2; read x; echo got $x >&2'"
+    p = subprocess.Popen(["sh", "-c", words], env=engine.cli_env(), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stderr.readline() == b"ready\n"
+    assert p.communicate(b"typed\n", timeout=30)[1] == b"got typed\n" and p.returncode == 0
 
 
 def test_half_close(engine):
