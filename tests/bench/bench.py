@@ -182,7 +182,11 @@ def bench_engine(kind):
 
 def close(engine):
     engine.close(check=False)
-    shutil.rmtree("/dev/shm" + str(engine.root), ignore_errors=True)
+    where = "/dev/shm" + str(engine.root)
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        if line.split()[4].startswith(where + "/"):     # dockerd's network namespaces
+            subprocess.run(["umount", "-l", line.split()[4]], capture_output=True, check=False)
+    shutil.rmtree(where, ignore_errors=True)
 
 
 def daemon_measures(kind, quick):
@@ -385,7 +389,7 @@ def main():
         else:
             results[kind] = {"version": kind} if args.no_runs else daemon_measures(kind, args.quick)
             if not args.no_runs:
-                results[kind].update(network_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), median_ms, kind, args.quick, fx.BUILD))
+                results[kind].update(network_bench.measure(lambda k=kind: bench_engine(k), close, lambda e: Wire(e.sock), median_ms, kind, args.quick, fx.BUILD))
             if args.images:
                 results[kind].update(image_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), args.images, 1 if args.quick else 3, kept))
         print(kind, json.dumps(results.get(kind)), flush=True)

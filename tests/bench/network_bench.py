@@ -176,7 +176,7 @@ def own_client(build, median_ms):
     return {"ms": median_ms(once, 100), "rss": rss}
 
 
-def measure(make_engine, wire_of, median_ms, kind, quick, build):
+def measure(make_engine, close, wire_of, median_ms, kind, quick, build):
     host = Host()
     engine = engine_on(host, make_engine())
     program = str(engine.root / "flow")
@@ -196,7 +196,7 @@ def measure(make_engine, wire_of, median_ms, kind, quick, build):
         engine.remove_all()
         return result
     finally:
-        engine.close(check=False)
+        close(engine)
         host.close()
 
 
