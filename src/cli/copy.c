@@ -390,7 +390,7 @@ static int cmd_cp(struct call *c)
 }
 
 const struct command copy_commands[] = {
-	{.names = "container cp|cp", .usage = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\nSRC_PATH|- CONTAINER:DEST_PATH",
+	{.names = "container cp|cp", .usage = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
 	 .help = "Copy files/folders between a container and the local filesystem",
 	 .about = "Copy files/folders between a container and the local filesystem\n\nUse '-' as the source to read a tar archive from stdin\n"
 		  "and extract it to a directory destination in a container.\nUse '-' as the destination to stream a tar archive of a\ncontainer source to stdout.",

@@ -11,10 +11,11 @@
 /* "caisson ps", or "caisson" for the program itself. Caller frees. */
 static char *full(const char *path) { return cs_xasprintf("caisson%s%s", *path ? " " : "", path); }
 
-/* Usage line; a second form of the command ("cp") stands on its own line behind a tab, as in Docker's. */
+/* Usage line; a second form of the command ("cp") stands on its own line behind a tab, under its short name, as in Docker's. */
 static void put_usage(FILE *out, const struct command *cmd, const char *path, const char *rest)
 {
 	cs_autofree char *name = full(path);
+	const char *bar = cmd ? strrchr(cmd->names, '|') : NULL;
 
 	if (!rest && !cmd_is_group(cmd))
 		rest = cmd->usage;
@@ -25,7 +26,7 @@ static void put_usage(FILE *out, const struct command *cmd, const char *path, co
 		p += n;
 		if (*p++ != '\n')
 			break;
-		fprintf(out, "\n\t%s", name);
+		fprintf(out, "\n\tcaisson %s", bar ? bar + 1 : cmd->names);
 	}
 	(void)fputc('\n', out);
 }

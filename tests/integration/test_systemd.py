@@ -43,7 +43,13 @@ def test_socket_activation():
             engine.proc = subprocess.Popen(engine._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         wait_for(lambda: os.path.exists(engine.sock), what="the socket")
         assert "Execing" not in engine.tail(), "started without a client"
-        assert engine.http.get("/_ping").status == 200
+
+        def answers():
+            try:
+                return engine.http.get("/_ping").status == 200
+            except ConnectionRefusedError:      # bound, and not yet listening
+                return False
+        wait_for(answers, what="an answer")
         engine.prepare()
         inside = Path(f"/proc/{engine.proc.pid}/environ").read_bytes()
         assert b"LISTEN_FDS=1" in inside      # its environment at exec
