@@ -131,6 +131,8 @@ HRESULT HcnUnregisterServiceCallback(HCN_CALLBACK handle); /* returns when no ca
 /* Linux: the service lives in the engine's process and is opened once.
  * {"Instance": "caisson"           name of the nftables table and mark of our links; two services on a host need two
  *  "Firewall": true, "IPv4": true, "IPv6": true, "IpForward": true, "WarmNamespaces": 4,
+ *  "IpForwardDrop": true            where the service switches forwarding on, it drops what is forwarded between networks that are not its own
+ *  "Forwarded": ["IPv4", "IPv6"]    what an earlier life has switched on in this network namespace (cs_hcn_on_forwarding)
  *  "AllowDirectRouting": false      published ports can be reached at the containers' own addresses, too
  *  "DefaultAddressPools": [{"Base": "172.17.0.0/16", "Size": 16}, …] (a family that is not mentioned keeps Docker's), "DnsServers": […], "ResolvConf": "/etc/resolv.conf"} ; all optional. */
 HRESULT HcnInitializeService(const char *settings, char **errorRecord);
@@ -153,6 +155,9 @@ int cs_hcn_namespace_fd(HCN_NAMESPACE nspace);
 /* Everything the caller knows has been created again: what bears our mark and belongs to nothing goes. The JSON says what was cleaned:
  * {"Links": [names]}; HcnFree. The firewall's tables are replaced as a whole: what they had of nobody is gone, uncounted. */
 HRESULT cs_hcn_settle(char **cleaned);
+/* Called before the service switches a family's forwarding on, from the thread that does. The caller remembers it for as long as this network
+ * namespace lives, and gives it to the service's next life ("Forwarded"). Set it before HcnInitializeService. */
+void cs_hcn_on_forwarding(void (*fn)(void *arg, bool v6), void *arg);
 /* What can be reached from where, and which base chains of others stand in the way: JSON, see docs/firewall.md; HcnFree. */
 HRESULT cs_hcn_reachability(char **report, char **errorRecord);
 /* First 128 bits of a 64-hex-digit id as GUID, deterministic. false: not 64 hex digits. */

@@ -713,7 +713,7 @@ void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_
 		.http_proxy = proxy_of(c, "http-proxy"), .https_proxy = proxy_of(c, "https-proxy"), .no_proxy = proxy_of(c, "no-proxy"), .hosts = c->hosts,
 		.network = {.enabled = true, .bridge = c->bridge, .bip = c->bip, .bip6 = c->bip6, .fixed_cidr = c->fixed_cidr, .fixed_cidr_v6 = c->fixed_cidr_v6,
 			    .default_gateway = c->default_gateway, .default_gateway_v6 = c->default_gateway_v6, .ip = c->publish_ip,
-			    .firewall = c->firewall && c->iptables, .direct_routing = c->direct_routing, .ipv6 = c->ipv6, .icc = c->icc, .ip_forward = c->ip_forward, .ip_masq = c->ip_masq,
+			    .firewall = c->firewall && c->iptables, .direct_routing = c->direct_routing, .ipv6 = c->ipv6, .icc = c->icc, .ip_forward = c->ip_forward, .ip_forward_no_drop = c->ip_forward_no_drop, .ip_masq = c->ip_masq,
 			    .mtu = c->mtu, .address_pools = c->address_pools, .network_opts = c->network_opts, .host_gateway_ips = c->host_gateway_ips},
 	};
 	engine_ulimits(c->default_ulimits, ret);

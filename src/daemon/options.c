@@ -50,7 +50,7 @@ const struct opt cs_daemon_options[] = {
 	{ "insecure-registry",     0,   "insecure-registries", OPT_LIST,   OPT_LIVE,      C(insecure_registries), NULL, "Registry without a valid certificate" },
 	{ "ip",                     0, NULL,                  OPT_STR, 0, C(publish_ip), "0.0.0.0", "Host address of ports that are published without one" },
 	{ "ip-forward",             0, NULL,                  OPT_BOOL, 0, C(ip_forward), "true", "Switch on IP forwarding when a network needs it" },
-	{ "ip-forward-no-drop",     0, NULL,                  OPT_BOOL, 0, C(ip_forward_no_drop), NULL, "The host's own policy for forwarding is never touched: accepted, and always so" },
+	{ "ip-forward-no-drop",     0, NULL,                  OPT_BOOL, 0, C(ip_forward_no_drop), NULL, "Do not drop what the host forwards between networks that are not containers', where the engine has switched forwarding on" },
 	{ "ip-masq",                0, NULL,                  OPT_BOOL, 0, C(ip_masq), "true", "Masquerade what leaves the default bridge" },
 	{ "ip6tables",              0, NULL,                  OPT_BOOL, 0, C(ip6tables), "true", "As iptables" },
 	{ "iptables",               0, NULL,                  OPT_BOOL, 0, C(iptables), "true", "dockerd's name of --firewall: false switches it off" },

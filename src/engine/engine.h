@@ -22,7 +22,7 @@ struct cs_network_config { /* borrowed; dockerd's keys */
 	const char *bridge;          /* name of the default network's interface; "none": no such network; NULL or "": our own name */
 	const char *bip, *bip6, *fixed_cidr, *fixed_cidr_v6, *default_gateway, *default_gateway_v6;
 	const char *ip;              /* default address of published ports; NULL: all */
-	bool direct_routing, firewall, ipv6, icc, ip_forward, ip_masq;
+	bool direct_routing, firewall, ipv6, icc, ip_forward, ip_forward_no_drop, ip_masq;
 	int64_t mtu;                 /* 0: 1500 */
 	char **address_pools;        /* "10.0.0.0/8 24" */
 	struct cs_strmap *network_opts; /* "driver=key" -> value */

@@ -26,5 +26,7 @@ const struct cs_host_facts *cs_host_facts(void);
 /* What a container's limit of that name (as in Docker: "nofile") can be at most, and its OOM score at least. */
 uint64_t cs_host_ulimit_max(const char *name);
 int cs_host_oom_score_min(void);
+/* Names this network namespace and this run of the kernel: what the engine has set in there is gone when it is another. Caller frees. */
+char *cs_host_network_life(void);
 /* Tests only: replaces the facts until called with NULL. */
 void cs_host_facts_override(const struct cs_host_facts *f);

@@ -161,6 +161,17 @@ static void probe(void)
 #endif
 }
 
+char *cs_host_network_life(void)
+{
+	cs_autofree char *boot = first_line("/proc/sys/kernel/random/boot_id");
+	cs_autofd int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	struct stat st = {0};
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		st.st_ino = 0;
+	return cs_xasprintf("%s/%llu", boot ? boot : "", (unsigned long long)st.st_ino);
+}
+
 const struct cs_host_facts *cs_host_facts(void)
 {
 	const struct cs_host_facts *o = atomic_load(&override);

@@ -49,6 +49,10 @@ struct cs_networks {
 	char bridge_name[16];
 };
 
+/* ---- network_forwarding.c ---- */
+/* ,"Forwarded":[…] of the service's settings; and what it switches on from now on will be in the next one's. */
+void cs_networks_put_forwarded(struct cs_engine *e, struct cs_str *out);
+
 /* ---- network_table.c ---- */
 CS_MUST_CHECK int cs_networks_open(struct cs_engine *e, struct cs_err **err); /* opens the service; rows and predefined networks are in the kernel */
 void cs_networks_settled(struct cs_engine *e);                               /* reconcile: running containers have their endpoints again */

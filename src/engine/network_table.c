@@ -264,6 +264,8 @@ static void open_service(struct cs_engine *e, const struct cs_engine_config *cfg
 	cs_json_put_kstr(&doc, "Instance", instance);
 	cs_json_put_kbool(&doc, "Firewall", cfg->network.firewall);
 	cs_json_put_kbool(&doc, "IpForward", cfg->network.ip_forward);
+	cs_json_put_kbool(&doc, "IpForwardDrop", !cfg->network.ip_forward_no_drop);
+	cs_networks_put_forwarded(e, &doc);
 	cs_json_put_kbool(&doc, "AllowDirectRouting", cfg->network.direct_routing);
 	if (cs_streq(cfg->network.bridge, "none")) /* containers without a network of their user's have none: nothing is kept ready on the host */
 		cs_json_put_ki64(&doc, "WarmNamespaces", 0);

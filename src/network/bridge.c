@@ -90,6 +90,8 @@ static int set_addresses(struct HcnNetwork *n, struct cs_rtnl *r, bool host, boo
 	for (size_t i = 0; i < have.n && n->made; i++)
 		if (!listed(want, n_want, have.v[i]) && !cs_prefix_overlaps(have.v[i], link_local))
 			cs_addr_del(&b, n->index, have.v[i]);
+	if (n->made)
+		cs_link_set_group(&b, n->index, CS_FIREWALL_GROUP);
 	for (size_t i = 0; i < n_want; i++)
 		if (!listed(have.v, have.n, want[i]))
 			cs_addr_add(&b, n->index, want[i], EEXIST);
@@ -199,9 +201,9 @@ static HRESULT bring_up(struct HcnNetwork *n, struct cs_rtnl *r, bool host, stru
 		return HCS_E_FAIL;
 	}
 	if (host && cs_network_has(n, AF_INET))
-		cs_host_forward4();
+		cs_host_forward(AF_INET);
 	if (host && cs_network_has(n, AF_INET6))
-		cs_host_forward6();
+		cs_host_forward(AF_INET6);
 	return HCS_S_OK;
 }
 

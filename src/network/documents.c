@@ -101,6 +101,7 @@ static const struct cs_jtype pool_type = {"Pool", sizeof(struct cs_doc_pool), po
 static const struct cs_jfield service_fields[] = {
 	JF(struct cs_doc_service, "Instance", instance, 0), JF(struct cs_doc_service, "Firewall", firewall, 0), JF(struct cs_doc_service, "IPv4", ipv4, 0),
 	JF(struct cs_doc_service, "IPv6", ipv6, 0), JF(struct cs_doc_service, "IpForward", ip_forward, 0),
+	JF(struct cs_doc_service, "IpForwardDrop", ip_forward_drop, 0), JF(struct cs_doc_service, "Forwarded", forwarded, 0),
 	JF(struct cs_doc_service, "AllowDirectRouting", direct_routing, 0),
 	JF_AS(struct cs_doc_service, "WarmNamespaces", warm, 0, JK_NI64),
 	JF_LIST(struct cs_doc_service, "DefaultAddressPools", pools, n_pools, 0, &pool_type), JF(struct cs_doc_service, "DnsServers", dns_servers, 0),

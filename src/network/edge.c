@@ -56,6 +56,8 @@ void cs_edge_stop(void)
 
 HRESULT cs_edge_settle(struct cs_err **err) { return cs_firewall_settle(cs_edge.firewall, err) < 0 ? HCS_E_FAIL : HCS_S_OK; }
 
+int cs_edge_close_host(uint8_t family, struct cs_err **err) { return cs_firewall_close_host(cs_edge.firewall, family, err); }
+
 HRESULT cs_edge_reachability(char **report, struct cs_err **err)
 {
 	struct cs_str json = CS_STR_INIT(64 << 20);

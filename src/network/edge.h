@@ -12,6 +12,8 @@ HRESULT cs_edge_start(struct cs_err **err);
 void cs_edge_stop(void);
 /* The model is complete: the kernel's tables become what it says. */
 HRESULT cs_edge_settle(struct cs_err **err);
+/* The host forwards the family for our networks only (cs_firewall_close_host). */
+CS_MUST_CHECK int cs_edge_close_host(uint8_t family, struct cs_err **err);
 HRESULT cs_edge_reachability(char **report, struct cs_err **err);
 
 HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err);

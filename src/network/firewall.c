@@ -126,6 +126,8 @@ int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
 		fw->settled = true;
 		return 0;
 	}
+	if (fw_note_bridged(fw, err) < 0 || fw_commit(fw, NULL, err) < 0)
+		return -1;
 	if (fw_rebuild(fw, err) < 0)
 		return -1;
 	fw->settled = true;

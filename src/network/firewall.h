@@ -46,6 +46,12 @@ CS_MUST_CHECK int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err
 /* Deletes both tables (uninstall, tests); no tables is success. The model is unsettled afterwards. */
 CS_MUST_CHECK int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err);
 
+/* The family's forwarding is on for our networks' sake only: what neither comes from one of them nor goes to one is dropped at forward (as dockerd's
+ * policy DROP there, which is left away with ip-forward-no-drop). Spared: bridges of other instances, by the group of their interface, and, while
+ * br_netfilter sends bridged frames this way (looked at here, at settle and for each network), traffic between two bridges. Again: success. */
+#define CS_FIREWALL_GROUP 51733
+CS_MUST_CHECK int cs_firewall_close_host(struct cs_firewall *fw, sa_family_t family, struct cs_err **err);
+
 /* How addresses of a network are seen from outside, per family (com.docker.network.bridge.gateway_mode_ipv4/6). */
 enum cs_firewall_mode {
 	CS_FW_NAT,         /* published ports by NAT only; container addresses cannot be reached from outside */

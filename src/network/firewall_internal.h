@@ -76,6 +76,9 @@ CS_MUST_CHECK int fw_rebuild(struct cs_firewall *fw, struct cs_err **err);
  * is not as we left it is rebuilt with it. */
 CS_MUST_CHECK int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err);
 
+/* Set `bridged` becomes what the host's br_netfilter is; part of the caller's transaction. */
+CS_MUST_CHECK int fw_note_bridged(struct cs_firewall *fw, struct cs_err **err);
+
 /* Lets the host's loopback reach containers of the bridge (firewall_loopback.c); best effort, debug log. */
 void fw_open_loopback(const struct fw_network *n);
 

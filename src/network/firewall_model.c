@@ -347,7 +347,7 @@ static int change_network(struct cs_firewall *fw, struct fw_network *old, struct
 	}
 	if (n) {
 		HASH_ADD_KEYPTR(hh, fw->networks, n->bridge, strlen(n->bridge), n);
-		r = network_elements(fw, n, ref, err);
+		r = fw_note_bridged(fw, err) < 0 ? -1 : network_elements(fw, n, ref, err);
 	}
 	if (r == 0)
 		r = network_endpoints(fw, bridge, ref, err);

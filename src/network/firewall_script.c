@@ -67,6 +67,12 @@ static const char inet_chains[] =
 	"ct state established,related accept\n"
 	"oifname @bridges goto to_us\n"
 	"iifname @bridges goto from_us\n"
+	"meta nfproto != @closed accept\n"
+	"iifgroup " CS_STR(CS_FIREWALL_GROUP) " accept\n" /* another instance's bridges */
+	"oifgroup " CS_STR(CS_FIREWALL_GROUP) " accept\n"
+	/* a frame within one bridge looks like a packet from it to it, and nft cannot compare the two */
+	"meta nfproto @bridged meta iifkind \"bridge\" meta oifkind \"bridge\" accept\n"
+	"drop\n"
 	"}\n"
 	"chain to_us {\n"
 	"iifname . oifname @within accept\n"

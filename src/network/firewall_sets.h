@@ -14,6 +14,8 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 #define FW_SETS(X)                                                                                                                                  \
 	X(bridges, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                           \
 	X(internal, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                          \
+	X(closed, false, FW_F(FW_PROTO), FW_F(0), "typeof meta nfproto")  /* families whose forwarding is on for containers only */                       \
+	X(bridged, false, FW_F(FW_PROTO), FW_F(0), "typeof meta nfproto") /* families in which br_netfilter sends frames through forward */                 \
 	X(isolated4, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                         \
 	X(isolated6, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                         \
 	X(within, false, FW_F(FW_IFNAME, FW_IFNAME), FW_F(0), NULL) /* bridge to itself: where icc is on */                                         \

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 
 #include "base/io.h"
-#include "network/internal.h"
+#include "network/edge.h"
 #include "network/netns.h"
 
 static void try_write(const char *path, const char *value)
@@ -16,12 +16,6 @@ static void try_write(const char *path, const char *value)
 		cs_autofree char *text = cs_err_text(err);
 		cs_warn(SUBSYS, "%s; containers may not reach other networks", text);
 	}
-}
-
-void cs_host_forward4(void)
-{
-	if (cs_net.ip_forward && cs_sysctl_read("net/ipv4/ip_forward") != 1)
-		try_write("net/ipv4/ip_forward", "1");
 }
 
 /* A host that gets its address by router advertisements must not lose it: with forwarding on, they are heeded only where accept_ra is 2
@@ -41,13 +35,76 @@ static void keep_advertisements(void)
 		(void)closedir(d);
 }
 
-void cs_host_forward6(void)
+/* ---- forwarding ---- */
+
+static struct {
+	void (*fn)(void *arg, bool v6);
+	void *arg;
+	_Atomic bool waits[2]; /* by is_v6 */
+} forwarding;
+
+void cs_hcn_on_forwarding(void (*fn)(void *arg, bool v6), void *arg)
 {
-	if (!cs_net.ip_forward || cs_sysctl_read("net/ipv6/conf/all/forwarding") != 0)
+	forwarding.fn = fn;
+	forwarding.arg = arg;
+}
+
+static bool forwards(uint8_t family) { return cs_sysctl_read(family == AF_INET ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding") == 1; }
+
+static int close_host(uint8_t family)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (cs_edge_close_host(family, &err) == 0)
+		return 0;
+	cs_autofree char *text = cs_err_text(err);
+	cs_warn(SUBSYS, "IPv%d forwarding: %s; containers may not reach other networks", family == AF_INET ? 4 : 6, text);
+	return -1;
+}
+
+void cs_host_forward(uint8_t family)
+{
+	bool v6 = family == AF_INET6;
+
+	if (!cs_net.ip_forward || forwards(family))
 		return;
+	if (cs_net.forward_drop && !cs_net.settled) {
+		forwarding.waits[v6] = true;
+		return;
+	}
+	if (cs_net.forward_drop && close_host(family) < 0)
+		return;
+	if (forwarding.fn)
+		forwarding.fn(forwarding.arg, v6);
+	cs_info(SUBSYS, "IPv%d forwarding is switched on%s", v6 ? 6 : 4, cs_net.forward_drop ? ", for containers only" : "");
+	if (!v6) {
+		try_write("net/ipv4/ip_forward", "1");
+		return;
+	}
 	keep_advertisements();
 	try_write("net/ipv6/conf/default/forwarding", "1");
 	try_write("net/ipv6/conf/all/forwarding", "1");
+}
+
+void cs_host_forward_start(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t family;
+	} v[] = {{"IPv4", AF_INET}, {"IPv6", AF_INET6}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(v); i++) {
+		forwarding.waits[i] = false;
+		if (cs_net.forward_drop && cs_strv_has(cs_net.settings.forwarded, v[i].name) && forwards(v[i].family))
+			(void)close_host(v[i].family);
+	}
+}
+
+void cs_host_forward_settled(void)
+{
+	for (int v6 = 0; v6 < 2; v6++)
+		if (atomic_exchange(&forwarding.waits[v6], false))
+			cs_host_forward(v6 ? AF_INET6 : AF_INET);
 }
 
 /* ---- what the host uses ---- */

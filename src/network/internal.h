@@ -130,7 +130,7 @@ struct cs_network_service {
 	_Atomic bool open;
 	char *instance, *mark; /* "caisson:<instance>:" */
 	struct cs_doc_service settings;
-	bool firewall, ipv4, ipv6, ip_forward;
+	bool firewall, ipv4, ipv6, ip_forward, forward_drop;
 	struct cs_pool *pools;
 	size_t n_pools;
 	_Atomic bool settled;
@@ -155,8 +155,11 @@ void cs_leftovers_drop(void);
 
 /* ---- host.c: switches of the host's ---- */
 
-void cs_host_forward4(void); /* net.ipv4.ip_forward on, once; warns when it cannot */
-void cs_host_forward6(void); /* IPv6 forwarding on, and router advertisements still heeded where they were */
+/* Forwarding of the family on, if it is not; warns when it cannot. IPv6: router advertisements are still heeded where they were. Never without the
+ * firewall's drop of what is none of ours in force, unless IpForwardDrop is false or there is no firewall; so before settle it waits for that. */
+void cs_host_forward(uint8_t family);
+void cs_host_forward_start(void);   /* what an earlier life has switched on (Forwarded), and is on */
+void cs_host_forward_settled(void); /* what has waited */
 /* Prefixes that routes and name servers of the host use, ours left out: nothing is to be chosen there. Caller frees. */
 CS_MUST_CHECK int cs_host_prefixes(struct cs_prefix **ret, size_t *ret_n, struct cs_err **err);
 

@@ -84,6 +84,7 @@ static HRESULT read_settings(const char *text, struct cs_err **err)
 	cs_net.ipv4 = on(s->ipv4);
 	cs_net.ipv6 = on(s->ipv6);
 	cs_net.ip_forward = on(s->ip_forward);
+	cs_net.forward_drop = cs_net.firewall && on(s->ip_forward_drop);
 	return HCS_S_OK;
 }
 
@@ -115,6 +116,7 @@ static HRESULT start(struct cs_err **err)
 	HRESULT hr = cs_edge_start(err);
 	if (hr != HCS_S_OK)
 		return hr;
+	cs_host_forward_start();
 	return cs_background_start(err) < 0 || cs_pool_start(warm, err) < 0 ? HCS_E_FAIL : HCS_S_OK;
 }
 
@@ -265,6 +267,7 @@ HRESULT cs_hcn_settle(char **cleaned)
 		cs_error(SUBSYS, "settle: %s", text ? text : "failed");
 	} else {
 		cs_net.settled = true;
+		cs_host_forward_settled();
 	}
 	if (cleaned && hr == HCS_S_OK)
 		*cleaned = cs_str_steal(&out);
