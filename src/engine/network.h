@@ -25,6 +25,7 @@
 #define CS_OPT_HOST6 "com.docker.network.host_ipv6"
 #define CS_OPT_EP_SYSCTLS "com.docker.network.endpoint.sysctls"
 #define CS_OPT_EP_IFNAME "com.docker.network.endpoint.ifname"
+#define CS_OPT_EP_ANTISPOOF "caisson.network.endpoint.antispoof" /* true, false; else: without CAP_NET_ADMIN */
 #define CS_OPT_VXLAN_ID "com.docker.network.driver.overlay.vxlanid_list"
 #define CS_OPT_OVERLAY_PEERS "caisson.network.overlay.peers"     /* "10.1.2.0/24@192.0.2.7,…" */
 #define CS_OPT_OVERLAY_ADDRESS "caisson.network.overlay.address" /* this host's, for the others */
@@ -104,6 +105,7 @@ struct cs_endpoint_doc { /* borrowed */
 	char *const *link_aliases, *const *link_endpoints; /* pairs: alias, endpoint id */
 	char *const *exposed;            /* NULL: none */
 	const char *gateway4, *gateway6; /* instead of the network's; NULL */
+	bool antispoof; /* unless the endpoint's option says otherwise */
 	bool given; /* addresses as they were given before */
 };
 void cs_endpoint_put_hcn(const struct cs_endpoint_doc *d, struct cs_str *out);

@@ -452,6 +452,10 @@ int cs_endpoint_check(struct cs_endpoint_settings *s, const char *name, const st
 	}
 	if (!cs_empty(s->wanted_mac) && !mac_valid(s->wanted_mac))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid MAC address %s", s->wanted_mac);
+	bool flag;
+	const char *antispoof = cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF);
+	if (antispoof && !cs_bool_parse(antispoof, &flag))
+		add(&bad, "invalid value for " CS_OPT_EP_ANTISPOOF ": %s", antispoof);
 	if (!cs_empty(sysctls))
 		check_sysctls(sysctls, &bad);
 	if (!cs_empty(ifname) && (strlen(ifname) > 15 || strpbrk(ifname, "/ \t\n:") || !strcmp(ifname, "lo") || !strcmp(ifname, ".") || !strcmp(ifname, "..")))

@@ -314,6 +314,9 @@ static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 	}
 	if (!cs_empty(sysctls))
 		put_sysctls(out, sysctls);
+	bool antispoof = cs_option_true(s->driver_opts, CS_OPT_EP_ANTISPOOF, d->antispoof);
+	if (antispoof || cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF)) /* nothing said: the network decides */
+		cs_json_put_kbool(out, "AntiSpoof", antispoof);
 	if (d->exposed && *d->exposed) {
 		cs_json_put_key(out, "ExposedPorts");
 		cs_json_put_strv(out, d->exposed);

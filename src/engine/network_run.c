@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "engine/network.h"
+#include "engine/spec.h"
 #include "engine/store.h"
 #include "engine/validate.h"
 
@@ -261,6 +262,14 @@ static int attach(struct cs_container *c, const char *id, const struct cs_ports 
 	return r == HCN_E_PORT_ALREADY_EXISTS ? port_taken(c, id, ports, why, err) : cs_err_move(err, why);
 }
 
+/* CAP_NET_ADMIN: it may give itself addresses, so some are not ours to know. */
+static bool may_configure(const struct cs_container *c)
+{
+	uint64_t caps = 0;
+
+	return cs_caps_effective(c->host->cap_add, c->host->cap_drop, c->host->privileged, &caps, NULL) < 0 || caps & (uint64_t)1 << CS_CAP_NET_ADMIN;
+}
+
 static int make_endpoint(struct cs_container *c, struct cs_network *n, const struct cs_endpoint_settings *s, const struct cs_ports *ports, bool given,
 			 HCN_ENDPOINT *ret, struct cs_err **err)
 {
@@ -272,7 +281,7 @@ static int make_endpoint(struct cs_container *c, struct cs_network *n, const str
 	HCN_GUID guid;
 
 	cs_links_endpoints(c, s, &aliases, &endpoints); /* on the default bridge they open ports when containers may not talk to each other */
-	struct cs_endpoint_doc d = {.exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .given = given};
+	struct cs_endpoint_doc d = {.antispoof = !may_configure(c), .exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .given = given};
 	if (bridge) {
 		d.gateway4 = cfg->default_gateway;
 		d.gateway6 = n->doc->enable_ipv6 ? cfg->default_gateway_v6 : NULL;

@@ -11,9 +11,8 @@
 #include "engine/events.h"
 #include "engine/hostfacts.h"
 #include "engine/network.h"
+#include "engine/spec.h"
 #include "engine/store.h"
-
-#define CS_CAP_NET_ADMIN 12
 
 bool cs_network_predefined(const char *name)
 {

@@ -60,6 +60,7 @@ void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_ho
 char *cs_names_resolv_text(const struct cs_engine_config *cfg, const struct cs_host_config *host, bool resolver); /* whole; caller frees; NULL: too large */
 
 /* ---- capabilities.c ---- */
+#define CS_CAP_NET_ADMIN 12
 #define CS_CAP_DEFAULT_SET cs_caps_default()
 uint64_t cs_caps_default(void);
 /* The set for CapAdd/CapDrop/Privileged, limited to what the engine has. INVALID names the unknown capability. */

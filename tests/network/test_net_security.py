@@ -3,6 +3,7 @@
 import subprocess
 
 import caisson_fixture as fx
+from box import create
 from netns import fetch, in_netns, lookup
 from test_containers_net import ip, publish, server
 
@@ -74,6 +75,49 @@ def test_no_spoofing_without_icc(networks, net_boxes):
     assert evil.exec("ping -c1 -W2 10.85.0.1")[0] == 0
     in_netns(evil.pid, "ip", "addr", "add", ip(victim, "quiet") + "/32", "dev", "eth0")
     assert in_netns(evil.pid, "busybox", "ping", "-c1", "-W1", "-I", ip(victim, "quiet"), "10.85.0.1").returncode != 0
+
+
+FORGE = """
+import socket, sys
+mac = bytes.fromhex(sys.argv[1].replace(":", ""))
+victim, claimed, at = bytes.fromhex(sys.argv[2].replace(":", "")), socket.inet_aton(sys.argv[3]), socket.inet_aton(sys.argv[4])
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+s.send(victim + mac + bytes.fromhex("08060001080006040002") + mac + claimed + victim + at)
+"""
+
+
+def forges(evil, victim, net, gateway):
+    """Whether `evil` makes `victim` believe that it is the gateway."""
+    def known():
+        for n in in_netns(victim.pid, "ip", "neigh", "show", gateway).stdout.splitlines():
+            return n.split("lladdr ")[1].split()[0] if "lladdr" in n else None
+    mac = {b: b.inspect()["NetworkSettings"]["Networks"][net]["MacAddress"] for b in (evil, victim)}
+    in_netns(victim.pid, "sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0")      # else the kernel keeps for a second what it has just learnt
+    in_netns(victim.pid, "ip", "neigh", "flush", "dev", "eth0")
+    assert victim.exec(f"ping -c1 -W3 {gateway}")[0] == 0
+    before = known()
+    assert before and before != mac[evil]
+    done = in_netns(evil.pid, "/usr/bin/python3", "-c", FORGE, mac[evil], mac[victim], gateway, ip(victim, net))
+    assert done.returncode == 0, done.stderr
+    assert victim.exec(f"ping -c1 -W3 {ip(evil, net)}")[0] == 0      # what was sent before this has come
+    return known() == mac[evil]
+
+
+def test_nobody_forges_arp(networks, net_boxes):
+    """CAP_NET_RAW is among the default capabilities; the policy holds where there is no CAP_NET_ADMIN and nobody has switched it off."""
+    networks.subnet("town", "10.86.0.0/24")
+    option = "caisson.network.endpoint.antispoof"
+    victim = net_boxes.sleeper(network="town")
+
+    def box(value=None, **host):
+        more = {"NetworkingConfig": {"EndpointsConfig": {"town": {"DriverOpts": {option: value}}}}} if value else {}
+        return net_boxes.sleeper(network="town", Host=host, **more)
+    for evil, expected in ((box(), False), (box(CapAdd=["NET_ADMIN"]), True), (box(CapAdd=["ALL"], CapDrop=["NET_ADMIN"]), False), (box(Privileged=True), True),
+                           (box("false"), True), (box("true", CapAdd=["NET_ADMIN"]), False)):
+        assert forges(evil, victim, "town", "10.86.0.1") == expected
+    a = create(net_boxes.engine, "true", network="town", NetworkingConfig={"EndpointsConfig": {"town": {"DriverOpts": {option: "perhaps"}}}})
+    assert a.status == 400 and "invalid value for " + option in a.message
 
 
 def test_reachability(net_engine, net_boxes):
