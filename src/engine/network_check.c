@@ -166,6 +166,10 @@ static int check_overlay_options(const struct cs_strmap *o, struct cs_err **err)
 		return cs_fail(err, CS_ERR_DENIED, 0,
 			       "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again. "
 			       "(Without a swarm an overlay network needs the options %s and %s.)", CS_OPT_OVERLAY_ADDRESS, CS_OPT_OVERLAY_PEERS);
+	const char *encrypted = cs_strmap_get(o, "encrypted");
+	bool on = true;
+	if (encrypted && (!cs_bool_parse(encrypted, &on) || on)) /* as dockerd has it: the key says it, with whatever value but a false one (CVE-2023-28840) */
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "overlay networks cannot be encrypted in this build: option encrypted");
 	if (!cs_empty(vni) && !cs_parse_u64(vni, 1, 0xffffff, &n))
 		return bad_option(CS_OPT_VXLAN_ID, vni, "one number up to 16777215 is needed", err);
 	if (!cs_empty(port) && !cs_parse_u64(port, 1, 65535, &n))

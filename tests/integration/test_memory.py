@@ -94,3 +94,22 @@ def test_heap_per_container(fresh, running, warm, count):
     make(count)
     after = settled(eng.proc.pid, 1)
     assert (after - before) / count <= KIB_PER_CONTAINER
+
+
+def test_idle_engine_that_had_networks(fresh):
+    """Names answered, ports published, the firewall made anew: libraries that are loaded for that stay, and what they hold is bounded."""
+    from netns import lookup
+    eng = fresh(netns=True)
+    for n in range(2):
+        net = eng.http.post("/networks/create", body={"Name": f"mem{n}"}).json["Id"]
+        boxes = []
+        for i in range(10):
+            a = create(eng, ["sleep", "1000"], network=f"mem{n}", name=f"mem{n}-{i}", Host={"PortBindings": {"80/tcp": [{"HostPort": str(20000 + i)}]}})
+            boxes.append(Box(eng, a.json["Id"]).start())
+        assert lookup(boxes[0], f"mem{n}-9") and lookup(boxes[1], "nobody.invalid") == []
+        eng.netns.run("nft", "flush", "ruleset")
+        wait_for(lambda: "20009" in eng.netns.nft(), what="our rules again")
+        for b in boxes:
+            assert b.rm().status == 204
+        assert eng.http.delete("/networks/" + net).status == 204
+    assert settled(eng.proc.pid) <= 8 << 10
