@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A request line's target: version, path against the whole table, query. */
+ * A request line's target: version, path against the whole table, query. The text as an Accept header, too. */
 #include "api/query.h"
 #include "api/router.h"
 
@@ -12,6 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *rest;
 	int api;
 
+	const char *lines = cs_accept_lines(s);
+	if (lines && !strcasestr(s, lines))
+		abort(); /* nobody said so */
 	if (q)
 		*q++ = 0;
 	if (cs_route_version(s, &api, &rest, NULL) == 0)

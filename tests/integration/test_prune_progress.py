@@ -7,6 +7,7 @@ import pytest
 
 import caisson_fixture as fx
 import rootfs
+from caisson_fixture import wait_for
 from terminal import Terminal
 
 pytestmark = pytest.mark.caisson
@@ -91,6 +92,29 @@ def test_kept(http, label, boxes):
     _, lines = watched(http, "volumes", {"label": [label], "all": ["true"]})
     assert lines[-1]["VolumesDeleted"] == [free]
     assert [(x["id"], x["status"], x["progressDetail"]["total"]) for x in lines[:-1]] == [(free, "Deleting", 1), (free, "Deleted", 1)]
+
+
+def test_who_does_not_read_holds_nothing_up(http, label):
+    """More lines than all buffers hold: some are left out, and the last one has everything."""
+    made = [label + f"-{i:04}-" + "x" * 180 for i in range(1000)]
+    for name in made:
+        assert http.post("/volumes/create", body={"Name": name, "Labels": {label: "1"}}, rec=False).status == 201
+    r = http.stream("POST", "/volumes/prune", {"filters": json.dumps({"label": [label], "all": ["true"]})}, headers={"Accept": "application/jsonl"})
+    left = lambda: [v for v in http.get("/volumes", {"filters": {"label": [label]}}, rec=False).json["Volumes"] or []]
+    wait_for(lambda: not left(), 30, "all volumes are gone while nobody reads")
+    lines = [json.loads(x) for x in r.read().splitlines()]
+    r.connection.close()
+    assert sorted(lines[-1]["VolumesDeleted"]) == made and 1 < len(lines) < 2001
+
+
+def test_client_that_leaves(http, label):
+    made = volumes(http, label, 2)
+    r = http.stream("POST", "/volumes/prune", {"filters": json.dumps({"label": [label], "all": ["true"]})}, headers={"Accept": "application/jsonl"})
+    r.connection.close()
+    r.close()
+    free = lambda: http.post("/volumes/prune", {"filters": {"label": [label], "all": ["true"]}}, rec=False)
+    wait_for(lambda: free().status == 200, 10, "the next prune may run")
+    assert not set(made) & {v["Name"] for v in http.get("/volumes", rec=False).json["Volumes"] or []}
 
 
 @pytest.mark.parametrize("args", [["volume", "prune", "-af"], ["container", "prune", "-f"], ["image", "prune", "-f"], ["system", "prune", "-f"]], ids=" ".join)
