@@ -22,6 +22,7 @@ extern const struct command image_commands[];
 extern const struct command info_commands[];
 extern const struct command inspect_commands[];
 extern const struct command login_commands[];
+extern const struct command manifest_commands[];
 extern const struct command network_commands[];
 extern const struct command object_commands[];
 extern const struct command prune_commands[];

@@ -2,9 +2,11 @@
 #include "cli/endpoint.h"
 
 #include <ctype.h>
+#include <grp.h>
 #include <netdb.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -164,11 +166,29 @@ const char *endpoint_authority(void)
 
 /* ---- connecting ---- */
 
-static int unreachable(struct cs_err **err, int sys)
+/* Whom to ask for the right to connect: the group that the socket belongs to, when there is one that may open it. */
+static char *who_may(const char *path)
 {
-	if (sys == EACCES || sys == EPERM)
-		return cs_fail(err, CS_ERR_UNAVAILABLE, 0,
-			       "permission denied while trying to connect to the Caisson daemon socket at %s: may you open it? (the members of its group may)", endpoint.host);
+	struct stat st;
+	char text[4096];
+	struct group g, *found = NULL;
+
+	if (!path || stat(path, &st) < 0)
+		return cs_xstrdup("ask whoever runs the engine");
+	if (!(st.st_mode & S_IWGRP) || st.st_gid == 0)
+		return cs_xstrdup("only root may, use sudo; a group can be let in with caissond --group");
+	if (getgrgid_r(st.st_gid, &g, text, sizeof(text), &found) != 0 || !found)
+		return cs_xasprintf("the members of group %u may", (unsigned)st.st_gid);
+	return cs_xasprintf("the members of group %s may: sudo usermod -aG %s $USER, then log in again", g.gr_name, g.gr_name);
+}
+
+/* path: of the socket, or NULL */
+static int unreachable(struct cs_err **err, int sys, const char *path)
+{
+	if (sys == EACCES || sys == EPERM) {
+		cs_autofree char *hint = who_may(path);
+		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "permission denied while trying to connect to the Caisson daemon socket at %s (%s)", endpoint.host, hint);
+	}
 	return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "Cannot connect to the Caisson daemon at %s. Is the caisson daemon running?", endpoint.host);
 }
 
@@ -181,7 +201,7 @@ static int dial_unix(const char *path, struct cs_err **err)
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	cs_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return unreachable(err, errno);
+		return unreachable(err, errno, path);
 	return TAKE_FD(fd);
 }
 
@@ -211,7 +231,7 @@ static int dial_tcp(const char *addr, struct cs_err **err)
 	}
 	freeaddrinfo(list);
 	if (fd < 0)
-		return unreachable(err, e);
+		return unreachable(err, e, NULL);
 	if (!endpoint.tls)
 		return fd;
 	fd = tls_wrap(fd, &endpoint, name, err);

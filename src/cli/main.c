@@ -9,7 +9,7 @@
 /* What every engine has that is still in use: dockerd 20.10 speaks 1.41, its predecessors of Docker 18.09 1.39. */
 #define OLDEST_API 139
 
-const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, stats_commands, image_commands, transfer_commands, volume_commands,
+const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, stats_commands, image_commands, manifest_commands, transfer_commands, volume_commands,
 						network_commands, reachability_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
 						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, describe_commands, refused_commands, NULL};
@@ -216,6 +216,10 @@ static int help_topic(char **argv)
 	const struct command *c = find(&argv, &path);
 	if (!c && plugin_exec(*words, (char *const[]){*words, (char[]){"--help"}, NULL}))
 		return 1;
+	if (!c && cs_streq(*words, "help")) {
+		printf("Usage:  caisson help [command]\n\nHelp about the command\n");
+		return 0;
+	}
 	if (!c || *argv) {
 		fprintf(stderr, "unknown help topic: %s\n", *argv);
 		return 1;

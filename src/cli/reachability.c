@@ -3,12 +3,14 @@
  * caisson network reachability: what is published, from where it can be reached, and whose rules stand in the way (docs/firewall.md). Needs an engine of
  * ours: /networks/reachability is no part of Docker's API, which would take it for a network of that name. */
 #include "cli/cli.h"
+#include "cli/list.h"
+#include "cli/show.h"
 
 struct reach_opts {
-	bool json;
+	const char *format;
 };
 static const struct flag reach_flags[] = {
-	FLAG(struct reach_opts, json, "json", 0, "Print the report as JSON"),
+	FLAG(struct reach_opts, format, "format", 'f', "Format the report: 'table' (default), 'json', or a Go template over the whole of it"),
 	FLAG_END,
 };
 
@@ -54,9 +56,9 @@ static int cmd_reachability(struct call *c)
 		cs_err_free(err);
 		return cli_fail(1, "this engine does not tell what is reachable: that needs caissond");
 	}
-	if (o->json) {
-		cs_autofree char *text = json_text(j, 4);
-		printf("%s\n", text);
+	int status = 0;
+	if (!list_is_default(o->format ? o->format : "")) {
+		status = show_format(o->format, "", NULL, j);
 	} else {
 		print_ports(json_object_get(j, "Ports"));
 		json_array_foreach(json_object_get(j, "HostChains"), i, v)
@@ -64,7 +66,7 @@ static int cmd_reachability(struct call *c)
 		json_array_foreach(json_object_get(j, "Warnings"), i, v) fprintf(stderr, "WARNING: %s\n", json_string_value(v));
 	}
 	json_decref(j);
-	return 0;
+	return status;
 }
 
 const struct command reachability_commands[] = {

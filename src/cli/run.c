@@ -159,7 +159,7 @@ static char *create(struct run *r, int *status)
 	if (cs_streq(when, "always") && (*status = pull(r)))
 		return NULL;
 	int http = post_create(r, body, &answer, &err);
-	if (http < 0 && cs_err_code(err) == CS_ERR_NOT_FOUND && (cs_streq(when, "missing") || cs_empty(when)) && strstr(err->msg, "No such image")) {
+	if (http < 0 && cs_err_code(err) == CS_ERR_NOT_FOUND && (cs_streq(when, "missing") || cs_empty(when)) && (strstr(err->msg, "No such image") || strstr(err->msg, "does not match the specified platform"))) {
 		if (!r->o->quiet)
 			fprintf(stderr, "Unable to find image '%s' locally\n", r->image);
 		if ((*status = pull(r)))

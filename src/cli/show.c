@@ -16,7 +16,7 @@ static int make(struct tpl_arena *a, const char *format, const char *name, const
 	struct tpl *t = tpl_parse_named(a, name, cs_streq(format, "json") ? "{{json .}}" : format, message);
 	if (!t)
 		return 64;
-	return tpl_execute(t, tpl_typed(a, schema_type(type), raw), &options, a, out, message) ? 0 : 1;
+	return tpl_execute(t, type ? tpl_typed(a, schema_type(type), raw) : raw, &options, a, out, message) ? 0 : 1;
 }
 
 int show_format(const char *format, const char *name, const char *type, const json_t *doc)

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-/* Prints what the template (or "json") makes of doc as a value of the Go type of that name, and a newline. name: the template's own in messages, which are
+/* Prints what the template (or "json") makes of doc as a value of the Go type of that name (NULL: as it is), and a newline. name: the template's own in messages, which are
  * docker's. Returns the exit status. */
 int show_format(const char *format, const char *name, const char *type, const json_t *doc);
 /* The same without a word about what is wrong: what could be made of it, and a newline. */

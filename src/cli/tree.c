@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 
 #define NO_SWARM "this engine has no swarm mode"
-#define NO_MANIFEST "not done yet: the client does not speak to registries itself"
+#define NO_MANIFEST "not done yet in this version of caisson: manifest lists are shown (manifest inspect), not made"
 #define NO_TRUST "content trust (Notary v1) is not supported"
 #define NO_CHECKPOINT "checkpoints are not supported"
 
@@ -29,7 +29,7 @@ const struct command group_commands[] = {
 	{.names = "container", .usage = "COMMAND", .help = "Manage containers"},
 	{.names = "context", .usage = "COMMAND", .help = "Manage contexts"},
 	{.names = "image", .usage = "COMMAND", .help = "Manage images"},
-	{.names = "manifest", .flags = CMD_HIDDEN, .usage = "COMMAND", .help = "Manage Docker image manifests and manifest lists"},
+	{.names = "manifest", .usage = "COMMAND", .help = "Manage Docker image manifests and manifest lists"},
 	{.names = "network", .usage = "COMMAND", .help = "Manage networks"},
 	{.names = "plugin", .usage = "COMMAND", .help = "Manage plugins"},
 	{.names = "system", .usage = "COMMAND", .help = "Manage Caisson"},
@@ -48,7 +48,6 @@ const struct command refused_commands[] = {
 	{.names = "checkpoint rm|checkpoint remove", .usage = "[OPTIONS] CONTAINER CHECKPOINT", .help = "Remove a checkpoint", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
 	{.names = "manifest annotate", .usage = "[OPTIONS] MANIFEST_LIST MANIFEST", .help = "Add additional information to a local image manifest", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest create", .usage = "MANIFEST_LIST MANIFEST [MANIFEST...]", .help = "Create a local manifest list for annotating and pushing to a registry", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
-	{.names = "manifest inspect", .usage = "[OPTIONS] [MANIFEST_LIST] MANIFEST", .help = "Display an image manifest, or manifest list", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest push", .usage = "[OPTIONS] MANIFEST_LIST", .help = "Push a manifest list to a repository", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest rm", .usage = "MANIFEST_LIST [MANIFEST_LIST...]", .help = "Delete one or more manifest lists from local storage", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "plugin create", .usage = "[OPTIONS] PLUGIN PLUGIN-DATA-DIR", .help = "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and rootfs directory.", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},

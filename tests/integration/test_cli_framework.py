@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -51,7 +52,7 @@ def test_help_is_dockers(offline):
     assert not bad, "\n\n".join(bad)
 
 
-@pytest.mark.parametrize("args", [["context"], ["context", "--help"], ["help", "context", "use"], ["help", "nosuch"], ["help", "context", "nosuch"], ["context", "ls", "-h"],
+@pytest.mark.parametrize("args", [["context"], ["context", "--help"], ["help", "context", "use"], ["help", "nosuch"], ["help", "help"], ["help", "context", "nosuch"], ["context", "ls", "-h"],
                                   ["-v"], ["--version"], ["system", "dial-stdio", "--help"]])
 def test_help_ways(offline, args):
     docker, caisson = offline.both(*args)
@@ -438,6 +439,21 @@ def test_ssh_that_fails(tmp_path):
         assert r[0] == 1
         if name == "caisson":  # docker's words depend on who is faster, the write or ssh's end
             assert "command [ssh -o ConnectTimeout=30 -T -- far.example docker system dial-stdio] has exited with exit status 255, make sure the URL is valid" in r[2].replace(CAISSON, "") and "no way" in r[2]
+
+
+@pytest.mark.parametrize("mode, group, hint", [(0o660, "games", "the members of group games may: sudo usermod -aG games $USER, then log in again"),
+                                              (0o660, 54321, "the members of group 54321 may"), (0o600, "games", "only root may"), (0o660, 0, "only root may")])
+def test_a_socket_that_one_may_not_open(mode, group, hint):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program, path = shutil.copy(CAISSON, folder), os.path.join(folder, "s")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+            shutil.chown(path, group=group)
+            os.chmod(path, mode)
+            r = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program, "-H", "unix://" + path, "ps"], capture_output=True, text=True, check=False,
+                               env={"PATH": os.environ["PATH"], "HOME": folder})
+    assert r.returncode == 1 and r.stderr.startswith(f"permission denied while trying to connect to the Caisson daemon socket at unix://{path} ({hint}"), r
 
 
 def test_nobody_there(offline):

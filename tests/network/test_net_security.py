@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Advisories and promises about networks, seen from containers and from a neighbour of the host. docs/security.md names these tests."""
+import json
 import subprocess
 
 import caisson_fixture as fx
@@ -133,6 +134,10 @@ def test_reachability(net_engine, net_boxes):
         shown = subprocess.run([str(fx.BUILD / "caisson"), "-H", "unix://" + net_engine.sock, "network", "reachability"], capture_output=True, text=True, check=True)
         assert "127.0.0.1:18503" in shown.stdout and "reach-box" in shown.stdout and "drops (policy): inet other f, hook forward" in shown.stdout
         assert "WARNING: the host's firewall (chain inet other f) drops forwarded traffic" in shown.stderr
+        for given, expected in (("json", report), ("{{range .Ports}}{{println .HostPort .ReachableFrom}}{{end}}", "18503 [host]\n18504 [host containers outside]\n\n")):
+            text = subprocess.run([str(fx.BUILD / "caisson"), "-H", "unix://" + net_engine.sock, "network", "reachability", "--format", given], capture_output=True, text=True,
+                                  check=True).stdout
+            assert (json.loads(text) if given == "json" else text) == expected
     finally:
         net_engine.netns.run("nft", "delete", "table", "inet", "other")
 
