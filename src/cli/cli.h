@@ -25,6 +25,7 @@ extern const struct command login_commands[];
 extern const struct command manifest_commands[];
 extern const struct command network_commands[];
 extern const struct command object_commands[];
+extern const struct command plugin_commands[];
 extern const struct command prune_commands[];
 extern const struct command ps_commands[];
 extern const struct command reachability_commands[];

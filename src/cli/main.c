@@ -4,13 +4,14 @@
 #include <fcntl.h>
 
 #include "cli/cli.h"
+#include "cli/config.h"
 #include "cli/plugin.h"
 
 /* What every engine has that is still in use: dockerd 20.10 speaks 1.41, its predecessors of Docker 18.09 1.39. */
 #define OLDEST_API 139
 
 const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, stats_commands, image_commands, manifest_commands, transfer_commands, volume_commands,
-						network_commands, reachability_commands, ps_commands, inspect_commands, object_commands, prune_commands, df_commands,
+						network_commands, reachability_commands, ps_commands, inspect_commands, object_commands, plugin_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
 						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, describe_commands, refused_commands, NULL};
 
@@ -228,6 +229,29 @@ static int help_topic(char **argv)
 	return 0;
 }
 
+/* With {"aliases": {"builder": NAME}} in config.json the plugin NAME does what builds: "build", "image build" and "builder" become "NAME build", "NAME build" and
+ * "NAME"; docker knows no other alias. all and argv as below. False when there is no such alias or plugin; does not return otherwise. */
+static bool builder_alias(char **argv, char *const *all)
+{
+	bool image = cs_streq(argv[0], "image") && cs_streq(argv[1], "build"), build = image || cs_streq(argv[0], "build");
+
+	if (!build && !cs_streq(argv[0], "builder"))
+		return false;
+	const char *name = config_str2("aliases", "builder");
+	if (!name)
+		return false;
+	cs_autostrv char **words = NULL;
+	size_t before = cs_strv_len((char **)(uintptr_t)all) - cs_strv_len(argv);
+	for (size_t i = 0; i < before; i++)
+		cs_strv_push(&words, all[i]);
+	cs_strv_push(&words, name);
+	if (build)
+		cs_strv_push(&words, "build");
+	for (char **rest = argv + 1 + image; *rest; rest++)
+		cs_strv_push(&words, *rest);
+	return plugin_exec(name, words);
+}
+
 /* all: everything behind the program's name, argv: from the command on. */
 static int dispatch(char **argv, char *const *all)
 {
@@ -240,6 +264,8 @@ static int dispatch(char **argv, char *const *all)
 	}
 	if (cs_streq(*argv, "help"))
 		return help_topic(argv + 1);
+	if (builder_alias(argv, all))
+		return 1;
 	const struct command *c = find(&argv, &path);
 	if (!c)
 		return plugin_exec(*argv, all) ? 1 : unknown_command("", *argv);

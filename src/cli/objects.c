@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "cli/auth.h"
 #include "cli/rows.h"
 
 /* ---- port ---- */
@@ -282,7 +283,11 @@ static int cmd_search(struct call *c)
 	cs_autofree char *term = url_encode(c->args[0]), *f = filters_query(filters_json(o->filter));
 	cs_autofree char *limit = o->limit > 0 ? cs_xasprintf("&limit=%lld", (long long)o->limit) : cs_xstrdup("");
 	cs_autofree char *path = cs_xasprintf("/images/search?term=%s%s%s", term, f, limit);
-	if (client_json("GET", path, NULL, &list, &err) < 0)
+	cs_autofree char *auth = auth_header(c->args[0]);
+	client_registry_auth = auth;
+	int got = client_json("GET", path, NULL, &list, &err);
+	client_registry_auth = NULL;
+	if (got < 0)
 		return cli_error(err, 1);
 	list_begin(&l, format);
 	json_array_foreach(list, i, r) list_row(&l, json ? &search_json_class : &search_class, &(struct row){r, !o->no_trunc});

@@ -5,6 +5,7 @@
 
 #define NO_SWARM "this engine has no swarm mode"
 #define NO_MANIFEST "not done yet in this version of caisson: manifest lists are shown (manifest inspect), not made"
+#define NO_PLUGIN "not done yet in this version of caisson, and caissond has no managed plugins"
 #define NO_TRUST "content trust (Notary v1) is not supported"
 #define NO_CHECKPOINT "checkpoints are not supported"
 
@@ -50,14 +51,9 @@ const struct command refused_commands[] = {
 	{.names = "manifest create", .usage = "MANIFEST_LIST MANIFEST [MANIFEST...]", .help = "Create a local manifest list for annotating and pushing to a registry", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest push", .usage = "[OPTIONS] MANIFEST_LIST", .help = "Push a manifest list to a repository", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "manifest rm", .usage = "MANIFEST_LIST [MANIFEST_LIST...]", .help = "Delete one or more manifest lists from local storage", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
-	{.names = "plugin create", .usage = "[OPTIONS] PLUGIN PLUGIN-DATA-DIR", .help = "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and rootfs directory.", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin disable", .usage = "[OPTIONS] PLUGIN", .help = "Disable a plugin", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin enable", .usage = "[OPTIONS] PLUGIN", .help = "Enable a plugin", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin install", .usage = "[OPTIONS] PLUGIN [KEY=VALUE...]", .help = "Install a plugin", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin push", .usage = "[OPTIONS] PLUGIN[:TAG]", .help = "Push a plugin to a registry", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin rm|plugin remove", .usage = "[OPTIONS] PLUGIN [PLUGIN...]", .help = "Remove one or more plugins", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin set", .usage = "PLUGIN KEY=VALUE [KEY=VALUE...]", .help = "Change settings for a plugin", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
-	{.names = "plugin upgrade", .usage = "[OPTIONS] PLUGIN [REMOTE]", .help = "Upgrade an existing plugin", .flags = CMD_HIDDEN, .refused = NOT_YET, .max = ANY},
+	{.names = "plugin create", .usage = "[OPTIONS] PLUGIN PLUGIN-DATA-DIR", .help = "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and rootfs directory.", .flags = CMD_HIDDEN, .refused = NO_PLUGIN, .max = ANY},
+	{.names = "plugin install", .usage = "[OPTIONS] PLUGIN [KEY=VALUE...]", .help = "Install a plugin", .flags = CMD_HIDDEN, .refused = NO_PLUGIN, .max = ANY},
+	{.names = "plugin upgrade", .usage = "[OPTIONS] PLUGIN [REMOTE]", .help = "Upgrade an existing plugin", .flags = CMD_HIDDEN, .refused = NO_PLUGIN, .max = ANY},
 	{.names = "trust", .usage = "COMMAND", .help = "Manage trust on Docker images", .flags = CMD_HIDDEN, .refused = NO_TRUST, .max = ANY},
 	{.names = "trust key", .usage = "COMMAND", .help = "Manage keys for signing Docker images", .flags = CMD_HIDDEN, .refused = NO_TRUST, .max = ANY},
 	{.names = "trust key generate", .usage = "NAME", .help = "Generate and load a signing key-pair", .flags = CMD_HIDDEN, .refused = NO_TRUST, .max = ANY},

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's plugins, the plugin that builds, and a search with credentials: what docker's client and ours ask of the same engine, and what they say."""
+import base64
+import json
+import shutil
+import subprocess
+
+import pytest
+
+import fakeengine
+from fakeengine import FakeEngine
+from twins import CAISSON, Twins
+
+pytestmark = [pytest.mark.caisson, pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")]
+ANSWERS = {("DELETE", "/plugins/gone"): (404, {"message": 'plugin "gone" not found'}),
+           ("POST", "/plugins/h:1/x/p:latest/push"): (200, [{"status": "Pushing", "id": "a"}, {"status": "done"}]),
+           ("POST", "/plugins/bad:latest/push"): (200, [{"errorDetail": {"message": "it broke"}, "error": "it broke"}])}
+LINES = """
+plugin enable p
+plugin enable --timeout 5 x/p:1
+plugin enable --timeout -1 p
+plugin enable
+plugin disable p
+plugin disable -f p
+plugin rm a gone x/b:1
+plugin rm -f a
+plugin remove gone
+plugin set p A=b C=d
+plugin set p
+plugin push h:1/x/p
+plugin push bad
+plugin push x@sha256:%s
+plugin push Upper
+""" % ("0" * 64)
+
+
+@pytest.mark.parametrize("line", LINES.strip().splitlines())
+def test_as_docker(tmp_path, line):
+    seen, twins = [], Twins(tmp_path)
+    for name in ("docker", "caisson"):
+        with FakeEngine(ANSWERS) as engine:
+            said = twins.one(name, *line.split(), DOCKER_HOST=engine.host)
+            seen.append((said, [(m, p, q, b) for m, p, q, b in engine.seen]))
+    assert seen[0] == seen[1]
+
+
+def test_our_engine_says_that_it_has_none(engine):
+    for args in (["enable", "p"], ["set", "p", "a=b"], ["push", "p"], ["rm", "p"]):
+        r = subprocess.run([CAISSON, "-H", "unix://" + engine.sock, "plugin", *args], capture_output=True, text=True, check=False)
+        assert r.returncode == 1 and r.stderr.startswith("Error response from daemon: ") and "plugin" in r.stderr and not r.stdout, r
+
+
+BUILDX = """#!/bin/sh
+if [ "$1" = docker-cli-plugin-metadata ]; then
+    echo '{"SchemaVersion":"0.1.0","Vendor":"Tests","Version":"v9","ShortDescription":"Builds"}'
+    exit
+fi
+for a; do printf '<%s>' "$a"; done
+exit 7
+"""
+
+
+@pytest.mark.parametrize("line", ["build -t a .", "image build .", "builder prune -f", "--debug build .", "build --help"])
+def test_builder_alias(tmp_path, line):
+    t = Twins(tmp_path)
+    t.write("config/cli-plugins/docker-mybuild", BUILDX, 0o755)
+    assert "not done" in t.one("caisson", *line.split())[2] or "--help" in line
+    t.write("config/config.json", json.dumps({"aliases": {"builder": "mybuild"}}))
+    assert t.same(*line.split())[0] == 7
+
+
+def test_search_sends_credentials(tmp_path, monkeypatch):
+    sent = []
+    real = fakeengine._Handler._answer
+
+    def answer(handler):
+        sent.append(handler.headers.get("X-Registry-Auth"))
+        real(handler)
+    monkeypatch.setattr(fakeengine._Handler, "do_GET", answer)
+    t = Twins(tmp_path)
+    t.write("config/config.json", json.dumps({"auths": {"h:5000": {"auth": "dTpw"}, "https://index.docker.io/v1/": {"auth": "YTpi"}}}))
+    for term in ("h:5000/x", "busybox", "other:1/x"):
+        found = []
+        for name in ("docker", "caisson"):
+            with FakeEngine({("GET", "/images/search"): (200, b"[]")}) as engine:
+                sent.clear()
+                assert t.one(name, "search", term, DOCKER_HOST=engine.host)[0] == 0
+                found.append(decoded(sent[-1]))
+        assert found[0] == found[1], term
+
+
+def decoded(header):
+    text = json.loads(base64.urlsafe_b64decode(header or "e30="))
+    return {k: v for k, v in text.items() if v}
