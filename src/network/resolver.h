@@ -101,7 +101,7 @@ struct cs_resolver_settings {
 	/* --dns: asked from within the namespace, loopback addresses too, as in Docker. NULL or empty: the host's servers, asked from the host, as
 	 * Docker does since 26, and read anew when its resolv.conf changes. Plain addresses, at most eight; INVALID otherwise. */
 	const char *const *servers;
-	/* No network with a way out is attached (all are internal): the host's servers are not asked, names that are not ours get SERVFAIL
+	/* No network with a way out is attached (all are internal): the host's servers are not asked, names that are not ours get NXDOMAIN
 	 * (CVE-2024-29018). `servers` still are: from within the namespace nothing can be reached but what is on its networks. */
 	bool internal;
 	/* ndots was set by the user to more than 0: A and AAAA of names without a dot that are not ours stay here and get an answer without

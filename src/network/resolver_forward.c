@@ -281,7 +281,8 @@ unsigned cs_forward(struct cs_ns *ns, struct cs_client *client, const struct soc
 	bool full = ns->n_pending >= r->o.max_pending_each || atomic_load_explicit(&r->counters.pending, memory_order_relaxed) >= r->o.max_pending;
 	if (n_server == 0 || full) {
 		CS_COUNT(ns, refused, 1);
-		return full ? LDNS_RCODE_REFUSED : LDNS_RCODE_SERVFAIL;
+		/* On internal networks there is no other name, and that is the answer: of SERVFAIL musl thinks that it may yet be another, and waits 5 s. */
+		return full ? LDNS_RCODE_REFUSED : from_host && s->internal ? LDNS_RCODE_NXDOMAIN : LDNS_RCODE_SERVFAIL;
 	}
 
 	size_t room = (len + 15) / 16 * 16; /* the servers stand behind the message, aligned */
