@@ -408,9 +408,10 @@ int cs_firewall_network_remove(struct cs_firewall *fw, const char *bridge, struc
 
 /* ---- links ---- */
 
-static struct fw_elem link_element(const struct cs_firewall_link *l)
+static struct fw_elem link_element(const struct cs_firewall_link *l, bool bridge)
 {
-	struct fw_elem e = fw_elem(l->from.family == AF_INET ? FW_links4 : FW_links6);
+	bool v4 = l->from.family == AF_INET;
+	struct fw_elem e = fw_elem(bridge ? (v4 ? FW_links4 : FW_links6) : (v4 ? FW_linked4 : FW_linked6));
 
 	return *fw_put_port(fw_put_proto(fw_put_addr(fw_put_addr(&e, &l->from), &l->to), l->proto), l->port);
 }
@@ -425,13 +426,11 @@ int cs_firewall_links_add(struct cs_firewall *fw, const struct cs_firewall_link 
 	FW_LOCKED(fw);
 
 	for (size_t i = 0; i < n; i++) {
-		struct fw_elem e;
-		int r;
+		int r = good_link(&l[i]) ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "firewall: link between families, or its protocol");
 
-		if (!good_link(&l[i])) {
-			r = cs_fail(err, CS_ERR_INVALID, 0, "firewall: link between families, or its protocol");
-		} else {
-			e = link_element(&l[i]);
+		for (int bridge = 0; bridge < 2 && r == 0; bridge++) {
+			struct fw_elem e = link_element(&l[i], bridge);
+
 			r = fw_store_ref(&fw->store, &e, err);
 		}
 		if (r < 0) {
@@ -447,12 +446,11 @@ int cs_firewall_links_remove(struct cs_firewall *fw, const struct cs_firewall_li
 	FW_LOCKED(fw);
 
 	for (size_t i = 0; i < n; i++) {
-		struct fw_elem e;
+		for (int bridge = 0; bridge < 2 && good_link(&l[i]); bridge++) {
+			struct fw_elem e = link_element(&l[i], bridge);
 
-		if (!good_link(&l[i]))
-			continue;
-		e = link_element(&l[i]);
-		(void)fw_store_unref(&fw->store, &e);
+			(void)fw_store_unref(&fw->store, &e);
+		}
 	}
 	return fw_commit(fw, NULL, err);
 }

@@ -79,7 +79,8 @@ static const char inet_chains[] =
 	"iifname @internal drop\n"
 	"oifname @internal drop\n"
 	"ct status & dnat == dnat accept\n" PORTS "ip daddr . meta l4proto . th dport @open4 accept\n" PORTS "ip6 daddr . meta l4proto . th dport @open6 accept\n" PORTS
-	"iifname . ip daddr . meta l4proto . th dport @trusted4 accept\n" PORTS "iifname . ip6 daddr . meta l4proto . th dport @trusted6 accept\n"
+	"iifname . ip daddr . meta l4proto . th dport @trusted4 accept\n" PORTS "iifname . ip6 daddr . meta l4proto . th dport @trusted6 accept\n" PORTS
+	"ip saddr . ip daddr . meta l4proto . th dport @linked4 accept\n" PORTS "ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept\n"
 	"meta l4proto icmp oifname @routed4 accept\n"
 	"meta l4proto ipv6-icmp oifname @routed6 accept\n"
 	"iifname @bridges drop\n"

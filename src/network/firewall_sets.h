@@ -25,6 +25,8 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 	X(snat6, false, FW_F(FW_IFNAME), FW_F(FW_IP6), NULL)                                                                                        \
 	X(open4, false, FW_F(FW_IP4, FW_PROTO, FW_PORT), FW_F(0), NULL) /* container ports without NAT */                                           \
 	X(open6, false, FW_F(FW_IP6, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                                             \
+	X(linked4, false, FW_F(FW_IP4, FW_IP4, FW_PROTO, FW_PORT), FW_F(0), NULL) /* links4 and 6 again: with br_netfilter frames come by here, too */     \
+	X(linked6, false, FW_F(FW_IP6, FW_IP6, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                                   \
 	X(trusted4, false, FW_F(FW_IFNAME, FW_IP4, FW_PROTO, FW_PORT), FW_F(0), NULL) /* those, from one interface */                               \
 	X(trusted6, false, FW_F(FW_IFNAME, FW_IP6, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                               \
 	X(routed4, false, FW_F(FW_IFNAME), FW_F(0), NULL) /* bridges that answer pings from outside */                                              \
