@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/loop.h"
+#include "engine/network.h"
 #include "engine/spec.h"
 #include "engine/store.h"
 #include "engine/validate.h"
@@ -266,7 +267,11 @@ static int process_document(struct cs_exec_start *s, bool client, const void *in
 	pthread_mutex_lock(&c->lock);
 	struct cs_host_config *host = cs_host_config_copy(c->host);
 	pthread_mutex_unlock(&c->lock);
-	int r = cs_spec_exec_process(cs_engine_config(c->e), c->id, c->config, host, x->cfg, out, err);
+	cs_autostrv char **env = cs_links_env(c);
+	struct cs_config config = *c->config; /* borrowed but for the environment */
+	if (env)
+		config.env = env;
+	int r = cs_spec_exec_process(cs_engine_config(c->e), c->id, &config, host, x->cfg, out, err);
 	cs_host_config_free(host);
 	if (r < 0)
 		return -1;

@@ -17,6 +17,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/loop.h"
+#include "engine/network.h"
 #include "engine/spec.h"
 
 #define LOG_MAX 5
@@ -153,7 +154,11 @@ static int document(struct cs_container *c, const struct cs_health_config *cfg, 
 	cs_str_puts(out, "{");
 	cs_json_put_kstr(out, "Id", id);
 	cs_json_put_key(out, "OciProcess");
-	int r = cs_spec_exec_process(cs_engine_config(c->e), c->id, c->config, host, &x, out, err);
+	cs_autostrv char **env = cs_links_env(c);
+	struct cs_config config = *c->config; /* borrowed but for the environment */
+	if (env)
+		config.env = env;
+	int r = cs_spec_exec_process(cs_engine_config(c->e), c->id, &config, host, &x, out, err);
 	cs_host_config_free(host);
 	cs_str_puts(out, ",\"EmulateConsole\":false,\"CreateStdInPipe\":false,\"CreateStdOutPipe\":true,\"CreateStdErrPipe\":true}");
 	return r;

@@ -3,7 +3,7 @@
  * Networks inside the engine. Truth: rows of the store (networks; each container's own row has its endpoints); the kernel's side belongs to the
  * host network service (computenetwork.h). A network never changes after its creation, so whoever holds a reference reads it without a lock.
  *
- * Locks: networks->change (creation and removal; held across kernel work; never needed by a start) > networks->lock (the table; short).
+ * Locks: networks->change (creation and removal; held across kernel work; a start needs it only where the kernel had refused a network) > networks->lock (the table; short).
  * c->op_lock stands outside both: a container's endpoints change under it only, and are read under c->lock. */
 #pragma once
 
@@ -34,7 +34,7 @@
 struct cs_network {
 	struct cs_network_doc *doc; /* constant */
 	HCN_GUID guid;              /* constant */
-	HCN_NETWORK h;              /* constant; NULL: in our books only (host, none, config-only), or the kernel refused it at start */
+	HCN_NETWORK h;              /* constant; NULL: in our books only (host, none, config-only), or the kernel refused it (cs_network_revive) */
 	char *why;                  /* constant; the refusal's text */
 	atomic_int refs;
 	UT_hash_handle hh; /* under networks->lock */
@@ -50,6 +50,10 @@ struct cs_networks {
 	char bridge_name[16];
 };
 
+/* For an exec: the variables of legacy links as of now (those whose target does not run are left out), then those of the container. Caller frees;
+ * NULL: there are no links. Takes c->lock. */
+char **cs_links_env(struct cs_container *c);
+
 /* ---- network_forwarding.c ---- */
 /* ,"Forwarded":[…] of the service's settings; and what it switches on from now on will be in the next one's. */
 void cs_networks_put_forwarded(struct cs_engine *e, struct cs_str *out);
@@ -57,6 +61,9 @@ void cs_networks_put_forwarded(struct cs_engine *e, struct cs_str *out);
 /* ---- network_table.c ---- */
 CS_MUST_CHECK int cs_networks_open(struct cs_engine *e, struct cs_err **err); /* opens the service; rows and predefined networks are in the kernel */
 void cs_networks_settled(struct cs_engine *e);                               /* reconcile: running containers have their endpoints again */
+/* Tries again to make a network that the kernel refused when the engine started, and puts the new object in *n's place, in the table and in *n.
+ * UNAVAILABLE says why not. A network that is there, or has no side in the kernel: success. Takes `change`. */
+CS_MUST_CHECK int cs_network_revive(struct cs_engine *e, struct cs_network **n, struct cs_err **err);
 /* Full id, name, unique id prefix; in that order. NOT_FOUND "network x not found". Adds a reference. */
 CS_MUST_CHECK int cs_network_get(struct cs_engine *e, const char *ref, struct cs_network **ret, struct cs_err **err);
 struct cs_network *cs_network_ref(struct cs_network *n);

@@ -72,10 +72,13 @@ static int may_connect(struct cs_container *c, const struct cs_network *n, struc
 	return 0;
 }
 
-static int connect_running(struct cs_container *c, struct cs_network *n, struct cs_endpoint_settings *s, struct cs_err **err)
+static int connect_running(struct cs_container *c, struct cs_network **net, struct cs_endpoint_settings *s, struct cs_err **err)
 {
 	bool was_resolver = cs_container_resolver(c);
 
+	if (cs_network_revive(c->e, net, err) < 0)
+		return -1;
+	struct cs_network *n = *net;
 	insert(c, s, n->doc->name);
 	struct cs_endpoint_settings *own = cs_container_endpoint(c, n->doc->name);
 	if (cs_container_net_join(c, !was_resolver && cs_container_resolver(c), err) < 0 || cs_endpoint_up(c, n, own, NULL, false, err) < 0) {
@@ -128,7 +131,7 @@ int cs_network_connect(struct cs_engine *e, const char *ref, const struct cs_net
 	if (r == 0 && running && have)
 		take_out(c, n->doc->name);
 	if (r == 0)
-		r = running ? connect_running(c, n, &s, err) : connect_stopped(c, n, &s, err);
+		r = running ? connect_running(c, &n, &s, err) : connect_stopped(c, n, &s, err);
 	release_endpoint(&s);
 	return r;
 }

@@ -52,7 +52,7 @@ static int by_number(const void *a, const void *b)
 	return strcmp(x->proto, y->proto); /* tcp before udp */
 }
 
-static void put_env(struct cs_container *c, const struct link *l, struct cs_container *other, const char *ip, char ***env)
+static void put_env(const char *own, const struct link *l, struct cs_container *other, const char *ip, char ***env)
 {
 	cs_autostr struct cs_str up = CS_STR_INIT(4096);
 	char **exposed = other->config->exposed_ports;
@@ -81,7 +81,7 @@ static void put_env(struct cs_container *c, const struct link *l, struct cs_cont
 		cs_strv_take(env, cs_xasprintf("%s_PORT=%llu", base, (unsigned long long)v[i].n));
 		cs_strv_take(env, cs_xasprintf("%s_PROTO=%s", base, v[i].proto));
 	}
-	cs_strv_take(env, cs_xasprintf("%s_NAME=/%s/%s", up.buf, c->name, l->alias));
+	cs_strv_take(env, cs_xasprintf("%s_NAME=/%s/%s", up.buf, own, l->alias));
 	for (char **p = other->config->env; p && *p; p++)
 		if (!cs_prefix(*p, "HOME=") && !cs_prefix(*p, "PATH="))
 			cs_strv_take(env, cs_xasprintf("%s_ENV_%s", up.buf, *p));
@@ -89,7 +89,7 @@ static void put_env(struct cs_container *c, const struct link *l, struct cs_cont
 
 /* ---- the default bridge ---- */
 
-static int resolve(struct cs_container *c, const char *text, char ***hosts, char ***env, struct cs_err **err)
+static int resolve(struct cs_container *c, const char *own, const char *text, char ***hosts, char ***env, struct cs_err **err)
 {
 	cs_auto(link_done) struct link l = parse(text);
 	cs_autocontainer struct cs_container *other = NULL;
@@ -105,7 +105,7 @@ static int resolve(struct cs_container *c, const char *text, char ***hosts, char
 	ip6 = cs_xstrdup(s ? s->global_ipv6_address : NULL);
 	pthread_mutex_unlock(&other->lock);
 	if (!runs)
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot link to a non running container: /%s AS /%s/%s", name, c->name, l.alias);
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot link to a non running container: /%s AS /%s/%s", name, own, l.alias);
 	if (cs_empty(ip) && cs_empty(ip6))
 		return cs_fail(err, CS_ERR_INVALID, 0, "Cannot link to /%s, as it does not belong to the default network", name);
 	const char *host = other->config->hostname ? other->config->hostname : "";
@@ -113,7 +113,7 @@ static int resolve(struct cs_container *c, const char *text, char ***hosts, char
 	for (size_t i = 0; i < CS_ARRAY_SIZE(ips); i++)
 		if (!cs_empty(ips[i]))
 			cs_strv_take(hosts, cs_xasprintf("%s\t%s %s%s%s", ips[i], l.alias, host, cs_streq(name, l.alias) ? "" : " ", cs_streq(name, l.alias) ? "" : name));
-	put_env(c, &l, other, cs_empty(ip) ? ip6 : ip, env);
+	put_env(own, &l, other, cs_empty(ip) ? ip6 : ip, env);
 	return 0;
 }
 
@@ -122,9 +122,26 @@ int cs_links_resolve(struct cs_container *c, char ***hosts, char ***env, struct 
 	if (!cs_container_endpoint(c, "bridge"))
 		return 0;
 	for (char **p = c->host->links; p && *p; p++)
-		if (resolve(c, *p, hosts, env, err) < 0)
+		if (resolve(c, c->name, *p, hosts, env, err) < 0)
 			return -1;
 	return 0;
+}
+
+char **cs_links_env(struct cs_container *c)
+{
+	cs_autostrv char **hosts = NULL, **links = NULL;
+	char **env = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	if (cs_container_endpoint(c, "bridge"))
+		links = cs_strv_copy(c->host->links);
+	cs_autofree char *own = cs_xstrdup(c->name);
+	pthread_mutex_unlock(&c->lock);
+	for (char **p = links; p && *p; p++)
+		(void)resolve(c, own, *p, &hosts, &env, NULL);
+	for (char **p = env ? c->config->env : NULL; p && *p; p++)
+		cs_strv_push(&env, *p);
+	return env;
 }
 
 /* "/other:/this/alias" */

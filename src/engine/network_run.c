@@ -462,6 +462,12 @@ static int up_all(struct cs_container *c, struct cs_err **err)
 {
 	cs_autonetwork struct cs_network *owner_net = NULL;
 	cs_autoports struct cs_ports ports = {0};
+
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) { /* before ports are given to one of them */
+		cs_autonetwork struct cs_network *n = network_of(c, &c->nets->endpoints[i], NULL);
+		if (n && !c->e->networks->service_error && cs_network_revive(c->e, &n, err) < 0)
+			return -1;
+	}
 	struct cs_endpoint_settings *owner = port_owner(c, false, &owner_net);
 
 	if (owner && cs_ports_wanted(c->config, c->host, default_ip(owner_net), &ports, err) < 0)

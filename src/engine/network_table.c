@@ -157,6 +157,41 @@ static int make(struct cs_engine *e, struct cs_network *n, struct cs_err **err)
 	return 0;
 }
 
+int cs_network_revive(struct cs_engine *e, struct cs_network **n, struct cs_err **err)
+{
+	cs_autonetwork struct cs_network *now = NULL;
+	struct cs_err *why = NULL;
+
+	if (!in_kernel((*n)->doc) || (*n)->h)
+		return 0;
+	CS_GUARD(&e->networks->change);
+	if (cs_network_get(e, (*n)->doc->id, &now, err) < 0) /* somebody else may have been faster */
+		return -1;
+	if (!now->h) {
+		struct cs_network_doc *doc = cs_xcalloc(1, sizeof(*doc));
+		cs_json_copy(&cs_network_doc_type, doc, now->doc);
+		cs_autonetwork struct cs_network *fresh = network_new(doc);
+		if (make(e, fresh, &why) < 0) {
+			cs_autofree char *text = cs_err_text(why);
+			cs_err_free(why);
+			return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "network %s cannot be used: %s", now->doc->name, text);
+		}
+		pthread_rwlock_wrlock(&e->networks->lock);
+		HASH_DEL(e->networks->by_id, now);
+		HASH_ADD_KEYPTR(hh, e->networks->by_id, fresh->doc->id, strlen(fresh->doc->id), fresh);
+		pthread_rwlock_unlock(&e->networks->lock);
+		cs_network_unref(now); /* the table's */
+		cs_network_unref(now);
+		now = cs_network_ref(fresh);
+		(void)cs_network_ref(fresh); /* the table's */
+		cs_logk(CS_LOG_INFO, "engine", "network", doc->name, "it could be made now");
+	}
+	struct cs_network *old = *n;
+	*n = TAKE_PTR(now);
+	cs_network_unref(old);
+	return 0;
+}
+
 static int save(struct cs_engine *e, const struct cs_network_doc *d, struct cs_err **err)
 {
 	cs_autostr struct cs_str s = CS_STR_INIT(8 << 20);

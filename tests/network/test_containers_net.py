@@ -205,6 +205,17 @@ def test_extra_hosts(net_boxes):
     assert "172.17.0.1\tup\n" in hosts and "10.1.2.3\tdb\n" in hosts
 
 
+def test_an_exec_has_the_variables_of_links(net_boxes):
+    db = net_boxes.sleeper(network="bridge", name="xe-db", Env=["PW=x"], ExposedPorts={"80/tcp": {}})
+    b = net_boxes.sleeper(network="bridge", name="xe-web", Env=["DB_ENV_PW=own"], Host={"Links": ["xe-db:db"]})
+    env = b.exec("env")[1].splitlines()
+    assert f"DB_PORT_80_TCP_ADDR={ip(db)}" in env and "DB_NAME=/xe-web/db" in env and "DB_ENV_PW=own" in env and "DB_ENV_PW=x" not in env
+    db.kill()
+    db.wait()
+    code, out, _ = b.exec("env")        # dockerd refuses every exec then
+    assert code == 0 and "DB_PORT" not in out
+
+
 # -- several networks -----------------------------------------------------------------------------------------------------
 
 def test_several_networks_at_create(networks, net_boxes):
@@ -606,6 +617,35 @@ def test_the_default_bridge_makes_way(fresh):
     finally:
         eng.netns.run("ip", "link", "del", "docker0", check=False)
         eng.close()
+
+
+def test_a_network_refused_at_the_start_is_tried_again(fresh):
+    """Somebody's bridge has its subnet while the daemon starts."""
+    from box import Boxes
+    eng = fresh(netns=True)
+    boxes = Boxes(eng)
+    net = eng.http.post("/networks/create", body={"Name": "late", "IPAM": {"Config": [{"Subnet": "10.95.0.0/24"}]}}).json["Id"]
+    eng.kill()
+    host = eng.netns.run
+    host("ip", "link", "del", f"br-{net[:12]}")
+    host("ip", "link", "add", "theirs", "type", "bridge")
+    host("ip", "addr", "add", "10.95.0.1/24", "dev", "theirs")
+    eng.start()
+    b = boxes.create(["sleep", "1000"], network="late", name="late-box", Host=publish(p80_tcp={"HostPort": "18599"}))
+    runs = boxes.sleeper(network="bridge")
+    for _ in range(2):
+        a = b.post("start")
+        assert a.status == 503 and "network late cannot be used" in a.message and "theirs" in a.message, a
+        a = eng.http.post("/networks/late/connect", body={"Container": runs.id})
+        assert a.status == 503 and "network late cannot be used" in a.message, a
+    host("ip", "link", "del", "theirs")
+    b.start()
+    assert ip(b, "late").startswith("10.95.0.") and b.exec("ping -c1 -W3 10.95.0.1")[0] == 0
+    assert b.inspect()["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == "18599"
+    assert eng.http.post("/networks/late/connect", body={"Container": runs.id}).status == 200
+    assert runs.exec(f"ping -c1 -W3 {ip(b, 'late')}")[0] == 0
+    boxes.clean()
+    assert eng.http.delete("/networks/late").status == 204
 
 
 def test_two_daemons_on_one_host(fresh):

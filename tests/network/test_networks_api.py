@@ -163,6 +163,27 @@ def test_events(net_engine, networks, net_boxes):
         assert seen.until("destroy", ident)["Actor"]["Attributes"]["name"] == "ev"
 
 
+def test_a_container_dies_before_it_leaves_its_networks(net_engine, networks, net_boxes):
+    """The order that dockerd 20.10 has."""
+    ident = networks.create("ev-die")
+    with Events(net_engine, type=["network", "container"]) as seen:
+        box = net_boxes.sleeper(network="ev-die")
+        box.kill()
+        seen.until("die", box.id)
+        assert seen.until("disconnect", ident)["Actor"]["Attributes"]["container"] == box.id
+        box.rm()
+        seen.until("destroy", box.id)
+
+
+def test_a_mac_address_twice_is_the_users_affair(net_engine, networks, net_boxes):
+    """As with dockerd: it may be meant, as for two that never send at once. Each has it."""
+    networks.create("macs")
+    mac = "02:42:0a:00:00:77"
+    for name in ("mac-one", "mac-two"):
+        b = net_boxes.sleeper(network="macs", name=name, NetworkingConfig={"EndpointsConfig": {"macs": {"MacAddress": mac}}})
+        assert b.inspect()["NetworkSettings"]["Networks"]["macs"]["MacAddress"] == mac
+
+
 def test_networks_outlive_the_daemon(fresh):
     eng = fresh(netns=True)
     ident = eng.http.post("/networks/create", body={"Name": "stay", "Labels": {"x": "y"}, "IPAM": {"Config": [{"Subnet": "10.66.0.0/24"}]}}).json["Id"]
