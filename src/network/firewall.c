@@ -118,17 +118,14 @@ int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
 	return 0;
 }
 
-int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
+static int settle(struct cs_firewall *fw, struct cs_err **err)
 {
-	FW_LOCKED(fw);
-
 	if (!fw->enabled) {
 		fw->settled = true;
 		return 0;
 	}
-	if (fw_note_bridged(fw, err) < 0 || fw_commit(fw, NULL, err) < 0)
-		return -1;
-	if (fw_rebuild(fw, err) < 0)
+	fw->failed = fw_note_bridged(fw, err) < 0 || fw_commit(fw, NULL, err) < 0 || fw_rebuild(fw, err) < 0;
+	if (fw->failed)
 		return -1;
 	fw->settled = true;
 	for (struct fw_network *n = fw->networks; n; n = n->hh.next)
@@ -136,6 +133,15 @@ int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
 	fw_bpf_start(&fw->bpf, &fw->store);
 	return fw->monitored ? 0 : fw_monitor_start(fw, err);
 }
+
+int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	return settle(fw, err);
+}
+
+int fw_mend(struct cs_firewall *fw, struct cs_err **err) { return fw->failed ? settle(fw, err) : 0; }
 
 int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err)
 {

@@ -41,7 +41,8 @@ struct cs_firewall_config {
 /* Starts the monitor's thread at settle, not before. Errors: INVALID (table), UNAVAILABLE (no netlink). */
 CS_MUST_CHECK int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall **ret, struct cs_err **err);
 void cs_firewall_close(struct cs_firewall *fw); /* accepts NULL; leaves the tables */
-/* Makes the kernel equal to the model: deletes and adds both tables in one transaction. Also for "put everything right now". */
+/* Makes the kernel equal to the model: deletes and adds both tables in one transaction. Also for "put everything right now".
+ * When it fails, endpoint_add tries it again first, and fails with it: nobody is let onto a bridge without rules. */
 CS_MUST_CHECK int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err);
 /* Deletes both tables (uninstall, tests); no tables is success. The model is unsettled afterwards. */
 CS_MUST_CHECK int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err);

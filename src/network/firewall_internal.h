@@ -47,6 +47,7 @@ struct cs_firewall {
 	pthread_mutex_t lock;
 	char table[32];
 	bool enabled, settled;
+	bool failed; /* settling did: no rules, so nothing new is let onto a bridge before they are there */
 	void (*restored)(void *arg, const struct cs_err *err);
 	void *arg;
 	struct fw_nl nl;
@@ -72,6 +73,8 @@ static inline void fw_unlock(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
 
 /* Both tables from the model. Also the monitor's remedy. */
 CS_MUST_CHECK int fw_rebuild(struct cs_firewall *fw, struct cs_err **err);
+/* Settles once more if that failed. For whoever adds something that the rules are needed for. */
+CS_MUST_CHECK int fw_mend(struct cs_firewall *fw, struct cs_err **err);
 /* Brings what the store's transaction changed, and `script` (ACLs' chains; may be NULL), into the kernel; on failure the store is as before. A table that
  * is not as we left it is rebuilt with it. */
 CS_MUST_CHECK int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err);

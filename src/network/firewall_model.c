@@ -298,6 +298,8 @@ int cs_firewall_endpoint_add(struct cs_firewall *fw, const struct cs_firewall_en
 	if (cs_empty(spec->id) || cs_empty(spec->ifname) || strlen(spec->ifname) >= IFNAMSIZ || strpbrk(spec->ifname, "\"\\\n") || cs_empty(spec->bridge))
 		return cs_fail(err, CS_ERR_INVALID, 0, "firewall: endpoint without id, interface or bridge");
 	FW_LOCKED(fw);
+	if (fw_mend(fw, err) < 0)
+		return cs_wrap(err, "the firewall is not there");
 	HASH_FIND_STR(fw->endpoints, spec->id, old);
 	e = endpoint_new(fw, spec, err);
 	if (!e)

@@ -13,7 +13,9 @@
 
 #include "base/late.h"
 
-#define PORTS "meta l4proto { tcp, udp, sctp } "
+/* Protocols are numbers: their names come from /etc/protocols, which a minimal system has not. */
+#define WITH_PORTS "{ 6, 17, 132 }" /* TCP, UDP, SCTP */
+#define PORTS "meta l4proto " WITH_PORTS " "
 
 static const char inet_chains[] =
 	/* route_localnet, without which 127.0.0.1 could not be translated, would open the host's loopback to containers */
@@ -27,13 +29,13 @@ static const char inet_chains[] =
 	/* Published on loopback: for the host itself. Somebody outside may send to 127.0.0.1 with a route of his own making, and the host may have
 	 * route_localnet everywhere (kube-proxy sets it), so loopback is never translated for what comes in. */
 	"chain prerouting { type nat hook prerouting priority -95; policy accept;\n"
-	"meta l4proto != { tcp, udp, sctp } accept\n"
+	"meta l4proto != " WITH_PORTS " accept\n"
 	"ip daddr 127.0.0.0/8 accept\n"
 	"ip6 daddr ::1 accept\n"
 	"goto translate\n"
 	"}\n"
 	"chain output { type nat hook output priority -95; policy accept;\n"
-	"meta l4proto != { tcp, udp, sctp } accept\n"
+	"meta l4proto != " WITH_PORTS " accept\n"
 	"goto translate\n"
 	"}\n"
 	"chain translate {\n"
@@ -81,8 +83,8 @@ static const char inet_chains[] =
 	"ct status & dnat == dnat accept\n" PORTS "ip daddr . meta l4proto . th dport @open4 accept\n" PORTS "ip6 daddr . meta l4proto . th dport @open6 accept\n" PORTS
 	"iifname . ip daddr . meta l4proto . th dport @trusted4 accept\n" PORTS "iifname . ip6 daddr . meta l4proto . th dport @trusted6 accept\n" PORTS
 	"ip saddr . ip daddr . meta l4proto . th dport @linked4 accept\n" PORTS "ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept\n"
-	"meta l4proto icmp oifname @routed4 accept\n"
-	"meta l4proto ipv6-icmp oifname @routed6 accept\n"
+	"meta l4proto 1 oifname @routed4 accept\n"
+	"meta l4proto 58 oifname @routed6 accept\n"
 	"iifname @bridges drop\n"
 	"meta nfproto ipv4 oifname @unprotected4 accept\n"
 	"meta nfproto ipv6 oifname @unprotected6 accept\n"
@@ -162,10 +164,10 @@ static const char bridge_chains[] =
 	"goto leaving_known\n"
 	"}\n"
 	"chain leaving_known {\n"
-	"meta l4proto tcp update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 2h }\n"
-	"meta l4proto tcp update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 2h }\n"
-	"meta l4proto { udp, sctp } update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 3m }\n"
-	"meta l4proto { udp, sctp } update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 3m }\n"
+	"meta l4proto 6 update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 2h }\n"
+	"meta l4proto 6 update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 2h }\n"
+	"meta l4proto { 17, 132 } update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 3m }\n"
+	"meta l4proto { 17, 132 } update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 3m }\n"
 	"}\n"
 	"chain entering {\n"
 	"jump exempt\n" PORTS FLOW("oifname", "ip saddr", "sport", "dport") " @flows4 goto entering_known\n" PORTS FLOW("oifname", "ip6 saddr", "sport", "dport") " @flows6 goto entering_known\n"
@@ -173,10 +175,10 @@ static const char bridge_chains[] =
 	"goto entering_known\n"
 	"}\n"
 	"chain entering_known {\n"
-	"meta l4proto tcp update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 2h }\n"
-	"meta l4proto tcp update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 2h }\n"
-	"meta l4proto { udp, sctp } update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 3m }\n"
-	"meta l4proto { udp, sctp } update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 3m }\n"
+	"meta l4proto 6 update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 2h }\n"
+	"meta l4proto 6 update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 2h }\n"
+	"meta l4proto { 17, 132 } update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 3m }\n"
+	"meta l4proto { 17, 132 } update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 3m }\n"
 	"}\n";
 
 static void put_sets(struct cs_str *out, const struct fw_store *s, bool bridge)

@@ -205,3 +205,41 @@ def test_reachability(walled):
     c = walled.container(walled.network(["10.1.0.0/24"]), policies=[port(80, 8080, "127.0.0.1")], Name="web")
     p = walled("reachability")["Ports"]
     assert [(x["HostAddress"], x["HostPort"], x["Endpoint"], x["Name"]) for x in p] == [("127.0.0.1", 8080, c.ep, "web")]
+
+
+def covered(path):
+    """A prefix for the driver: it does not see this file."""
+    return ["unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {path} && exec "$0"']
+
+
+def test_without_names_of_protocols(host):
+    """A minimal Debian has no /etc/protocols (netbase)."""
+    s = Service(host, Firewall=True, prefix=covered("/etc/protocols"))
+    try:
+        s("settle")
+        c = s.container(s.network(["10.1.0.0/24"]), policies=[port(80, 8080)])
+        c.serve(80, "web")
+        assert host.fetch("127.0.0.1", 8080)[0] == "web"
+    finally:
+        s.close()
+
+
+def test_nobody_is_let_in_without_rules(host):
+    """The firewall cannot be made at the start: each endpoint tries again, and says why not."""
+    library = next(line.split()[-1] for line in host.run("ldconfig", "-p").splitlines() if "libnftables.so.1" in line)
+    s = Service(host, Firewall=True, prefix=covered(library))
+    try:
+        with pytest.raises(HcnError):
+            s("settle")
+        net, ns = s.network(["10.1.0.0/24"]), s.namespace()
+        ep = s.endpoint(net)
+        with pytest.raises(HcnError, match="the firewall is not there.*libnftables"):
+            s("add", ns, ep)
+        assert "table inet caisson" not in host.run("nft", "list", "tables")
+        host.run("nsenter", "--mount", "-t", str(s.process.pid), "umount", library)
+        s("add", ns, ep)
+        assert "table inet caisson" in host.run("nft", "list", "tables")
+        s("delete", "ns", ns)
+        s("delete", "ep", ep)
+    finally:
+        s.close()
