@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/socket.h>
@@ -35,7 +34,9 @@ int cs_pidfile_take(const char *path, struct cs_err **err)
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open pidfile %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	/* A lock of this process, not of the open file: a child between clone and execve has our descriptors, and would keep the next daemon out
+	 * for a moment after a SIGKILL. Nothing else in the daemon may open this file, closing it would let go of the lock. */
+	if (fcntl(fd, F_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) < 0) {
 		(void)cs_read_fd(fd, &old);
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "failed to start daemon, ensure caissond is not running or delete %s: process with PID %.*s is still running",
 			       path, (int)strcspn(old.buf ? old.buf : "?", "\n"), old.buf ? old.buf : "?");

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon dies at any moment; containers, terminals, logs and exit codes do not notice."""
+import ctypes
 import http.client
 import json
 import os
 import random
 import shutil
+import subprocess
 import threading
 import time
 from datetime import datetime, timezone
@@ -470,3 +472,22 @@ def test_second_daemon_is_refused(fresh):
     p = subprocess.run(engine._command(), capture_output=True, text=True, timeout=15)
     assert p.returncode != 0 and p.stderr.strip()
     assert engine.http.get("/_ping").status == 200
+
+
+def test_the_pidfile_is_the_daemons_alone(fresh):
+    """Two at once are refused. After a SIGKILL the next one is not, though a child between clone and execve still has the file open."""
+    eng = fresh(prepare=False)
+    for _ in range(2):
+        second = subprocess.run(eng._command(), capture_output=True, text=True, timeout=30, check=False)
+        assert second.returncode == 1 and f"process with PID {eng.proc.pid} is still running" in second.stderr, second
+    fds = f"/proc/{eng.proc.pid}/fd"
+    number = next(int(n) for n in os.listdir(fds) if os.readlink(f"{fds}/{n}").endswith("d.pid"))
+    libc, daemon = ctypes.CDLL(None, use_errno=True), os.pidfd_open(eng.proc.pid)
+    copy = libc.syscall(438, daemon, number, 0)     # pidfd_getfd: the same open file, as such a child has it
+    assert copy >= 0, os.strerror(ctypes.get_errno())
+    try:
+        eng.kill()
+        eng.start()
+    finally:
+        os.close(copy)
+        os.close(daemon)
