@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +28,15 @@ static void push(struct cs_listener **list, size_t *n, int fd, char *path, bool 
 
 /* ---- unix ---- */
 
+/* Who called listen(2) is gone, and only a child of it that has not come to its execve yet has the socket: nobody will ever accept. */
+static bool is_orphaned(int fd)
+{
+	struct ucred who = {0};
+	socklen_t n = sizeof(who);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && who.pid > 0 && kill(who.pid, 0) < 0 && errno == ESRCH;
+}
+
 static int remove_stale(const struct sockaddr_un *sa, struct cs_err **err)
 {
 	cs_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -36,7 +46,7 @@ static int remove_stale(const struct sockaddr_un *sa, struct cs_err **err)
 		return 0;
 	if (!S_ISSOCK(st.st_mode))
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "%s exists and is not a socket", sa->sun_path);
-	if (fd >= 0 && connect(fd, (const void *)sa, sizeof(*sa)) == 0)
+	if (fd >= 0 && connect(fd, (const void *)sa, sizeof(*sa)) == 0 && !is_orphaned(fd))
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "can't create unix socket %s: another process listens on it", sa->sun_path);
 	if (unlink(sa->sun_path) < 0 && errno != ENOENT)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "remove stale socket %s", sa->sun_path);
