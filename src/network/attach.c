@@ -50,8 +50,13 @@ static void default_route(struct cs_nl *b, const struct HcnEndpoint *e, uint8_t 
 {
 	struct cs_prefix own = family == AF_INET ? e->v4 : e->v6;
 	struct cs_ip via = gateway_of(e, family);
+	struct cs_route r = {.to = {{0, family}, 0}, .index = e->inner};
 
-	cs_route_set(b, &(struct cs_route){.to = {{0, family}, 0}, .via = via, .index = e->inner, .onlink = !cs_prefix_has(own, via)});
+	if (!cs_parent_routes(e->net)) {
+		r.via = via;
+		r.onlink = !cs_prefix_has(own, via);
+	}
+	cs_route_set(b, &r);
 }
 
 /* What changes when `without` (may be NULL) is no candidate any more. ns->gateway* follow when the batch has run. */

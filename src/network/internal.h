@@ -197,6 +197,8 @@ struct cs_driver {
 	HRESULT (*update)(struct HcnNetwork *n, const struct cs_network_policies *now, struct cs_err **err); /* policies changed; may be NULL */
 };
 extern const struct cs_driver cs_driver_nat, cs_driver_internal, cs_driver_private, cs_driver_transparent, cs_driver_l2bridge, cs_driver_overlay;
+/* ipvlan in a mode of layer 3: the parent's namespace routes, there is no gateway on the link. */
+bool cs_parent_routes(const struct HcnNetwork *n);
 const struct cs_driver *cs_driver_find(const char *type); /* NULL or "": NAT */
 /* Of the outer end: isolated (DisableInterComputeCommunication) and hairpin, with or without published ports. */
 void cs_veth_set_port(struct cs_nl *host, const struct HcnEndpoint *e, bool published);

@@ -29,6 +29,11 @@ static bool find(const struct word *w, const char *text, uint32_t *ret)
 	return false;
 }
 
+bool cs_parent_routes(const struct HcnNetwork *n)
+{
+	return n->driver == &cs_driver_l2bridge && n->pol.ipvlan_mode && strncmp(n->pol.ipvlan_mode, "l3", 2) == 0;
+}
+
 static HRESULT check_modes(const struct HcnNetwork *n, struct cs_err **err)
 {
 	uint32_t v;
