@@ -63,7 +63,7 @@ def test_on_the_wire(net_engine, networks, net_boxes, lan, kind, options):
     assert (a.exec(f"ping -c1 -W{1 if private else 4} {ip(b, 'lan')}")[0] == 0) != private
     assert lookup(a, "wire-b") == [ip(b, "lan")]
     a.post("stop", {"t": 0})
-    assert not lan.pings(s["IPAddress"])
+    fx.wait_for(lambda: not lan.pings(s["IPAddress"]), what="the interface to go")    # the answer to stop does not wait for it
     a.start()
     assert a.exec(f"ping -c1 -W4 {lan.address}")[0] == 0
 
