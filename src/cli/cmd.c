@@ -80,7 +80,8 @@ char *cmd_suggest(const char *group, const char *typed)
 				continue;
 			const char *word = name + glen + (glen > 0);
 			unsigned d = word_distance(typed, word, 2);
-			if (d < distance && d * 2 < strlen(word)) {
+			bool nearer = d < distance || (d == distance && strlen(name) > strlen(best)); /* "list" for "lst", not "ls" */
+			if (nearer && d <= 2 && d * 2 < CS_MAX(strlen(word), strlen(typed))) {
 				distance = d;
 				(void)snprintf(best, sizeof(best), "%s", name);
 			}

@@ -375,7 +375,7 @@ static const char fish_script[] =
 	"    else\n"
 	"        set -l before (string match -r -- '^--[^=]*=' (commandline -ct))\n"
 	"        for line in $lines\n"
-	"            echo -- $before$line\n"
+	"            printf '%s\\n' \"$before$line\"\n"
 	"        end\n"
 	"    end\n"
 	"end\n"

@@ -177,7 +177,7 @@ def test_wrong(offline, line):
         assert caisson == docker
 
 
-@pytest.mark.parametrize("args, hint", [(["imges"], "caisson images"), (["contxt"], "caisson context"), (["context", "lst"], "caisson context list"), (["rn"], None),
+@pytest.mark.parametrize("args, hint", [(["imges"], "caisson images"), (["contxt"], "caisson context"), (["context", "lst"], "caisson context list"), (["rn"], None), (["pss"], "caisson ps"), (["volume", "lss"], "caisson volume ls"),
                                         (["ps", "--fliter", "a=b"], "--filter"), (["run", "--netwrok", "x", "y"], "--network"), (["ps", "--zzzzzz"], None)])
 def test_the_nearest_is_named(args, hint):
     r = subprocess.run([CAISSON, *args], capture_output=True, text=True, check=False)
@@ -256,6 +256,20 @@ try() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _caisson; echo
 try caisson conta; try caisson start comp-; try caisson run --network no; try caisson ps --no-tr; try caisson volume rm comp"""
     r = subprocess.run(["bash", "-c", test], capture_output=True, text=True, check=True, env={**os.environ, **twins.env})
     assert r.stdout.splitlines() == ["container", "comp-created", "none", "--no-trunc", "comp-volume"], r
+
+
+FISH = {"caisson conta": "container\tManage containers", "caisson start comp-": "comp-created", "caisson run --network=no": "--network=none", "caisson ps --no-tr": "--no-trunc\tDon't truncate output",
+        "caisson --debug volume rm comp": "comp-volume"}
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
+def test_fish_completes(twins, things, tmp_path):
+    script = tmp_path / "caisson.fish"
+    script.write_text(subprocess.run([CAISSON, "completion", "fish"], capture_output=True, text=True, check=True).stdout)
+    env = {**os.environ, **twins.env, "HOME": str(tmp_path), "PATH": f"{fx.BUILD}:{os.environ['PATH']}"}
+    for line, offered in FISH.items():
+        r = subprocess.run(["fish", "-c", f"source {script}; complete -C '{line}'"], capture_output=True, text=True, check=True, env=env)
+        assert r.stdout.splitlines() == [offered], r
 
 
 # -- plugins ------------------------------------------------------------------------------------------------------------
