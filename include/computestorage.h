@@ -69,6 +69,9 @@ struct cs_storage;
 CS_MUST_CHECK int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err);
 void cs_storage_close(struct cs_storage *s);
 
+/* A directory to put on top of an image's layers in a container's root (/.dockerenv): not a layer, in no image, commit or diff. Caller frees. */
+char *cs_storage_marks(const struct cs_storage *s);
+
 /* What an archive may grow to; more is INVALID. Set before the first layer. */
 struct cs_storage_limits {
 	int64_t layer_bytes;  /* of one layer's tar; 256 GiB */

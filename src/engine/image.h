@@ -81,6 +81,8 @@ void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
 CS_MUST_CHECK int cs_snapshot_options(struct cs_engine *e, const char *container_id, const struct cs_strmap *options, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir);
+/* What stands above the image's layers in a container (cs_storage_marks); NULL when overlayfs has no room for it. Caller frees. */
+char *cs_snapshot_marks(struct cs_engine *e, size_t n_layers);
 /* Takes a directory of the data root (absolute path) away at once, deletes it later. Absent is fine. */
 CS_MUST_CHECK int cs_container_dir_create(struct cs_engine *e, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err);

@@ -43,6 +43,10 @@ int cs_snapshot_options(struct cs_engine *e, const char *container_id, const str
 	return 0;
 }
 
+#define LAYERS_MAX 500 /* of overlayfs (OVL_MAX_STACK) */
+
+char *cs_snapshot_marks(struct cs_engine *e, size_t n_layers) { return n_layers < LAYERS_MAX ? cs_storage_marks(e->images->storage) : NULL; }
+
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir) { *ret_dir = cs_snap_path(e->images->storage, container_id); }
 
 static bool in_use_by_image(struct cs_images *m, const struct cs_digest *chain)

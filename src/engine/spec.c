@@ -383,8 +383,13 @@ static void put_storage(const struct cs_spec_input *in, struct cs_str *out)
 {
 	cs_json_put_key(out, "Storage");
 	cs_str_puts(out, "{\"Layers\":[");
+	if (in->marks_dir) {
+		cs_str_putc(out, '{');
+		cs_json_put_kstr(out, "Path", in->marks_dir);
+		cs_str_putc(out, '}');
+	}
 	for (size_t i = 0; in->layer_dirs && in->layer_dirs[i]; i++) {
-		cs_str_puts(out, i ? ",{" : "{");
+		cs_str_puts(out, i || in->marks_dir ? ",{" : "{");
 		cs_json_put_kstr(out, "Id", in->layer_ids && in->layer_ids[i] ? in->layer_ids[i] : "");
 		cs_json_put_kstr(out, "Path", in->layer_dirs[i]);
 		cs_str_putc(out, '}');

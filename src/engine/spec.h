@@ -20,6 +20,7 @@ struct cs_spec_input { /* all borrowed */
 	size_t n_mounts;
 	char *const *layer_ids, *const *layer_dirs; /* cs_image_info, top-most first */
 	const char *snapshot_dir;            /* upper/ work/ */
+	const char *marks_dir;               /* above the layers; NULL: none */
 	const char *container_dir;           /* hostname, hosts, resolv.conf (cs_names_write) */
 	const char *network_dir;             /* NULL, or container_dir of the container whose network is joined */
 	const char *log_path;                /* NULL for driver none */

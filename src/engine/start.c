@@ -360,7 +360,7 @@ static int build_document(struct cs_container *c, struct cs_network_run *net, st
 {
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
 	cs_autostrv char **dirs = NULL, **ids = NULL;
-	cs_autofree char *snap = NULL, *net_dir = NULL;
+	cs_autofree char *snap = NULL, *net_dir = NULL, *marks = NULL;
 	struct cs_spec_input in = {.cfg = cfg, .id = c->id, .name = c->name, .image_id = c->image_id, .image_name = c->config->image,
 				   .created = c->created, .config = c->config, .host = c->host, .mounts = c->mounts, .n_mounts = c->n_mounts,
 				   .container_dir = c->dir, .log_path = c->log_path};
@@ -372,6 +372,7 @@ static int build_document(struct cs_container *c, struct cs_network_run *net, st
 	if (cs_snapshot_layers(c->e, c->id, &dirs, &ids, err) < 0 || cs_volumes_start(c, err) < 0)
 		return -1;
 	cs_snapshot_dir(c->e, c->id, &snap);
+	in.marks_dir = marks = cs_snapshot_marks(c->e, cs_strv_len(dirs));
 	if (!net_dir && cs_container_net_start(c, net, err) < 0)
 		return -1;
 	in.net_ns = *net->ns ? net->ns : NULL;

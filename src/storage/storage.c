@@ -10,6 +10,7 @@
 
 #include "base/id.h"
 #include "base/io.h"
+#include "base/path.h"
 
 enum cs_code cs_storage_code(int sys) { return sys == ENOSPC || sys == EDQUOT ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL; }
 
@@ -48,6 +49,19 @@ int cs_storage_write_layout(struct cs_storage *s, bool layout, bool index)
 	return r == 0 && index ? cs_replace_file_at(s->root_fd, "content/index.json", empty, sizeof(empty) - 1, 0644, true) : r;
 }
 
+/* What a container finds above its image's layers and below its own: /.dockerenv, by which programs see where they are. */
+static int make_marks(struct cs_storage *s)
+{
+	if (mkdirat(s->root_fd, "marks", 0755) < 0 && errno != EEXIST)
+		return errno == EROFS ? 0 : -errno;
+	cs_autofd int dir = openat(s->root_fd, "marks", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cs_autofd int fd = dir < 0 ? -EBADF : openat(dir, ".dockerenv", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0755);
+	/* whatever the daemon's umask */
+	if (fd < 0 || fchmod(fd, 0755) < 0 || fchmod(dir, 0755) < 0)
+		return errno == EROFS ? 0 : -errno;
+	return 0;
+}
+
 int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err)
 {
 	struct cs_storage *s = cs_xcalloc(1, sizeof(*s));
@@ -82,12 +96,18 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 		cs_fail(err, cs_storage_code(-r), -r, "write the image layout in %s/content", data_root);
 		goto fail;
 	}
+	if ((r = make_marks(s)) < 0) {
+		cs_fail(err, cs_storage_code(-r), -r, "make %s/marks", data_root);
+		goto fail;
+	}
 	*ret = s;
 	return 0;
 fail:
 	cs_storage_close(s);
 	return -1;
 }
+
+char *cs_storage_marks(const struct cs_storage *s) { return cs_path_join(s->root, "marks"); }
 
 void cs_storage_set_limits(struct cs_storage *s, const struct cs_storage_limits *l)
 {

@@ -454,3 +454,12 @@ def test_host_environment_does_not_leak(boxes):
 
 def test_term_with_tty(boxes):
     assert "TERM=xterm" in boxes.run("env", Tty=True).out
+
+
+def test_dockerenv(boxes):
+    """Programs look for /.dockerenv to see that they are in a container. It is the engine's, not the container's: no change, in no commit."""
+    box = boxes.run("test -f /.dockerenv && stat -c '%a %u %s' /.dockerenv")
+    assert box.wait() == 0
+    assert box.out == "755 0 0\n"
+    changes = box.http.get(box.url + "/changes").json or []
+    assert ".dockerenv" not in json.dumps(changes)
