@@ -59,7 +59,7 @@ def copy(engine, program, words, here):
     tar = subprocess.run(["tar", "-C", str(here), "-cf", "-", "f"], capture_output=True, check=True).stdout
     out = subprocess.run([program, "cp", *shlex.split(words)], cwd=here, env=engine.cli_env(), capture_output=True, input=tar,
                          timeout=30 * fx.TIME_FACTOR, check=False)
-    said = out.stderr.decode().strip().replace(str(here), "HERE").splitlines()[-1:]
+    said = out.stderr.decode().strip().replace(str(here), "HERE").splitlines()
     if into:
         (here / "out").mkdir()
         subprocess.run("docker export box | tar -x -C out", shell=True, cwd=here, env=engine.cli_env(), check=True)
@@ -75,7 +75,8 @@ def test_cp(engine, stage, words):
     ours = copy(engine, str(fx.BUILD / "caisson"), words, stage("ours"))
     assert (ours[0], ours[2]) == (docker[0], docker[2])
     if docker_is_28():
-        assert ours[1] == [line.replace("docker", "caisson") for line in docker[1]]
+        theirs = [line.replace("docker", "caisson") for line in docker[1]]     # among what its archiver logs meanwhile
+        assert ours[1] == theirs or (len(ours[1]) == 1 and ours[1][0] in theirs)
 
 
 def test_stream_out(engine, stage):

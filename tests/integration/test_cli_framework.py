@@ -615,6 +615,7 @@ def test_compute_needs_our_engine():
         t.close()
 
 
+@pytest.mark.unsanitized
 # -- what starting costs ------------------------------------------------------------------------------------------------
 
 def test_version_of_the_client_loads_nothing_it_does_not_need():

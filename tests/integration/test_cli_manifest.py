@@ -86,6 +86,7 @@ def test_credentials(tmp_path):
         assert set(sent) <= {None, "Basic dTpw"}
 
 
+@pytest.mark.unsanitized
 def test_libraries_come_late(tmp_path):
     maps = subprocess.run(["ldd", CAISSON], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"nettle|curl|gnutls|libm\.", maps)
