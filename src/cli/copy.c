@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/time.h"
 #include "cli/auth.h"
 #include "cli/cli.h"
 #include "cli/copy_tree.h"
@@ -151,17 +152,49 @@ static char *link_target(const char *path, const char *target)
 
 /* ---- progress ---- */
 
-static void say_done(bool quiet, int64_t bytes, const char *container, const char *path)
+#define REDRAW_NS (100 * CS_NS_PER_MS)
+
+/* What passes through a connection, told on a terminal: one line that is drawn anew ten times a second. */
+struct flow {
+	struct reply *r;
+	const char *what; /* "Copying to container"; NULL: nobody looks */
+	int64_t bytes, next;
+};
+
+static void flow_add(struct flow *f, int64_t n)
 {
-	if (quiet || !isatty(2))
+	int64_t now = f->what ? cs_monotonic_ns() : 0;
+
+	f->bytes += n;
+	if (!f->what || now < f->next)
 		return;
+	cs_autofree char *size = human_size(f->bytes);
+	fprintf(stderr, "\r\033[K%s - %s", f->what, size);
+	f->next = now + REDRAW_NS;
+}
+
+static void flow_end(const struct flow *f)
+{
+	if (f->what)
+		fprintf(stderr, "\r\033[K");
+}
+
+static void say_done(int64_t bytes, const char *container, const char *path)
+{
 	cs_autofree char *size = human_size(bytes);
 	fprintf(stderr, "Successfully copied %s to %s%s%s\n", size, container ? container : "", container ? ":" : "", path);
 }
 
 /* ---- from a container ---- */
 
-static ssize_t from_reply(void *ctx, void *buf, size_t max, struct cs_err **err) { return reply_read(ctx, buf, max, err); }
+static ssize_t from_reply(void *ctx, void *buf, size_t max, struct cs_err **err)
+{
+	struct flow *f = ctx;
+	ssize_t n = reply_read(f->r, buf, max, err);
+
+	flow_add(f, n > 0 ? n : 0);
+	return n;
+}
 
 static int local_destination(const char *path, struct place *p, struct cs_err **err)
 {
@@ -233,12 +266,21 @@ static int from_container(const struct copy_request *q, int64_t *bytes, struct c
 		return -1;
 	if (own && !names.from) /* into a directory, under the link's name */
 		names = (struct rebase){src_base, own};
-	return tree_receive(dir, &names, from_reply, &r, bytes, err);
+	struct flow f = {.r = &r, .what = q->quiet ? NULL : "Copying from container"};
+	int result = tree_receive(dir, &names, from_reply, &f, bytes, err);
+	flow_end(&f);
+	return result;
 }
 
 /* ---- into a container ---- */
 
-static int to_engine(void *ctx, const void *data, size_t len, struct cs_err **err) { return client_stream_put(ctx, data, len, err); }
+static int to_engine(void *ctx, const void *data, size_t len, struct cs_err **err)
+{
+	struct flow *f = ctx;
+
+	flow_add(f, (int64_t)len);
+	return client_stream_put(f->r, data, len, err);
+}
 
 /* The destination in the container; links in its last place are followed, since a copy goes to what they mean. */
 static void remote_destination(const struct copy_request *q, struct place *p)
@@ -328,7 +370,10 @@ static int to_container(const struct copy_request *q, int64_t *bytes, struct cs_
 	else if (src.name)
 		names.from = src_base;
 	const char *base = strcmp(src_base, "/") == 0 ? "." : src_base;
-	return tree_send(src_dir, base, names.from ? &names : NULL, to_engine, &r, bytes, err) < 0 ? -1 : client_stream_end(&r, err);
+	struct flow f = {.r = &r, .what = q->quiet ? NULL : "Copying to container"};
+	int result = tree_send(src_dir, base, names.from ? &names : NULL, to_engine, &f, bytes, err);
+	flow_end(&f);
+	return result < 0 ? -1 : client_stream_end(&r, err);
 }
 
 /* ---- the command ---- */
@@ -374,7 +419,8 @@ static int cmd_cp(struct call *c)
 		return cli_fail(1, "copying between containers is not supported");
 	if (!src_container && !dst_container)
 		return cli_fail(1, "must specify at least one container source");
-	struct copy_request q = {.container = src_container ? src_container : dst_container, .src = src, .dst = dst, .archive = o->archive, .follow = o->follow};
+	struct copy_request q = {.container = src_container ? src_container : dst_container, .src = src, .dst = dst, .archive = o->archive, .follow = o->follow,
+				 .quiet = o->quiet || !isatty(2)};
 	if (src_container && strcmp(dst, "-") == 0 && isatty(1))
 		return cli_fail(1, "refusing to copy to terminal, redirect the archive to a file");
 	if (strcmp(src_container ? dst : src, "-") != 0) {
@@ -384,8 +430,8 @@ static int cmd_cp(struct call *c)
 	int r = src_container ? from_container(&q, &bytes, &err) : to_container(&q, &bytes, &err);
 	if (r < 0)
 		return cli_error(err, 1);
-	if (strcmp(dst, "-") != 0)
-		say_done(o->quiet, bytes, dst_container, src_container ? local : dst);
+	if (strcmp(dst, "-") != 0 && !q.quiet)
+		say_done(bytes, dst_container, src_container ? local : dst);
 	return 0;
 }
 

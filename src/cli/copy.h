@@ -8,7 +8,7 @@
 
 struct copy_request {
 	const char *container, *src, *dst; /* src or dst is the container's; the local one is absolute, or "-" */
-	bool archive, follow;
+	bool archive, follow, quiet;
 };
 
 struct copy_ends {

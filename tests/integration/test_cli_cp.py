@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import caisson_fixture as fx
+from terminal import Terminal
 from test_cli_create import docker_is_28
 
 pytestmark = pytest.mark.caisson
@@ -84,6 +85,18 @@ def test_stream_out(engine, stage):
     out = subprocess.run([str(fx.BUILD / "caisson"), "cp", "box:/d", "-"], cwd=here, env=engine.cli_env(), capture_output=True, check=True)
     names = subprocess.run(["tar", "-t"], input=out.stdout, capture_output=True, check=True).stdout.decode().split()
     assert sorted(names) == ["d/", "d/l", "d/sub/", "d/sub/h", "d/x"]
+
+
+def test_progress_on_a_terminal(engine, stage):
+    here = stage("here")
+    (here / "big").write_bytes(b"x" * 3_000_000)
+    for words, what in (((str(here / "big"), "box:/big"), b"Copying to container - "), (("box:/d", str(here / "out")), b"Copying from container - ")):
+        term = Terminal(engine, "cp", *words, program=str(fx.BUILD / "caisson"))
+        try:
+            assert what in term.until(b"Successfully copied ")
+            assert term.wait() == 0
+        finally:
+            term.close()
 
 
 def test_an_archive_stays_in_its_directory(tmp_path):
