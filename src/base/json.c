@@ -361,6 +361,8 @@ bool cs_json_encode_members(const struct cs_jtype *t, const void *obj, int api, 
 	bool any = false;
 
 	for (const struct cs_jfield *f = t->fields; f->key; f++) {
+		if (f->flags & JF_OURS)
+			continue;
 		if (api && ((f->min_api && api < f->min_api) || (f->max_api && api > f->max_api)))
 			continue;
 		if ((f->flags & JF_OMIT) && is_empty(f, obj))

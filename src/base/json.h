@@ -43,6 +43,7 @@ enum cs_tri { CS_NULL = 0, CS_FALSE = 1, CS_TRUE = 2 };
 #define JF_ONE (1u << 3)       /* JK_STRV: accept "a" for ["a"] (Cmd, Entrypoint) */
 #define JF_LAX (1u << 4)       /* JK_I64/JK_U64: accept a number in a string; JK_STR: accept a number */
 #define JF_NODECODE (1u << 5)  /* output only */
+#define JF_OURS (1u << 6)      /* neither read nor written: copied and freed */
 
 struct cs_jtype;
 struct cs_jfield {

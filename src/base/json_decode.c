@@ -311,7 +311,7 @@ int cs_json_decode(const struct cs_jtype *t, json_t *in, void *obj, const char *
 	if (!json_is_object(in))
 		return mistyped(*path ? path : t->name, "object", in, err);
 	for (const struct cs_jfield *f = t->fields; f->key; f++) {
-		if (f->flags & JF_NODECODE)
+		if (f->flags & (JF_NODECODE | JF_OURS))
 			continue;
 		json_t *val = lookup(in, f->key);
 		if (!val || json_is_null(val)) {

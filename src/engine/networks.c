@@ -303,6 +303,26 @@ static bool needed_by_other(struct cs_engine *e, const struct cs_network *n)
 	return hit;
 }
 
+/* An answered stop does not wait for the container's endpoints to go: who removes the network then, does. Before `change` is taken. */
+static void wait_for_leaving(struct cs_engine *e, const struct cs_network *n)
+{
+	struct cs_container **all = cs_containers_all(e, NULL);
+
+	for (struct cs_container **p = all; p && *p; p++) {
+		struct cs_container *c = *p;
+		bool leaving = false;
+		pthread_mutex_lock(&c->lock);
+		for (size_t i = 0; c->status != CS_ST_RUNNING && c->nets && i < c->nets->n_endpoints; i++)
+			leaving |= !cs_empty(c->nets->endpoints[i].endpoint_id) && cs_streq(c->nets->endpoints[i].network_id, n->doc->id);
+		pthread_mutex_unlock(&c->lock);
+		if (!leaving)
+			continue;
+		pthread_mutex_lock(&c->op_lock); /* held until they are gone */
+		pthread_mutex_unlock(&c->op_lock);
+	}
+	cs_containers_free(all);
+}
+
 static int in_use(struct cs_engine *e, const struct cs_network *n, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(1 << 20);
@@ -334,8 +354,11 @@ static int remove_one(struct cs_engine *e, struct cs_network *n, struct cs_err *
 
 int cs_network_remove(struct cs_engine *e, const char *ref, struct cs_err **err)
 {
-	cs_autonetwork struct cs_network *n = NULL;
+	cs_autonetwork struct cs_network *n = NULL, *seen = NULL;
 
+	if (cs_network_get(e, ref, &seen, err) < 0)
+		return -1;
+	wait_for_leaving(e, seen);
 	CS_GUARD(&e->networks->change);
 	if (cs_network_get(e, ref, &n, err) < 0)
 		return -1;

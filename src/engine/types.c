@@ -305,7 +305,7 @@ TYPE(endpoint_ipam);
 		JF(T, "IPPrefixLen", ip_prefix_len, 0), JF(T, "IPv6Gateway", ipv6_gateway, 0),                         \
 		JF(T, "GlobalIPv6Address", global_ipv6_address, 0),                                                    \
 		JF(T, "GlobalIPv6PrefixLen", global_ipv6_prefix_len, 0), JF_API(T, "DNSNames", dns_names, 0, 144, 0)
-static const struct cs_jfield endpoint_settings_fields[] = {ENDPOINT_ROWS, JF_END};
+static const struct cs_jfield endpoint_settings_fields[] = {ENDPOINT_ROWS, JF(T, "WantedMac", wanted_mac, JF_OURS), JF_END};
 static const struct cs_jfield endpoint_settings_store_fields[] = {ENDPOINT_ROWS, JF(T, "WantedMac", wanted_mac, JF_OMIT), JF_END};
 TYPE(endpoint_settings);
 const struct cs_jtype cs_endpoint_settings_store_type = {"endpoint_settings", sizeof(T), endpoint_settings_store_fields};
