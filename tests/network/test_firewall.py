@@ -814,7 +814,7 @@ def test_killed_and_settled_without_a_gap(world):
         w.fw("settle")
     stop.set()
     t.join()
-    # Between the look into the new chain and that into the old one the kernel may switch generations: seen once in about 25,000 connections.
+    # One of 1,234 was refused in one run under sanitizers on a busy machine; why is not known. More than one is a failure.
     assert rounds[0] > 20 and len(failures) <= 1, failures
     assert not w.outside.reaches(HOST4, 8081), "what nobody has added again is gone"
     kept.send(b"still there")
