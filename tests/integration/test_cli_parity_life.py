@@ -39,7 +39,7 @@ LINES = [
     ("exec {x} ls", {**ONE, "before": [*ONE["before"], "pause {x}"], "after": ["unpause {x}", *ONE["after"]]}), ("exec --privileged --env-file /dev/null {x} true", ONE),
     # -- logs
     ("logs {x}", DONE), ("logs {x}", IDLE), "logs nosuch", "logs", "logs a b", ("logs -n 3 {x}", TALK), ("logs --tail 0 {x}", TALK), ("logs --tail all {x}", TALK), ("logs --tail abc {x}", TALK), ("logs --tail -1 {x}", TALK), ("logs -f {x}", TALK), ("logs -f -n 2 {x}", TALK), ("logs -t -n 2 {x}", TALK),
-    ("logs --details -n 2 {x}", TALK), ("logs --since 1h {x}", TALK), ("logs --until 1h {x}", TALK), ("logs --since 2000-01-01 --until 2001-01-01T00:00:00Z {x}", TALK), ("logs --since 1h --until 0s -n 1 {x}", TALK), ("logs --since nonsense {x}", TALK), ("logs --until nonsense {x}", TALK), ("logs --since 2000-13-01 {x}", TALK),
+    ("logs --details -n 2 {x}", TALK), ("logs --since 1h {x}", TALK), ("logs --until 1h {x}", TALK), ("logs --since 2000-01-01 --until 2001-01-01T00:00:00Z {x}", TALK), ("logs --since 1h --until -5m -n 1 {x}", TALK), ("logs --since nonsense {x}", TALK), ("logs --until nonsense {x}", TALK), ("logs --since 2000-13-01 {x}", TALK),
     ("logs --since 1.5 {x}", TALK), ("logs --since -5m {x}", TALK), ("logs {x}", {"before": ["run --network none --log-driver none --name {x} IMAGE true"], "after": ["rm {x}"]}),
     ("logs {x}", {"before": ["run -t --network none --name {x} IMAGE sh -c 'echo out; echo err >&2'"], "after": ["rm {x}"]}),
     # -- stop, restart, kill, pause, wait
