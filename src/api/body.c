@@ -19,6 +19,7 @@
 static atomic_bool stopping;
 
 struct cs_body {
+	atomic_int refs;
 	pthread_mutex_t lock;
 	pthread_cond_t can_read, can_write;
 	/* under lock: numbers only grow; block n is at n % BLOCKS. taken <= full; the reader works in block taken - 1. */
@@ -39,6 +40,7 @@ struct cs_body *cs_body_new(void)
 	struct cs_body *b = cs_xcalloc(1, sizeof(*b));
 	pthread_condattr_t ca;
 
+	atomic_init(&b->refs, 1);
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
@@ -48,9 +50,15 @@ struct cs_body *cs_body_new(void)
 	return b;
 }
 
+struct cs_body *cs_body_ref(struct cs_body *b)
+{
+	atomic_fetch_add(&b->refs, 1);
+	return b;
+}
+
 void cs_body_free(struct cs_body *b)
 {
-	if (!b)
+	if (!b || atomic_fetch_sub(&b->refs, 1) > 1)
 		return;
 	for (size_t i = 0; i < BLOCKS; i++)
 		free(b->block[i]);

@@ -8,7 +8,9 @@
 struct cs_body;
 
 struct cs_body *cs_body_new(void);
-void cs_body_free(struct cs_body *b); /* both sides are done; accepts NULL */
+/* Counted: a handler whose work goes on after it returned keeps a reference. */
+struct cs_body *cs_body_ref(struct cs_body *b);
+void cs_body_free(struct cs_body *b); /* gives a reference back; accepts NULL */
 
 /* Writer. put blocks while the reader is behind; 0, or -EPIPE when it wants no more. end: 0, or why there is no more (-errno). */
 int cs_body_put(struct cs_body *b, const char *data, size_t len);

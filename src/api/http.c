@@ -132,9 +132,9 @@ static void *pull_main(void *arg)
 	struct call *c = arg;
 
 	c->pull_result = c->rq.route->fn(&c->rq, &c->rs, &c->err);
-	if (c->rq.blocks)
+	if (c->rq.blocks && !c->rq.keeps_body)
 		cs_body_close(c->rq.blocks);
-	else
+	else if (!c->rq.blocks)
 		shutdown(c->rq.body_fd, SHUT_RDWR); /* whoever still sends gets EPIPE */
 	__atomic_sub_fetch(&c->http->busy, 1, __ATOMIC_RELEASE);
 	return NULL;

@@ -4,13 +4,19 @@
 #include "api/body.h"
 #include "api/routes.h"
 
-#include "base/log.h"
 #include "engine/engine.h"
 #include "engine/image.h"
 
-static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_body_read(((struct cs_request *)ctx)->blocks, buf, max); }
+static ssize_t read_body(void *ctx, void *buf, size_t max) { return cs_body_read(ctx, buf, max); }
 
-/* Failures are the last line of the stream, as in dockerd; that one, too, tells nothing before it has read the whole archive. */
+static void end_body(void *ctx)
+{
+	cs_body_close(ctx);
+	cs_body_free(ctx);
+}
+
+/* The answer begins when the body has ended: the library sends nothing before. The work has begun by then, and what is left of it is told while it is
+ * done. Failures are the last line of the stream, as in dockerd, which tells nothing before it has read the whole archive, either. */
 static int load(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
 	cs_autostrv char **platforms = rq->api >= 148 ? cs_query_all(&rq->query, "platform") : NULL;
@@ -18,20 +24,12 @@ static int load(struct cs_request *rq, struct cs_response *rs, struct cs_err **e
 		.quiet = cs_query_bool_or(&rq->query, "quiet", true),
 		.platforms = platforms,
 		.read = read_body,
-		.ctx = rq,
+		.done = end_body,
+		.ctx = cs_body_ref(rq->blocks),
 	};
-	cs_autoerr struct cs_err *e = NULL;
 
-	if (cs_image_load(rq->engine, &in, &rs->body, &e) == 0)
-		return 0;
-	cs_autofree char *text = cs_err_text(e);
-	cs_debug("api", "load: %s", text);
-	cs_str_puts(&rs->body, "{\"errorDetail\":{");
-	cs_json_put_kstr(&rs->body, "message", text);
-	cs_str_puts(&rs->body, "}");
-	cs_json_put_kstr(&rs->body, "error", text);
-	cs_str_puts(&rs->body, "}\r\n");
-	return 0;
+	rq->keeps_body = true;
+	return cs_image_load(rq->engine, &in, &rs->stream, err);
 }
 
 static int save(struct cs_request *rq, char *const *names, struct cs_response *rs, struct cs_err **err)

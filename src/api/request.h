@@ -39,6 +39,7 @@ struct cs_request {
 	bool ws_handshake;             /* a complete websocket handshake */
 	int body_fd;                   /* routes with CS_ROUTE_PULL: read the body from here until end of file */
 	struct cs_body *blocks;        /* with CS_ROUTE_BLOCKS: here instead (body.h) */
+	bool keeps_body;               /* set by a handler that took a reference of blocks, and closes it when it wants no more */
 };
 
 /* A connection that leaves HTTP. run takes fd; exactly one of run and free is called. */

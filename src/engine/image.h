@@ -93,15 +93,17 @@ CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_i
 CS_MUST_CHECK int cs_snapshot_layers(struct cs_engine *e, const char *container_id, char ***ret_dirs, char ***ret_ids, struct cs_err **err);
 
 /* ---- archives ---- */
-/* POST /images/load: an archive of images (docker save, OCI layout; perhaps compressed) pulled from `read`, once. out gets Docker's progress; images
+/* POST /images/load: an archive of images (docker save, OCI layout; perhaps compressed) pulled from `read`, once, by a thread of its own. Images
  * that were loaded before a failure stay. */
 struct cs_load {
 	bool quiet;             /* no progress of layers */
 	char *const *platforms; /* JSON objects: which images of an index; NULL: the host's */
-	ssize_t (*read)(void *ctx, void *buf, size_t max);
+	ssize_t (*read)(void *ctx, void *buf, size_t max); /* > 0 bytes, 0 end, -errno */
+	void (*done)(void *ctx); /* or NULL: nothing more will be read; called once, also on failure */
 	void *ctx;
 };
-CS_MUST_CHECK int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_str *out, struct cs_err **err);
+/* A stream of Docker's progress; a failure of the load is its last line. It may fill before anybody reads it. */
+CS_MUST_CHECK int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_stream **ret, struct cs_err **err);
 /* GET /images/get: names (each a reference, an id, or a repository with all of its tags) as one archive of *ret_size bytes that every Docker since 1.10
  * and every reader of OCI layouts understands. platforms: JSON objects, what the images must be for; NULL: anything. Whatever is missing is found out
  * before the first byte. */

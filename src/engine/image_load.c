@@ -8,7 +8,7 @@
 #include <fcntl.h>
 
 #include "base/path.h"
-#include "engine/progress.h"
+#include "base/time.h"
 
 #define HEAD 512u /* bytes that tell what an entry is */
 
@@ -193,34 +193,48 @@ static int read_archive(struct cs_load_session *l, struct cs_err **err)
 }
 
 /* ---- what the client is told ---- */
+bool load_cancelled(const struct cs_load_session *l) { return l->p && (atomic_load(&l->p->cancelled) || l->out->broken); }
+
 void load_say(struct cs_load_session *l, const char *text)
 {
-	if (!l->out)
-		return;
-	cs_str_putc(l->out, '{');
-	cs_json_put_kstr(l->out, "stream", text);
-	cs_str_puts(l->out, "}\r\n");
+	if (l->out)
+		cs_progress_stream(l->out, "%s", text);
 }
 
-void load_progress(struct cs_load_session *l, const struct cs_digest *diff, int64_t current, int64_t total)
+void load_progress(struct cs_load_session *l, struct candidate *c, const struct cs_digest *diff, int64_t current)
 {
-	cs_autostr struct cs_str bar = CS_STR_INIT(256);
 	char id[13];
 
-	if (!l->out || l->in->quiet)
+	if (!l->out || l->in->quiet || current <= c->told)
 		return;
-	cs_progress_bar(&bar, current, total);
+	c->told = current;
 	(void)snprintf(id, sizeof(id), "%.12s", cs_digest_hex(diff));
-	cs_str_puts(l->out, "{");
-	cs_json_put_kstr(l->out, "status", "Loading layer");
-	cs_json_put_key(l->out, "progressDetail");
-	cs_str_puts(l->out, "{");
-	cs_json_put_ki64(l->out, "current", current);
-	cs_json_put_ki64(l->out, "total", total);
-	cs_str_puts(l->out, "}");
-	cs_json_put_kstr(l->out, "progress", bar.buf ? bar.buf : "");
-	cs_json_put_kstr(l->out, "id", id);
-	cs_str_puts(l->out, "}\r\n");
+	cs_progress_step(l->out, id, "Loading layer", current, c->size);
+}
+
+static bool is_running(struct cs_load_session *l, const struct candidate *c)
+{
+	CS_GUARD(&l->lock);
+	return c->state == CAND_RUNNING;
+}
+
+int load_tick(struct cs_load_session *l, struct cs_err **err)
+{
+	int64_t now = cs_monotonic_ns();
+
+	if (load_cancelled(l))
+		return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
+	if (now - l->ticked < LOAD_TICK_MS * CS_NS_PER_MS)
+		return 0;
+	l->ticked = now;
+	for (size_t i = 0; i < l->n_shown; i++) {
+		struct candidate *c = l->shown[i];
+		int64_t got = atomic_load(&c->got);
+		/* all of it is told when its files are there, too */
+		if (is_running(l, c) && got < c->size)
+			load_progress(l, c, &l->shown_diff[i], got);
+	}
+	return 0;
 }
 
 /* ---- the session ---- */
@@ -268,9 +282,16 @@ static void bracket(struct cs_images *m, bool begin, bool stray)
 	cs_images_unpack_end(m);
 }
 
-static int load(struct cs_images *m, const struct cs_load *in, struct cs_str *out, struct cs_err **err)
+/* Nothing more is read: whoever sends need not wait for us. */
+static void read_done(const struct cs_load *in)
 {
-	struct cs_load_session l = {.m = m, .in = in, .out = out, .ids = CS_STR_INIT(1u << 20)};
+	if (in->done)
+		in->done(in->ctx);
+}
+
+static int load(struct cs_images *m, const struct cs_load *in, struct cs_progress *out, struct cs_producer *p, struct cs_err **err)
+{
+	struct cs_load_session l = {.m = m, .in = in, .out = out, .p = p, .ids = CS_STR_INIT(1u << 20)};
 
 	load_workers_init(&l);
 	bracket(m, true, false);
@@ -279,6 +300,7 @@ static int load(struct cs_images *m, const struct cs_load *in, struct cs_str *ou
 		r = cs_archive_in_open(in->read, in->ctx, &l.archive, err);
 	if (r == 0)
 		r = read_archive(&l, err);
+	read_done(in);
 	if (r == 0)
 		r = load_images(&l, err);
 	for (struct candidate *c = l.candidates; c && r == 0; c = c->next)
@@ -289,7 +311,39 @@ static int load(struct cs_images *m, const struct cs_load *in, struct cs_str *ou
 	return r;
 }
 
-int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_str *out, struct cs_err **err) { return load(e->images, in, out, err); }
+struct job {
+	struct cs_images *m;
+	struct cs_load in;
+	char **platforms;
+	bool begun;
+};
+
+static int work(struct cs_progress *out, struct cs_producer *p, void *ctx, struct cs_err **err)
+{
+	struct job *j = ctx;
+
+	j->begun = true;
+	return load(j->m, &j->in, out, p, err);
+}
+
+static void job_free(void *ctx)
+{
+	struct job *j = ctx;
+
+	if (!j->begun)
+		read_done(&j->in);
+	cs_strv_free(j->platforms);
+	free(j);
+}
+
+int cs_image_load(struct cs_engine *e, const struct cs_load *in, struct cs_stream **ret, struct cs_err **err)
+{
+	struct job *j = cs_xcalloc(1, sizeof(*j));
+
+	*j = (struct job){.m = e->images, .in = *in, .platforms = cs_strv_copy(in->platforms)};
+	j->in.platforms = j->platforms;
+	return cs_progress_begin(work, j, job_free, ret, err);
+}
 
 static ssize_t read_fd(void *ctx, void *buf, size_t max)
 {
@@ -307,5 +361,5 @@ int cs_image_load_archive(struct cs_images *m, const char *path, struct cs_err *
 
 	if (fd < 0)
 		return cs_fail(err, errno == ENOENT ? CS_ERR_NOT_FOUND : CS_ERR_INVALID, errno, "open %s", path);
-	return load(m, &in, NULL, err);
+	return load(m, &in, NULL, NULL, err);
 }

@@ -87,19 +87,6 @@ static int take_config(struct cs_load_session *l, const struct entry *e, struct 
 	return 0;
 }
 
-static int check_diffs(struct cs_load_session *l, struct image *im, struct cs_err **err)
-{
-	struct cs_digest is;
-
-	for (size_t i = 0; i < im->doc.n; i++) {
-		if (load_diff_id(l, im->cands[i], &is, err) < 0)
-			return cs_wrap(err, "layer %zu", i);
-		if (strcmp(is.s, im->doc.diff[i].s) != 0)
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid diffID for layer %zu: expected \"%s\", got \"%s\"", i, im->doc.diff[i].s, is.s);
-	}
-	return 0;
-}
-
 /* ---- layers ---- */
 /* A layer that some image of ours has, with its row. */
 static bool have_layer(struct cs_images *m, const struct cs_digest *chain, struct cs_image_layer *ret)
@@ -126,6 +113,37 @@ static bool have_layer(struct cs_images *m, const struct cs_digest *chain, struc
 	return found;
 }
 
+/* From here on the client sees how far those layers have come that are new. */
+static void show(struct cs_load_session *l, const struct image *im)
+{
+	struct cs_digest chain = {0}, next;
+	size_t have = 0;
+
+	for (; have < im->doc.n; have++) {
+		cs_chain_id(have ? &chain : NULL, &im->doc.diff[have], &next);
+		if (!cs_layer_exists(l->m->storage, &next))
+			break;
+		chain = next;
+	}
+	l->shown = im->cands + have;
+	l->shown_diff = im->doc.diff + have;
+	l->n_shown = im->doc.n - have;
+}
+
+static int check_diffs(struct cs_load_session *l, struct image *im, struct cs_err **err)
+{
+	struct cs_digest is;
+
+	show(l, im);
+	for (size_t i = 0; i < im->doc.n; i++) {
+		if (load_diff_id(l, im->cands[i], &is, err) < 0)
+			return cs_wrap(err, "layer %zu", i);
+		if (strcmp(is.s, im->doc.diff[i].s) != 0)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid diffID for layer %zu: expected \"%s\", got \"%s\"", i, im->doc.diff[i].s, is.s);
+	}
+	return 0;
+}
+
 static const char *layer_media(enum cs_layer_compression c)
 {
 	return c == CS_LAYER_GZIP ? "application/vnd.oci.image.layer.v1.tar+gzip" :
@@ -141,7 +159,7 @@ static int take_stages(struct cs_load_session *l, struct image *im, size_t from,
 	for (size_t i = from; i < im->doc.n; i++) {
 		struct cs_image_layer *y = &im->layers[i];
 		struct cs_layer_result res;
-		load_progress(l, &im->doc.diff[i], CS_MIN(im->cands[i]->size, (int64_t)32768), im->cands[i]->size);
+		load_progress(l, im->cands[i], &im->doc.diff[i], CS_MIN(im->cands[i]->size, (int64_t)32768));
 		if (load_take_stage(l, im->cands[i], &stages[i], &res, err) < 0)
 			return cs_wrap(err, "layer %zu", i);
 		y->diff = res.diff_id;
@@ -149,7 +167,7 @@ static int take_stages(struct cs_load_session *l, struct image *im, size_t from,
 		y->blob_size = res.blob_size;
 		y->size = res.size;
 		y->media_type = cs_xstrdup(layer_media(res.compression));
-		load_progress(l, &im->doc.diff[i], im->cands[i]->size, im->cands[i]->size);
+		load_progress(l, im->cands[i], &im->doc.diff[i], im->cands[i]->size);
 	}
 	return 0;
 }
@@ -217,8 +235,8 @@ static int store_documents(struct cs_load_session *l, struct image *im, struct c
 	return cs_blob_put(m->storage, im->manifest.buf, im->manifest.len, &im->manifest_digest, err);
 }
 
-/* Under m->write. */
-static void tell_renames(struct cs_load_session *l, const struct image *im)
+/* Under m->write, where nobody may wait for a client: what to say later of the names that move. */
+static void note_renames(struct cs_load_session *l, const struct image *im, char ***says)
 {
 	for (size_t i = 0; im->names && im->names[i]; i++) {
 		struct cs_image_name *n;
@@ -228,18 +246,17 @@ static void tell_renames(struct cs_load_session *l, const struct image *im)
 		if (n && strcmp(n->rec->id.s, im->id.s) != 0)
 			was = cs_xstrdup(n->rec->id.s);
 		pthread_rwlock_unlock(&l->m->lock);
-		if (was) {
-			cs_autofree char *text = cs_xasprintf("The image %s already exists, renaming the old one with ID %s to empty string\n", shown, was);
-			load_say(l, text);
-		}
-		cs_autofree char *loaded = cs_xasprintf("Loaded image: %s\n", shown);
-		load_say(l, loaded);
+		if (was)
+			cs_strv_take(says, cs_xasprintf("The image %s already exists, renaming the old one with ID %s to empty string\n", shown, was));
+		cs_strv_take(says, cs_xasprintf("Loaded image: %s\n", shown));
 		l->named++;
 	}
 }
 
-static int tell_added(struct cs_load_session *l, const struct image *im)
+static int tell_added(struct cs_load_session *l, const struct image *im, char *const *says)
 {
+	for (; says && *says; says++)
+		load_say(l, *says);
 	cs_str_puts(&l->ids, "Loaded image ID: ");
 	cs_str_puts(&l->ids, im->id.s);
 	cs_str_puts(&l->ids, "\n");
@@ -254,6 +271,7 @@ static int tell_added(struct cs_load_session *l, const struct image *im)
 static int add_image(struct cs_load_session *l, struct image *im, struct cs_err **err)
 {
 	struct cs_images *m = l->m;
+	cs_autostrv char **says = NULL;
 
 	if (make_layers(l, im, err) < 0 || store_documents(l, im, err) < 0)
 		return -1;
@@ -262,11 +280,11 @@ static int add_image(struct cs_load_session *l, struct image *im, struct cs_err 
 		CS_GUARD(&m->write);
 		HASH_FIND_STR(m->by_id, im->id.s, old);
 		l->stray = l->stray || (old && strcmp(old->manifest.s, im->manifest_digest.s) != 0);
-		tell_renames(l, im);
+		note_renames(l, im, &says);
 		if (cs_images_add(m, &im->id, old ? &old->manifest : &im->manifest_digest, im->layers, im->doc.n, im->names, err) < 0)
 			return -1;
 	}
-	return tell_added(l, im);
+	return tell_added(l, im, says);
 }
 
 static int add_tag(struct image *im, const char *tag, struct cs_err **err)
@@ -364,6 +382,7 @@ static int docker_images(struct cs_load_session *l, const struct entry *e, struc
 	for (size_t i = 0; r == 0 && i < items.n; i++) {
 		struct image im = IMAGE_INIT;
 		r = docker_item(l, &items.v[i], &im, err);
+		l->n_shown = 0;
 		image_done(&im);
 	}
 	cs_doc_items_done(&items);
@@ -409,6 +428,7 @@ static int artifact_blob(struct cs_load_session *l, const struct cs_descriptor *
 static int add_artifact(struct cs_load_session *l, const struct cs_descriptor *self, const struct cs_manifest *node, struct image *im, struct cs_err **err)
 {
 	struct cs_images *m = l->m;
+	cs_autostrv char **says = NULL;
 
 	if (artifact_blob(l, &node->config, err) < 0)
 		return -1;
@@ -420,11 +440,11 @@ static int add_artifact(struct cs_load_session *l, const struct cs_descriptor *s
 		return -1;
 	{
 		CS_GUARD(&m->write);
-		tell_renames(l, im);
+		note_renames(l, im, &says);
 		if (cs_images_add(m, &im->id, &im->manifest_digest, NULL, 0, im->names, err) < 0)
 			return -1;
 	}
-	return tell_added(l, im);
+	return tell_added(l, im, says);
 }
 
 static int oci_config(struct cs_load_session *l, const struct cs_manifest *node, struct image *im, struct cs_err **err)
@@ -524,6 +544,7 @@ static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, ch
 			(void)cs_wrap(err, "manifest %s", d->digest.s);
 	}
 	cs_manifest_done(&node);
+	l->n_shown = 0;
 	image_done(&im);
 	return r;
 }
@@ -599,6 +620,6 @@ int load_images(struct cs_load_session *l, struct cs_err **err)
 	if (r == 0 && l->named == 0 && l->ids.len)
 		load_say(l, l->ids.buf);
 	else if (r == 0 && l->named == 0 && l->out)
-		cs_str_puts(l->out, "{}\r\n"); /* Docker's empty text */
+		cs_progress_json(l->out, "{}", 2); /* Docker's empty text */
 	return r;
 }

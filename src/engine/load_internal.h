@@ -7,12 +7,14 @@
 #include "engine/image_doc.h"
 #include "engine/image_internal.h"
 #include "engine/manifest.h"
+#include "engine/progress.h"
 
 #define LOAD_MAX_ENTRIES 20000u
 #define LOAD_MAX_NAMES (4u << 20)     /* bytes of all names together */
 #define LOAD_MAX_DOCUMENTS (12u << 20) /* bytes of JSON kept in memory; what is beyond waits in the content store */
 #define LOAD_WORKERS 2
 #define LOAD_MAX_LINKS 32
+#define LOAD_TICK_MS 100
 
 enum cand_state { CAND_IDLE, CAND_QUEUED, CAND_RUNNING, CAND_DONE, CAND_FAILED };
 
@@ -29,6 +31,8 @@ struct candidate {
 	struct cs_layer_result result;
 	struct cs_err *err;
 	struct candidate *next, *next_job;
+	atomic_llong got; /* bytes of the blob that have been unpacked */
+	int64_t told;     /* the session's: what the client knows of that */
 };
 
 enum entry_kind { ENTRY_OTHER, ENTRY_DOCUMENT, ENTRY_LAYER, ENTRY_LINK };
@@ -46,7 +50,8 @@ struct entry {
 struct cs_load_session {
 	struct cs_images *m;
 	const struct cs_load *in;
-	struct cs_str *out;      /* Docker's progress, or NULL */
+	struct cs_progress *out; /* or NULL */
+	struct cs_producer *p;   /* likewise: says when nobody wants it any more */
 	struct cs_archive_in *archive;
 	struct entry *entries;
 	size_t n_entries, names_len, documents_len;
@@ -55,6 +60,11 @@ struct cs_load_session {
 	bool stray;              /* something may be in the store that nobody will need */
 	size_t named;            /* "Loaded image: …" that were told */
 	struct cs_str ids;       /* "Loaded image ID: …\n" of all images */
+	/* the layers of the image that is made now, for the progress of those that are unpacked */
+	struct candidate *const *shown;
+	const struct cs_digest *shown_diff;
+	size_t n_shown;
+	int64_t ticked;          /* monotonic ns */
 	/* workers */
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
@@ -71,7 +81,11 @@ char *load_path(const char *path, const char *what, struct cs_err **err);
 /* The text of a document; owned by the caller. */
 CS_MUST_CHECK int load_text(struct cs_load_session *l, const struct entry *e, struct cs_str *out, struct cs_err **err);
 void load_say(struct cs_load_session *l, const char *text); /* {"stream":text} */
-void load_progress(struct cs_load_session *l, const struct cs_digest *diff, int64_t current, int64_t total);
+/* "Loading layer", up to current bytes, unless the client wants none or knows of more. */
+void load_progress(struct cs_load_session *l, struct candidate *c, const struct cs_digest *diff, int64_t current);
+/* Tells how far the layers that are shown have come, ten times a second at most. Not under the lock. CANCELLED when the client has gone. */
+CS_MUST_CHECK int load_tick(struct cs_load_session *l, struct cs_err **err);
+bool load_cancelled(const struct cs_load_session *l);
 
 /* load_layers.c */
 void load_workers_init(struct cs_load_session *l);

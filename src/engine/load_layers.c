@@ -5,24 +5,42 @@
  * one after the other, and nothing waits for the manifest, which most archives have at their end. */
 #include "engine/load_internal.h"
 
+#include "base/time.h"
+
 /* ---- unpacking ---- */
-static ssize_t read_fd(void *ctx, void *buf, size_t max)
+struct feed { /* a stored blob on its way to its stage */
+	struct cs_load_session *l;
+	struct candidate *c;
+	int fd;
+	bool own; /* by the session's thread, which tells the client meanwhile */
+};
+
+static ssize_t read_blob(void *ctx, void *buf, size_t max)
 {
+	struct feed *f = ctx;
 	ssize_t n;
+
+	if (load_cancelled(f->l) || (f->own && load_tick(f->l, NULL) < 0))
+		return -ECANCELED;
 	do
-		n = read(*(int *)ctx, buf, max);
+		n = read(f->fd, buf, max);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	atomic_fetch_add(&f->c->got, n);
+	return n;
 }
 
-static int unpack(struct cs_load_session *l, const struct candidate *c, struct cs_layer_stage **stage, struct cs_layer_result *res, struct cs_err **err)
+static int unpack(struct cs_load_session *l, struct candidate *c, bool own, struct cs_layer_stage **stage, struct cs_layer_result *res, struct cs_err **err)
 {
 	cs_autofd int fd = -EBADF;
 	bool foreign = c->kind == CS_CONTENT_FOREIGN; /* a layer may not be bzip2 or xz: it is kept as gzip */
 
 	if (cs_blob_open(l->m->storage, &c->blob, &fd, NULL, err) < 0)
 		return -1;
-	struct cs_layer_source src = {.read = read_fd, .ctx = &fd, .store_blob = foreign, .diff_id = c->kind == CS_CONTENT_TAR ? &c->blob : NULL, .verified = true};
+	struct feed feed = {.l = l, .c = c, .fd = fd, .own = own};
+	atomic_store(&c->got, 0);
+	struct cs_layer_source src = {.read = read_blob, .ctx = &feed, .store_blob = foreign, .diff_id = c->kind == CS_CONTENT_TAR ? &c->blob : NULL, .verified = true};
 	if (cs_layer_stage(l->m->storage, &src, stage, res, err) < 0)
 		return cs_wrap(err, "layer %s", c->blob.s);
 	if (!foreign) {
@@ -33,7 +51,7 @@ static int unpack(struct cs_load_session *l, const struct candidate *c, struct c
 }
 
 /* Under the lock, which is let go while it works. */
-static void run_job(struct cs_load_session *l, struct candidate *c)
+static void run_job(struct cs_load_session *l, struct candidate *c, bool own)
 {
 	struct cs_layer_stage *stage = NULL;
 	struct cs_layer_result res = {0};
@@ -41,7 +59,7 @@ static void run_job(struct cs_load_session *l, struct candidate *c)
 
 	c->state = CAND_RUNNING;
 	pthread_mutex_unlock(&l->lock);
-	int r = unpack(l, c, &stage, &res, &e);
+	int r = unpack(l, c, own, &stage, &res, &e);
 	pthread_mutex_lock(&l->lock);
 	c->stage = stage;
 	c->result = res;
@@ -70,7 +88,7 @@ static void *worker(void *arg)
 	while (!l->stop) {
 		struct candidate *c = next_job(l);
 		if (c)
-			run_job(l, c);
+			run_job(l, c, false);
 		else
 			pthread_cond_wait(&l->work, &l->lock);
 	}
@@ -80,9 +98,14 @@ static void *worker(void *arg)
 
 void load_workers_init(struct cs_load_session *l)
 {
+	pthread_condattr_t attr;
+
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->work, NULL);
-	pthread_cond_init(&l->done, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->done, &attr);
+	pthread_condattr_destroy(&attr);
 	l->last_job = &l->jobs;
 }
 
@@ -138,16 +161,32 @@ static void unqueue(struct cs_load_session *l, struct candidate *c)
 		l->last_job = p;
 }
 
+/* Under the lock: until something may have changed, or there is something to tell. */
+static int wait_a_tick(struct cs_load_session *l, struct cs_err **err)
+{
+	int64_t until = cs_monotonic_ns() + LOAD_TICK_MS * CS_NS_PER_MS;
+	const struct timespec ts = {until / CS_NS_PER_SEC, until % CS_NS_PER_SEC};
+
+	if (pthread_cond_timedwait(&l->done, &l->lock, &ts) != ETIMEDOUT)
+		return 0;
+	pthread_mutex_unlock(&l->lock); /* a slow client holds us up, not the workers */
+	int r = load_tick(l, err);
+	pthread_mutex_lock(&l->lock);
+	return r;
+}
+
 /* Under the lock, until the result is there. */
 static int settle(struct cs_load_session *l, struct candidate *c, struct cs_err **err)
 {
 	if (c->state == CAND_IDLE || c->state == CAND_QUEUED) {
 		/* better here and now than after all that is queued before it */
 		unqueue(l, c);
-		run_job(l, c);
+		run_job(l, c, true);
 	}
-	while (c->state == CAND_RUNNING)
-		pthread_cond_wait(&l->done, &l->lock);
+	while (c->state == CAND_RUNNING) {
+		if (wait_a_tick(l, err) < 0)
+			return -1;
+	}
 	if (c->state == CAND_FAILED) {
 		c->state = CAND_IDLE;
 		return cs_err_move(err, TAKE_PTR(c->err));

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 
 #include "base/json.h"
+#include "base/log.h"
 
 #define BAR_WIDTH 50
 
@@ -190,7 +191,7 @@ void cs_progress_error(struct cs_progress *p, const char *text)
 }
 
 /* ---- a stream of its own ---- */
-static atomic_uint jobs; /* from cs_progress_start until their ctx is gone */
+static atomic_uint jobs; /* from their start until their ctx is gone */
 static int stop_fd = -EBADF;
 static pthread_once_t stop_once = PTHREAD_ONCE_INIT;
 
@@ -215,20 +216,30 @@ struct job {
 	cs_progress_work *work;
 	void *ctx;
 	void (*done)(void *ctx);
-	int first_fd;         /* owned */
+	bool over;            /* done was called */
+	int first_fd;         /* owned; -1: nobody waits for a first line */
 	struct cs_err *early; /* of work that wrote nothing; before first_fd is written to */
 };
+
+/* Nothing of the engine is needed any more, though somebody may still read what was written. */
+static void job_over(struct job *j)
+{
+	if (j->over)
+		return;
+	j->over = true;
+	if (j->done)
+		j->done(j->ctx);
+	atomic_fetch_sub(&jobs, 1);
+}
 
 static void job_done(void *ctx)
 {
 	struct job *j = ctx;
 
-	if (j->done)
-		j->done(j->ctx);
+	job_over(j);
 	cs_close(j->first_fd);
 	cs_err_free(j->early);
 	free(j);
-	atomic_fetch_sub(&jobs, 1);
 }
 
 static int job_main(struct cs_producer *p)
@@ -244,30 +255,48 @@ static int job_main(struct cs_producer *p)
 		j->early = TAKE_PTR(err);
 	} else if (r < 0) {
 		cs_autofree char *text = cs_err_text(err);
+		cs_debug("engine", "the stream of an answer ends: %s", text);
 		cs_progress_error(&out, text);
 	}
+	job_over(j);
 	if (out.first_fd >= 0)
 		(void)eventfd_write(out.first_fd, 1);
 	cs_progress_done(&out);
 	return 0;
 }
 
-int cs_progress_start(cs_progress_work *work, void *ctx, void (*done)(void *ctx), int client_fd, struct cs_stream **ret, struct cs_err **err)
+static int start_job(cs_progress_work *work, void *ctx, void (*done)(void *ctx), int first_fd, struct job **ret_job, struct cs_stream **ret, struct cs_err **err)
 {
 	struct job *j = cs_xcalloc(1, sizeof(*j));
-	struct cs_stream *s;
 
-	*j = (struct job){.work = work, .ctx = ctx, .done = done, .first_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	*j = (struct job){.work = work, .ctx = ctx, .done = done, .first_fd = first_fd};
 	(void)pthread_once(&stop_once, make_stop);
 	atomic_fetch_add(&jobs, 1);
-	if (j->first_fd < 0) {
+	*ret_job = j;
+	return cs_producer_start(job_main, j, job_done, 64u << 10, ret, err);
+}
+
+int cs_progress_begin(cs_progress_work *work, void *ctx, void (*done)(void *ctx), struct cs_stream **ret, struct cs_err **err)
+{
+	struct job *j;
+	return start_job(work, ctx, done, -EBADF, &j, ret, err);
+}
+
+int cs_progress_start(cs_progress_work *work, void *ctx, void (*done)(void *ctx), int client_fd, struct cs_stream **ret, struct cs_err **err)
+{
+	int first_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct cs_stream *s;
+	struct job *j;
+
+	if (first_fd < 0) {
 		int e = errno;
-		job_done(j);
+		if (done)
+			done(ctx);
 		return cs_fail(err, CS_ERR_INTERNAL, e, "event descriptor");
 	}
-	if (cs_producer_start(job_main, j, job_done, 64u << 10, &s, err) < 0)
+	if (start_job(work, ctx, done, first_fd, &j, &s, err) < 0)
 		return -1;
-	struct pollfd p[3] = {{.fd = j->first_fd, .events = POLLIN}, {.fd = client_fd, .events = POLLRDHUP}, {.fd = stop_fd, .events = POLLIN}};
+	struct pollfd p[3] = {{.fd = first_fd, .events = POLLIN}, {.fd = client_fd, .events = POLLRDHUP}, {.fd = stop_fd, .events = POLLIN}};
 	while (p[0].revents == 0 && p[1].revents == 0 && p[2].revents == 0) {
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			break;

@@ -43,5 +43,7 @@ void cs_progress_bar(struct cs_str *out, int64_t current, int64_t total);
  * client's socket: when it hangs up during the wait for the first line, the work is cancelled. */
 typedef int cs_progress_work(struct cs_progress *out, struct cs_producer *p, void *ctx, struct cs_err **err);
 CS_MUST_CHECK int cs_progress_start(cs_progress_work *work, void *ctx, void (*done)(void *ctx), int client_fd, struct cs_stream **ret, struct cs_err **err);
+/* The same without the wait: everything that fails is the last line of the stream. */
+CS_MUST_CHECK int cs_progress_begin(cs_progress_work *work, void *ctx, void (*done)(void *ctx), struct cs_stream **ret, struct cs_err **err);
 /* At the end of the engine: who waits for a first line gives up, and all work is over on return, or after timeout_ms. Returns how many are left. */
 unsigned cs_progress_stop(int timeout_ms);

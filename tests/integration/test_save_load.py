@@ -11,9 +11,11 @@ import os
 import random
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tarfile
 import threading
+import urllib.parse
 
 import pytest
 
@@ -545,6 +547,64 @@ def test_client_leaves_in_the_middle(engine):
     sock.sendall(data[: len(data) // 2])
     sock.close()
     wait_for(lambda: stored(engine) == before, what="nothing left")
+
+
+class Stalled:
+    """A load whose archive has been sent, while no image can be added: somebody else writes to the database."""
+
+    def __init__(self, engine, data, **query):
+        self.db = sqlite3.connect(engine.data / "caisson.db", isolation_level=None, timeout=30)
+        self.db.execute("BEGIN IMMEDIATE")
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(engine.sock)
+        self.sock.sendall(b"POST /images/load?%s HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\nContent-Length: %d\r\n\r\n"
+                          % (urllib.parse.urlencode(query).encode(), len(data)))
+        self.sock.sendall(data)
+        self.got = b""
+
+    def until(self, text):
+        while text not in self.got:
+            piece = self.sock.recv(65536)
+            assert piece, self.got
+            self.got += piece
+
+    def go_on(self):
+        self.db.execute("ROLLBACK")
+        self.db.close()
+
+
+@caisson
+def test_progress_comes_while_it_works(engine):
+    big = it.layer("big", random.Random(2).randbytes(300000))
+    load = Stalled(engine, it.docker(["t/live:1"], big), quiet=0)
+    try:
+        load.until(b'"total":%d},"progress":"[%s' % (len(big), b"=" * 50))     # all of the layer
+        assert b"200 OK" in load.got and b"Loaded image" not in load.got and not inspect(engine, "t/live:1")
+    finally:
+        load.go_on()
+    load.until(b"Loaded image: t/live:1")
+    load.until(b"\r\n0\r\n\r\n")
+    load.sock.close()
+    assert inspect(engine, "t/live:1")
+
+
+@caisson
+def test_client_leaves_after_the_body(engine):
+    before = stored(engine)
+    layers = [it.layer(f"n{i}", random.Random(i).randbytes(100000)) for i in range(3)]
+    load = Stalled(engine, it.docker(["t/left:2"], *layers), quiet=0)
+    try:
+        load.until(b"Loading layer")
+        load.sock.close()
+    finally:
+        load.go_on()
+
+    def settled():      # in time or too late: a whole image or nothing
+        if inspect(engine, "t/left:2"):
+            engine.http.delete("/images/t/left:2", {"force": 1})
+        return stored(engine) == before
+    wait_for(settled, what="nothing left")
 
 
 @pytest.mark.timeout(180)
