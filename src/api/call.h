@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Private to http*.c, hijack.c and websocket.c: one request on its way through libmicrohttpd. Owned by the connection's thread. */
+ * Private to http*.c, connections.c, hijack.c and websocket.c: one request on its way through libmicrohttpd. Owned by the connection's thread. */
 #pragma once
 
 #include <microhttpd.h>
@@ -9,8 +9,16 @@
 #include "api/http.h"
 #include "api/request.h"
 
+struct http_conn;
+struct http_conns { /* connections.c */
+	pthread_mutex_t lock;
+	struct http_conn *waiting;
+	unsigned n_waiting, n_working, waiting_max, working_max;
+	bool told;
+};
 struct http_listener {
 	struct cs_http *http;
+	struct http_conns conns;
 	struct MHD_Daemon *mhd;
 	bool tls, verify;
 	struct http_listener *next;
@@ -32,6 +40,7 @@ struct call {
 	struct cs_http *http;
 	struct http_listener *listener;
 	struct MHD_Connection *conn;
+	struct http_conn *place; /* among the listener's connections, borrowed */
 	char *uri;            /* raw */
 	struct cs_request rq;
 	struct cs_response rs;
@@ -46,6 +55,20 @@ struct call {
 	int pull_fd, pull_result;
 	pthread_t pull_thread;
 };
+
+/* connections.c. Sets the limits; returns how many connections the library shall take. */
+unsigned http_conns_init(struct http_conns *c);
+/* A connection of that socket begins to wait for its client, and ends. The longest silent ones are closed when too many wait. */
+struct http_conn *http_conn_open(struct http_conns *c, int fd);
+void http_conn_close(struct http_conns *c, struct http_conn *conn);
+/* A part of a request has come. */
+void http_conn_heard(struct http_conns *c, struct http_conn *conn);
+/* Its request is complete, or its handler reads the body: not to be closed from here on. False when too many are at work. */
+bool http_conn_work(struct http_conns *c, struct http_conn *conn);
+/* The answer is out: the next request may come. */
+void http_conn_wait(struct http_conns *c, struct http_conn *conn);
+/* The socket leaves HTTP, perhaps to another process: it never waits again. */
+void http_conn_give(struct http_conns *c, struct http_conn *conn);
 
 /* http_body.c: a response that takes over the stream of call->rs. */
 struct MHD_Response *http_stream_response(struct call *c);

@@ -130,6 +130,8 @@ static int start(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 	/* A body once carried a HostConfig. "null" and "{}" with blanks are what old clients send instead of none. */
 	if (rq->body.len > 7)
 		return cs_fail(err, CS_ERR_INVALID, 0, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+	if (!cs_empty(cs_query_str(&rq->query, "checkpoint")) || !cs_empty(cs_query_str(&rq->query, "checkpoint-dir")))
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "starting from a checkpoint is not available in this build of Caisson"); /* and not from the beginning */
 	rs->status = 204;
 	return cs_container_start(rq->engine, rq->param[0], cs_query_str(&rq->query, "detachKeys"), err);
 }
@@ -219,6 +221,9 @@ const struct cs_route cs_routes_containers[] = {
 	{ "GET", "/containers/{id}/stats", 0, 0, stats },
 	{ "POST", "/containers/{id}/resize", 0, 0, resize, CS_ROUTE_DISCARD },
 	{ "POST", "/containers/{id}/start", 0, 0, start },
+	{ "GET", "/containers/{id}/checkpoints", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "a container's checkpoint" },
+	{ "POST", "/containers/{id}/checkpoints", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "a container's checkpoint" },
+	{ "DELETE", "/containers/{id}/checkpoints/{name}", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "a container's checkpoint" },
 	{ "POST", "/containers/{id}/stop", 0, 0, stop, CS_ROUTE_DISCARD },
 	{ "POST", "/containers/{id}/restart", 0, 0, restart, CS_ROUTE_DISCARD },
 	{ "POST", "/containers/{id}/kill", 0, 0, kill_, CS_ROUTE_DISCARD },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The server around libmicrohttpd: collects a request, finds its route, calls the handler, sends what it left in the response.
- * Every connection has a thread; a handler may block. Nothing here is shared but struct cs_http, which is constant but for counters. */
+ * Every connection has a thread; a handler may block. Nothing here is shared but struct cs_http, which is constant but for counters, and the
+ * listeners' connections, see connections.c. */
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <malloc.h>
@@ -19,7 +20,6 @@
 #include "engine/trim.h"
 
 #define IDLE_TIMEOUT_S 60u         /* a client that sends nothing: slow headers, idle keep-alive */
-#define CONNECTION_LIMIT 4096u
 #define CONNECTION_MEMORY (256u << 10) /* headers must fit into half of it. All of it is touched: the library clears it before the next request of a connection */
 #define PULL_BUFFER (2 << 20)       /* of a body on its way to its handler: kernel memory, used only when the handler is slower than the client */
 #define TRIM_EVERY 512u             /* connections */
@@ -32,11 +32,14 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 {
 	struct http_listener *l = cls;
 	struct call *c = cs_xcalloc(1, sizeof(*c));
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 	c->magic = CALL_MAGIC;
 	c->listener = l;
 	c->http = l->http;
 	c->conn = conn;
+	c->place = info->socket_context; /* from on_connection */
+	http_conn_heard(&l->conns, c->place);
 	c->uri = cs_xstrdup(uri);
 	c->pull_fd = c->rq.body_fd = -EBADF;
 	cs_str_init(&c->rq.body, CS_BODY_MAX);
@@ -79,13 +82,17 @@ static void call_free(struct call *c)
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
 {
+	struct http_listener *l = cls;
 	struct call *c = *con_cls;
 
+	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK) { /* the next request of this connection may be awaited for so long again */
+		(void)MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, IDLE_TIMEOUT_S);
+		if (c && c->magic == CALL_MAGIC)
+			http_conn_wait(&l->conns, c->place);
+	}
 	if (c && c->magic == CALL_MAGIC)
 		call_free(c);
 	*con_cls = NULL;
-	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK) /* the next request of this connection may be awaited for so long again */
-		(void)MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, IDLE_TIMEOUT_S);
 }
 
 /* ---- before the body ---- */
@@ -140,10 +147,19 @@ static void *pull_main(void *arg)
 	return NULL;
 }
 
+static int take_place(struct call *c, struct cs_err **err)
+{
+	if (!http_conn_work(&c->listener->conns, c->place))
+		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "too many requests at once: try again later");
+	return 0;
+}
+
 static int start_pull(struct call *c, struct cs_err **err)
 {
 	int sv[2], r, room = PULL_BUFFER;
 
+	if (take_place(c, err) < 0)
+		return -1;
 	if (c->rq.route->flags & CS_ROUTE_BLOCKS) {
 		c->rq.blocks = cs_body_new();
 	} else {
@@ -200,6 +216,8 @@ static enum MHD_Result take_body(struct call *c, const char *data, size_t *len)
 {
 	size_t done = 0;
 
+	if (!c->pulling)
+		http_conn_heard(&c->listener->conns, c->place);
 	if (c->rq.blocks && !c->discarded) {
 		done = cs_body_put(c->rq.blocks, data, *len) == 0 ? *len : 0; /* else the handler has seen enough */
 	} else if (c->pulling && !c->discarded) { /* c->err is its thread's for now; when that has failed, nobody reads any more */
@@ -252,6 +270,7 @@ static enum MHD_Result answer(struct call *c)
 	bool empty = false;
 
 	if (c->rs.hijack.run) {
+		http_conn_give(&c->listener->conns, c->place);
 		status = 200;
 		r = http_hijack_response(c, &status);
 	} else if (c->rs.stream) {
@@ -260,6 +279,7 @@ static enum MHD_Result answer(struct call *c)
 	} else {
 		empty = c->rs.body.len == 0;
 		r = body_response(c);
+		(void)MHD_set_connection_option(c->conn, MHD_CONNECTION_OPTION_TIMEOUT, IDLE_TIMEOUT_S); /* who takes nothing of it for so long loses it */
 		status = c->rs.status ? (unsigned)c->rs.status : 200;
 	}
 	if (!r)
@@ -296,7 +316,9 @@ static enum MHD_Result dispatch(struct call *c)
 		end_pull(c);
 		ret = c->pull_result;
 	} else if (!c->err) {
-		if (c->too_large) {
+		if (take_place(c, &c->err) < 0) {
+			ret = -1;
+		} else if (c->too_large) {
 			ret = cs_fail(&c->err, CS_ERR_INVALID, 0, "request body is larger than %u MiB", CS_BODY_MAX >> 20);
 		} else {
 			__atomic_add_fetch(&c->http->busy, 1, __ATOMIC_RELAXED);
@@ -342,6 +364,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
 	int one = 1;
 
 	if (code != MHD_CONNECTION_NOTIFY_STARTED) {
+		http_conn_close(&l->conns, *socket_ctx);
 		cs_trim_touch();
 		/* A burst leaves holes in the heap that free alone does not give back. */
 		if (__atomic_add_fetch(&l->http->closed, 1, __ATOMIC_RELAXED) % TRIM_EVERY == 0)
@@ -349,8 +372,8 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
 		return;
 	}
 	info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-	if (info) /* fails on a unix socket, which has no such delay */
-		(void)setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(info->connect_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket, which has no such delay */
+	*socket_ctx = http_conn_open(&l->conns, info->connect_fd);
 }
 
 /* Our paths are decoded by us, from the raw text. */
@@ -401,7 +424,7 @@ int cs_http_listen(struct cs_http *h, int fd, const struct cs_http_tls *tls, str
 	l->mhd = MHD_start_daemon(flags, 0, NULL, NULL, on_request, l, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
 				  MHD_OPTION_URI_LOG_CALLBACK, on_uri, l, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
 				  on_completed, l, MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
-				  MHD_OPTION_CONNECTION_LIMIT, CONNECTION_LIMIT, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				  MHD_OPTION_CONNECTION_LIMIT, http_conns_init(&l->conns), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)HTTP_STACK, tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls_opts, MHD_OPTION_END);
 	if (!l->mhd) {
 		cs_close(fd);

@@ -17,7 +17,7 @@
 #include "base/path.h"
 #include "base/strv.h"
 
-#define BACKLOG 1024
+#define BACKLOG 4096 /* the kernel takes no more than net.core.somaxconn */
 #define LISTEN_FDS_START 3
 
 static void push(struct cs_listener **list, size_t *n, int fd, char *path, bool tcp)

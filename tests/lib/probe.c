@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -89,6 +90,39 @@ static int verb_write(const char *path)
 	return show("write", fd < 0 ? fd : write(fd, "x", 1));
 }
 
+#ifdef __x86_64__
+/* A call from the i386 table, as 32-bit programs make it. What its arguments point to lies below 4 GiB. */
+static void call32(const char *what, unsigned nr, unsigned a, unsigned b, unsigned c)
+{
+	long r;
+
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(nr), "b"(a), "c"(b), "d"(c) : "memory", "r8", "r9", "r10", "r11");
+	if ((int)r < 0)
+		errno = -(int)r;
+	(void)show(what, (int)r < 0 ? -1 : (int)r);
+}
+
+static int verb_sockets32(void)
+{
+	unsigned *args = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	const unsigned at = (unsigned)(unsigned long)args, sv = at + 64;
+
+	if (args == MAP_FAILED)
+		return 1;
+	call32("socket-alg", 359, AF_ALG, SOCK_SEQPACKET, 0);
+	call32("socket-inet", 359, AF_INET, SOCK_STREAM, 0);
+	memcpy(args, (unsigned[]){AF_ALG, SOCK_SEQPACKET, 0}, 12);
+	call32("socketcall-socket-alg", 102, 1, at, 0);
+	memcpy(args, (unsigned[]){AF_INET, SOCK_STREAM, 0}, 12);
+	call32("socketcall-socket-inet", 102, 1, at, 0);
+	memcpy(args, (unsigned[]){AF_UNIX, SOCK_STREAM, 0, sv}, 16);
+	call32("socketcall-socketpair", 102, 8, at, 0);
+	memcpy(args, (unsigned[]){*(unsigned *)((char *)args + 64), at + 128, 0, 0}, 16);
+	call32("socketcall-send", 102, 9, at, 0);
+	return 0;
+}
+#endif
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
@@ -97,6 +131,10 @@ int main(int argc, char **argv)
 		return verb_fds();
 	if (!strcmp(verb, "afalg"))
 		return show("afalg", socket(AF_ALG, SOCK_SEQPACKET, 0));
+#ifdef __x86_64__
+	if (!strcmp(verb, "sockets32"))
+		return verb_sockets32();
+#endif
 	if (!strcmp(verb, "vsock"))
 		return show("vsock", socket(40, SOCK_STREAM, 0));
 	if (!strcmp(verb, "keyctl"))

@@ -29,16 +29,21 @@ def test_cve_2024_29018_internal_networks_ask_nobody_outside(fresh, tmp_path):
         eng.close()
 
 
-def test_a_loopback_port_stays_there_after_the_hosts_rules_were_flushed(net_engine, net_boxes):
+def test_a_loopback_port_stays_there_after_the_hosts_rules_were_flushed(net_engine, networks, net_boxes):
     """CVE-2025-54388, -54410: a firewall's reload must neither open what is published on 127.0.0.1, nor join networks."""
     outside = net_engine.netns.neighbour()
     try:
-        server(net_boxes, "secret", network="bridge", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18500"}))
+        networks.subnet("apart", "10.84.0.0/24")
+        stranger, other = net_boxes.sleeper(network="apart"), server(net_boxes, "other", network="apart")
+        secret = server(net_boxes, "secret", network="bridge", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18500"}))
         server(net_boxes, "open", network="bridge", Host=publish(p80_tcp={"HostPort": "18501"}))
         outside.run("ip", "route", "add", "172.17.0.0/16", "via", outside.gateway)
         net_engine.netns.run("nft", "flush", "ruleset")
         fx.wait_for(lambda: outside.fetch(f"http://{outside.gateway}:18501/", check=False) == "open\n", what="our table again")
         assert outside.fetch(f"http://{outside.gateway}:18500/", check=False, timeout=1) is None
+        assert outside.fetch(f"http://{ip(secret)}/", check=False, timeout=1) is None       # by the route from above
+        assert fetch(stranger, f"http://{ip(secret)}/", timeout=1) is None
+        assert fetch(stranger, f"http://{ip(other, 'apart')}/") == "other"
         assert net_engine.netns.fetch("http://127.0.0.1:18500/") == "secret\n"
     finally:
         outside.close()

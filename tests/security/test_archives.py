@@ -11,6 +11,9 @@ from box import IS_DOCKERD
 from test_runtime import canary  # noqa: F401  (fixture)
 
 
+ATTACHES = int(os.environ.get("CAISSON_ATTACHES", "100"))     # 10000 have been run
+
+
 def bring(engine, data, name="t-archive"):
     a = engine.http.post("/images/create", {"fromSrc": "-", "repo": name, "changes": ["ENV PATH=/bin"]}, body=data,
                          headers={"Content-Type": "application/x-tar"}, rec=False)
@@ -112,7 +115,7 @@ def test_cve_2022_23471_resize_and_attach(engine, boxes):
     up = boxes.sleeper(Tty=True, OpenStdin=True)
 
     def storm():
-        for _ in range(100):
+        for _ in range(ATTACHES):
             up.post("resize", {"h": 20, "w": 20}, rec=False)
             up.attach(stdin=0).close()
     storm()

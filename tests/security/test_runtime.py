@@ -111,6 +111,7 @@ def test_cve_2023_27561_mount_target_is_a_symlink(boxes, image, canary, name):
     """CVE-2019-18837, CVE-2023-27561, CVE-2023-28642, CVE-2026-41579, CVE-2026-47766"""
     ref = image(rootfs.busybox(skip=(name,)).symlink(name, str(canary.path)))
     b = try_start(boxes, "cat /proc/kcore | wc -c; cat /proc/self/mountinfo", image=ref)
+    assert b is None or IS_DOCKERD, "a link was followed"
     if b:
         b.wait()
         assert b.out.startswith("0\n"), "/proc/kcore is readable"
@@ -120,6 +121,7 @@ def test_cve_2023_27561_mount_target_is_a_symlink(boxes, image, canary, name):
 def test_cve_2023_27561_relative_symlink(boxes, image, name):
     tar = rootfs.busybox(skip=(name,)).dir("x").symlink(name, "x")
     b = try_start(boxes, "test -w /proc/sysrq-trigger && echo x > /proc/sysrq-trigger && echo open; cat /proc/kcore | wc -c", image=image(tar))
+    assert b is None or IS_DOCKERD, "a link was followed"
     if b:
         b.wait()
         assert "open" not in b.out
@@ -141,8 +143,9 @@ def test_cve_2021_30465_symlink_swap(boxes, canary):
 @pytest.mark.timeout(120)
 def test_cve_2024_21626_workdir_of_a_descriptor(boxes, canary):
     rel = "../" * 20 + str(canary.path).lstrip("/") + "/secret"
-    for n in range(3, 20):
+    for n in range(3, 65):
         b = try_start(boxes, f"cat {rel}; cat /proc/self/cwd/{rel}", WorkingDir=f"/proc/self/fd/{n}")
+        assert b is None or IS_DOCKERD, f"descriptor {n} is a working directory"
         if b:
             b.wait()
             assert "canary-secret" not in b.out, f"descriptor {n} leads out"
@@ -162,10 +165,11 @@ def test_cve_2024_21626_open_descriptors(boxes, image, probe):
 
 def test_cve_2025_31133_dev_null_is_a_symlink(boxes, image):
     tar = rootfs.busybox().symlink("dev/null", "/proc/sysrq-trigger")
-    b = try_start(boxes, "cat /proc/kcore | wc -c; wc -c < /proc/keys; readlink /dev/null; stat -c %t:%T /dev/null", image=image(tar))
+    b = try_start(boxes, "cat /proc/timer_list | wc -c; cat /proc/keys | wc -c; readlink /dev/null; stat -c %t:%T /dev/null /proc/timer_list; "
+                  "(echo 0 > /proc/sysrq-trigger) 2>/dev/null && echo written", image=image(tar))
     if b:
         b.wait()
-        assert b.out == "0\n0\n1:3\n", b.out
+        assert b.out == "0\n0\n1:3\n1:3\n", b.out
 
 
 def test_cve_2025_52565_dev_console(boxes, image, canary):
@@ -188,9 +192,11 @@ def test_cve_2026_30892_user_syntax(boxes, user):
     ident = up.exec_create("echo $(id -u):$(id -g)", User=user)
     a = up.http.post(f"/exec/{ident}/start", body={})
     from unixhttp import demux
-    if a.status == 200 and a.body.startswith(b"\x01"):
-        out = demux(a.body)[0].decode().strip()
-        assert not re.fullmatch(r"\d+:\d+", out) or out == exact.get(user), (user, out)     # dockerd tells errors on this stream
+    out = demux(a.body)[0].decode().strip() if a.status == 200 and a.body.startswith(b"\x01") else ""
+    if user in exact:
+        assert out == exact[user], (user, a)
+    else:
+        assert not re.search(r"\d+:\d+$", out) and up.http.get(f"/exec/{ident}/json").json["ExitCode"] != 0, (user, a)     # dockerd tells errors on this stream
 
 
 def test_cve_2022_29162_inheritable_capabilities(boxes):
@@ -224,41 +230,82 @@ def test_cve_2022_36109_groups(boxes):
     assert boxes.run("id -G", User="app:team").out.split()[0] == "2000"
     assert boxes.run("id -G", User="4242:4343").out.split() == ["4343"]
     assert "0" not in boxes.run("id -G", User="second").out.split()
+    # what the kernel knows, and not what id(1) makes of it: who could shed the primary group would get around rights that are denied to it
+    for user, groups in (("app", {"1000", "29", "44"}), ("app:team", {"2000"}), ("4242:4343", {"4343"}), ("root", {"0"})):
+        for text in (boxes.run("cat /proc/self/status", User=user).out, boxes.sleeper().exec("cat /proc/self/status", User=user)[1]):
+            assert set(re.search("^Groups:(.*)$", text, re.M)[1].split()) == groups or IS_DOCKERD, (user, text)
 
 
 def test_cve_2024_9676_huge_group_file(boxes):
     up = boxes.sleeper()
     up.exec("truncate -s 4G /etc/group; truncate -s 4G /etc/passwd")
-    before = time.monotonic()
     ident = up.exec_create("true", User="app")
-    up.http.post(f"/exec/{ident}/start", body={}, timeout=15)
-    assert time.monotonic() - before < 10
+    a = up.http.post(f"/exec/{ident}/start", body={})
+    assert IS_DOCKERD or b"/etc/passwd" in a.body and up.http.get(f"/exec/{ident}/json").json["ExitCode"] == 126, a     # told on the stream, as dockerd does
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("name", ["passwd", "group"])
+def test_cve_2024_9676_huge_file_at_the_start(boxes, tmp_path, name):
+    """CVE-2024-40635: a gigabyte is not read, not even by a worker whose memory nobody limits."""
+    (tmp_path / "big").touch()
+    os.truncate(tmp_path / "big", 1 << 30)
+    a = create(boxes.engine, "true", User="app:team", Host={"Binds": [f"{tmp_path}/big:/etc/{name}"]})
+    b = Box(boxes.engine, a.json["Id"])
+    boxes.made.append(b)
+    a = b.post("start")
+    assert a.status in (400, 500) and f"/etc/{name}" in a.message, a
 
 
 @pytest.mark.skipif(IS_DOCKERD, reason="20.10 hangs for ever")
-def test_cve_2024_9676_fifo_as_passwd(boxes, http):
+def test_cve_2024_9676_fifo_as_passwd(boxes, http, tmp_path):
     up = boxes.sleeper()
     up.exec("rm /etc/passwd /etc/group; mkfifo /etc/passwd /etc/group")
     ident = up.exec_create("true", User="app")
-    a = up.http.post(f"/exec/{ident}/start", body={}, timeout=10)
-    assert a.status >= 400 or b"app" in a.body
+    a = up.http.post(f"/exec/{ident}/start", body={})
+    assert b"unable to find user app" in a.body, a
     assert http.get("/_ping").status == 200 and up.rm().status == 204
+    os.mkfifo(tmp_path / "fifo")
+    binds = {"Binds": [f"{tmp_path}/fifo:/etc/passwd", f"{tmp_path}/fifo:/etc/group"]}
+    assert try_start(boxes, "true", User="app", Host=binds) is None
+    assert boxes.run(["cat", "/proc/self/status"], User="1000:5", Host=binds).out.count("\t1000\t1000\t1000\t1000\n") == 1
 
 
 @pytest.mark.caisson
 def test_cve_2026_31431_af_alg(boxes, image, probe):
     ref = image(rootfs.busybox().file("probe", probe.read_bytes(), 0o755))
-    assert boxes.run(["/probe", "afalg"], image=ref).out.strip() in ("afalg EPERM", "afalg EAFNOSUPPORT")
+    assert boxes.run(["/probe", "afalg"], image=ref).out.strip() == "afalg EPERM"      # by the filter: a kernel without it would say EAFNOSUPPORT
+    assert boxes.sleeper(image=ref).exec(["/probe", "afalg"])[1].strip() == "afalg EPERM"
     assert boxes.run(["/probe", "keyctl"], image=ref).out.strip() in ("keyctl EPERM", "keyctl ENOSYS")
     assert boxes.run(["/probe", "handle"], image=ref).out.strip() == "handle EPERM"
 
 
 @pytest.mark.caisson
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the i386 table of x86-64")
+def test_cve_2026_31431_af_alg_of_32_bit_programs(boxes, image, probe):
+    """The direct call is refused; socketcall works for all else (moby 29.4.2 broke that). AF_ALG by socketcall is a known limit of docs/security.md."""
+    ref = image(rootfs.busybox().file("probe", probe.read_bytes(), 0o755))
+    b = boxes.run(["/probe", "sockets32"], image=ref, network="host")
+    if b.code == 128 + 11:
+        pytest.skip("this kernel runs no 32-bit programs")
+    seen = dict(l.split() for l in b.out.splitlines())
+    assert seen["socket-alg"] == "EPERM", seen
+    assert [seen[k] for k in ("socket-inet", "socketcall-socket-inet", "socketcall-socketpair", "socketcall-send")] == ["ok"] * 4, seen
+
+
+@pytest.mark.caisson
 def test_ghsa_jq35_85cj_fj4p_side_channels(boxes):
-    """GHSA-jq35-85cj-fj4p, GHSA-6fw5-f8r9-fgfm"""
-    b = boxes.run("ls -A /sys/devices/virtual/powercap 2>/dev/null | wc -l; cat /proc/interrupts 2>/dev/null | wc -c; "
-                  "cat /sys/devices/system/cpu/cpu0/thermal_throttle/* 2>/dev/null | wc -c")
-    assert b.out.split() == ["0", "0", "0"]
+    """GHSA-jq35-85cj-fj4p, GHSA-6fw5-f8r9-fgfm. Not every machine has them: what is masked where they are is told by the container's own list."""
+    b = boxes.run("ls -A /sys/devices/virtual/powercap 2>/dev/null | wc -l; cat /proc/interrupts | wc -c; "
+                  "cat /sys/devices/system/cpu/cpu*/thermal_throttle/* 2>/dev/null | wc -c; ls -A /sys/kernel/mm | wc -l")
+    there = os.listdir("/sys/kernel/mm")
+    assert b.out.split() == ["0", "0", "0", str(len(there))]
+    masked = b.inspect()["HostConfig"]["MaskedPaths"]
+    throttles = [str(p) for p in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle")]
+    assert {"/sys/devices/virtual/powercap", "/proc/interrupts", "/sys/firmware", *throttles} <= set(masked), masked
+    # a directory of sysfs that every machine has, in the place of those
+    b = boxes.run("ls -A /sys/kernel/mm | wc -l; cat /proc/interrupts | wc -c; touch /sys/kernel/mm/x 2>/dev/null && echo wrote", Host={"MaskedPaths": [*masked, "/sys/kernel/mm"]})
+    assert there and b.out.split() == ["0", "0"]
 
 
 @pytest.mark.caisson
@@ -345,15 +392,15 @@ def test_cve_2022_1227_top_runs_nothing_of_the_image(boxes, image):
     assert b.exec("ls /hit")[0] != 0
 
 
-def test_cve_2020_14370_environment(boxes):
-    os.environ["CAISSON_LEAK"] = "leaked"
-    try:
-        boxes.run("true", Env=["OTHER=other-secret"])
-        out = boxes.run("env").out
-        assert "leaked" not in out and "other-secret" not in out and "CAISSON" not in out and "NOTIFY_SOCKET" not in out
-        assert "CAISSON" not in boxes.sleeper().exec("env")[1]
-    finally:
-        del os.environ["CAISSON_LEAK"]
+def test_cve_2020_14370_environment(boxes, engine):
+    """What the daemon was started with, and what others have, is in nobody's environment."""
+    ours = dict(v.split("=", 1) for v in Path(f"/proc/{engine.proc.pid}/environ").read_text().split("\0") if "=" in v)
+    assert len(ours) > 2 and "PYTEST_CURRENT_TEST" in ours, "the daemon has nothing that could leak"
+    boxes.run("true", Env=["OTHER=other-secret"])
+    for out in (boxes.run("env").out, boxes.sleeper().exec("env")[1]):
+        names = {line.split("=")[0] for line in out.splitlines()}
+        assert names <= {"PATH", "HOME", "HOSTNAME", "TERM", "PWD", "SHLVL", "OLDPWD", "_"}, names
+        assert "other-secret" not in out and "PATH=/bin\n" in out
 
 
 def test_cve_2020_15257_abstract_sockets(boxes):
@@ -364,13 +411,23 @@ def test_cve_2020_15257_abstract_sockets(boxes):
 
 
 def test_cve_2021_41091_data_root_modes(engine, boxes):
-    """CVE-2021-21284, CVE-2021-41091, CVE-2024-25621"""
+    """CVE-2021-21284, CVE-2021-41091, CVE-2024-25621: nobody but root gets to images', containers' and volumes' files, not even the group root."""
     boxes.run("true", Volumes={"/v": {}})
     assert engine.data.stat().st_mode & 0o027 == 0 or IS_DOCKERD and engine.data.stat().st_mode & 0o066 == 0
-    sock = os.stat(engine.sock)
-    assert sock.st_mode & 0o007 == 0
-    r = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "ls", str(engine.data)], capture_output=True, check=False)
-    assert r.returncode != 0
+    assert os.stat(engine.sock).st_mode & 0o007 == 0
+    os.chmod(engine.root, 0o755)        # the fixture's own directory would keep everybody out
+    try:
+        for group in () if IS_DOCKERD else ("0", "65534"):
+            # marks: its mode may become that of a container's root; nothing but an empty file is in it
+            places = [engine.data, engine.exec, *(p for p in engine.data.iterdir() if p.name != "marks"), *engine.exec.iterdir()]
+            assert len(places) > 8
+            r = subprocess.run(["setpriv", "--reuid", "65534", "--regid", group, "--clear-groups", "sh", "-c",
+                                'cd "$0" || exit 1; for f; do { [ -w "$f" ] || [ -r "$f" ]; } && echo "$f"; done; true', engine.root, *places], capture_output=True, text=True, check=False)
+            assert (r.returncode, r.stdout, r.stderr) == (0, "", ""), (group, r)
+        r = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "ls", str(engine.data)], capture_output=True, check=False)
+        assert r.returncode != 0
+    finally:
+        os.chmod(engine.root, 0o700)
 
 
 def test_container_cannot_see_the_data_root(boxes, engine):
