@@ -58,6 +58,7 @@ lint:
 	scripts/deps build check fuzz lint
 	scripts/check-layers
 	scripts/check-paths
+	scripts/check-portable
 	scripts/check-style
 	[ -f build-clang/build.ninja ] || CC=clang meson setup build-clang
 	ninja -C build-clang
