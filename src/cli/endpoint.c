@@ -238,7 +238,21 @@ static int dial_tcp(const char *addr, struct cs_err **err)
 	return fd < 0 ? cs_wrap(err, "error during connect: %s", endpoint.host) : fd;
 }
 
-/* ssh://[user@]host[:port][/socket]: `docker system dial-stdio` over there speaks for the engine. */
+/* What the shell over there is told: `system dial-stdio` of caisson, or of docker where there is no caisson, speaks for the engine. For any login shell: it has
+ * words in single quotes to pass on, nothing else. NULL with an error for a path that would not stay in its quotes in all of them. Caller frees. */
+static char *ssh_remote_command(const char *path, struct cs_err **err)
+{
+	static const char script[] = "command -v caisson >/dev/null 2>&1 && exec caisson \"$@\" system dial-stdio; exec docker \"$@\" system dial-stdio";
+
+	for (const char *p = path; p && *p; p++)
+		if (*p == '\'' || *p == '\\' || *p == '!' || (unsigned char)*p < ' ') {
+			(void)cs_fail(err, CS_ERR_INVALID, 0, "ssh host connection is not valid: a path with \"%c\" is not supported", (unsigned char)*p < ' ' ? '?' : *p);
+			return NULL;
+		}
+	return path ? cs_xasprintf("sh -c '%s' sh --host 'unix://%s'", script, path) : cs_xasprintf("sh -c '%s' sh", script);
+}
+
+/* ssh://[user@]host[:port][/socket] */
 static int dial_ssh(const char *rest, struct cs_err **err)
 {
 	size_t n = strcspn(rest, "/");
@@ -259,6 +273,9 @@ static int dial_ssh(const char *rest, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0, "ssh host connection is not valid: plain-text password is not supported");
 	if (!*host || *host == '-')
 		return cs_fail(err, CS_ERR_INVALID, 0, "ssh host connection is not valid: no host specified");
+	cs_autofree char *command = ssh_remote_command(path, err);
+	if (!command)
+		return -1;
 	for (size_t i = 0; i < 4; i++)
 		cs_strv_push(&argv, (const char *const[]){"ssh", "-o", "ConnectTimeout=30", "-T"}[i]);
 	if (at) {
@@ -271,13 +288,7 @@ static int dial_ssh(const char *rest, struct cs_err **err)
 	}
 	cs_strv_push(&argv, "--");
 	cs_strv_push(&argv, host);
-	cs_strv_push(&argv, "docker");
-	if (path) {
-		cs_strv_push(&argv, "--host");
-		cs_strv_take(&argv, cs_xasprintf("unix://%s", path));
-	}
-	cs_strv_push(&argv, "system");
-	cs_strv_push(&argv, "dial-stdio");
+	cs_strv_push(&argv, command);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "socketpair");
 	(void)posix_spawn_file_actions_init(&act);
@@ -307,8 +318,8 @@ bool endpoint_why_ended(struct cs_err **err)
 	if (ssh_pid <= 0 || waitpid(ssh_pid, &status, 0) != ssh_pid)
 		return false;
 	cs_fail(err, CS_ERR_UNAVAILABLE, 0,
-		"error during connect: command [%s] has exited with exit status %d, make sure the URL is valid, and Docker 18.09 or later, or Caisson by the name of docker, "
-		"is installed on the remote host",
+		"error during connect: command [%s] has exited with exit status %d, make sure the URL is valid, and Caisson, or Docker 18.09 "
+		"or later, is installed on the remote host",
 		ssh_command, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 	return true;
 }
