@@ -6,8 +6,11 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/base64.h"
 #include "base/io.h"
+#include "base/json.h"
 #include "base/str.h"
+#include "base/strv.h"
 #include "cli/cli.h"
 #include "cli/config.h"
 
@@ -28,59 +31,6 @@ void auth_done(struct auth *a)
 	wipe(a->password);
 	wipe(a->identity_token);
 	*a = (struct auth){0};
-}
-
-/* ---- base64 ---- */
-
-char *base64_encode(const void *bytes, size_t len, bool url)
-{
-	static const char digits[2][65] = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"};
-	const unsigned char *d = bytes;
-	char *out = cs_xmalloc((len + 2) / 3 * 4 + 1), *p = out;
-
-	for (size_t i = 0; i < len; i += 3) {
-		unsigned v = (unsigned)d[i] << 16 | (i + 1 < len ? (unsigned)d[i + 1] << 8 : 0) | (i + 2 < len ? d[i + 2] : 0u);
-		*p++ = digits[url][v >> 18];
-		*p++ = digits[url][v >> 12 & 63];
-		*p++ = i + 1 < len ? digits[url][v >> 6 & 63] : '=';
-		*p++ = i + 2 < len ? digits[url][v & 63] : '=';
-	}
-	*p = 0;
-	return out;
-}
-
-static int digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
-}
-
-char *base64_decode(const char *text, size_t *len)
-{
-	char *out = cs_xmalloc(strlen(text) / 4 * 3 + 4), *p = out;
-	unsigned v = 0, bits = 0;
-
-	for (; *text && *text != '='; text++) {
-		int d = digit(*text);
-		if (d < 0) {
-			free(out);
-			return NULL;
-		}
-		v = v << 6 | (unsigned)d;
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			*p++ = (char)(v >> bits & 0xff);
-		}
-	}
-	*p = 0;
-	*len = (size_t)(p - out);
-	return out;
 }
 
 /* ---- names ---- */
@@ -156,6 +106,8 @@ static int helper(const char *name, const char *verb, const char *input, struct 
 	}
 	(void)shutdown(ours, SHUT_WR);
 	int r = cs_read_fd(ours, out);
+	if (r == -ECONNRESET) /* it did not read what it was told: what it said came before that */
+		r = 0;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
 	}
 	while (out->len && isspace((unsigned char)out->buf[out->len - 1]))
@@ -223,7 +175,7 @@ static void file_get(const char *server, struct auth *ret)
 {
 	json_t *entry = entry_of(server);
 	size_t n = 0;
-	cs_autofree char *pair = base64_decode(jstr(entry, "auth"), &n);
+	cs_autofree char *pair = cs_base64_decode(jstr(entry, "auth"), &n);
 	char *colon = pair ? strchr(pair, ':') : NULL;
 
 	if (colon) {
@@ -287,7 +239,7 @@ int auth_store(const char *server, const struct auth *a, bool *plain, struct cs_
 			return -1;
 		}
 	} else {
-		cs_autofree char *pair = cs_xasprintf("%s:%s", a->user ? a->user : "", a->password ? a->password : ""), *text = base64_encode(pair, strlen(pair), false);
+		cs_autofree char *pair = cs_xasprintf("%s:%s", a->user ? a->user : "", a->password ? a->password : ""), *text = cs_base64_encode(pair, strlen(pair), false);
 		(void)json_object_set_new(entry, "auth", json_string(text));
 		if (a->identity_token)
 			(void)json_object_set_new(entry, "identitytoken", json_string(a->identity_token));
@@ -350,7 +302,7 @@ static char *header_of(json_t *j) /* takes j */
 	cs_autofree char *text = json_dumps(j, JSON_COMPACT);
 
 	json_decref(j);
-	return base64_encode(text, strlen(text), true);
+	return cs_base64_encode(text, strlen(text), true);
 }
 
 char *auth_header(const char *image)
@@ -365,20 +317,71 @@ char *auth_header(const char *image)
 	return header_of(auth_json(server, &a));
 }
 
+/* Servers that the configuration's own store (credsStore, or the file) knows, into keys. */
+static int stored_servers(char ***keys, struct cs_err **err)
+{
+	const char *name = config_str("credsStore"), *key;
+	cs_autostr struct cs_str out = CS_STR_INIT(ANSWER_MAX);
+	cs_autojson json_t *list = NULL;
+	struct cs_err *mine = NULL;
+	json_t *v;
+
+	if (name) {
+		if (helper(name, "list", "unused", &out, &mine) < 0)
+			return told(err, "listing", mine);
+		list = json_loadb(out.buf ? out.buf : "", out.len, 0, NULL);
+	}
+	json_object_foreach(name ? list : json_object_get(config_root(), "auths"), key, v) cs_strv_push(keys, key);
+	return 0;
+}
+
+int auth_all(json_t **ret, struct cs_err **err)
+{
+	cs_autojson json_t *all = json_object();
+	cs_autostrv char **keys = NULL;
+	const char *key;
+	json_t *v;
+
+	if (stored_servers(&keys, err) < 0)
+		return -1;
+	json_object_foreach(json_object_get(config_root(), "credHelpers"), key, v) cs_strv_push(&keys, key);
+	for (char **k = keys; k && *k; k++) {
+		auto_auth struct auth a = {0};
+		struct cs_err *mine = NULL;
+		if (auth_get(*k, &a, &mine) < 0) { /* one helper that fails takes nothing from the others */
+			cs_autofree char *text = cs_err_text(mine);
+			cs_err_free(mine);
+			fprintf(stderr, "WARNING: failed to get credentials for registry %s: %s\n", *k, text);
+		} else if (a.user || a.identity_token) {
+			(void)json_object_set_new(all, *k, auth_json(*k, &a));
+		}
+	}
+	*ret = TAKE_PTR(all);
+	return 0;
+}
+
 char *auth_config_header(void)
 {
-	json_t *all = json_object(), *v;
-	const char *key;
+	json_t *all = NULL;
+	struct cs_err *err = NULL;
 
-	for (int pass = 0; pass < 2; pass++)
-		json_object_foreach(json_object_get(config_root(), pass ? "credHelpers" : "auths"), key, v)
-		{
-			auto_auth struct auth a = {0};
-			struct cs_err *err = NULL;
-			if (auth_get(key, &a, &err) < 0)
-				cs_err_free(err);
-			if (a.user || a.identity_token)
-				(void)json_object_set_new(all, key, auth_json(key, &a));
-		}
+	if (auth_all(&all, &err) < 0) { /* as above */
+		cs_err_free(err);
+		all = json_object();
+	}
 	return header_of(all);
+}
+
+json_t *auth_entry(const json_t *auth)
+{
+	const char *user = jstr(auth, "username"), *token = jstr(auth, "identitytoken");
+	cs_autofree char *pair = cs_xasprintf("%s:%s", user, jstr(auth, "password")), *text = *user ? cs_base64_encode(pair, strlen(pair), false) : NULL;
+	json_t *entry = json_object();
+
+	if (text)
+		(void)json_object_set_new(entry, "auth", json_string(text));
+	if (*token)
+		(void)json_object_set_new(entry, "identitytoken", json_string(token));
+	explicit_bzero(pair, strlen(pair));
+	return entry;
 }

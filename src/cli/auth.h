@@ -28,8 +28,7 @@ CS_MUST_CHECK int auth_erase(const char *server, struct cs_err **err);
 char *auth_header(const char *image);
 /* Value of X-Registry-Config (build): the credentials of all registries. Caller frees. */
 char *auth_config_header(void);
-
-/* url: digits of RFC 4648 section 5. Caller frees. */
-char *base64_encode(const void *data, size_t len, bool url);
-/* Either alphabet; stops at '='. NULL for anything else. *len without the NUL that is put behind. Caller frees. */
-char *base64_decode(const char *text, size_t *len);
+/* All that are stored: {"server": {"username", "password", "identitytoken", "serveraddress"}}. What one helper cannot give is said on stderr and left out; caller
+ * owns. An entry of it as "auths" of config.json has it: auth_entry, caller owns. */
+CS_MUST_CHECK int auth_all(json_t **ret, struct cs_err **err);
+json_t *auth_entry(const json_t *auth);

@@ -23,6 +23,7 @@ extern const struct command info_commands[];
 extern const struct command inspect_commands[];
 extern const struct command login_commands[];
 extern const struct command manifest_commands[];
+extern const struct command manifest_list_commands[];
 extern const struct command network_commands[];
 extern const struct command object_commands[];
 extern const struct command plugin_commands[];

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "base/base64.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/path.h"
@@ -109,7 +110,7 @@ struct stat_of {
 static void read_stat(const char *header, struct stat_of *s)
 {
 	size_t n = 0;
-	cs_autofree char *text = header ? base64_decode(header, &n) : NULL;
+	cs_autofree char *text = header ? cs_base64_decode(header, &n) : NULL;
 	cs_autojson json_t *j = text ? json_loadb(text, n, 0, NULL) : NULL;
 
 	if (!j)

@@ -10,7 +10,7 @@
 /* What every engine has that is still in use: dockerd 20.10 speaks 1.41, its predecessors of Docker 18.09 1.39. */
 #define OLDEST_API 139
 
-const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, stats_commands, image_commands, manifest_commands, transfer_commands, volume_commands,
+const struct command *const command_tables[] = {group_commands, run_commands, attach_commands, copy_commands, container_commands, stats_commands, image_commands, manifest_commands, manifest_list_commands, transfer_commands, volume_commands,
 						network_commands, reachability_commands, ps_commands, inspect_commands, object_commands, plugin_commands, prune_commands, df_commands,
 						system_commands, context_commands, login_commands, completion_commands,
 						version_commands, info_commands, dial_commands, doctor_commands, compute_commands, describe_commands, refused_commands, NULL};
@@ -252,6 +252,23 @@ static bool builder_alias(char **argv, char *const *all)
 	return plugin_exec(name, words);
 }
 
+/* docker has no other alias than that, and does nothing while there is one in config.json that it does not know: what it stands for would be a guess. */
+static int refuse_aliases(void)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(json_object_get(config_root(), "aliases"), key, v)
+	{
+		const char *path;
+		if (!cs_streq(key, "builder"))
+			return cli_fail(1, "not allowed to alias \"%s\" (allowed: builder)", key);
+		if (json_is_string(v) && cmd_find(json_string_value(v), &path))
+			return cli_fail(1, "not allowed to alias with builtin \"%s\" as target", json_string_value(v));
+	}
+	return 0;
+}
+
 /* all: everything behind the program's name, argv: from the command on. */
 static int dispatch(char **argv, char *const *all)
 {
@@ -264,6 +281,9 @@ static int dispatch(char **argv, char *const *all)
 	}
 	if (cs_streq(*argv, "help"))
 		return help_topic(argv + 1);
+	int status = refuse_aliases();
+	if (status)
+		return status;
 	if (builder_alias(argv, all))
 		return 1;
 	const struct command *c = find(&argv, &path);

@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/strv.h"
+#include "cli/api_socket.h"
 #include "cli/cli.h"
 #include "cli/create.h"
 #include "cli/session.h"
@@ -134,7 +135,7 @@ static int post_create(const struct run *r, json_t *body, json_t **answer, struc
 static char *create(struct run *r, int *status)
 {
 	struct cs_err *err = NULL;
-	cs_autojson json_t *answer = NULL, *body = create_body(r->call, r->o, r->call->args, r->attach, &err);
+	cs_autojson json_t *answer = NULL, *creds = NULL, *body = create_body(r->call, r->o, r->call->args, r->attach, &err);
 	const char *when = r->o->pull;
 	json_t *w;
 	size_t i;
@@ -156,6 +157,10 @@ static char *create(struct run *r, int *status)
 		*status = refuse(r, err);
 		return NULL;
 	}
+	if (r->o->use_api_socket && api_socket_add(body, &creds, &err) < 0) {
+		*status = refuse(r, err);
+		return NULL;
+	}
 	if (cs_streq(when, "always") && (*status = pull(r)))
 		return NULL;
 	int http = post_create(r, body, &answer, &err);
@@ -173,6 +178,12 @@ static char *create(struct run *r, int *status)
 	}
 	json_array_foreach(json_object_get(answer, "Warnings"), i, w) fprintf(stderr, "WARNING: %s\n", json_string_value(w));
 	char *id = cs_xstrdup(jstr(answer, "Id"));
+	if (creds && api_socket_put(id, creds, &err) < 0) {
+		cs_wrap(&err, "injecting docker config.json into container failed");
+		*status = refuse(r, err);
+		free(id);
+		return NULL;
+	}
 	if (r->cid >= 0 && cs_write_full(r->cid, id, strlen(id)) < 0)
 		fprintf(stderr, "failed to write the container ID to the file: %s\n", cs_errno_text(errno));
 	return id;

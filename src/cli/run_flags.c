@@ -6,6 +6,7 @@
 
 /* clang-format off */
 const struct flag run_flags[] = {
+#define DOING "running"
 #include "cli/create_flags.h"
 	FLAG(struct run_opts, detach, "detach", 'd', "Run container in background and print container ID"),
 	FLAG(struct run_opts, detach_keys, "detach-keys", 0, "Override the key sequence for detaching a container"),
@@ -15,6 +16,8 @@ const struct flag run_flags[] = {
 };
 
 const struct flag create_flags[] = {
+#undef DOING
+#define DOING "creating"
 #include "cli/create_flags.h"
 	HELP_FLAG,
 	FLAG_END,

@@ -4,7 +4,6 @@
 #include "cli/cli.h"
 
 #define NO_SWARM "this engine has no swarm mode"
-#define NO_MANIFEST "not done yet in this version of caisson: manifest lists are shown (manifest inspect), not made"
 #define NO_PLUGIN "not done yet in this version of caisson, and caissond has no managed plugins"
 #define NO_TRUST "content trust (Notary v1) is not supported"
 #define NO_CHECKPOINT "checkpoints are not supported"
@@ -47,10 +46,6 @@ const struct command refused_commands[] = {
 	{.names = "checkpoint create", .usage = "[OPTIONS] CONTAINER CHECKPOINT", .help = "Create a checkpoint from a running container", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
 	{.names = "checkpoint ls|checkpoint list", .usage = "[OPTIONS] CONTAINER", .help = "List checkpoints for a container", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
 	{.names = "checkpoint rm|checkpoint remove", .usage = "[OPTIONS] CONTAINER CHECKPOINT", .help = "Remove a checkpoint", .flags = CMD_HIDDEN, .refused = NO_CHECKPOINT, .max = ANY},
-	{.names = "manifest annotate", .usage = "[OPTIONS] MANIFEST_LIST MANIFEST", .help = "Add additional information to a local image manifest", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
-	{.names = "manifest create", .usage = "MANIFEST_LIST MANIFEST [MANIFEST...]", .help = "Create a local manifest list for annotating and pushing to a registry", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
-	{.names = "manifest push", .usage = "[OPTIONS] MANIFEST_LIST", .help = "Push a manifest list to a repository", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
-	{.names = "manifest rm", .usage = "MANIFEST_LIST [MANIFEST_LIST...]", .help = "Delete one or more manifest lists from local storage", .flags = CMD_HIDDEN, .refused = NO_MANIFEST, .max = ANY},
 	{.names = "plugin create", .usage = "[OPTIONS] PLUGIN PLUGIN-DATA-DIR", .help = "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and rootfs directory.", .flags = CMD_HIDDEN, .refused = NO_PLUGIN, .max = ANY},
 	{.names = "plugin install", .usage = "[OPTIONS] PLUGIN [KEY=VALUE...]", .help = "Install a plugin", .flags = CMD_HIDDEN, .refused = NO_PLUGIN, .max = ANY},
 	{.names = "plugin upgrade", .usage = "[OPTIONS] PLUGIN [REMOTE]", .help = "Upgrade an existing plugin", .flags = CMD_HIDDEN, .refused = NO_PLUGIN, .max = ANY},

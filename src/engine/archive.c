@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "base/base64.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -126,7 +127,7 @@ static int put_stat(const struct cs_files *f, const char *abs, const struct stat
 	cs_str_putc(&json, '}');
 	if (json.failed)
 		return path_error(-ENAMETOOLONG, ref, abs, err);
-	*ret = cs_base64(json.buf, json.len);
+	*ret = cs_base64_encode(json.buf, json.len, false);
 	return 0;
 }
 

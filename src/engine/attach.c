@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "base/base64.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -34,23 +35,6 @@ struct cs_pending {
 	int fd;
 	char *settings; /* AttachStdio's JSON */
 };
-
-char *cs_base64(const void *p, size_t n)
-{
-	static const char abc[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const uint8_t *b = p;
-	char *out = cs_xmalloc((n + 2) / 3 * 4 + 1), *o = out;
-
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < n ? (uint32_t)b[i + 1] << 8 : 0) | (i + 2 < n ? b[i + 2] : 0);
-		*o++ = abc[v >> 18];
-		*o++ = abc[v >> 12 & 63];
-		*o++ = i + 1 < n ? abc[v >> 6 & 63] : '=';
-		*o++ = i + 2 < n ? abc[v & 63] : '=';
-	}
-	*o = 0;
-	return out;
-}
 
 char *cs_detach_keys_json(const uint8_t *keys, size_t n)
 {
@@ -179,7 +163,7 @@ void cs_attach_free(struct cs_attach *a)
 static char *settings_of(const struct cs_attach *a, const void *input, size_t input_len)
 {
 	cs_autostr struct cs_str o = CS_STR_INIT((size_t)4 << 20);
-	cs_autofree char *keys = cs_detach_keys_json(a->keys, a->n_keys), *b64 = input_len ? cs_base64(input, input_len) : NULL;
+	cs_autofree char *keys = cs_detach_keys_json(a->keys, a->n_keys), *b64 = input_len ? cs_base64_encode(input, input_len, false) : NULL;
 
 	cs_str_putc(&o, '{');
 	cs_json_put_kbool(&o, "StdIn", a->o.want_stdin && a->c->config->open_stdin);

@@ -222,7 +222,6 @@ struct cs_pending *cs_pending_take(struct cs_container *c); /* lock held */
 void cs_pending_add_to_start(struct cs_pending *list, struct cs_container *c, HCS_OPERATION start); /* frees the list */
 void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct cs_system *s); /* after the start */
 void cs_pending_close(struct cs_pending *list);
-char *cs_base64(const void *p, size_t n);
 char *cs_detach_keys_json(const uint8_t *keys, size_t n);
 
 /* ---- exec.c ---- */

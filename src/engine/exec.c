@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "base/base64.h"
 #include "base/id.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -287,7 +288,7 @@ static int process_document(struct cs_exec_start *s, bool client, const void *in
 	cs_str_putc(out, '"');
 	cs_json_put_kbool(out, "Privileged", x->cfg->privileged);
 	if (input_len && client) {
-		cs_autofree char *b64 = cs_base64(input, input_len);
+		cs_autofree char *b64 = cs_base64_encode(input, input_len, false);
 		cs_json_put_kstr(out, "InitialInput", b64);
 	}
 	cs_str_putc(out, '}');

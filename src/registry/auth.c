@@ -3,6 +3,7 @@
  * Credentials as clients hand them over. No state. */
 #include <jansson.h>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "registry/registry.h"
 #include "registry/text.h"
@@ -53,7 +54,7 @@ static int take_pair(json_t *j, struct cs_registry_auth *a, struct cs_err **err)
 
 	if (take_string(j, "auth", &pair, err) < 0)
 		return -1;
-	plain = pair && *pair && !a->username ? cs_rg_base64_decode(pair, &len) : NULL;
+	plain = pair && *pair && !a->username ? cs_base64_decode(pair, &len) : NULL;
 	colon = plain && strlen(plain) == len ? strchr(plain, ':') : NULL;
 	if (colon) {
 		a->username = cs_xstrndup(plain, (size_t)(colon - plain));
@@ -119,7 +120,7 @@ static char *decode(const char *text, size_t *ret_len, struct cs_err **err)
 		(void)cs_fail(err, CS_ERR_INVALID, 0, "invalid X-Registry-Auth header: too long");
 		return NULL;
 	}
-	char *plain = cs_rg_base64_decode(text, ret_len);
+	char *plain = cs_base64_decode(text, ret_len);
 	if (!plain)
 		(void)cs_fail(err, CS_ERR_INVALID, 0, "invalid X-Registry-Auth header: illegal base64 data");
 	return plain;

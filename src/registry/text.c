@@ -227,64 +227,6 @@ bool cs_rg_digest_valid(const char *s)
 
 /* ---- encodings ---- */
 
-static int base64_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
-}
-
-char *cs_rg_base64_decode(const char *s, size_t *ret_len)
-{
-	size_t n = strlen(s), len = 0;
-	uint32_t bits = 0;
-	unsigned have = 0;
-
-	for (unsigned pad = 0; pad < 2 && n > 0 && s[n - 1] == '='; pad++)
-		n--;
-	if (n == 0 || n % 4 == 1)
-		return NULL;
-	char *out = cs_xmalloc(n / 4 * 3 + 4);
-	for (size_t i = 0; i < n; i++) {
-		int v = base64_value(s[i]);
-		if (v < 0) {
-			free(out);
-			return NULL;
-		}
-		bits = bits << 6 | (uint32_t)v;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out[len++] = (char)(bits >> have & 0xff);
-		}
-	}
-	out[len] = 0;
-	*ret_len = len;
-	return out;
-}
-
-char *cs_rg_base64_encode(const void *data, size_t n)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *p = data;
-	char *out = cs_xmalloc((n + 2) / 3 * 4 + 1), *q = out;
-
-	for (size_t i = 0; i < n; i += 3) {
-		size_t left = n - i;
-		uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0);
-		*q++ = digits[v >> 18 & 63];
-		*q++ = digits[v >> 12 & 63];
-		*q++ = left > 1 ? digits[v >> 6 & 63] : '=';
-		*q++ = left > 2 ? digits[v & 63] : '=';
-	}
-	*q = 0;
-	return out;
-}
-
 void cs_rg_query_escape(struct cs_str *out, const char *s)
 {
 	for (; *s; s++) {

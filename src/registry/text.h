@@ -32,9 +32,6 @@ int64_t cs_rg_retry_after(const char *header, int64_t now_s);
 /* "sha256:" and 64 lower-case hex digits: what may become part of a URL. */
 bool cs_rg_digest_valid(const char *s);
 
-/* Both alphabets, padding or not, no blanks. NULL when malformed or empty; *ret_len without the terminating zero. Caller frees. */
-char *cs_rg_base64_decode(const char *s, size_t *ret_len);
-char *cs_rg_base64_encode(const void *data, size_t n);
 /* For a query: letters, digits, -._~ stay. */
 void cs_rg_query_escape(struct cs_str *out, const char *s);
 /* Printable ASCII without blanks at the ends: fit to be a header's value. */

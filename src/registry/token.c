@@ -2,6 +2,7 @@
  *
  * What goes into an Authorization header: basic credentials, or a token that the registry's token server gives for them. Credentials are used
  * for the registry itself (not for its mirrors) and for the token server that it names; not over plain http for a registry that speaks https. */
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/time.h"
 #include "registry/internal.h"
@@ -109,7 +110,7 @@ static void put_field(struct cs_str *s, const char *key, const char *value)
 static char *basic_value(const struct cs_registry_auth *a)
 {
 	cs_autofree char *pair = cs_xasprintf("%s:%s", a->username ? a->username : "", a->password ? a->password : "");
-	cs_autofree char *code = cs_rg_base64_encode(pair, strlen(pair));
+	cs_autofree char *code = cs_base64_encode(pair, strlen(pair), false);
 	char *value = cs_xasprintf("Basic %s", code);
 
 	explicit_bzero(pair, strlen(pair));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The client: a command line ('f' and words, one per line, over run's flags) and config.json ('c' and its text, with its credentials decoded). */
+#include "base/base64.h"
 #include "base/str.h"
 #include "base/strv.h"
 #include "cli/auth.h"
@@ -33,8 +34,8 @@ static void fuzz_config(const char *text, size_t len)
 	json_object_foreach(json_object_get(j, "auths"), key, v)
 	{
 		size_t n = 0;
-		cs_autofree char *pair = base64_decode(jstr(v, "auth"), &n), *server = auth_server(key);
-		cs_autofree char *again = pair ? base64_encode(pair, n, false) : NULL, *twice = again ? base64_decode(again, &n) : NULL;
+		cs_autofree char *pair = cs_base64_decode(jstr(v, "auth"), &n), *server = auth_server(key);
+		cs_autofree char *again = pair ? cs_base64_encode(pair, n, false) : NULL, *twice = again ? cs_base64_decode(again, &n) : NULL;
 		if (pair && (!twice || memcmp(pair, twice, n) != 0))
 			abort();
 	}

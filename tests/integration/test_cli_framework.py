@@ -305,6 +305,18 @@ def test_plugin(engine, tmp_path):
     assert "unix:///run/docker.sock" in t.one("caisson", "hello")[1]
 
 
+def test_aliases(tmp_path):
+    """docker knows one alias, builder, and none that stands for a command of its own."""
+    t = Twins(tmp_path)
+    t.write("config/cli-plugins/docker-hello", PLUGIN, 0o755)
+    for aliases, status in (({"builder": "hello"}, 7), ({"builder": "ps"}, 1), ({"ls": "ps"}, 1), ({"builder": "hello", "x": "y"}, 1)):
+        for name in ("docker", "caisson"):
+            (tmp_path / name / "config/config.json").write_text(json.dumps({"aliases": aliases}))
+        docker, caisson = t.both("build", "-t", "x", ".", DOCKER_HOST="unix:///nonexistent.sock")
+        assert caisson[:2] == docker[:2] and caisson[0] == status and caisson[2].split(" (")[0].strip() == docker[2].split(" (")[0].strip()
+    assert [r[0] for r in t.both("context", "show")] == [1, 1]
+
+
 # -- connections --------------------------------------------------------------------------------------------------------
 
 class Relay:
@@ -420,29 +432,51 @@ def test_http_unix(engine):
     assert r.returncode == 0 and r.stdout.strip()
 
 
+# What ssh does: the words behind the host, with blanks between, are what the far login shell is told. There only what is in far/ can be run.
 SSH = """#!/bin/sh
 echo "$@" >> "$(dirname "$0")/log"
 while [ "$1" != -- ]; do shift; done
 shift 2
-[ "$1" = docker ] || exit 9
-shift
-DOCKER_HOST=unix://SOCK exec PROGRAM "$@"
+PATH=FAR DOCKER_HOST=unix://SOCK exec /bin/sh -c "$*"
 """
 
 
-@pytest.mark.parametrize("far", ["docker", "caisson"])
+@pytest.mark.parametrize("far", [["docker"], ["caisson"], ["caisson", "docker"]], ids=" ".join)
 def test_ssh(engine, tmp_path, far):
-    t = Twins(tmp_path)
-    program = CAISSON if far == "caisson" else shutil.which("docker")
-    t.write("bin/ssh", SSH.replace("SOCK", engine.sock).replace("PROGRAM", program), 0o755)
-    for name in ("docker", "caisson"):
-        env = {"PATH": f"{tmp_path / name / 'bin'}:{os.environ['PATH']}", "DOCKER_HOST": "ssh://me@far.example:2222"}
+    t = Twins(tmp_path / "near")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/sh").symlink_to("/bin/sh")
+    for name in ("docker", "caisson"):  # docker asks for docker, whoever that is
+        real = shutil.which("docker") if far == ["docker"] else CAISSON
+        if name == "docker" and far == ["caisson", "docker"]:
+            real = "/bin/false"
+        if name in far or far == ["caisson"]:
+            (tmp_path / "far" / name).symlink_to(real)
+    t.write("bin/ssh", SSH.replace("SOCK", engine.sock).replace("FAR", str(tmp_path / "far")), 0o755)
+    for name in ("docker", "caisson") if len(far) == 1 else ("caisson",):
+        env = {"PATH": f"{tmp_path}/near/{name}/bin:{os.environ['PATH']}", "DOCKER_HOST": "ssh://me@far.example:2222"}
         assert t.one(name, "version", "-f", "{{.Server.Version}}", **env)[0] == 0
-    logs = [set(text.splitlines()) for text in t.texts("bin/log")]
-    assert logs[0] == logs[1] == {"-o ConnectTimeout=30 -T -l me -p 2222 -- far.example docker system dial-stdio"}
+        log = (tmp_path / "near" / name / "bin/log").read_text().splitlines()
+        begins = "-o ConnectTimeout=30 -T -l me -p 2222 -- far.example "
+        assert log and all(line.startswith(begins + ("docker system dial-stdio" if name == "docker" else "sh -c 'command -v caisson ")) for line in log)
     data = "0123456789abcdef" * 10000
     r = t.one("caisson", "run", "--rm", "-i", "--network", "none", fx.ROOTFS, "cat", stdin=data, **{**env, "DOCKER_HOST": "ssh://far.example"})
     assert r[:2] == (0, data)  # docker's dial-stdio grumbles on stderr when it is closed
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash", "busybox sh", "zsh", "fish", "tcsh"])
+def test_ssh_whatever_the_far_login_shell_is(engine, tmp_path, shell):
+    """With a path that needs quotes: it is the argument of --host there."""
+    if not shutil.which(shell.split()[0]):
+        pytest.skip(f"no {shell}")
+    t = Twins(tmp_path)
+    t.write("bin/ssh", f"#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nPATH={tmp_path}/far:$PATH exec {shell} -c \"$*\"\n", 0o755)
+    t.write("../far/caisson", f"#!/bin/sh\nprintf '<%s>' \"$@\" > {tmp_path}/args\nDOCKER_HOST=unix://{engine.sock} exec {CAISSON} system dial-stdio\n", 0o755)
+    path = "/a b/$HOME/`id`;x&y|z\"*"
+    status, out, _ = t.one("caisson", "-H", f"ssh://far.example{path}", "version", "-f", "{{.Server.Version}}", PATH=f"{tmp_path}/caisson/bin:{os.environ['PATH']}")
+    assert status == 0 and out.strip() and (tmp_path / "args").read_text() == f"<--host><unix://{path}><system><dial-stdio>"
+    for bad in ("/it's", "/back\\slash", "/line\nend", "/ev!ent"):
+        assert "not supported" in t.one("caisson", "-H", f"ssh://far.example{bad}", "ps")[2]
 
 
 def test_ssh_that_fails(tmp_path):
@@ -452,7 +486,7 @@ def test_ssh_that_fails(tmp_path):
         r = t.one(name, "-H", "ssh://far.example", "ps", PATH=f"{tmp_path / name / 'bin'}:{os.environ['PATH']}")
         assert r[0] == 1
         if name == "caisson":  # docker's words depend on who is faster, the write or ssh's end
-            assert "command [ssh -o ConnectTimeout=30 -T -- far.example docker system dial-stdio] has exited with exit status 255, make sure the URL is valid" in r[2].replace(CAISSON, "") and "no way" in r[2]
+            assert "] has exited with exit status 255, make sure the URL is valid" in r[2] and "no way" in r[2]
 
 
 @pytest.mark.parametrize("mode, group, hint", [(0o660, "games", "the members of group games may: sudo usermod -aG games $USER, then log in again"),

@@ -18,7 +18,7 @@ def plain(text, folder=None):
     text = re.sub(r"\nDid you mean .*\?\n", "", text)
     if folder:
         text = text.replace(str(folder), "FOLDER")
-    text = text.replace("SRun '", "Run '")  # a slip of docker's
+    text = text.replace("SRun '", "Run '").replace('"|missing"', '"missing"')  # slips of docker's
     kept = []
     text = KEEP.sub(lambda m: kept.append(m.group()) or f"\0{len(kept) - 1}\0", text)
     text = text.replace("caisson", "docker").replace("Caisson", "Docker")

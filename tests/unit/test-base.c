@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/id.h"
 #include "base/io.h"
@@ -239,12 +240,44 @@ static void test_sha256(void **state)
 	assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+static void test_base64(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} t[] = {{"YQ==", "a"}, {"YQ", "a"}, {"YWI", "ab"}, {"YWI=", "ab"}, {"YWJj", "abc"}, {"-_8", "\xfb\xff"}, {"+/8=", "\xfb\xff"}};
+	static const char *const bad[] = {"", "=", "A", "AAAAA", "YQ ==", "YQ==\n", "Y!Q=", "===="};
+	size_t n;
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(t); i++) {
+		cs_autofree char *got = cs_base64_decode(t[i].in, &n);
+		assert_non_null(got);
+		assert_int_equal(n, strlen(t[i].out));
+		assert_memory_equal(got, t[i].out, n);
+	}
+	for (size_t i = 0; i < CS_ARRAY_SIZE(bad); i++) {
+		cs_autofree char *got = cs_base64_decode(bad[i], &n);
+		assert_null(got);
+	}
+	for (size_t len = 1; len < 50; len++) {
+		char data[50];
+		for (size_t i = 0; i < len; i++)
+			data[i] = (char)(i * 37 + len);
+		cs_autofree char *text = cs_base64_encode(data, len, len % 2), *back = cs_base64_decode(text, &n);
+		assert_int_equal(n, len);
+		assert_memory_equal(back, data, len);
+	}
+	cs_autofree char *std = cs_base64_encode("\xff\xef", 2, false), *url = cs_base64_encode("\xff\xef", 2, true), *none = cs_base64_encode("", 0, false);
+	assert_string_equal(std, "/+8=");
+	assert_string_equal(url, "_-8=");
+	assert_string_equal(none, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_bytes), cmocka_unit_test(test_times), cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_str), cmocka_unit_test(test_clean), cmocka_unit_test(test_in_root), cmocka_unit_test(test_strv),
-		cmocka_unit_test(test_error), cmocka_unit_test(test_id), cmocka_unit_test(test_sha256),
+		cmocka_unit_test(test_error), cmocka_unit_test(test_id), cmocka_unit_test(test_sha256), cmocka_unit_test(test_base64),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

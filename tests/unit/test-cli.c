@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The client's flags (pflag's grammar, Docker's words), nearest names, config.json, base64. */
+ * The client's flags (pflag's grammar, Docker's words), nearest names, config.json. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -335,28 +335,11 @@ static void test_servers(void **state)
 	}
 }
 
-static void test_base64(void **state)
-{
-	static const char *const t[][2] = {{"", ""}, {"a", "YQ=="}, {"ab", "YWI="}, {"abc", "YWJj"}, {"\xff\xef", "/+8="}};
-	size_t n;
-
-	for (size_t i = 0; i < CS_ARRAY_SIZE(t); i++) {
-		cs_autofree char *enc = base64_encode(t[i][0], strlen(t[i][0]), false), *dec = base64_decode(t[i][1], &n);
-		assert_string_equal(enc, t[i][1]);
-		assert_int_equal(n, strlen(t[i][0]));
-		assert_memory_equal(dec, t[i][0], n);
-	}
-	cs_autofree char *url = base64_encode("\xff\xef", 2, true), *back = base64_decode("_-8", &n), *bad = base64_decode("a b", &n);
-	assert_string_equal(url, "_-8=");
-	assert_non_null(back);
-	assert_null(bad);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grammar), cmocka_unit_test(test_values), cmocka_unit_test(test_refusals), cmocka_unit_test(test_tables), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_config),  cmocka_unit_test(test_servers), cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_config),  cmocka_unit_test(test_servers),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	cs_strv_free(words);
