@@ -70,6 +70,9 @@ int sys_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);
 #define CS_MOUNT_ATTR_STRICTATIME 0x20
 #define CS_MOUNT_ATTR_NODIRATIME 0x80
 #define CS_MOUNT_ATTR_NOSYMFOLLOW 0x00200000
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2
+#endif
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4
 #endif

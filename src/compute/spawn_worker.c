@@ -34,17 +34,15 @@ static void worker_environment(char **envp, size_t room)
 static int spawn(char *id, bool wait, int control, int fd4, int fd5, struct cs_err **err)
 {
 	cs_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	cs_autofd int pidfd = -EBADF;
 	char *const argv[] = {(char *)(uintptr_t)"caisson-worker", id, wait ? (char *)(uintptr_t)CS_W_WAIT_FLAG : NULL, NULL};
 	char *envp[3];
-	pid_t pid;
 
 	worker_environment(envp, CS_ARRAY_SIZE(envp));
 	if (null < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open /dev/null");
 	const int fds[] = {null, null, null, control, fd4, fd5 < 0 ? null : fd5};
 	struct cs_spawn sp = {.exe_fd = cs_service.worker_fd, .argv = argv, .envp = envp, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds), .new_session = true};
-	return cs_spawn(&sp, &pid, &pidfd, err);
+	return cs_spawn(&sp, err);
 }
 
 static int pair(int *ours, int *theirs, struct cs_err **err)

@@ -11,14 +11,12 @@
 
 #include "base/io.h"
 #include "base/num.h"
-#include "base/time.h"
 #include "network/firewall_sets.h"
 #include "network/ports_holder.h"
 
 #ifndef IPPROTO_SCTP
 #define IPPROTO_SCTP 132
 #endif
-#define LINGER_NS (CS_NS_PER_SEC / 2)
 #define PICKS 64 /* tries, when the kernel picks for the first address a port that the others do not have free */
 
 struct cs_port_hold {
@@ -32,7 +30,6 @@ struct cs_port_hold {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cs_port_hold *held[1024]; /* by port number */
-static int64_t released_at;             /* when one was let go last, monotonic ns */
 
 static bool overlaps(const struct cs_fw_addr *a, const struct cs_fw_addr *b)
 {
@@ -272,20 +269,6 @@ static int hold_picked(struct cs_port_hold *h, const struct cs_port_request *r, 
 	return -ERANGE;
 }
 
-/* A process that is being spawned has copies of all our descriptors until its execve, so a port that we have just let go may be bound for a moment
- * longer. Nobody else waits for it: it is tried again, unless we let nothing go lately. Gives the lock away meanwhile. */
-static bool soon_free(int sys, int64_t began)
-{
-	int64_t now = cs_monotonic_ns();
-
-	if (sys != -EADDRINUSE || released_at == 0 || began - released_at > LINGER_NS || now - began > LINGER_NS)
-		return false;
-	pthread_mutex_unlock(&lock);
-	(void)nanosleep(&(struct timespec){0, 2 * CS_NS_PER_MS}, NULL);
-	pthread_mutex_lock(&lock);
-	return true;
-}
-
 int cs_port_hold(const struct cs_port_request *r, struct cs_port_hold **ret, struct cs_err **err)
 {
 	const struct cs_fw_addr *which = &r->addrs[0];
@@ -308,10 +291,7 @@ int cs_port_hold(const struct cs_port_request *r, struct cs_port_hold **ret, str
 	h->fds = cs_xcalloc(r->n_addrs, sizeof(*h->fds));
 	memcpy(h->addrs, r->addrs, r->n_addrs * sizeof(*h->addrs));
 	pthread_mutex_lock(&lock);
-	int64_t began = cs_monotonic_ns();
-	do
-		done = r->first == 0 ? hold_picked(h, r, &which, &port) : hold_fixed(h, r, &which, &port);
-	while (soon_free(done, began));
+	done = r->first == 0 ? hold_picked(h, r, &which, &port) : hold_fixed(h, r, &which, &port);
 	if (done == 0) {
 		h->next = held[h->port % CS_ARRAY_SIZE(held)];
 		held[h->port % CS_ARRAY_SIZE(held)] = h;
@@ -341,7 +321,6 @@ void cs_port_release(struct cs_port_hold *h)
 		}
 	}
 	close_all(h);
-	released_at = cs_monotonic_ns();
 	pthread_mutex_unlock(&lock);
 	free(h->addrs);
 	free(h->fds);
