@@ -11,7 +11,19 @@
 #include "base/log.h"
 #include "base/num.h"
 
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
+
+#define CONTAINER_COLUMNS                                                                                                                  \
+	"id,name,created,config,host,mounts,image_id,image_ref,os,log_driver,status,pid,exit_code,error,started_at,finished_at,oom,"       \
+	"restart_count,manually_stopped,ever_started,networks"
+/* With rowids: rows may be large (ten thousand published ports are a megabyte), and a search in a table without them reads whole rows on
+ * its way to others, as their content stands in the nodes that are compared. */
+#define CONTAINERS                                                                                                                         \
+	"containers(id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, config TEXT NOT NULL,"              \
+	" host TEXT NOT NULL, mounts TEXT NOT NULL, image_id TEXT, image_ref TEXT, os TEXT, log_driver TEXT, status TEXT NOT NULL,"        \
+	" pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, error TEXT, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,"        \
+	" oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started INTEGER NOT NULL,"         \
+	" networks TEXT);"
 
 enum stmt {
 	Q_INSERT,
@@ -33,8 +45,7 @@ enum stmt {
 	Q_MAX
 };
 static const char *const sql[Q_MAX] = {
-	[Q_INSERT] = "INSERT INTO containers(id,name,created,config,host,mounts,image_id,image_ref,os,log_driver,status,pid,exit_code,error,"
-		     "started_at,finished_at,oom,restart_count,manually_stopped,ever_started,networks) "
+	[Q_INSERT] = "INSERT INTO containers(" CONTAINER_COLUMNS ") "
 		     "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[Q_STATE] = "UPDATE containers SET status=?2,pid=?3,exit_code=?4,error=?5,started_at=?6,finished_at=?7,oom=?8,restart_count=?9,"
 		    "manually_stopped=?10,ever_started=?11 WHERE id=?1",
@@ -55,11 +66,7 @@ static const char *const sql[Q_MAX] = {
 	[Q_SET] = "INSERT OR REPLACE INTO kv(key,val) VALUES(?,?)",
 };
 static const char schema[] =
-	"CREATE TABLE IF NOT EXISTS containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, config TEXT NOT NULL,"
-	" host TEXT NOT NULL, mounts TEXT NOT NULL, image_id TEXT, image_ref TEXT, os TEXT, log_driver TEXT, status TEXT NOT NULL,"
-	" pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, error TEXT, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,"
-	" oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started INTEGER NOT NULL,"
-	" networks TEXT) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS " CONTAINERS
 	"CREATE TABLE IF NOT EXISTS execs(id TEXT PRIMARY KEY, container TEXT NOT NULL, config TEXT NOT NULL, started INTEGER NOT NULL,"
 	" exited INTEGER NOT NULL, pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, created INTEGER NOT NULL, exited_at INTEGER NOT NULL)"
 	" WITHOUT ROWID;"
@@ -102,11 +109,27 @@ static int64_t user_version(struct cs_store *s)
 	return v;
 }
 
+/* From v to ours, in a transaction. */
+static int migrate(struct cs_store *s, int64_t v, struct cs_err **err)
+{
+	if (v == 1 && exec_sql(s, "ALTER TABLE volumes ADD COLUMN owner TEXT", err) < 0)
+		return -1;
+	if (v <= 2 && exec_sql(s, "ALTER TABLE containers ADD COLUMN networks TEXT", err) < 0)
+		return -1;
+	return exec_sql(s,
+			"ALTER TABLE containers RENAME TO containers_old; CREATE TABLE " CONTAINERS
+			"INSERT INTO containers(" CONTAINER_COLUMNS ") SELECT " CONTAINER_COLUMNS
+			" FROM containers_old; DROP TABLE containers_old",
+			err);
+}
+
 static int set_up(struct cs_store *s, struct cs_err **err)
 {
 	(void)sqlite3_busy_timeout(s->db, 10000);
-	if (exec_sql(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=OFF; PRAGMA cache_size=-256;"
-			"PRAGMA wal_autocheckpoint=512; PRAGMA temp_store=MEMORY;", err) < 0 ||
+	if (exec_sql(s,
+		     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=OFF; PRAGMA cache_size=-256;"
+		     "PRAGMA wal_autocheckpoint=512; PRAGMA temp_store=MEMORY;",
+		     err) < 0 ||
 	    exec_sql(s, schema, err) < 0)
 		return -1;
 	int64_t v = user_version(s);
@@ -115,11 +138,9 @@ static int set_up(struct cs_store *s, struct cs_err **err)
 			       (long long)v, SCHEMA_VERSION);
 	if (v == SCHEMA_VERSION)
 		return 0;
-	if (v == 1 && exec_sql(s, "ALTER TABLE volumes ADD COLUMN owner TEXT", err) < 0)
-		return -1;
-	if ((v == 1 || v == 2) && exec_sql(s, "ALTER TABLE containers ADD COLUMN networks TEXT", err) < 0)
-		return -1;
-	return exec_sql(s, "INSERT OR REPLACE INTO kv(key,val) VALUES('schema.containers','" CS_STR(SCHEMA_VERSION) "')", err);
+	if (exec_sql(s, "BEGIN IMMEDIATE", err) < 0 || (v > 0 && migrate(s, v, err) < 0))
+		return -1; /* and closed, which rolls back */
+	return exec_sql(s, "INSERT OR REPLACE INTO kv(key,val) VALUES('schema.containers','" CS_STR(SCHEMA_VERSION) "'); COMMIT", err);
 }
 
 int cs_store_open(const char *path, struct cs_store **ret, struct cs_err **err)
@@ -338,7 +359,6 @@ int cs_store_get(struct cs_store *s, const char *key, char **ret, struct cs_err 
 
 /* ---- reading everything, at start ---- */
 
-
 static const char *col(sqlite3_stmt *q, int i) { return (const char *)sqlite3_column_text(q, i); }
 
 static int each(struct cs_store *s, const char *query, int (*row)(sqlite3_stmt *q, const void *fn, void *ctx), const void *fn, void *ctx,
@@ -367,14 +387,27 @@ typedef int (*volume_fn)(const struct cs_store_volume *v, void *ctx);
 
 static int container_row(sqlite3_stmt *q, const void *fn, void *ctx)
 {
-	struct cs_store_container c = {
-		.id = col(q, 0), .name = col(q, 1), .created = sqlite3_column_int64(q, 2), .config = col(q, 3), .host = col(q, 4),
-		.mounts = col(q, 5), .image_id = col(q, 6), .image_ref = col(q, 7), .os = col(q, 8), .log_driver = col(q, 9),
-		.st = {.status = col(q, 10), .pid = sqlite3_column_int64(q, 11), .exit_code = sqlite3_column_int64(q, 12), .error = col(q, 13),
-		       .started_at = sqlite3_column_int64(q, 14), .finished_at = sqlite3_column_int64(q, 15), .oom = sqlite3_column_int(q, 16),
-		       .restart_count = sqlite3_column_int64(q, 17), .manually_stopped = sqlite3_column_int(q, 18),
-		       .ever_started = sqlite3_column_int(q, 19)},
-		.networks = col(q, 20)};
+	struct cs_store_container c = {.id = col(q, 0),
+				       .name = col(q, 1),
+				       .created = sqlite3_column_int64(q, 2),
+				       .config = col(q, 3),
+				       .host = col(q, 4),
+				       .mounts = col(q, 5),
+				       .image_id = col(q, 6),
+				       .image_ref = col(q, 7),
+				       .os = col(q, 8),
+				       .log_driver = col(q, 9),
+				       .st = {.status = col(q, 10),
+					      .pid = sqlite3_column_int64(q, 11),
+					      .exit_code = sqlite3_column_int64(q, 12),
+					      .error = col(q, 13),
+					      .started_at = sqlite3_column_int64(q, 14),
+					      .finished_at = sqlite3_column_int64(q, 15),
+					      .oom = sqlite3_column_int(q, 16),
+					      .restart_count = sqlite3_column_int64(q, 17),
+					      .manually_stopped = sqlite3_column_int(q, 18),
+					      .ever_started = sqlite3_column_int(q, 19)},
+				       .networks = col(q, 20)};
 	return (*(const container_fn *)fn)(&c, ctx);
 }
 
@@ -388,9 +421,15 @@ int cs_store_containers(struct cs_store *s, container_fn fn, void *ctx, struct c
 
 static int exec_row(sqlite3_stmt *q, const void *fn, void *ctx)
 {
-	struct cs_store_exec x = {.id = col(q, 0), .container = col(q, 1), .config = col(q, 2), .started = sqlite3_column_int(q, 3),
-				  .exited = sqlite3_column_int(q, 4), .pid = sqlite3_column_int64(q, 5), .exit_code = sqlite3_column_int64(q, 6),
-				  .created = sqlite3_column_int64(q, 7), .exited_at = sqlite3_column_int64(q, 8)};
+	struct cs_store_exec x = {.id = col(q, 0),
+				  .container = col(q, 1),
+				  .config = col(q, 2),
+				  .started = sqlite3_column_int(q, 3),
+				  .exited = sqlite3_column_int(q, 4),
+				  .pid = sqlite3_column_int64(q, 5),
+				  .exit_code = sqlite3_column_int64(q, 6),
+				  .created = sqlite3_column_int64(q, 7),
+				  .exited_at = sqlite3_column_int64(q, 8)};
 	return (*(const exec_fn *)fn)(&x, ctx);
 }
 
@@ -401,8 +440,12 @@ int cs_store_execs(struct cs_store *s, exec_fn fn, void *ctx, struct cs_err **er
 
 static int volume_row(sqlite3_stmt *q, const void *fn, void *ctx)
 {
-	struct cs_store_volume v = {.name = col(q, 0), .created = sqlite3_column_int64(q, 1), .anonymous = sqlite3_column_int(q, 2),
-				    .labels = col(q, 3), .options = col(q, 4), .owner = col(q, 5)};
+	struct cs_store_volume v = {.name = col(q, 0),
+				    .created = sqlite3_column_int64(q, 1),
+				    .anonymous = sqlite3_column_int(q, 2),
+				    .labels = col(q, 3),
+				    .options = col(q, 4),
+				    .owner = col(q, 5)};
 	return (*(const volume_fn *)fn)(&v, ctx);
 }
 

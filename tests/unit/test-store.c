@@ -38,8 +38,16 @@ static struct cs_store *open_store(void)
 
 static struct cs_store_container row(const char *id, const char *name)
 {
-	return (struct cs_store_container){.id = id, .name = name, .config = "{}", .host = "{}", .mounts = "[]", .image_id = "sha256:1", .image_ref = "x",
-					   .os = "linux", .log_driver = "json-file", .created = 42,
+	return (struct cs_store_container){.id = id,
+					   .name = name,
+					   .config = "{}",
+					   .host = "{}",
+					   .mounts = "[]",
+					   .image_id = "sha256:1",
+					   .image_ref = "x",
+					   .os = "linux",
+					   .log_driver = "json-file",
+					   .created = 42,
 					   .st = {.status = "created", .started_at = INT64_MIN, .finished_at = INT64_MIN}};
 }
 
@@ -135,8 +143,8 @@ static int on_volume(const struct cs_store_volume *v, void *ctx)
 {
 	struct cs_str *out = ctx;
 
-	cs_str_putf(out, "%s %lld %d %s %s %s\n", v->name, (long long)v->created, v->anonymous, v->labels ? v->labels : "-", v->options ? v->options : "-",
-		    v->owner ? v->owner : "-");
+	cs_str_putf(out, "%s %lld %d %s %s %s\n", v->name, (long long)v->created, v->anonymous, v->labels ? v->labels : "-",
+		    v->options ? v->options : "-", v->owner ? v->owner : "-");
 	return 0;
 }
 
@@ -150,7 +158,8 @@ static void volumes_are(struct cs_store *s, const char *expected)
 
 static void volumes(void **state)
 {
-	struct cs_store_volume a = {.name = "a", .labels = "{}", .created = 5, .anonymous = true, .owner = "c1"}, b = {.name = "b", .options = "{\"o\":\"\"}"};
+	struct cs_store_volume a = {.name = "a", .labels = "{}", .created = 5, .anonymous = true, .owner = "c1"},
+			       b = {.name = "b", .options = "{\"o\":\"\"}"};
 	struct cs_store *s = open_store();
 
 	assert_int_equal(cs_store_volume_put(s, &a, NULL), 0);
@@ -192,7 +201,8 @@ static int has_networks(const struct cs_store_container *c, void *ctx)
 
 static void networks(void **state)
 {
-	struct cs_store_container c = {.id = "c1", .name = "c1", .config = "{}", .host = "{}", .mounts = "[]", .networks = "{}", .st = {.status = "created"}};
+	struct cs_store_container c = {
+		.id = "c1", .name = "c1", .config = "{}", .host = "{}", .mounts = "[]", .networks = "{}", .st = {.status = "created"}};
 	struct cs_store *s = open_store();
 	int n = 0;
 
@@ -212,7 +222,7 @@ static void networks(void **state)
 	cs_store_close(s);
 }
 
-/* A database of schema 1, which knew no owners of volumes, and no networks. */
+/* A database of schema 1, which knew no owners of volumes, and no networks, and had containers without rowids. */
 static void older_schema(void **state)
 {
 	cs_autofree char *old = cs_xasprintf("%s/old", dir);
@@ -221,19 +231,25 @@ static void older_schema(void **state)
 	int n = 0;
 
 	assert_int_equal(sqlite3_open(old, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db,
-				      "CREATE TABLE kv(key TEXT PRIMARY KEY, val TEXT NOT NULL) WITHOUT ROWID;"
-				      "INSERT INTO kv VALUES('schema.containers','1');"
-				      "CREATE TABLE volumes(name TEXT PRIMARY KEY, created INTEGER NOT NULL, anonymous INTEGER NOT NULL, labels TEXT, options TEXT) WITHOUT ROWID;"
-				      "INSERT INTO volumes VALUES('v',7,0,NULL,NULL);"
-				      "CREATE TABLE containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, config TEXT NOT NULL,"
-				      " host TEXT NOT NULL, mounts TEXT NOT NULL, image_id TEXT, image_ref TEXT, os TEXT, log_driver TEXT, status TEXT NOT NULL,"
-				      " pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, error TEXT, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,"
-				      " oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started INTEGER NOT NULL)"
-				      " WITHOUT ROWID;"
-				      "INSERT INTO containers VALUES('o','old',1,'{}','{}','[]',NULL,NULL,NULL,NULL,'exited',0,0,NULL,0,0,0,0,0,1);",
-				      NULL, NULL, NULL),
-			 SQLITE_OK);
+	assert_int_equal(
+		sqlite3_exec(db,
+			     "CREATE TABLE kv(key TEXT PRIMARY KEY, val TEXT NOT NULL) WITHOUT ROWID;"
+			     "INSERT INTO kv VALUES('schema.containers','1');"
+			     "CREATE TABLE volumes(name TEXT PRIMARY KEY, created INTEGER NOT NULL, anonymous INTEGER NOT NULL, labels "
+			     "TEXT, options TEXT) WITHOUT ROWID;"
+			     "INSERT INTO volumes VALUES('v',7,0,NULL,NULL);"
+			     "CREATE TABLE containers(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, config "
+			     "TEXT NOT NULL,"
+			     " host TEXT NOT NULL, mounts TEXT NOT NULL, image_id TEXT, image_ref TEXT, os TEXT, log_driver TEXT, status "
+			     "TEXT NOT NULL,"
+			     " pid INTEGER NOT NULL, exit_code INTEGER NOT NULL, error TEXT, started_at INTEGER NOT NULL, finished_at "
+			     "INTEGER NOT NULL,"
+			     " oom INTEGER NOT NULL, restart_count INTEGER NOT NULL, manually_stopped INTEGER NOT NULL, ever_started "
+			     "INTEGER NOT NULL)"
+			     " WITHOUT ROWID;"
+			     "INSERT INTO containers VALUES('o','old',1,'{}','{}','[]',NULL,NULL,NULL,NULL,'exited',0,0,NULL,0,0,0,0,0,1);",
+			     NULL, NULL, NULL),
+		SQLITE_OK);
 	(void)sqlite3_close(db);
 	for (int i = 0; i < 2; i++) { /* the second time it is of today */
 		assert_int_equal(cs_store_open(old, &s, NULL), 0);
@@ -242,10 +258,20 @@ static void older_schema(void **state)
 		cs_store_close(s);
 	}
 	assert_int_equal(n, 2);
+	/* as a new one: a search for one container does not read the rows of others, which may be of megabytes */
+	sqlite3_stmt *q = NULL;
+	assert_int_equal(sqlite3_open(old, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(rowid) FROM containers", -1, &q, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(q, 0), 1);
+	assert_int_equal(sqlite3_finalize(q), SQLITE_OK);
+	(void)sqlite3_close(db);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container), cmocka_unit_test(settings), cmocka_unit_test(volumes), cmocka_unit_test(networks), cmocka_unit_test(older_schema)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(containers), cmocka_unit_test(execs_go_with_their_container),
+					   cmocka_unit_test(settings),   cmocka_unit_test(volumes),
+					   cmocka_unit_test(networks),   cmocka_unit_test(older_schema)};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
