@@ -55,8 +55,8 @@ static int put(struct cs_request *rq, struct cs_response *rs, struct cs_err **er
 }
 
 const struct cs_route cs_routes_archive[] = {
-	{ "HEAD", "/containers/{id}/archive", 0, 0, head },
-	{ "GET", "/containers/{id}/archive", 0, 0, get },
-	{ "PUT", "/containers/{id}/archive", 0, 0, put, CS_ROUTE_PULL | CS_ROUTE_BLOCKS },
+	{ "HEAD", "/containers/{id:.*}/archive", 0, 0, head },
+	{ "GET", "/containers/{id:.*}/archive", 0, 0, get },
+	{ "PUT", "/containers/{id:.*}/archive", 0, 0, put, CS_ROUTE_PULL | CS_ROUTE_BLOCKS },
 	{ NULL },
 };

@@ -66,8 +66,8 @@ static int wait_(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 }
 
 const struct cs_route cs_routes_attach[] = {
-	{ "POST", "/containers/{id}/attach", 0, 0, attach, CS_ROUTE_DISCARD },
-	{ "GET", "/containers/{id}/attach/ws", 0, 0, attach_ws },
-	{ "POST", "/containers/{id}/wait", 0, 0, wait_, CS_ROUTE_DISCARD },
+	{ "POST", "/containers/{id:.*}/attach", 0, 0, attach, CS_ROUTE_DISCARD },
+	{ "GET", "/containers/{id:.*}/attach/ws", 0, 0, attach_ws },
+	{ "POST", "/containers/{id:.*}/wait", 0, 0, wait_, CS_ROUTE_DISCARD },
 	{ NULL },
 };

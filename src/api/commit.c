@@ -49,7 +49,7 @@ static int commit(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 }
 
 const struct cs_route cs_routes_commit[] = {
-	{ "GET", "/containers/{id}/export", 0, 0, export },
+	{ "GET", "/containers/{id:.*}/export", 0, 0, export },
 	{ "POST", "/commit", 0, 0, commit },
 	{ NULL },
 };

@@ -73,7 +73,7 @@ static int inspect(struct cs_request *rq, struct cs_response *rs, struct cs_err 
 }
 
 const struct cs_route cs_routes_exec[] = {
-	{ "POST", "/containers/{id}/exec", 0, 0, create },
+	{ "POST", "/containers/{id:.*}/exec", 0, 0, create },
 	{ "POST", "/exec/{id}/start", 0, 0, start },
 	{ "POST", "/exec/{id}/resize", 0, 0, resize, CS_ROUTE_DISCARD },
 	{ "GET", "/exec/{id}/json", 0, 0, inspect },

@@ -150,14 +150,38 @@ static int find_locked(struct cs_engine *e, const char *ref, struct cs_container
 	return 0;
 }
 
-int cs_container_get(struct cs_engine *e, const char *ref, struct cs_container **ret, struct cs_err **err)
+static int find(struct cs_engine *e, const char *ref, struct cs_container **ret, struct cs_err **err)
 {
-	if (cs_empty(ref))
-		return cs_fail(err, CS_ERR_INVALID, 0, "no container name or ID supplied");
 	pthread_rwlock_rdlock(&e->maps_lock);
 	int r = find_locked(e, ref, ret, err);
 	pthread_rwlock_unlock(&e->maps_lock);
 	return r;
+}
+
+/* "/parent/alias", a legacy link's name: its parent. NULL: it is none. */
+static struct cs_container *link_parent(struct cs_engine *e, const char *ref, const char **alias)
+{
+	const char *name = ref[0] == '/' ? ref + 1 : ref, *slash = strrchr(name, '/');
+	cs_autofree char *parent = slash ? cs_xstrndup(name, (size_t)(slash - name)) : NULL;
+	struct cs_container *c = NULL;
+
+	if (cs_empty(parent) || find(e, parent, &c, NULL) < 0)
+		return NULL;
+	*alias = slash + 1;
+	return c;
+}
+
+int cs_container_get(struct cs_engine *e, const char *ref, struct cs_container **ret, struct cs_err **err)
+{
+	const char *alias = NULL;
+
+	if (cs_empty(ref))
+		return cs_fail(err, CS_ERR_INVALID, 0, "no container name or ID supplied");
+	cs_autocontainer struct cs_container *parent = link_parent(e, ref, &alias);
+	cs_autofree char *target = parent ? cs_links_target(parent, alias) : NULL;
+	if (target && find(e, target, ret, NULL) == 0)
+		return 0;
+	return find(e, ref, ret, err);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -590,8 +614,11 @@ int cs_container_remove(struct cs_engine *e, const char *ref, bool force, bool v
 
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
-	if (link)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "removing a legacy link is not available in this build");
+	if (link) {
+		const char *alias = NULL;
+		cs_autocontainer struct cs_container *parent = link_parent(e, ref, &alias);
+		return parent ? cs_links_remove(parent, alias, err) : cs_fail(err, CS_ERR_CONFLICT, 0, "Conflict, cannot remove the default link name of the container");
+	}
 	return cs_container_remove_obj(c, force, volumes, err);
 }
 

@@ -154,7 +154,8 @@ CS_MUST_CHECK int cs_endpoint_up(struct cs_container *c, struct cs_network *n, s
 void cs_endpoint_down(struct cs_container *c, struct cs_endpoint_settings *s);
 /* The published ports belong to the endpoint that has the default route: after a change of endpoints they move. */
 CS_MUST_CHECK int cs_container_ports_settle(struct cs_container *c, struct cs_err **err);
-void cs_container_net_renamed(struct cs_container *c); /* its DNS names follow */
+void cs_container_net_renamed(struct cs_container *c);  /* its DNS names follow */
+void cs_container_net_unlinked(struct cs_container *c); /* a link was taken out of its settings */
 /* Before an endpoint comes to a running container: it has a namespace at the service, whose resolver is on if the networks need it. */
 CS_MUST_CHECK int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct cs_err **err);
 CS_MUST_CHECK int cs_container_net_save(struct cs_container *c, struct cs_err **err);
@@ -166,6 +167,10 @@ bool cs_container_net_own(const struct cs_container *c); /* it can have endpoint
 /* Legacy links on the default bridge, at start: lines for /etc/hosts and variables. */
 CS_MUST_CHECK int cs_links_resolve(struct cs_container *c, char ***hosts, char ***env, struct cs_err **err);
 void cs_links_put(char *const *aliases, char *const *endpoints, struct cs_str *out); /* ,"Links":{alias: guid} */
+/* What the container that is the link's parent calls so: a name or id, as it was given. Caller frees; NULL: it has no such link. Takes c->lock. */
+char *cs_links_target(struct cs_container *c, const char *alias);
+/* Takes the link away, from the row and, while it runs, from its hosts file and names. Takes op_lock. NOT_FOUND: it has no such link. */
+CS_MUST_CHECK int cs_links_remove(struct cs_container *c, const char *alias, struct cs_err **err);
 /* HostConfig.Links as inspect shows them; lock held; NULL: as they are. */
 char **cs_links_view(const struct cs_container *c);
 /* On other networks: alias and endpoint id of those links whose container runs there. */
@@ -175,6 +180,7 @@ void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_setting
 CS_MUST_CHECK int cs_container_files_write(struct cs_container *c, char *const *link_hosts, struct cs_err **err); /* at start */
 void cs_container_files_connected(struct cs_container *c, const struct cs_endpoint_settings *s);                 /* running: in place */
 void cs_container_files_disconnected(struct cs_container *c, const char *ip, const char *ip6);
+void cs_container_files_unlinked(struct cs_container *c, const char *names); /* what stands behind the address */
 /* {servers, search domains and options for the embedded resolver}: "Dns" of the namespace's document. */
 void cs_container_put_dns(struct cs_container *c, struct cs_str *out);
 bool cs_container_resolver(struct cs_container *c); /* some network of it is user-defined */

@@ -130,6 +130,20 @@ static void remove_lines(const struct cs_str *old, void *ctx, struct cs_str *out
 	}
 }
 
+/* ctx: what the lines that go end with */
+static void remove_ending(const struct cs_str *old, void *ctx, struct cs_str *out)
+{
+	size_t len = strlen(ctx);
+
+	for (const char *p = old->buf, *end = p + old->len; p && p < end;) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t n = nl ? (size_t)(nl - p) + 1 : (size_t)(end - p), text = nl ? n - 1 : n;
+		if (text < len || memcmp(p + text - len, ctx, len) != 0)
+			cs_str_put(out, p, n);
+		p += n;
+	}
+}
+
 struct texts {
 	const char *from, *to;
 };
@@ -176,4 +190,13 @@ void cs_container_files_disconnected(struct cs_container *c, const char *ip, con
 		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its hosts file: %s", cs_errno_text(-r));
 	if (!cs_container_resolver(c))
 		switch_resolver(c, false);
+}
+
+void cs_container_files_unlinked(struct cs_container *c, const char *names)
+{
+	cs_autofree char *ending = cs_xasprintf("\t%s", names);
+	int r = edit(c, "hosts", remove_ending, ending);
+
+	if (r < 0)
+		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its hosts file: %s", cs_errno_text(-r));
 }

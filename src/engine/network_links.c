@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "engine/network.h"
 #include "engine/spec.h"
+#include "engine/store.h"
 
 struct link {
 	char *ref, *alias;
@@ -89,6 +90,14 @@ static void put_env(const char *own, const struct link *l, struct cs_container *
 
 /* ---- the default bridge ---- */
 
+/* Behind the address in the hosts file. `name`: the other one's. Caller frees. */
+static char *host_names(const struct link *l, const struct cs_container *other, const char *name)
+{
+	const char *host = other->config->hostname ? other->config->hostname : "";
+
+	return cs_xasprintf("%s %s%s%s", l->alias, host, cs_streq(name, l->alias) ? "" : " ", cs_streq(name, l->alias) ? "" : name);
+}
+
 static int resolve(struct cs_container *c, const char *own, const char *text, char ***hosts, char ***env, struct cs_err **err)
 {
 	cs_auto(link_done) struct link l = parse(text);
@@ -108,11 +117,11 @@ static int resolve(struct cs_container *c, const char *own, const char *text, ch
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot link to a non running container: /%s AS /%s/%s", name, own, l.alias);
 	if (cs_empty(ip) && cs_empty(ip6))
 		return cs_fail(err, CS_ERR_INVALID, 0, "Cannot link to /%s, as it does not belong to the default network", name);
-	const char *host = other->config->hostname ? other->config->hostname : "";
+	cs_autofree char *names = host_names(&l, other, name);
 	const char *const ips[] = {ip, ip6};
 	for (size_t i = 0; i < CS_ARRAY_SIZE(ips); i++)
 		if (!cs_empty(ips[i]))
-			cs_strv_take(hosts, cs_xasprintf("%s\t%s %s%s%s", ips[i], l.alias, host, cs_streq(name, l.alias) ? "" : " ", cs_streq(name, l.alias) ? "" : name));
+			cs_strv_take(hosts, cs_xasprintf("%s\t%s", ips[i], names));
 	put_env(own, &l, other, cs_empty(ip) ? ip6 : ip, env);
 	return 0;
 }
@@ -200,4 +209,80 @@ void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_setting
 	/* docker run --link with --network: HostConfig's links belong to the network of the mode */
 	for (char **p = c->host->links; p && *p && (cs_streq(mode, s->key) || cs_streq(mode, s->network_id)); p++)
 		add(c, *p, s->key, aliases, endpoints);
+}
+
+/* ---- one link by its name, /parent/alias ---- */
+
+char *cs_links_target(struct cs_container *c, const char *alias)
+{
+	CS_GUARD(&c->lock);
+	for (char **p = c->host->links; p && *p; p++) {
+		cs_auto(link_done) struct link l = parse(*p);
+		if (cs_streq(l.alias, alias))
+			return TAKE_PTR(l.ref);
+	}
+	return NULL;
+}
+
+static bool drop(char **links, const char *alias)
+{
+	size_t n = 0;
+	bool any = false;
+
+	for (size_t i = 0; links && links[i]; i++) {
+		cs_auto(link_done) struct link l = parse(links[i]);
+		if (cs_streq(l.alias, alias)) {
+			free(links[i]);
+			any = true;
+		} else {
+			links[n++] = links[i];
+		}
+	}
+	if (any)
+		links[n] = NULL;
+	return any;
+}
+
+/* The lines of the hosts file that the link put there. */
+static void drop_lines(struct cs_container *c, const struct link *l)
+{
+	cs_autocontainer struct cs_container *other = NULL;
+
+	if (cs_container_get(c->e, l->ref, &other, NULL) < 0)
+		return;
+	pthread_mutex_lock(&other->lock);
+	cs_autofree char *names = host_names(l, other, other->name);
+	pthread_mutex_unlock(&other->lock);
+	cs_container_files_unlinked(c, names);
+}
+
+static void autohost_done(struct cs_host_config **h) { cs_host_config_free(*h); }
+
+int cs_links_remove(struct cs_container *c, const char *alias, struct cs_err **err)
+{
+	cs_auto(autohost_done) struct cs_host_config *host = NULL;
+	cs_autostr struct cs_str json = CS_STR_INIT(8 << 20);
+	CS_GUARD(&c->op_lock);
+	cs_auto(link_done) struct link l = {cs_links_target(c, alias), cs_xstrdup(alias)};
+
+	if (!l.ref)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "No such container: /%s/%s", c->name, alias);
+	host = cs_host_config_copy(c->host);
+	(void)drop(host->links, alias);
+	cs_json_encode(&cs_host_config_type, host, 0, &json);
+	if (cs_store_container_host(c->e->store, c->id, json.buf, err) < 0)
+		return -1;
+	pthread_mutex_lock(&c->lock);
+	struct cs_host_config *old = c->host;
+	c->host = TAKE_PTR(host);
+	host = old;
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) /* clients put the links of a user-defined network there, too */
+		(void)drop(c->nets->endpoints[i].links, alias);
+	bool runs = c->status == CS_ST_RUNNING;
+	pthread_mutex_unlock(&c->lock);
+	if (runs && cs_container_endpoint(c, "bridge"))
+		drop_lines(c, &l);
+	if (runs)
+		cs_container_net_unlinked(c);
+	return cs_container_net_save(c, err);
 }

@@ -583,34 +583,57 @@ int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct 
 	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
 }
 
-/* ---- another name ---- */
+/* ---- another name, other links ---- */
+
+/* What an endpoint's service knows of names: its own, and those of links. */
+static int tell_names(struct cs_container *c, const struct cs_endpoint_settings *s, char *const *dns_names, struct cs_err **err)
+{
+	static char *const none[] = {NULL};
+	cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
+	cs_autostrv char **aliases = NULL, **endpoints = NULL;
+	HCN_ENDPOINT ep = NULL;
+	HCN_GUID guid;
+
+	cs_str_puts(&doc, "{\"Type\":\"DnsNames\",\"Settings\":{");
+	cs_json_put_key(&doc, "Names");
+	cs_json_put_strv(&doc, dns_names ? dns_names : none);
+	cs_links_endpoints(c, s, &aliases, &endpoints);
+	cs_links_put(aliases, endpoints, &doc);
+	cs_str_puts(&doc, "}}");
+	if (!cs_hcn_guid_of(s->endpoint_id, &guid) || HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "no endpoint");
+	int r = change_policy(ep, "Update", doc.buf, err);
+	(void)HcnCloseEndpoint(ep);
+	return r;
+}
 
 void cs_container_net_renamed(struct cs_container *c)
 {
 	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
-		cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
-		HCN_ENDPOINT ep = NULL;
-		HCN_GUID guid;
+		cs_autoerr struct cs_err *err = NULL;
 
-		if (cs_empty(s->endpoint_id) || cs_network_predefined(s->key) || !cs_hcn_guid_of(s->endpoint_id, &guid))
+		if (cs_empty(s->endpoint_id) || cs_network_predefined(s->key))
 			continue;
 		cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(s);
 		set_dns_names(c, got);
-		cs_str_puts(&doc, "{\"Type\":\"DnsNames\",\"Settings\":{");
-		cs_json_put_key(&doc, "Names");
-		cs_json_put_strv(&doc, got->dns_names);
-		cs_autostrv char **aliases = NULL, **endpoints = NULL;
-		cs_links_endpoints(c, s, &aliases, &endpoints);
-		cs_links_put(aliases, endpoints, &doc);
-		cs_str_puts(&doc, "}}");
-		cs_autoerr struct cs_err *err = NULL;
-		if (HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK || change_policy(ep, "Update", doc.buf, &err) < 0)
-			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its new name is not known on network %s: %s", s->key, err ? err->msg : "no endpoint");
-		if (ep)
-			(void)HcnCloseEndpoint(ep);
+		if (tell_names(c, s, got->dns_names, &err) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its new name is not known on network %s: %s", s->key, err->msg);
 		put_back(c, s, got);
 	}
 	if (cs_container_net_save(c, NULL) < 0)
 		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its network settings could not be written");
+}
+
+void cs_container_net_unlinked(struct cs_container *c)
+{
+	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) {
+		const struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		cs_autoerr struct cs_err *err = NULL;
+
+		if (cs_empty(s->endpoint_id) || cs_streq(s->key, "host") || cs_streq(s->key, "none"))
+			continue;
+		if (tell_names(c, s, s->dns_names, &err) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "a link that was removed is still known on network %s: %s", s->key, err->msg);
+	}
 }

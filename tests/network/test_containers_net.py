@@ -199,6 +199,52 @@ def test_legacy_links(net_engine, net_boxes):
     assert a.status == 409 and "Cannot link to a non running container: /l-legacy AS /l-user/db" in a.message
 
 
+def test_a_link_is_removed(net_engine, net_boxes):
+    db = server(net_boxes, "db", network="bridge", name="rl-db")
+    user = net_boxes.sleeper(network="bridge", name="rl-user", Host={"Links": ["rl-db:first", "rl-db:second"]})
+    http = net_engine.http
+    assert http.get("/containers/rl-user/first/json").json["Id"] == db.id          # a link's name is one of the container's
+    assert http.get("/containers/rl-user/third/json").status == 404
+    a = http.delete("/containers/rl-user?link=1")
+    assert a.status == 409 and a.message == "Conflict, cannot remove the default link name of the container"
+    assert http.delete("/containers/rl-user/third?link=1").status == 404
+    assert http.delete("/containers/nobody/first?link=1").status == 404
+    docker = subprocess.run(["docker", "-H", "unix://" + net_engine.sock, "rm", "--link", "/rl-user/first"], capture_output=True, text=True, check=False)
+    assert docker.returncode == 0, docker.stderr
+    hosts = user.exec("cat /etc/hosts")[1]
+    assert f"\tsecond {db.id[:12]} rl-db\n" in hosts and "\tfirst " not in hosts and f"{ip(user)}\t{user.id[:12]}\n" in hosts
+    assert fetch(user, "http://second/") == "db"
+    assert "FIRST_" not in user.exec("env")[1] and "SECOND_NAME=/rl-user/second" in user.exec("env")[1]
+    assert user.inspect()["HostConfig"]["Links"] == ["/rl-db:/rl-user/second"]
+    assert http.get("/containers/rl-user/first/json").status == 404 and http.delete("/containers/rl-user/first?link=1").status == 404
+    net_engine.restart()
+    assert user.inspect()["HostConfig"]["Links"] == ["/rl-db:/rl-user/second"]
+    user.kill()
+    user.wait()
+    assert http.delete("/containers/rl-user/second?link=1").status == 204                  # it need not run
+    user.start()
+    assert "second" not in user.exec("cat /etc/hosts; env")[1] and not user.inspect()["HostConfig"]["Links"]
+
+
+def test_a_link_on_a_user_defined_network_is_removed(networks, net_engine, net_boxes):
+    networks.create("rlu")
+    server(net_boxes, "linked", network="rlu", name="rlu-db")
+    user = net_boxes.sleeper(network="rlu", name="rlu-user", Host={"Links": ["rlu-db:database"]},
+                             NetworkingConfig={"EndpointsConfig": {"rlu": {"Links": ["rlu-db:database", "rlu-db:other"]}}})
+    assert fetch(user, "http://database/") == "linked"
+    assert net_engine.http.delete("/containers/rlu-user/database?link=1").status == 204
+    assert fetch(user, "http://database/") is None and fetch(user, "http://other/") == "linked" and fetch(user, "http://rlu-db/") == "linked"
+
+
+def test_a_removed_link_closes_its_ports(networks, net_engine, net_boxes):
+    networks.create("rlc", Options={"com.docker.network.bridge.enable_icc": "false"})
+    server(net_boxes, "db", network="rlc", name="rlc-db", ExposedPorts={"80/tcp": {}})
+    user = net_boxes.sleeper(network="rlc", name="rlc-user", Host={"Links": ["rlc-db:db"]})
+    assert fetch(user, "http://db/") == "db"
+    assert net_engine.http.delete("/containers/rlc-user/db?link=1").status == 204
+    assert fetch(user, "http://rlc-db/", timeout=1) is None
+
+
 def test_extra_hosts(net_boxes):
     b = net_boxes.sleeper(network="bridge", Host={"ExtraHosts": ["up:host-gateway", "db:10.1.2.3"]})
     hosts = b.exec("cat /etc/hosts")[1]
