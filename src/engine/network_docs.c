@@ -141,6 +141,7 @@ static void put_lan(const struct cs_network_doc *d, bool mac, struct cs_str *out
 		put_opt_str(out, d->options, mac ? "macvlan_mode" : "ipvlan_mode", "Mode");
 	if (!mac)
 		put_opt_str(out, d->options, "ipvlan_flag", "Flag");
+	put_mtu(out, d->options);
 	cs_str_puts(out, "}}");
 }
 
@@ -241,6 +242,21 @@ static const char *default_hop(json_t *subnet)
 	return NULL;
 }
 
+/* "0.0.0.0/24", "::/64": any subnet of that size. What was chosen takes its place, or it would be asked for again with the next daemon. */
+static struct cs_ipam_config *asked_by_size(struct cs_network_doc *d, const char *prefix)
+{
+	const char *bits = strchr(prefix, '/');
+	cs_autofree char *any = cs_xasprintf("%s%s", strchr(prefix, ':') ? "::" : "0.0.0.0", bits ? bits : "");
+
+	for (size_t i = 0; i < d->ipam.n_config; i++)
+		if (cs_streq(d->ipam.config[i].subnet, any)) {
+			free(d->ipam.config[i].subnet);
+			d->ipam.config[i].subnet = cs_xstrdup(prefix);
+			return &d->ipam.config[i];
+		}
+	return NULL;
+}
+
 void cs_network_take_ipams(struct cs_network_doc *d, json_t *answer)
 {
 	json_t *ipam, *subnet;
@@ -256,10 +272,13 @@ void cs_network_take_ipams(struct cs_network_doc *d, json_t *answer)
 		if (!prefix)
 			continue;
 		if (!c) {
+			c = asked_by_size(d, prefix);
+			*(strchr(prefix, ':') ? &d->chosen_v6 : &d->chosen_v4) = true;
+		}
+		if (!c) {
 			d->ipam.config = cs_xreallocarray(d->ipam.config, d->ipam.n_config + 1, sizeof(*c));
 			c = &d->ipam.config[d->ipam.n_config++];
 			*c = (struct cs_ipam_config){.subnet = cs_xstrdup(prefix)};
-			*(strchr(prefix, ':') ? &d->chosen_v6 : &d->chosen_v4) = true;
 		}
 		if (cs_empty(c->gateway) && !cs_empty(hop)) {
 			free(c->gateway);

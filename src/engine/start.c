@@ -343,6 +343,8 @@ static int joined_pid(struct cs_container *c, const char *mode, int *ret, char *
 		return 0;
 	if (cs_container_get(c->e, ref, &other, err) < 0)
 		return -1;
+	if (other == c && mode == c->host->network_mode)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "cannot join own network");
 	CS_GUARD(&other->lock);
 	if (other->status != CS_ST_RUNNING)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, other->status == CS_ST_RESTARTING ? "container %s is restarting, wait until the container is running" :

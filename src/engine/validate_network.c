@@ -105,10 +105,13 @@ static int check_ports(struct cs_create_request *req, char ***warnings, struct c
 		return invalid(err, "HostConfig.PortBindings: too many ports");
 	free(h->port_bindings);
 	h->port_bindings = canonical;
-	if (!m.n && !h->publish_all_ports)
-		return 0;
-	if (cs_mode_container(h->network_mode))
+	bool publishes = m.n || h->publish_all_ports;
+	if (cs_mode_container(h->network_mode) && publishes) /* before those that are exposed: a client that publishes exposes, too */
 		return invalid(err, "conflicting options: port publishing and the container type network mode");
+	if (cs_mode_container(h->network_mode) && given(req->config.exposed_ports))
+		return invalid(err, "conflicting options: port exposing and the container type network mode");
+	if (!publishes)
+		return 0;
 	if (cs_streq(h->network_mode, "host"))
 		cs_warn(warnings, "Published ports are discarded when using host network mode");
 	else if (cs_streq(h->network_mode, "none") || req->config.network_disabled)
@@ -139,8 +142,6 @@ static int check_joined(const struct cs_create_request *req, struct cs_err **err
 		return invalid(err, "conflicting options: custom host-to-IP mapping and the network mode");
 	if (!cs_empty(req->config.mac_address))
 		return invalid(err, "conflicting options: mac-address and the network mode");
-	if (given(req->config.exposed_ports))
-		return invalid(err, "conflicting options: port exposing and the container type network mode");
 	return 0;
 }
 

@@ -20,8 +20,8 @@ static const struct cs_jfield bridge_fields[] = {
 	JF(NP, "Masquerade6", masquerade6, 0), JF(NP, "GatewayMode4", gw4_text, 0), JF(NP, "GatewayMode6", gw6_text, 0), JF(NP, "HostIp4", host_ip4, 0),
 	JF(NP, "HostIp6", host_ip6, 0), JF(NP, "InhibitIPv4", inhibit_ipv4, 0), JF(NP, "TrustedHostInterfaces", trusted, 0),
 	JF(NP, "ContainerPrefix", prefix, 0), JF(NP, "EnableIPv4", ipv4, 0), JF(NP, "EnableIPv6", ipv6, 0), JF_END};
-static const struct cs_jfield macvlan_fields[] = {JF(NP, "Mode", macvlan_mode, 0), JF_END};
-static const struct cs_jfield ipvlan_fields[] = {JF(NP, "Mode", ipvlan_mode, 0), JF(NP, "Flag", ipvlan_flag, 0), JF_END};
+static const struct cs_jfield macvlan_fields[] = {JF(NP, "Mode", macvlan_mode, 0), JF(NP, "Mtu", mtu, 0), JF_END};
+static const struct cs_jfield ipvlan_fields[] = {JF(NP, "Mode", ipvlan_mode, 0), JF(NP, "Flag", ipvlan_flag, 0), JF(NP, "Mtu", mtu, 0), JF_END};
 
 static const struct cs_jfield remote_fields[] = {
 	JF(struct cs_remote_subnet, "DestinationPrefix", prefix, JF_REQUIRED), JF(struct cs_remote_subnet, "IsolationId", isolation, 0),
@@ -182,7 +182,7 @@ int cs_network_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_
 	p.has_vsid = has(v, n, "VSID");
 	p.outbound_nat = has(v, n, "OutBoundNAT");
 	if (r == 0 && (range(p.vlan, 0, 4094, "VLAN.IsolationId", err) < 0 || range(p.vsid, 0, 0xFFFFFF, "VSID.IsolationId", err) < 0 ||
-		       range(p.vxlan_port, 0, 65535, "VxlanPort.Port", err) < 0 || range(p.mtu, 0, 65535, "LinuxBridge.Mtu", err) < 0 ||
+		       range(p.vxlan_port, 0, 65535, "VxlanPort.Port", err) < 0 || range(p.mtu, 0, 65535, "Mtu", err) < 0 ||
 		       gateway_mode(p.gw4_text, "LinuxBridge.GatewayMode4", &p.gw4, err) < 0 ||
 		       gateway_mode(p.gw6_text, "LinuxBridge.GatewayMode6", &p.gw6, err) < 0))
 		r = -1;

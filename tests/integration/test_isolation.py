@@ -168,6 +168,18 @@ def test_join_stopped_container(boxes):
     assert a.status in (409, 500) and "non running container" in a.message
 
 
+def test_join_itself(boxes):
+    a = boxes.create("true", name="selfish", network="container:selfish").post("start")
+    assert a.status in (409, 500) and "cannot join own network" in a.message
+
+
+def test_published_ports_of_a_joined_network(engine):
+    """A client that publishes exposes as well: what is said is about what was typed."""
+    for host, exposed, word in (({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}, {"80/tcp": {}}, "publishing"), ({}, {"80/tcp": {}}, "exposing")):
+        a = create(engine, "true", network="container:x", ExposedPorts=exposed, Host=host)
+        assert a.status == 400 and f"port {word} and the container type network mode" in a.message, a
+
+
 def test_uts_host_with_hostname(engine):
     a = create(engine, "true", Hostname="x", Host={"UTSMode": "host"})
     assert a.status == 400 and a.message.lower().startswith("conflicting options: hostname and the uts mode")

@@ -40,7 +40,7 @@ def lan(net_engine):
 
 
 @pytest.mark.parametrize("kind,options", [
-    ("macvlan", {}), ("macvlan", {"macvlan_mode": "private"}), ("ipvlan", {}), ("ipvlan", {"ipvlan_mode": "l3"}), ("ipvlan", {"ipvlan_flag": "private"})])
+    ("macvlan", {"com.docker.network.driver.mtu": "1300"}), ("macvlan", {"macvlan_mode": "private"}), ("ipvlan", {"com.docker.network.driver.mtu": "1300"}), ("ipvlan", {"ipvlan_mode": "l3"}), ("ipvlan", {"ipvlan_flag": "private"})])
 def test_on_the_wire(net_engine, networks, net_boxes, lan, kind, options):
     if not on_wire(net_engine, networks, kind, **options):
         return
@@ -59,6 +59,7 @@ def test_on_the_wire(net_engine, networks, net_boxes, lan, kind, options):
     else:
         assert "default via 192.0.2.2" in routes
     assert a.exec(f"ping -c1 -W4 {lan.address}")[0] == 0 and lan.pings(ip(a, "lan"), timeout=4)
+    assert a.exec("cat /sys/class/net/eth0/mtu")[1].strip() == options.get("com.docker.network.driver.mtu", "1500")
     private = "private" in options.values()
     assert (a.exec(f"ping -c1 -W{1 if private else 4} {ip(b, 'lan')}")[0] == 0) != private
     assert lookup(a, "wire-b") == [ip(b, "lan")]

@@ -152,10 +152,11 @@ static void networks(void **state)
 	json_decref(j);
 	cs_strmap_free(defaults);
 
-	j = hcn("{\"Name\":\"n\",\"Driver\":\"transparent\",\"Options\":{\"parent\":\"eth0.50\",\"macvlan_mode\":\"vepa\"}}", 148, NULL);
+	j = hcn("{\"Name\":\"n\",\"Driver\":\"transparent\",\"Options\":{\"parent\":\"eth0.50\",\"macvlan_mode\":\"vepa\",\"com.docker.network.driver.mtu\":\"1300\"}}", 148, NULL);
 	expect(policy(j, "NetAdapterName"), "NetworkAdapterName", "\"eth0\"");
 	expect(policy(j, "VLAN"), "IsolationId", "50");
 	expect(policy(j, "LinuxMacvlan"), "Mode", "\"vepa\"");
+	expect(policy(j, "LinuxMacvlan"), "Mtu", "1300");
 	json_decref(j);
 	j = hcn("{\"Name\":\"n\",\"Driver\":\"ipvlan\",\"Options\":{\"parent\":\"eth0\",\"ipvlan_mode\":\"l3\",\"ipvlan_flag\":\"vepa\"}}", 148, NULL);
 	expect(j, "Type", "\"L2Bridge\"");
@@ -189,6 +190,18 @@ static void chosen_subnets(void **state)
 	assert_string_equal(d->ipam.config[1].gateway, "fd00::1");
 	assert_false(d->chosen_v4);
 	assert_true(d->chosen_v6);
+	cs_network_doc_free(d);
+
+	/* asked for by size: what was chosen takes its place, so that the next daemon does not ask again */
+	assert_int_equal(make("{\"Name\":\"n\",\"EnableIPv6\":true,\"IPAM\":{\"Config\":[{\"Subnet\":\"0.0.0.0/16\"}]}}", 148, NULL, &d, NULL), 0);
+	for (int again = 0; again < 2; again++) {
+		cs_network_take_ipams(d, answer);
+		assert_int_equal(d->ipam.n_config, 2);
+		assert_string_equal(d->ipam.config[0].subnet, "10.1.0.0/16");
+		assert_string_equal(d->ipam.config[0].gateway, "10.1.0.1");
+		assert_string_equal(d->ipam.config[1].subnet, "fd00::/64");
+		assert_true(d->chosen_v4);
+	}
 	cs_network_doc_free(d);
 }
 
