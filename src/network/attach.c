@@ -189,7 +189,8 @@ static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopte
 	if (adopted)
 		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .up = true}, "set the interface up");
 	else /* behind the addresses: the change is what arp_notify announces on an interface that is up already */
-		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .mac = e->net->driver->own_mac ? e->mac : NULL, .mtu = mtu, .up = true},
+		cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .mac = e->net->driver->own_mac ? e->mac : NULL, .mtu = mtu,
+						   .gso = e->net->gso, .up = true},
 			    "set the interface up");
 	if (e->pol.max_outgoing || adopted)
 		cs_rate_set(&b, e->inner, (uint64_t)e->pol.max_outgoing);

@@ -129,6 +129,29 @@ static HRESULT look(struct HcnNetwork *n, struct cs_rtnl *r, bool *found, struct
 	return HCS_S_OK;
 }
 
+/* What containers send may leave by this link. Not by a bridge's ports, where the bridge itself has the smallest of theirs; ours has not yet, perhaps. */
+static bool narrower(const struct cs_link_info *l, void *ctx)
+{
+	uint32_t *gso = ctx;
+	bool way_out = l->flags & IFF_UP || !*l->kind; /* a device without a kind is a real one, and will be up some day */
+
+	if (way_out && !(l->flags & IFF_LOOPBACK) && !(l->master && *l->kind) && !cs_prefix(l->alias, "caisson:"))
+		*gso = CS_MIN(*gso, l->gso);
+	return true;
+}
+
+/* A network without a way out is free to take the most. Others take what every device of the host's takes: what is larger would be cut into single
+ * frames before it leaves, where otherwise the device does that. */
+static int packet_size(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
+{
+	uint32_t gso = n->driver == &cs_driver_overlay ? 0 : CS_LINK_GSO;
+
+	if ((n->driver->outside || !n->made) && cs_links_each(r, narrower, &gso, err) < 0)
+		return -1;
+	n->gso = gso > 65536 ? gso : 0;
+	return 0;
+}
+
 struct clash {
 	const struct HcnNetwork *n;
 	int index[16];
@@ -180,6 +203,7 @@ static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 		return -1;
 	n->index = l.index;
 	n->made = true;
+	n->wide = false;
 	return 0;
 }
 
@@ -195,7 +219,7 @@ static HRESULT bring_up(struct HcnNetwork *n, struct cs_rtnl *r, bool host, stru
 		return hr;
 	if (!found && make(n, r, err) < 0)
 		return HCS_E_FAIL;
-	if (ipv6_switch(n, err) < 0 || set_addresses(n, r, host, !found, err) < 0) {
+	if (ipv6_switch(n, err) < 0 || set_addresses(n, r, host, !found, err) < 0 || packet_size(n, r, err) < 0) {
 		if (!found)
 			cs_bridge_remove(n);
 		return HCS_E_FAIL;
@@ -333,7 +357,12 @@ static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, b
 		    "plug into the bridge");
 	if (e->doc.flags & 2 || adopted || e->pol.n_ports > 0)
 		cs_veth_set_port(&b, e, e->pol.n_ports > 0);
-	return cs_nl_run(&b, err);
+	if (e->net->made && !e->net->wide) /* a bridge takes no more than its ports do, and without one the least */
+		cs_link_set_gso(&b, e->net->index, CS_LINK_GSO);
+	if (cs_nl_run(&b, err) < 0)
+		return -1;
+	e->net->wide = true;
+	return 0;
 }
 
 struct members {

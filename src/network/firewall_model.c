@@ -56,6 +56,7 @@ static int network_elements(struct cs_firewall *fw, const struct fw_network *n, 
 		{FW_masquerade6, s->masquerade6 && s->mode6 != CS_FW_ROUTED && !s->internal},
 		{FW_isolated4, s->mode4 == CS_FW_ISOLATED},
 		{FW_isolated6, s->mode6 == CS_FW_ISOLATED},
+		{FW_confined, s->internal || s->mode4 == CS_FW_ISOLATED || s->mode6 == CS_FW_ISOLATED},
 		{FW_routed4, s->mode4 == CS_FW_ROUTED},
 		{FW_routed6, s->mode6 == CS_FW_ROUTED},
 		{FW_unprotected4, s->mode4 == CS_FW_UNPROTECTED},
@@ -94,15 +95,22 @@ static void endpoint_free(struct fw_endpoint *e)
 	free(e);
 }
 
-static int source(struct cs_firewall *fw, const char *ifname, const struct cs_fw_addr *a, elem_fn fn, struct cs_err **err)
+/* e may send as a. */
+static int source(struct cs_firewall *fw, const struct fw_endpoint *e, const struct cs_fw_addr *a, elem_fn fn, struct cs_err **err)
 {
-	if (a->family == AF_INET)
-		return with_addr(fw, FW_sources4, ifname, a, fn, err);
-	if (a->family != AF_INET6)
+	bool v4 = a->family == AF_INET;
+
+	if (!v4 && a->family != AF_INET6)
 		return 0;
-	if (with_addr(fw, FW_sources6, ifname, a, fn, err) < 0)
+	if (!e->rules[0] && !e->rules[1]) {
+		struct fw_elem both = fw_elem(v4 ? FW_passing4 : FW_passing6);
+
+		if (fn(fw, fw_put_addr(fw_put_mac(fw_put_ifname(&both, e->ifname), e->mac), a), err) < 0)
+			return -1;
+	}
+	if (with_addr(fw, v4 ? FW_sources4 : FW_sources6, e->ifname, a, fn, err) < 0)
 		return -1;
-	return with_addr(fw, FW_targets6, ifname, a, fn, err);
+	return v4 ? 0 : with_addr(fw, FW_targets6, e->ifname, a, fn, err);
 }
 
 /* The link-local address that the kernel makes of a MAC (RFC 4291, appendix A). */
@@ -115,12 +123,13 @@ static struct cs_fw_addr link_local(const uint8_t mac[6])
 	return a;
 }
 
-static int sources_of(struct cs_firewall *fw, const char *ifname, const struct fw_endpoint *e, elem_fn fn, struct cs_err **err)
+/* e may send with the addresses of o (itself, or another endpoint of its sandbox). */
+static int sources_of(struct cs_firewall *fw, const struct fw_endpoint *e, const struct fw_endpoint *o, elem_fn fn, struct cs_err **err)
 {
-	if (source(fw, ifname, &e->v4, fn, err) < 0 || source(fw, ifname, &e->v6, fn, err) < 0)
+	if (source(fw, e, &o->v4, fn, err) < 0 || source(fw, e, &o->v6, fn, err) < 0)
 		return -1;
-	for (size_t i = 0; i < e->n_more; i++) {
-		if (source(fw, ifname, &e->more[i], fn, err) < 0)
+	for (size_t i = 0; i < o->n_more; i++) {
+		if (source(fw, e, &o->more[i], fn, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -149,12 +158,12 @@ static int endpoint_elements(struct cs_firewall *fw, const struct fw_endpoint *e
 		return 0;
 	struct fw_elem mac = fw_elem(FW_macs);
 	struct cs_fw_addr ll = link_local(e->mac);
-	if (one(fw, FW_guarded, e->ifname, fn, err) < 0 || fn(fw, fw_put_mac(fw_put_ifname(&mac, e->ifname), e->mac), err) < 0 || sources_of(fw, e->ifname, e, fn, err) < 0)
+	if (one(fw, FW_guarded, e->ifname, fn, err) < 0 || fn(fw, fw_put_mac(fw_put_ifname(&mac, e->ifname), e->mac), err) < 0 || sources_of(fw, e, e, fn, err) < 0)
 		return -1;
-	if (e->v6.family && source(fw, e->ifname, &ll, fn, err) < 0)
+	if (e->v6.family && source(fw, e, &ll, fn, err) < 0)
 		return -1;
 	for (const struct fw_endpoint *o = s ? s->first : NULL; o; o = o->next_in_sandbox) {
-		if (o != e && sources_of(fw, e->ifname, o, fn, err) < 0)
+		if (o != e && sources_of(fw, e, o, fn, err) < 0)
 			return -1;
 	}
 	return 0;

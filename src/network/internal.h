@@ -69,6 +69,8 @@ struct HcnNetwork {
 	char port[IFNAMSIZ];       /* overlay: the VXLAN port */
 	int port_index;
 	uint32_t mtu;              /* 0: the kernel's */
+	_Atomic bool wide;         /* the bridge has been given its own gso */
+	uint32_t gso;              /* of the containers' interfaces (links.h); 0: the kernel's */
 };
 struct HcnEndpoint {
 	struct cs_obj o;

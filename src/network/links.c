@@ -8,6 +8,9 @@
 #include <linux/pkt_sched.h>
 #include <linux/veth.h>
 
+#ifndef IFLA_GSO_IPV4_MAX_SIZE /* Linux 6.3 */
+#define IFLA_GSO_IPV4_MAX_SIZE 63
+#endif
 #define OPER_UP 6 /* IF_OPER_UP (RFC 2863) of linux/if.h, which net/if.h excludes */
 #define NEW (NLM_F_CREATE | NLM_F_EXCL)
 
@@ -45,6 +48,8 @@ static void kind_end(struct nlmsghdr *h, struct kind k)
 void cs_link_add_veth(struct cs_nl *b, const char *name, int peer_ns, const char *peer_name)
 {
 	struct nlmsghdr *h = link_message(b, RTM_NEWLINK, NEW, 0, name, "create a veth pair", 0);
+
+	mnl_attr_put_u32(h, IFLA_GSO_IPV4_MAX_SIZE, CS_LINK_GSO);
 	struct kind k = kind_start(h, "veth");
 	struct nlattr *peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
 
@@ -154,6 +159,8 @@ void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *wh
 		mnl_attr_put(h, IFLA_ADDRESS, 6, c->mac);
 	if (c->mtu)
 		mnl_attr_put_u32(h, IFLA_MTU, c->mtu);
+	if (c->gso)
+		mnl_attr_put_u32(h, IFLA_GSO_IPV4_MAX_SIZE, c->gso);
 	if (c->alias)
 		mnl_attr_put_str(h, IFLA_IFALIAS, c->alias);
 	if (c->master)
@@ -177,6 +184,11 @@ void cs_link_rename(struct cs_nl *b, int index, const char *to)
 	struct nlmsghdr *h = cs_nl_add(b, RTM_SETLINK, 0, &ifi, sizeof(ifi), "name the interface", 0);
 
 	mnl_attr_put_strz(h, IFLA_IFNAME, to);
+}
+
+void cs_link_set_gso(struct cs_nl *b, int index, uint32_t gso)
+{
+	mnl_attr_put_u32(link_message(b, RTM_SETLINK, 0, index, NULL, "set the size of packets", EINVAL), IFLA_GSO_IPV4_MAX_SIZE, gso);
 }
 
 void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin)
@@ -376,6 +388,9 @@ static void parse_link(const struct nlmsghdr *h, struct cs_link_info *l)
 			break;
 		case IFLA_MTU:
 			l->mtu = n >= 4 ? mnl_attr_get_u32(a) : 0;
+			break;
+		case IFLA_GSO_IPV4_MAX_SIZE:
+			l->gso = n >= 4 ? mnl_attr_get_u32(a) : 0;
 			break;
 		case IFLA_OPERSTATE:
 			l->state = mnl_attr_get_u8(a);

@@ -9,6 +9,11 @@
 
 #include <linux/if_link.h>
 
+/* TCP packets between the host's stack and containers may be this large (IPv4; the kernel's default is 64 KiB, its limit 512): what a packet costs on its way
+ * is paid for less often. Never more than what all devices take on the way out, since the software would cut such packets down to single frames.
+ * IPv6 would put a header of its own on them, which containers would see. */
+#define CS_LINK_GSO 262144u
+
 /* A veth pair: one end here, the other in the namespace of `peer_ns`, by name. */
 void cs_link_add_veth(struct cs_nl *b, const char *name, int peer_ns, const char *peer_name);
 /* A bridge without delay, spanning tree or IPv6 address of its own making, with an address that its ports do not change. */
@@ -26,12 +31,15 @@ struct cs_link_change {
 	const char *alias;      /* NULL: as it is; so below */
 	const uint8_t *mac;
 	uint32_t mtu, master;
+	uint32_t gso;           /* largest packet of TCP over IPv4 that the link is given; Linux 6.3, ignored by older ones */
 	bool up;
 	bool no_ipv6_addr;                    /* no link-local address by itself */
 	int route_localnet, arp_notify;       /* +1: on */
 };
 void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *what);
 void cs_link_rename(struct cs_nl *b, int index, const char *to);
+/* The largest packet of TCP over IPv4. What one of the ports below the link does not take (EINVAL) is left as it is. */
+void cs_link_set_gso(struct cs_nl *b, int index, uint32_t gso);
 /* Of a bridge's port. isolated: no traffic to other isolated ports; hairpin: frames may go back to where they came from. */
 void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin);
 void cs_link_del(struct cs_nl *b, int index);
@@ -67,6 +75,7 @@ void cs_rate_set(struct cs_nl *b, int index, uint64_t bytes_per_second);
 struct cs_link_info {
 	int index, master, peer; /* peer: index of what it is linked to, in another namespace if so */
 	unsigned flags, mtu;
+	uint32_t gso;            /* 0: the kernel does not say */
 	uint8_t state; /* IF_OPER_* */
 	char name[IFNAMSIZ], kind[16], alias[96];
 	uint8_t mac[6];

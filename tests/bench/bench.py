@@ -359,7 +359,8 @@ INTRO = """# Benchmarks
 of its own and the same images. Daemons are spoken to over persistent unix connections by the same few lines of socket code (tests/bench/bench.py);
 podman has no daemon, so its command line is measured, process start included. *run* is create, start, wait and remove of `true`. Medians.
 Memory is PSS; dockerd's includes its containerd; *per container* is the worker or the shim; *peak during pull* is the daemon's largest resident
-set (without containerd). For the network rows each engine has a network namespace of its own as its host (tests/bench/network_bench.py). *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
+set (without containerd). For the network rows each engine has a network namespace of its own as its host (tests/bench/network_bench.py), which has a cable to another host, as
+a real one has a network card. Streams take turns in pieces of half a second; the medians. *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
 archive of it (load), its tree as one tar (import), and a file of 1 GB; each round begins with empty roots (tests/bench/image_bench.py).
 """
 
@@ -393,6 +394,11 @@ def main():
             if args.images:
                 results[kind].update(image_bench.measure(lambda k=kind: bench_engine(k), lambda e: Wire(e.sock), args.images, 1 if args.quick else 3, kept))
         print(kind, json.dumps(results.get(kind)), flush=True)
+    daemons = [k for k in results if k != "podman"]
+    if daemons and not args.no_runs:
+        for kind, found in network_bench.throughput(bench_engine, close, lambda e: Wire(e.sock), daemons, args.quick).items():
+            results[kind].update(found)
+            print(kind, json.dumps(found), flush=True)
     idle = idle_containers(args.idle) if args.idle else None
     for path in kept:
         shutil.rmtree(path, ignore_errors=True)
