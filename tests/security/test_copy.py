@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import tarfile
-import threading
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import rootfs
 from archive import content, get, head, members, put, raw_names
 from box import IS_DOCKERD
 from test_archives import CORPUS
+from together import together
 from test_runtime import canary, image  # noqa: F401  (fixtures)
 
 RACES = int(os.environ.get("CAISSON_CP_RACES", "1000"))
@@ -49,18 +49,14 @@ def test_cve_2018_15664_swap(boxes, canary, where, tmp_path):  # noqa: F811
     b = boxes.start(f"mkdir -p {base}/d/stash {base}/t; ln -s {canary.path} {base}/l; echo up; cd {base}; "
                     "while :; do mv d t/d; mv l d; mv d l; mv t/d d; done", Host={"Binds": [f"{tmp_path}/v:/v"]})
     b.wait_log("up")
-    done = []
 
     def storm(count):
-        done.append(copy_all(b, canary, f"{base}/d", count))
+        statuses = copy_all(b, canary, f"{base}/d", count)
         copy_all(b, canary, f"{base}/d/secret", 20)
         copy_all(b, canary, base, 20)
-    threads = [threading.Thread(target=storm, args=(RACES // 2,)) for _ in range(2)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert len(done) == 2 and all(200 in s and s <= {200, 400, 404, 500} for s in done), done
+        return statuses
+    done = together(storm, RACES // 2, RACES // 2)
+    assert all(200 in s and s <= {200, 400, 404, 500} for s in done), done
     b.kill()
     b.wait()
     copy_all(b, canary, f"{base}/d", 20)

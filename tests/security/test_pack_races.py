@@ -141,6 +141,27 @@ def test_moved_out_and_in(tmp_path):
                 assert not m.name.endswith("secret")
 
 
+def test_swapped_above(tmp_path):
+    """What the walk has closed on its way down, since it holds no more than some, is a link to the host when it comes back."""
+    top, host = tmp_path / "tree", tmp_path / "host"
+    host.mkdir()
+    (host / "z").write_bytes(SECRET)
+    deep = top / "m"
+    for n in range(60):
+        deep.mkdir(parents=True)
+        (deep / "z").write_bytes(b"inside")
+        deep = deep / f"d{n}"
+    (top / "l").symlink_to(host)
+    left = 0
+    with Swapper([(top / "m/d0/d1", top / "l")]):
+        for _ in range(ROUNDS // 10):
+            out = subprocess.run([PACK, "tree", top], capture_output=True, check=False, timeout=20)
+            assert out.returncode == 0, out.stderr
+            assert SECRET not in out.stdout
+            left += b"d58/z" in out.stdout and b"m/d0/d1/z" not in out.stdout
+    print("left out after the way down:", left)
+
+
 SWAP = ("mkdir -p /r/d/sub /r/e; echo inside > /r/d/f; echo inside > /r/d/sub/f; ln -s {host} /r/l; echo inside > /r/p; ln -s {host}/f /r/q; mkfifo /r/w; echo inside > /r/v; "
         "echo ready; while :; do mv /r/d /r/t; mv /r/l /r/d; mv /r/d /r/l; mv /r/t /r/d; mv /r/p /r/t; mv /r/q /r/p; mv /r/p /r/q; mv /r/t /r/p; "
         "mv /r/v /r/t; mv /r/w /r/v; mv /r/v /r/w; mv /r/t /r/v; done")

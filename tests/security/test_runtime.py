@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import rootfs
 from box import IS_DOCKERD, Box, create
 from caisson_fixture import BUILD
+from together import together
 
 PATHENV = "ENV PATH=/bin"
 
@@ -443,9 +443,5 @@ def test_cgroup_is_read_only(boxes):
 
 def test_parallel_hostile_neighbours(boxes):
     """Many hostile starts at once leave the daemon well."""
-    threads = [threading.Thread(target=try_start, args=(boxes, ["/proc/self/exe"])) for _ in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(30)
+    together(lambda _: try_start(boxes, ["/proc/self/exe"]), *range(8))
     assert boxes.engine.http.get("/_ping").status == 200
