@@ -112,6 +112,8 @@ def test_cve_2024_21626_exec_workdir_3_to_64(boxes, image, canary):  # noqa: F81
         ident = up.exec_create(f"cat {rel}; pwd", WorkingDir=where)
         out = up.http.post(f"/exec/{ident}/start", body={}).body
         assert b"canary-secret" not in out and b"unreachable" not in out, (where, out)
+        if where.startswith(("/proc/self/fd/", "/l", "/m")):
+            assert b"chdir to cwd" in out and up.http.get(f"/exec/{ident}/json").json["ExitCode"] in (126, 127), (where, out)
 
 
 # Kernel files ----------------------------------------------------------------------------------------------------------
