@@ -63,7 +63,7 @@ static char *header_line(struct reply *r, struct cs_err **err)
 		int more = fill(r, err);
 		if (more <= 0) {
 			if (more == 0 && !endpoint_why_ended(err))
-				cs_fail(err, CS_ERR_UNAVAILABLE, 0, "error during connect: the engine closed the connection");
+				cs_fail(err, CS_ERR_UNAVAILABLE, 0, "%s", r->status ? "the connection to the engine was lost" : "error during connect: the engine closed the connection");
 			return NULL;
 		}
 	}
@@ -86,6 +86,8 @@ static int read_headers(struct reply *r, struct cs_err **err)
 	if (!cs_prefix(status, "HTTP/1.") || strlen(status) < 12 || !cs_parse_u64n(status + 9, 3, 100, 999, &v))
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "not an HTTP answer: %.64s", status);
 	r->status = (int)v;
+	free(r->reason);
+	r->reason = cs_xstrdup(status[12] ? status + 13 : "");
 	r->left = -1;
 	for (;;) {
 		cs_autofree char *line = header_line(r, err);
@@ -141,10 +143,12 @@ static int api_error(struct reply *r, struct cs_err **err)
 		body.buf[--body.len] = 0;
 	if (!msg && body.len && cs_prefix(r->content_type, "text/")) /* a proxy, or TLS where none is spoken */
 		msg = body.buf;
-	if (msg)
+	if (msg && *msg)
 		cs_fail(err, code_of(r->status), 0, "Error response from daemon: %s", msg);
+	else if (j)
+		cs_fail(err, code_of(r->status), 0, "Error response from daemon: API returned a %d (%s) but provided no error-message", r->status, r->reason ? r->reason : "");
 	else
-		cs_fail(err, code_of(r->status), 0, "request returned %d and no message, check if the server supports the requested API version", r->status);
+		cs_fail(err, code_of(r->status), 0, "request returned %d %s and no message, check if the server supports the requested API version", r->status, r->reason ? r->reason : "");
 	json_decref(j);
 	return -1;
 }
@@ -380,7 +384,7 @@ ssize_t reply_read(struct reply *r, void *buf, size_t max, struct cs_err **err)
 			return -1;
 		if (more == 0) {
 			if (r->left > 0 || r->chunked)
-				return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the engine closed the connection in the middle of its answer");
+				return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the connection to the engine was lost in the middle of its answer");
 			r->eof = true;
 			return 0;
 		}
@@ -420,11 +424,30 @@ char *reply_line(struct reply *r, struct cs_err **err)
 	return cs_str_steal(&line);
 }
 
+static int not_json(const char *why, struct cs_err **err) { return cs_fail(err, CS_ERR_INTERNAL, 0, "the engine's answer is not JSON: %s", why); }
+
+json_t *reply_message(struct reply *r, struct cs_err **err)
+{
+	for (;;) {
+		cs_autofree char *line = reply_line(r, err);
+		json_error_t why;
+		if (!line)
+			return NULL;
+		if (!line[strspn(line, " \t\r")])
+			continue;
+		json_t *j = json_loads(line, 0, &why);
+		if (!j)
+			(void)not_json(why.text, err);
+		return j;
+	}
+}
+
 void reply_done(struct reply *r)
 {
 	cs_close(r->fd);
 	r->fd = -EBADF;
 	free(TAKE_PTR(r->path_stat));
+	free(TAKE_PTR(r->reason));
 	cs_str_done(&r->buf);
 }
 
@@ -446,7 +469,7 @@ int client_json(const char *method, const char *path, json_t *body, json_t **ret
 		json_error_t e;
 		*ret = text.len ? json_loadb(text.buf, text.len, JSON_DECODE_ANY, &e) : NULL;
 		if (text.len && !*ret)
-			return cs_fail(err, CS_ERR_INTERNAL, 0, "the engine's answer is not JSON: %s", e.text);
+			return not_json(e.text, err);
 	}
 	return r.status;
 }

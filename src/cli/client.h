@@ -20,6 +20,7 @@ struct reply {
 	int status;
 	int api;              /* the server's newest API version, 141 for 1.41; 0 = it did not say */
 	char content_type[96];
+	char *reason;         /* behind the status, owned; NULL */
 	char *path_stat;      /* X-Docker-Container-Path-Stat, owned; NULL */
 	int fd;               /* open connection (hijacked, or a body still to read), -EBADF when done */
 	struct cs_str buf;    /* bytes read but not consumed */
@@ -49,6 +50,8 @@ ssize_t reply_read(struct reply *r, void *buf, size_t max, struct cs_err **err);
 bool reply_buffered(const struct reply *r);
 /* One line of the body without its newline; NULL at the end. Caller frees. */
 char *reply_line(struct reply *r, struct cs_err **err);
+/* The same for a stream of JSON documents, one on a line; empty lines are none. An error when it is something else. Caller owns. */
+json_t *reply_message(struct reply *r, struct cs_err **err);
 void reply_done(struct reply *r);
 #define auto_reply cs_auto(reply_done)
 #define REPLY_INIT {.fd = -EBADF, .buf = CS_STR_INIT((size_t)64 << 20)}

@@ -349,7 +349,6 @@ static int cmd_import(struct call *call)
 	auto_reply struct reply r = REPLY_INIT;
 	cs_autostr struct cs_str path = CS_STR_INIT(1 << 20);
 	struct cs_err *err = NULL;
-	char *line;
 	int status = 0;
 
 	bool url = strncasecmp(operands[0], "http://", 7) == 0 || strncasecmp(operands[0], "https://", 8) == 0; /* the engine fetches it */
@@ -378,8 +377,8 @@ static int cmd_import(struct call *call)
 	}
 	if ((url ? client_open("POST", path.buf, NULL, 0, false, &r, &err) : client_upload("POST", path.buf, fd, &r, &err)) < 0)
 		return cli_error(err, 1);
-	while ((line = reply_line(&r, &err))) {
-		json_t *j = json_loads(line, 0, NULL);
+	json_t *j;
+	while (!err && (j = reply_message(&r, &err))) {
 		if (*jstr(j, "error")) {
 			cs_fail(&err, CS_ERR_INVALID, 0, "%s", jstr(j, "error"));
 			status = 1;
@@ -387,7 +386,6 @@ static int cmd_import(struct call *call)
 			printf("%s\n", jstr(j, "status"));
 		}
 		json_decref(j);
-		free(line);
 	}
 	return err ? cli_error(err, 1) : status;
 }

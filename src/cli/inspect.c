@@ -58,13 +58,13 @@ static void show(struct inspector *in, const struct kind *k, const struct cs_str
 	struct tpl_value raw, typed;
 	struct cs_str out = CS_STR_INIT((size_t)256 << 20);
 
+	if (!tpl_parse_json(in->a, text, body->len, &raw, &message)) {
+		add_error(in, tpl_printf(in->a, "unable to read inspect data: %s", message));
+		return;
+	}
 	if (!in->tpl && k->raw) {
 		cs_str_puts(&in->out, in->n++ ? "," : "");
 		cs_str_put(&in->out, text, body->len);
-		return;
-	}
-	if (!tpl_parse_json(in->a, text, body->len, &raw, &message)) {
-		add_error(in, tpl_printf(in->a, "unable to read inspect data: %s", message));
 		return;
 	}
 	typed = type ? tpl_typed(in->a, type, raw) : raw;

@@ -164,22 +164,21 @@ int progress_show(struct reply *r, FILE *out, const struct progress_hooks *hooks
 {
 	struct screen s = {.out = out, .terminal = out && isatty(fileno(out))};
 	struct cs_err *err = NULL;
-	char *line;
+	json_t *j;
 	int status = 0;
 
-	while (status == 0 && (line = reply_line(r, &err))) {
-		json_t *j = json_loads(line, 0, NULL), *aux = json_object_get(j, "aux"), *e = json_object_get(j, "errorDetail");
+	while (status == 0 && (j = reply_message(r, &err))) {
+		json_t *aux = json_object_get(j, "aux"), *e = json_object_get(j, "errorDetail");
 		const char *text = json_is_object(e) ? jstr(e, "message") : jstr(j, "error");
 		if (aux && !json_is_null(aux)) {
 			if (hooks && hooks->aux)
 				hooks->aux(hooks->ctx, aux);
 		} else if (json_is_object(e) || *text) {
 			status = cli_fail(1, "%s", text);
-		} else if (j && out) {
+		} else if (out) {
 			message(&s, j);
 		}
 		json_decref(j);
-		free(line);
 	}
 	cs_strv_free(s.ids);
 	return err ? cli_error(err, 1) : status;

@@ -91,7 +91,7 @@ static int watched(const char *path, json_t **ret, struct cs_err **err)
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *e = NULL;
 	json_t *result = NULL;
-	char *line;
+	json_t *j;
 
 	client_accept = "application/jsonl, application/json;q=0.9";
 	int opened = client_open("POST", path, NULL, 0, false, &r, err);
@@ -99,15 +99,13 @@ static int watched(const char *path, json_t **ret, struct cs_err **err)
 	if (opened < 0)
 		return -1;
 	bool drawn = false;
-	while (!e && (line = reply_line(&r, &e))) {
-		json_t *j = json_loads(line, 0, NULL);
-		free(line);
+	while (!e && (j = reply_message(&r, &e))) {
 		if (json_object_get(j, "errorDetail")) {
 			(void)cs_fail(&e, CS_ERR_INTERNAL, 0, "%s", jstr(json_object_get(j, "errorDetail"), "message"));
 		} else if (json_object_get(j, "progressDetail")) {
 			draw(j);
 			drawn = true;
-		} else if (j) {
+		} else {
 			json_decref(result);
 			result = json_incref(j);
 		}

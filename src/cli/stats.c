@@ -10,6 +10,7 @@
 #include "cli/rows.h"
 #include "cli/session.h"
 
+#define LOST "the connection to the engine was lost"
 #define DRAW_EVERY_MS 500
 #define FIRST_SAMPLE_MS 2000 /* what has no sample by then is drawn without figures */
 
@@ -17,6 +18,7 @@
 struct feed {
 	struct reply r;
 	bool answered, ended;
+	bool broken; /* the connection ended in the middle of the answer */
 	struct cs_str line;
 };
 
@@ -81,6 +83,7 @@ static json_t *feed_next(struct feed *f, bool *polled, struct cs_err **err)
 			*polled = false;
 			ssize_t n = reply_read(&f->r, buf, sizeof(buf), NULL);
 			f->ended = n <= 0;
+			f->broken = n < 0;
 			if (n > 0)
 				cs_str_put(&f->line, buf, (size_t)n);
 		} else {
@@ -279,12 +282,29 @@ static bool is_waiting(const struct board *b)
 	return false;
 }
 
+/* Nothing can come any more: all that was named is removed, or the engine went away. */
 static bool all_ended(const struct board *b)
 {
-	for (size_t i = 0; i < b->n; i++)
+	for (size_t i = 0; i < b->n && !b->listed; i++)
 		if (!b->w[i]->feed.ended)
 			return false;
+	return !b->listed || b->events.ended;
+}
+
+static bool all_sampled(const struct board *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (!b->w[i]->sampled)
+			return false;
 	return true;
+}
+
+static bool engine_broke(const struct board *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (b->w[i]->feed.broken)
+			return true;
+	return false;
 }
 
 /* ---- the loop ---- */
@@ -344,6 +364,8 @@ static int once(struct board *b)
 	while (is_waiting(b))
 		wait_feeds(b, -1);
 	int status = refused(b);
+	if (!status && (b->listed ? engine_broke(b) : !all_sampled(b)))
+		return cli_fail(1, LOST);
 	for (size_t i = 0; i < b->n && b->listed;) {
 		if (b->w[i]->err)
 			drop(b, b->w[i]->key);
@@ -366,9 +388,8 @@ static int live(struct board *b)
 		if (now >= next) {
 			status = draw(b);
 			next = now + DRAW_EVERY_MS * (int64_t)1000000;
-			/* nothing can come any more: the engine went away, or all that was named is removed */
-			if (b->listed ? b->events.ended : all_ended(b))
-				break;
+			if (!status && all_ended(b))
+				return b->listed || engine_broke(b) ? cli_fail(1, LOST) : 0;
 		} else {
 			wait_feeds(b, (int)((next - now + 999999) / 1000000));
 		}

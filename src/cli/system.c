@@ -84,6 +84,7 @@ static int cmd_events(struct call *call)
 	const struct tpl *t = NULL;
 	struct cs_err *err = NULL;
 	char *text;
+	json_t *j;
 	int status = 0;
 
 	if (*format) { /* tried on an empty event first, so that a mistake shows now and not with the first event */
@@ -112,15 +113,15 @@ static int cmd_events(struct call *call)
 		cs_str_putf(&path, "%c%s", first ? '?' : '&', f + 1);
 	if (client_open("GET", path.buf, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
-	while (status == 0 && (text = reply_line(&r, &err))) {
-		json_t *j = t ? NULL : json_loads(text, 0, NULL);
-		if (t)
-			status = format_event(t, text);
-		else
-			print_event(j);
+	while (status == 0 && t && (text = reply_line(&r, &err))) {
+		status = format_event(t, text);
+		(void)fflush(stdout);
+		free(text);
+	}
+	while (!t && (j = reply_message(&r, &err))) {
+		print_event(j);
 		(void)fflush(stdout);
 		json_decref(j);
-		free(text);
 	}
 	return err ? cli_error(err, 1) : status;
 }

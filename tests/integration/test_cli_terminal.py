@@ -163,7 +163,7 @@ def test_the_connection_is_lost():
         before = settings(t)
         wait_for(lambda: is_raw(t), what="raw mode")
         gate.set()
-        t.until(b"closed the connection")
+        t.until(b"connection to the engine was lost")
         assert t.wait() == 125 and settings(t) == before
         t.close()
 
