@@ -35,9 +35,7 @@ static int remove_(struct cs_request *rq, struct cs_response *rs, struct cs_err 
 {
 	cs_autostrv char **platforms = rq->api >= 150 ? cs_query_all(&rq->query, "platforms") : NULL;
 
-	if (cs_strv_len(platforms) > 1)
-		return cs_fail(err, CS_ERR_INVALID, 0, "multiple platforms are not supported");
-	return cs_image_remove(rq->engine, rq->param[0], platforms ? platforms[0] : NULL, cs_query_bool(&rq->query, "force"),
+	return cs_image_remove(rq->engine, rq->param[0], platforms, cs_query_bool(&rq->query, "force"),
 			       cs_query_bool(&rq->query, "noprune"), &rs->body, err);
 }
 

@@ -209,7 +209,7 @@ static int add_image(struct work *w, const struct cs_layer_result *layer, char *
 	if (cs_blob_put(m->storage, text.buf, text.len, &id, err) < 0 || cs_image_put_manifest(m, &id, text.len, w->layers, w->n_layers, &manifest, err) < 0)
 		return -1;
 	CS_GUARD(&m->write);
-	if (cs_images_add(m, &id, &manifest, w->layers, w->n_layers, w->name ? names : NULL, err) < 0)
+	if (cs_images_add(m, &id, &manifest, w->layers, w->n_layers, w->name ? names : NULL, NULL, err) < 0)
 		return -1;
 	pthread_rwlock_rdlock(&m->lock);
 	HASH_FIND_STR(m->by_id, id.s, rec);

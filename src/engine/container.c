@@ -422,7 +422,7 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 		return -1;
 	if (cs_empty(req->config.image))
 		return cs_fail(err, CS_ERR_INVALID, 0, "no image specified");
-	if (cs_image_get(e, req->config.image, &img, err) < 0 || cs_image_check_runs(img, req->config.image, err) < 0 || cs_image_check_platform(img, req->config.image, platform, err) < 0 ||
+	if (cs_image_get(e, req->config.image, platform, &img, err) < 0 || cs_image_check_runs(img, req->config.image, err) < 0 ||
 	    cs_config_merge_image(&req->config, img->config, err) < 0)
 		return -1;
 

@@ -3,10 +3,11 @@
  * Image records: building, finding, handing out; opening the store. Any thread. */
 #include "base/log.h"
 #include "base/time.h"
-#include "engine/image_internal.h"
-#include "engine/platform.h"
+#include "engine/image_index.h"
 #include "engine/transfer.h"
 #include "registry/registry.h"
+
+#define SHORT_ID 12u
 
 /* ---- records ---- */
 static void rec_free(struct cs_image_rec *r)
@@ -167,6 +168,29 @@ static struct cs_image_rec *by_name(struct cs_images *m, const char *full, char 
 	return n->rec;
 }
 
+/* The only image whose manifest's digest, or that of the index that a name of it means, starts so: what lists of manifests show. */
+static struct cs_image_rec *by_manifest(struct cs_images *m, const char *hex, size_t n)
+{
+	struct cs_image_rec *r, *next, *found = NULL;
+
+	HASH_ITER(hh, m->by_id, r, next)
+	{
+		if (strncmp(cs_digest_hex(&r->manifest), hex, n) != 0)
+			continue;
+		if (found)
+			return NULL;
+		found = r;
+	}
+	for (struct cs_image_name *x = m->names; x; x = x->hh.next) {
+		if (!x->index || x->rec == found || strncmp(cs_digest_hex(&x->index->digest), hex, n) != 0)
+			continue;
+		if (found)
+			return NULL;
+		found = x->rec;
+	}
+	return found;
+}
+
 /* The only image whose id starts so; NULL for none or several. */
 static struct cs_image_rec *by_prefix(struct cs_images *m, const char *text)
 {
@@ -186,7 +210,7 @@ static struct cs_image_rec *by_prefix(struct cs_images *m, const char *text)
 			return NULL;
 		found = r;
 	}
-	return found;
+	return found || n < SHORT_ID ? found : by_manifest(m, hex, n);
 }
 
 static struct cs_image_rec *lookup(struct cs_images *m, const char *text, bool ref, const char *full, char **ret_name)
@@ -309,12 +333,12 @@ struct handle { /* what cs_image_get hands out: the record's own members and a n
 	struct cs_image_rec *rec;
 };
 
-int cs_image_get(struct cs_engine *e, const char *ref, struct cs_image_info **ret, struct cs_err **err)
+int cs_image_get(struct cs_engine *e, const char *ref, const char *platform, struct cs_image_info **ret, struct cs_err **err)
 {
 	struct cs_image_rec *rec = NULL;
 	cs_autofree char *full = NULL;
 
-	if (cs_image_find(e->images, ref, &rec, &full, err) < 0)
+	if ((cs_empty(platform) ? cs_image_find(e->images, ref, &rec, &full, err) : cs_image_find_platform(e->images, ref, platform, &rec, &full, NULL, err)) < 0)
 		return -1;
 	struct handle *h = cs_xcalloc(1, sizeof(*h));
 	h->info = rec->info;
@@ -332,6 +356,26 @@ void cs_image_info_free(struct cs_image_info *i)
 	free(h->info.canonical);
 	cs_image_rec_unref(h->rec);
 	free(h);
+}
+
+char **cs_image_ids(struct cs_engine *e, const char *ref)
+{
+	cs_autorec struct cs_image_rec *rec = NULL;
+	cs_autoindex x = NULL;
+	char **ids = NULL;
+	size_t n = 0;
+
+	if (cs_image_find_index(e->images, ref, &rec, NULL, &x, NULL) < 0)
+		return NULL;
+	cs_strv_push(&ids, rec->id.s);
+	struct cs_image_rec **v = x ? cs_image_index_recs(e->images, x, &n) : NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (v[i] != rec)
+			cs_strv_push(&ids, v[i]->id.s);
+	}
+	if (v)
+		cs_image_recs_free(v, n);
+	return ids;
 }
 
 int cs_image_check_runs(const struct cs_image_info *i, const char *ref, struct cs_err **err)
@@ -473,12 +517,13 @@ void cs_images_close(struct cs_engine *e)
 	HASH_ITER(hh, m->names, n, nn)
 	{
 		HASH_DEL(m->names, n);
+		cs_image_index_unuse(m, n->index);
 		free(n->full);
 		free(n);
 	}
 	HASH_ITER(hh, m->by_id, r, rn)
 	{
-		HASH_DEL(m->by_id, r);
+		cs_image_table_del(m, r);
 		cs_image_rec_unref(r);
 	}
 	cs_image_db_close(m);

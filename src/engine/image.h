@@ -17,7 +17,10 @@ struct cs_image_info {
 	bool artifact;         /* no container image: a manifest with blobs that is stored, listed and passed on; id is the manifest's digest */
 };
 /* ref: name[:tag], name@digest, id or unique id prefix. NOT_FOUND: "No such image: x:latest". */
-CS_MUST_CHECK int cs_image_get(struct cs_engine *e, const char *ref, struct cs_image_info **ret, struct cs_err **err);
+/* platform: which of those that the name stands for, or NULL: what does best here. NOT_FOUND when it is for another one. */
+CS_MUST_CHECK int cs_image_get(struct cs_engine *e, const char *ref, const char *platform, struct cs_image_info **ret, struct cs_err **err);
+/* Ids of all images that a reference means, several when it is an index; NULL: none. Caller frees. */
+char **cs_image_ids(struct cs_engine *e, const char *ref);
 void cs_image_info_free(struct cs_image_info *i);
 /* Can a container be made of it? INVALID for an artifact. */
 CS_MUST_CHECK int cs_image_check_runs(const struct cs_image_info *i, const char *ref, struct cs_err **err);
@@ -36,7 +39,7 @@ CS_MUST_CHECK int cs_image_list(struct cs_engine *e, const struct cs_image_list_
 CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform, bool manifests, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, const char *platform, struct cs_str *out, struct cs_err **err);
 /* [{"Untagged":…},{"Deleted":…}] */
-CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, const char *platform, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
+CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, char *const *platforms, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const char *tag, struct cs_err **err);
 
 /* POST /images/create?fromSrc=-: a root file system tar (any compression libarchive knows) pulled from `read` (> 0 bytes, 0 end, -errno).

@@ -3,7 +3,7 @@
  * The images' tables: their own section of <data root>/caisson.db over their own connection (WAL). Used under m->write. */
 #include "base/log.h"
 #include "base/time.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS image(id TEXT PRIMARY KEY, manifest TEXT NOT NULL, top TEXT NOT NULL, last_tagged INTEGER NOT NULL) WITHOUT ROWID;"
@@ -11,6 +11,8 @@ static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS layer(chain TEXT PRIMARY KEY, parent TEXT NOT NULL, diff TEXT NOT NULL, blob TEXT NOT NULL, blob_size INTEGER NOT NULL,"
 	" size INTEGER NOT NULL, media_type TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS image_meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	/* names that mean an index; engines that know nothing of it leave the row behind when they move a name, so it is checked */
+	"CREATE TABLE IF NOT EXISTS name_index(name TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE IF NOT EXISTS image_parent(id TEXT PRIMARY KEY, parent TEXT NOT NULL) WITHOUT ROWID;"
 	/* where a blob came from or went to: a push to the same registry can mount it from there */
 	"CREATE TABLE IF NOT EXISTS blob_source(blob TEXT NOT NULL, repo TEXT NOT NULL, PRIMARY KEY(blob, repo)) WITHOUT ROWID;";
@@ -171,12 +173,27 @@ static int load_image(struct cs_images *m, sqlite3_stmt *st, struct cs_image_rec
 	return r;
 }
 
+/* What a name means besides its image. A name by the digest of an index needs no row: older engines wrote none. */
+static struct cs_image_index *index_of(struct cs_images *m, const struct cs_image_name *n, const char *text)
+{
+	const char *at = strchr(n->full, '@');
+	struct cs_image_index *x;
+	struct cs_digest d;
+
+	if (!cs_digest_from(at ? at + 1 : text, &d) || strcmp(d.s, n->rec->manifest.s) == 0 || cs_image_index_use(m, &d, &x, NULL) < 0)
+		return NULL;
+	if (cs_image_index_has(x, &n->rec->manifest))
+		return x;
+	cs_image_index_unuse(m, x);
+	return NULL;
+}
+
 static int load_names(struct cs_images *m, struct cs_err **err)
 {
 	autostmt st = NULL;
 	int r;
 
-	if (prepare(m, &st, err, "SELECT name,id FROM image_name ORDER BY name", "") < 0)
+	if (prepare(m, &st, err, "SELECT n.name,n.id,x.digest FROM image_name n LEFT JOIN name_index x ON x.name=n.name ORDER BY n.name", "") < 0)
 		return -1;
 	while ((r = sqlite3_step(st)) == SQLITE_ROW) {
 		struct cs_image_rec *rec;
@@ -186,6 +203,7 @@ static int load_names(struct cs_images *m, struct cs_err **err)
 		struct cs_image_name *n = cs_xcalloc(1, sizeof(*n));
 		n->full = cs_xstrdup(column(st, 0));
 		n->rec = rec;
+		n->index = index_of(m, n, column(st, 2));
 		HASH_ADD_KEYPTR(hh, m->names, n->full, strlen(n->full), n);
 	}
 	return r == SQLITE_DONE ? 0 : dbfail(m, "read image names", err);
@@ -232,7 +250,7 @@ int cs_image_db_load(struct cs_images *m, struct cs_err **err)
 		cs_autoerr struct cs_err *e = NULL;
 		/* One damaged image must not keep the engine from starting. */
 		if (load_image(m, st, &rec, &e) == 0)
-			HASH_ADD_STR(m->by_id, id.s, rec);
+			cs_image_table_add(m, rec);
 		else if (is_lost(m, column(st, 0), e))
 			cs_strv_push(&lost, column(st, 0));
 	}
@@ -256,8 +274,28 @@ static int end(struct cs_images *m, int r, struct cs_err **err)
 	return r;
 }
 
+/* In a transaction. */
+static int write_name(struct cs_images *m, const char *full, const char *id, const char *index, struct cs_err **err)
+{
+	autostmt st = NULL;
+	autostmt x = NULL;
+	int r;
+
+	if (id)
+		r = prepare(m, &st, err, "INSERT OR REPLACE INTO image_name(name,id) VALUES(?,?)", "ss", full, id);
+	else
+		r = prepare(m, &st, err, "DELETE FROM image_name WHERE name=?", "s", full);
+	if (r == 0)
+		r = run(m, st, err);
+	if (r == 0 && id && index)
+		r = prepare(m, &x, err, "INSERT OR REPLACE INTO name_index(name,digest) VALUES(?,?)", "ss", full, index);
+	else if (r == 0)
+		r = prepare(m, &x, err, "DELETE FROM name_index WHERE name=?", "s", full);
+	return r == 0 ? run(m, x, err) : -1;
+}
+
 int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
-		    char *const *names, int64_t now, struct cs_err **err)
+		    char *const *names, const char *names_id, const char *index, int64_t now, struct cs_err **err)
 {
 	if (begin(m, err) < 0)
 		return -1;
@@ -277,28 +315,17 @@ int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struc
 		if (r == 0)
 			r = run(m, st, err);
 	}
-	for (size_t i = 0; r == 0 && names && names[i]; i++) {
-		autostmt st = NULL;
-		r = prepare(m, &st, err, "INSERT OR REPLACE INTO image_name(name,id) VALUES(?,?)", "ss", names[i], id->s);
-		if (r == 0)
-			r = run(m, st, err);
-	}
+	for (size_t i = 0; r == 0 && names && names[i]; i++)
+		r = write_name(m, names[i], names_id, index, err);
 	return end(m, r, err);
 }
 
-int cs_image_db_name(struct cs_images *m, const char *full, const char *id, int64_t now, struct cs_err **err)
+int cs_image_db_name(struct cs_images *m, const char *full, const char *id, const char *index, int64_t now, struct cs_err **err)
 {
 	if (begin(m, err) < 0)
 		return -1;
-	autostmt st = NULL;
 	autostmt up = NULL;
-	int r;
-	if (id)
-		r = prepare(m, &st, err, "INSERT OR REPLACE INTO image_name(name,id) VALUES(?,?)", "ss", full, id);
-	else
-		r = prepare(m, &st, err, "DELETE FROM image_name WHERE name=?", "s", full);
-	if (r == 0)
-		r = run(m, st, err);
+	int r = write_name(m, full, id, index, err);
 	if (r == 0 && id) {
 		r = prepare(m, &up, err, "UPDATE image SET last_tagged=? WHERE id=?", "is", now, id);
 		if (r == 0)
@@ -309,7 +336,7 @@ int cs_image_db_name(struct cs_images *m, const char *full, const char *id, int6
 
 int cs_image_db_del(struct cs_images *m, const char *id, struct cs_err **err)
 {
-	static const char *const sql[] = {"DELETE FROM image WHERE id=?", "DELETE FROM image_name WHERE id=?", "DELETE FROM image_parent WHERE id=?"};
+	static const char *const sql[] = {"DELETE FROM image WHERE id=?", "DELETE FROM name_index WHERE name IN (SELECT name FROM image_name WHERE id=?)", "DELETE FROM image_name WHERE id=?", "DELETE FROM image_parent WHERE id=?"};
 	int r = 0;
 
 	if (begin(m, err) < 0)

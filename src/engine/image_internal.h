@@ -40,11 +40,14 @@ struct cs_image_rec { /* immutable but for refs, last_tagged, gone, and parent (
 	struct cs_image_layer *layers; /* bottom first */
 	size_t n_layers;
 	struct cs_image_info info; /* canonical is NULL here */
-	UT_hash_handle hh;
+	UT_hash_handle hh, hm; /* by id, by manifest */
 };
+struct cs_image_index;  /* image_index.h */
+struct cs_image_member;
 struct cs_image_name {
 	char *full; /* docker.io/library/busybox:latest, or docker.io/library/busybox@sha256:… */
 	struct cs_image_rec *rec; /* borrowed: as long as the name is in the table, the record is */
+	struct cs_image_index *index; /* that the name means, with rec as the best of it; or NULL */
 	UT_hash_handle hh;
 };
 struct cs_images {
@@ -53,8 +56,10 @@ struct cs_images {
 	sqlite3 *db;           /* under write */
 	pthread_mutex_t write;
 	pthread_rwlock_t lock;
-	struct cs_image_rec *by_id;
+	struct cs_image_rec *by_id, *by_manifest;
 	struct cs_image_name *names; /* sorted by name */
+	struct cs_image_index *indexes;  /* that a name means */
+	struct cs_image_member *members; /* manifests of them */
 	unsigned unpacking;    /* under write: layers without a row may exist, so nothing is swept */
 	bool sweep_wanted;     /* under write: something was spared that may be nobody's later */
 	unsigned unreadable;   /* rows that could not be read at start: blobs are not swept then */
@@ -89,10 +94,13 @@ struct cs_registry *cs_images_registry(struct cs_images *m);
 /* What an image is made of, from its configuration in the content store: a JSON tree, caller decrefs. */
 CS_MUST_CHECK int cs_image_config_json(struct cs_images *m, const struct cs_image_rec *r, json_t **ret, struct cs_err **err);
 
-/* image_change.c: m->write is held by the caller. names: full names, with a tag or (what was pulled or pushed) a digest. */
+/* image_change.c: m->write is held by the caller. names: full names, with a tag or (what was pulled or pushed) a digest. index: what the names mean when
+ * the image is one of its platforms, or NULL; then they, and all names of that index, lead to the platform of it that does best here. */
 CS_MUST_CHECK int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
-				char *const *names, struct cs_err **err);
-CS_MUST_CHECK int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, struct cs_err **err);
+				char *const *names, const struct cs_digest *index, struct cs_err **err);
+CS_MUST_CHECK int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, const struct cs_digest *index, struct cs_err **err);
+/* Names of an index that lead to r lead to the next best of it, if there is one. */
+CS_MUST_CHECK int cs_images_let_go(struct cs_images *m, const struct cs_image_rec *r, struct cs_err **err);
 CS_MUST_CHECK int cs_images_del_name(struct cs_images *m, const char *full, struct cs_err **err);
 CS_MUST_CHECK int cs_images_del(struct cs_images *m, struct cs_image_rec *r, struct cs_err **err); /* with its names; sweeps */
 /* Writes index.json anew if it is not what the tables say: after a crash between the two. */
@@ -126,8 +134,9 @@ CS_MUST_CHECK int cs_image_db_open(struct cs_images *m, const char *path, struct
 void cs_image_db_close(struct cs_images *m);
 CS_MUST_CHECK int cs_image_db_load(struct cs_images *m, struct cs_err **err); /* fills the tables */
 CS_MUST_CHECK int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
-				  char *const *names, int64_t now, struct cs_err **err);
-CS_MUST_CHECK int cs_image_db_name(struct cs_images *m, const char *full, const char *id, int64_t now, struct cs_err **err); /* id NULL: delete */
+				  char *const *names, const char *names_id, const char *index, int64_t now, struct cs_err **err);
+/* id NULL: delete. index: a digest, or NULL. */
+CS_MUST_CHECK int cs_image_db_name(struct cs_images *m, const char *full, const char *id, const char *index, int64_t now, struct cs_err **err);
 CS_MUST_CHECK int cs_image_db_del(struct cs_images *m, const char *id, struct cs_err **err);
 CS_MUST_CHECK int cs_image_db_meta_get(struct cs_images *m, const char *key, char **ret, struct cs_err **err); /* NULL when missing */
 CS_MUST_CHECK int cs_image_db_meta_set(struct cs_images *m, const char *key, const char *val, struct cs_err **err);

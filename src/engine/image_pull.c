@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/events.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 #include "engine/manifest.h"
 #include "engine/progress.h"
 #include "engine/transfer.h"
@@ -369,6 +369,15 @@ static int wait_layers(struct image *im, struct cs_err **err)
 }
 
 /* ---- names ---- */
+/* Has a name this image already, as one platform of the index? */
+static bool leads_to(struct cs_images *m, const struct cs_image_name *n, const struct cs_digest *index, const struct cs_digest *id)
+{
+	struct cs_image_rec *r;
+
+	HASH_FIND_STR(m->by_id, id->s, r);
+	return index && n->index && r && strcmp(n->index->digest.s, index->s) == 0 && cs_image_index_has(n->index, &r->manifest);
+}
+
 /* ret_new: whether the reference points somewhere else than before. */
 static int add(struct image *im, const struct cs_image_layer *rows, size_t n, bool *ret_new, struct cs_err **err)
 {
@@ -381,19 +390,37 @@ static int add(struct image *im, const struct cs_image_layer *rows, size_t n, bo
 	struct cs_image_name *was;
 	CS_GUARD(&m->write);
 
+	const struct cs_digest *index = strcmp(im->top.s, im->manifest_digest.s) != 0 ? &im->top : NULL;
+
 	HASH_FIND_STR(m->names, tag ? tag : by_digest, was);
-	*ret_new = !was || strcmp(was->rec->id.s, id_of(im)->s) != 0;
+	*ret_new = !was || (strcmp(was->rec->id.s, id_of(im)->s) != 0 && !leads_to(m, was, index, id_of(im)));
 	struct cs_image_name *dig;
 	HASH_FIND_STR(m->names, by_digest, dig);
-	if (!*ret_new && dig && dig->rec == was->rec)
+	if (!*ret_new && dig && dig->rec == was->rec && dig->index == was->index)
 		return 0;
-	if (cs_images_add(m, id_of(im), &im->manifest_digest, rows, n, names, err) < 0)
+	if (cs_images_add(m, id_of(im), &im->manifest_digest, rows, n, names, index, err) < 0)
 		return -1;
 	/* of the manifest, which is what the repository has */
 	return im->rows && n ? cs_image_db_sources_add(m, im->rows, im->manifest.n, repo, err) : 0;
 }
 
 /* ---- one reference ---- */
+/* Under the lock: the image that a pull would take of the index, if it is here. */
+static struct cs_image_rec *picked(struct pull *x, const struct cs_image_index *index)
+{
+	const struct cs_index_entry *best = NULL;
+	int most = 0;
+
+	for (size_t i = 0; i < index->n; i++) {
+		int points = index->v[i].attestation ? 0 : cs_platform_score(&x->want, &index->v[i].platform);
+		if (points > most) {
+			most = points;
+			best = &index->v[i];
+		}
+	}
+	return best ? cs_image_of_manifest(x->m, &best->digest) : NULL;
+}
+
 /* Nothing to do at all: the registry's digest is ours, and so is the image that it means for this platform. */
 static bool up_to_date(struct image *im)
 {
@@ -408,14 +435,15 @@ static bool up_to_date(struct image *im)
 	HASH_FIND_STR(x->m->names, by_digest, d);
 	if (tag)
 		HASH_FIND_STR(x->m->names, tag, t);
-	bool same = d && (!tag || (t && t->rec == d->rec));
+	bool same = d && (!tag || (t && t->rec == d->rec && t->index == d->index));
 	/* a manifest means one image; an index one for each platform */
 	bool single = same && strcmp(d->rec->manifest.s, im->top.s) == 0;
-	im->artifact = same && d->rec->info.artifact;
-	if (same)
-		cs_platform_set(&is, d->rec->info.os, d->rec->info.architecture, d->rec->info.variant);
+	struct cs_image_rec *r = !same ? NULL : d->index ? picked(x, d->index) : d->rec;
+	im->artifact = r && r->info.artifact;
+	if (r)
+		cs_platform_set(&is, r->info.os, r->info.architecture, r->info.variant);
 	pthread_rwlock_unlock(&x->m->lock);
-	if (!same || (!single && !cs_platform_same(&is, &x->want)))
+	if (!r || (!single && !d->index && !cs_platform_same(&is, &x->want)))
 		return false;
 	im->shape.platform = is;
 	im->known_platform = !im->artifact;

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/events.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 #include "engine/manifest.h"
 #include "engine/progress.h"
 #include "engine/transfer.h"
@@ -48,10 +48,12 @@ struct layer {
 	int64_t told_sent;
 };
 
-struct image { /* one tag on its way */
+struct image { /* one manifest on its way */
 	struct push *x;
-	const char *tag;
-	struct cs_image_rec *rec;
+	const char *tag;          /* NULL: by its digest, as a part of an index */
+	struct cs_image_rec *rec; /* NULL: an index's attestation, or what runs elsewhere only */
+	struct cs_digest manifest, config;
+	const char *type;         /* of the manifest */
 	struct cs_digest *leased;
 	size_t n_leased;
 	json_t *doc; /* the manifest */
@@ -146,7 +148,7 @@ static bool mount_from(struct image *im, struct layer *l)
 
 static int compress(struct image *im, struct layer *l, struct cs_err **err)
 {
-	bool docker = im->rec->manifest_type && strcmp(im->rec->manifest_type, CS_MT_DOCKER_MANIFEST) == 0;
+	bool docker = strcmp(im->type, CS_MT_DOCKER_MANIFEST) == 0;
 
 	set_phase(im, l, COMPRESSING);
 	if (cs_blob_gzip(im->x->m->storage, &l->blob, stopped, im, &l->blob, &l->size, err) < 0)
@@ -344,6 +346,7 @@ static int rewrite(struct image *im, struct cs_err **err)
 			atomic_fetch_add(&now->refs, 1);
 			cs_image_rec_unref(im->rec);
 			im->rec = now;
+			im->manifest = now->manifest;
 		}
 	}
 	free(rows);
@@ -357,7 +360,7 @@ static int push_config(struct image *im, struct cs_err **err)
 	struct cs_digest d;
 
 	if (!digest || !cs_digest_from(digest, &d))
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s names no configuration", im->rec->manifest.s);
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s names no configuration", im->manifest.s);
 	if (cs_repo_blob_head(im->x->session->repo, d.s, NULL, &e) == 0)
 		return 0;
 	if (cs_err_code(e) != CS_ERR_NOT_FOUND)
@@ -366,49 +369,80 @@ static int push_config(struct image *im, struct cs_err **err)
 	return upload(im, &d, NULL, err);
 }
 
+/* What the client is told of a tag that is there now. */
+static void tell_pushed(struct push *x, const char *tag, const struct cs_digest *d, size_t size)
+{
+	cs_autostr struct cs_str aux = CS_STR_INIT(4096);
+
+	cs_progress_status(x->out, NULL, "%s: digest: %s size: %zu", tag, d->s, size);
+	cs_str_puts(&aux, "{");
+	cs_json_put_kstr(&aux, "Tag", tag);
+	cs_json_put_kstr(&aux, "Digest", d->s);
+	cs_json_put_ki64(&aux, "Size", (int64_t)size);
+	cs_str_puts(&aux, "}");
+	cs_progress_aux(x->out, aux.buf);
+}
+
 static int push_manifest(struct image *im, struct cs_err **err)
 {
 	struct push *x = im->x;
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX);
 	cs_autofree char *repo = cs_xasprintf("%s/%s", x->ref.domain, x->ref.path);
-	cs_autofree char *name = cs_xasprintf("%s@%s", repo, im->rec->manifest.s);
-	cs_autostr struct cs_str aux = CS_STR_INIT(4096);
+	cs_autofree char *name = cs_xasprintf("%s@%s", repo, im->manifest.s);
+	bool named = im->tag && !cs_image_is_hidden(x->m, im->rec); /* a name would make an image of its own of one platform */
+	int r = 0;
 
-	if (cs_blob_get(x->m->storage, &im->rec->manifest, CS_MANIFEST_MAX, &text, err) < 0 ||
-	    cs_repo_manifest_put(x->session->repo, im->tag, im->rec->manifest_type, text.buf, text.len, err) < 0)
+	if (cs_blob_get(x->m->storage, &im->manifest, CS_MANIFEST_MAX, &text, err) < 0 ||
+	    cs_repo_manifest_put(x->session->repo, im->tag ? im->tag : im->manifest.s, im->type, text.buf, text.len, err) < 0)
 		return -1;
 	pthread_mutex_lock(&x->m->write);
-	int r = cs_images_set_name(x->m, name, im->rec, NULL); /* an image that has been removed meanwhile was pushed all the same */
-	if (r == 0 && im->rec->n_layers)
+	if (named)
+		r = cs_images_set_name(x->m, name, im->rec, NULL, NULL); /* an image that has been removed meanwhile was pushed all the same */
+	if (r == 0 && im->rec && im->rec->n_layers)
 		r = cs_image_db_sources_add(x->m, im->rec->layers, im->rec->n_layers, repo, NULL);
 	pthread_mutex_unlock(&x->m->write);
 	if (r < 0)
 		cs_warn("image", "%s was pushed; its digest could not be noted", name);
-	cs_progress_status(x->out, NULL, "%s: digest: %s size: %zu", im->tag, im->rec->manifest.s, text.len);
-	cs_str_puts(&aux, "{");
-	cs_json_put_kstr(&aux, "Tag", im->tag);
-	cs_json_put_kstr(&aux, "Digest", im->rec->manifest.s);
-	cs_json_put_ki64(&aux, "Size", (int64_t)text.len);
-	cs_str_puts(&aux, "}");
-	cs_progress_aux(x->out, aux.buf);
+	if (im->tag)
+		tell_pushed(x, im->tag, &im->manifest, text.len);
 	return 0;
 }
 
 /* ---- one tag ---- */
+static void image_init(struct image *im, struct push *x, const char *tag, struct cs_image_rec *rec)
+{
+	pthread_condattr_t attr;
+
+	*im = (struct image){.x = x, .tag = tag, .rec = rec};
+	if (rec) {
+		im->manifest = rec->manifest;
+		im->type = rec->manifest_type;
+	}
+	pthread_mutex_init(&im->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&im->changed, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 static int read_image(struct image *im, struct cs_err **err)
 {
 	struct cs_images *m = im->x->m;
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX);
 	cs_automf struct cs_manifest mf = {0};
 
-	if (cs_blob_get(m->storage, &im->rec->manifest, CS_MANIFEST_MAX, &text, err) < 0 || cs_manifest_parse(text.buf, text.len, NULL, &mf, err) < 0)
+	if (cs_blob_get(m->storage, &im->manifest, CS_MANIFEST_MAX, &text, err) < 0 || cs_manifest_parse(text.buf, text.len, NULL, &mf, err) < 0)
 		return -1;
 	im->doc = cs_json_parse(text.buf, text.len, err);
 	if (!im->doc)
 		return -1;
-	bool artifact = im->rec->info.artifact; /* its blobs go as they are, whatever they are */
-	if (mf.kind != CS_MANIFEST_IMAGE || (!artifact && mf.n != im->rec->n_layers))
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s is not the one of its image", im->rec->manifest.s);
+	bool as_is = !im->rec || im->rec->info.artifact; /* its blobs go as they are, whatever they are */
+	bool pack = !as_is && !cs_image_is_part(m, im->rec);
+	if (mf.kind != CS_MANIFEST_IMAGE || (!as_is && mf.n != im->rec->n_layers))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s is not the one of its image", im->manifest.s);
+	if (!im->type)
+		im->type = strcmp(mf.media_type, CS_MT_DOCKER_MANIFEST) == 0 ? CS_MT_DOCKER_MANIFEST : CS_MT_OCI_MANIFEST;
+	im->config = mf.config.digest;
 	im->v = cs_xcalloc(mf.n + 1, sizeof(*im->v));
 	im->n = mf.n;
 	for (size_t i = 0; i < mf.n; i++) {
@@ -416,9 +450,9 @@ static int read_image(struct image *im, struct cs_err **err)
 		l->blob = mf.v[i].digest;
 		l->size = mf.v[i].size;
 		l->media_type = cs_xstrdup(mf.v[i].media_type);
-		l->plain = !artifact && cs_layer_type_is_tar(l->media_type);
+		l->plain = pack && cs_layer_type_is_tar(l->media_type);
 		l->skip = mf.v[i].urls && (strstr(l->media_type, "nondistributable") || strstr(l->media_type, ".foreign."));
-		memcpy(l->id, cs_digest_hex(artifact ? &l->blob : &im->rec->layers[i].diff), 12);
+		memcpy(l->id, cs_digest_hex(as_is ? &l->blob : &im->rec->layers[i].diff), 12);
 		for (size_t k = 0; k < i && !l->same; k++) {
 			if (strcmp(im->v[k].blob.s, l->blob.s) == 0)
 				l->same = im->v[k].same ? im->v[k].same : &im->v[k];
@@ -431,8 +465,8 @@ static int read_image(struct image *im, struct cs_err **err)
 static void lease(struct image *im)
 {
 	im->leased = cs_xcalloc(im->n + 2, sizeof(*im->leased));
-	im->leased[im->n_leased++] = im->rec->manifest;
-	im->leased[im->n_leased++] = im->rec->id;
+	im->leased[im->n_leased++] = im->manifest;
+	im->leased[im->n_leased++] = im->config;
 	for (size_t i = 0; i < im->n; i++)
 		im->leased[im->n_leased++] = im->v[i].blob;
 	CS_GUARD(&im->x->m->write);
@@ -463,14 +497,141 @@ static void image_done(struct image *im)
 	pthread_cond_destroy(&im->changed);
 }
 
-static int push_image(struct image *im, struct cs_err **err)
+static int prepare(struct image *im, struct cs_err **err)
 {
 	if (read_image(im, err) < 0)
 		return -1;
 	lease(im);
+	return 0;
+}
+
+static int push_image(struct image *im, struct cs_err **err)
+{
 	if (push_layers(im, err) < 0 || (plain_layers(im) && rewrite(im, err) < 0))
 		return -1;
 	return push_config(im, err) < 0 ? -1 : push_manifest(im, err);
+}
+
+/* rec: with a reference, taken. */
+static int push_one(struct push *x, const char *tag, struct cs_image_rec *rec, struct cs_err **err)
+{
+	struct image im;
+
+	image_init(&im, x, tag, rec);
+	int r = prepare(&im, err) < 0 ? -1 : push_image(&im, err);
+	image_done(&im);
+	return r;
+}
+
+/* ---- an index ---- */
+static int put_document(struct push *x, const struct cs_digest *d, const char *as, const char *type, struct cs_err **err)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX);
+
+	if (cs_blob_get(x->m->storage, d, CS_MANIFEST_MAX, &text, err) < 0)
+		return -1;
+	cs_autojson json_t *j = type ? NULL : cs_json_parse(text.buf, text.len, NULL);
+	const char *own = json_string_value(json_object_get(j, "mediaType"));
+	if (!type)
+		type = own && strcmp(own, CS_MT_DOCKER_LIST) == 0 ? CS_MT_DOCKER_LIST : CS_MT_OCI_INDEX;
+	return cs_repo_manifest_put(x->session->repo, as, type, text.buf, text.len, err);
+}
+
+/* All of its manifests first, then indexes within it, then itself under the tag. rec: what the tag leads to here. */
+static int push_index(struct push *x, const char *tag, struct cs_image_rec *rec, const struct cs_image_index *index, struct cs_err **err)
+{
+	struct image *v = cs_xcalloc(index->n + 1, sizeof(*v));
+	size_t n = 0;
+	int r = 0;
+
+	for (; r == 0 && n < index->n; n++) {
+		pthread_rwlock_rdlock(&x->m->lock);
+		struct cs_image_rec *part = cs_image_of_manifest(x->m, &index->v[n].digest);
+		if (part)
+			atomic_fetch_add(&part->refs, 1);
+		pthread_rwlock_unlock(&x->m->lock);
+		image_init(&v[n], x, NULL, part);
+		v[n].manifest = index->v[n].digest;
+		r = prepare(&v[n], err);
+	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = push_image(&v[i], err);
+	for (size_t i = index->n_inner; r == 0 && i-- > 0;)
+		r = put_document(x, &index->inner[i], index->inner[i].s, NULL, err);
+	if (r == 0)
+		r = put_document(x, &index->digest, tag, index->media_type, err);
+	for (size_t i = 0; i < n; i++)
+		image_done(&v[i]);
+	free(v);
+	if (r < 0)
+		return -1;
+	cs_autofree char *name = cs_xasprintf("%s/%s@%s", x->ref.domain, x->ref.path, index->digest.s);
+	pthread_mutex_lock(&x->m->write);
+	r = cs_images_set_name(x->m, name, rec, &index->digest, NULL);
+	pthread_mutex_unlock(&x->m->write);
+	if (r < 0)
+		cs_warn("image", "%s was pushed; its digest could not be noted", name);
+	tell_pushed(x, tag, &index->digest, (size_t)index->size);
+	return 0;
+}
+
+/* The manifest that was asked for, or one instead of an index of which not everything is here: the only one, or this host's. */
+static int choose(struct push *x, const char *shown, const struct cs_image_index *index, struct cs_image_rec **ret, struct cs_err **err)
+{
+	struct cs_platform host = {0};
+	size_t n;
+
+	if (x->any_platform && cs_platform_parse(NULL, &host, err) < 0)
+		return -1;
+	struct cs_image_rec **v = cs_image_index_recs(x->m, index, &n);
+	pthread_rwlock_rdlock(&x->m->lock);
+	struct cs_image_rec *r = x->any_platform && n == 1 ? v[0] : cs_image_index_pick(x->m, index, x->any_platform ? &host : &x->want, NULL, NULL);
+	if (r && !x->any_platform) { /* no substitute is pushed */
+		cs_autoplatform struct cs_platform is = {0};
+		cs_platform_set(&is, r->info.os, r->info.architecture, r->info.variant);
+		r = cs_platform_same(&x->want, &is) ? r : NULL;
+	}
+	if (r)
+		atomic_fetch_add(&r->refs, 1);
+	pthread_rwlock_unlock(&x->m->lock);
+	cs_platform_done(&host);
+	cs_image_recs_free(v, n);
+	*ret = r;
+	if (r)
+		return 0;
+	if (x->any_platform)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "multiple matching manifests found but no specific platform requested");
+	cs_autofree char *text = cs_platform_text(&x->want);
+	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but does not provide the specified platform (%s)", shown, text);
+}
+
+/* Docker's note that the index itself was not pushed. */
+static void tell_instead(struct push *x, const struct cs_image_index *index, const struct cs_image_rec *r)
+{
+	cs_autostr struct cs_str aux = CS_STR_INIT(8192);
+
+	cs_str_puts(&aux, "{\"manifestPushedInsteadOfIndex\":true,\"originalIndex\":");
+	cs_image_put_target(&aux, r, index);
+	cs_str_puts(&aux, ",\"selectedManifest\":");
+	cs_image_put_target(&aux, r, NULL);
+	cs_str_puts(&aux, "}");
+	cs_progress_aux(x->out, aux.buf);
+}
+
+static int push_of_index(struct push *x, const char *tag, const char *shown, struct cs_image_rec *rec, const struct cs_image_index *index, struct cs_err **err)
+{
+	struct cs_image_rec *one = NULL;
+
+	if (x->any_platform && cs_image_index_complete(x->m, index))
+		return push_index(x, tag, rec, index, err);
+	if (choose(x, shown, index, &one, err) < 0)
+		return -1;
+	atomic_fetch_add(&one->refs, 1);
+	int r = push_one(x, tag, one, err);
+	if (r == 0 && x->any_platform)
+		tell_instead(x, index, one);
+	cs_image_rec_unref(one);
+	return r;
 }
 
 static int check_platform(struct push *x, const struct cs_image_rec *r, const char *shown, struct cs_err **err)
@@ -489,22 +650,15 @@ static int check_platform(struct push *x, const struct cs_image_rec *r, const ch
 static int push_tag(struct push *x, const char *tag, struct cs_err **err)
 {
 	cs_autofree char *shown = cs_xasprintf("%s:%s", x->familiar, tag);
-	struct image im = {.x = x, .tag = tag};
-	pthread_condattr_t attr;
 	cs_autofree char *full = cs_xasprintf("%s/%s:%s", x->ref.domain, x->ref.path, tag);
+	cs_autorec struct cs_image_rec *rec = NULL;
+	cs_autoindex index = NULL;
 
-	if (cs_image_find(x->m, full, &im.rec, NULL, NULL) < 0)
+	if (cs_image_find_index(x->m, full, &rec, NULL, &index, NULL) < 0)
 		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "tag does not exist: %s", shown);
-	pthread_mutex_init(&im.lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&im.changed, &attr);
-	pthread_condattr_destroy(&attr);
-	int r = check_platform(x, im.rec, shown, err);
-	if (r == 0)
-		r = push_image(&im, err);
-	image_done(&im);
-	return r;
+	if (index)
+		return push_of_index(x, tag, shown, rec, index, err);
+	return check_platform(x, rec, shown, err) < 0 ? -1 : push_one(x, tag, TAKE_PTR(rec), err);
 }
 
 /* ---- the request ---- */

@@ -4,7 +4,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/filters.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 #include "engine/prune.h"
 
 static void event(struct cs_images *m, const struct cs_image_rec *r, const char *action, const char *name)
@@ -15,14 +15,16 @@ static void event(struct cs_images *m, const struct cs_image_rec *r, const char 
 	cs_event(m->e, "image", action, r->id.s, attrs);
 }
 
-/* A container of the image (with a reference), running ones first when `running` asks for them; NULL for none. */
-static struct cs_container *user_of(struct cs_images *m, const struct cs_image_rec *r, bool running)
+static struct cs_container *user_of_any(struct cs_images *m, struct cs_image_rec *const *recs, size_t n_recs, bool running)
 {
 	size_t n;
 	struct cs_container **v = cs_containers_all(m->e, &n), *found = NULL;
 
 	for (size_t i = 0; i < n && !found; i++) {
-		if (!cs_streq(v[i]->image_id, r->id.s))
+		bool uses = false;
+		for (size_t k = 0; k < n_recs && !uses; k++)
+			uses = cs_streq(v[i]->image_id, recs[k]->id.s);
+		if (!uses)
 			continue;
 		pthread_mutex_lock(&v[i]->lock);
 		bool is = cs_container_is_running(v[i]);
@@ -34,13 +36,40 @@ static struct cs_container *user_of(struct cs_images *m, const struct cs_image_r
 	return found;
 }
 
+/* A container of the image, or of a platform that goes with it (with a reference), a running one or one that does not run; NULL for none. */
+static struct cs_container *user_of(struct cs_images *m, struct cs_image_rec *r, bool running)
+{
+	size_t n;
+	struct cs_image_rec **family = cs_image_family(m, r, &n);
+	struct cs_container *c = user_of_any(m, family, n, running);
+
+	cs_image_recs_free(family, n);
+	return c;
+}
+
+struct family {
+	struct cs_image_rec **v;
+	size_t n;
+};
+static void family_done(struct family *f)
+{
+	if (f->v)
+		cs_image_recs_free(f->v, f->n);
+}
+
 struct removal {
 	struct cs_images *m;
 	struct cs_image_rec *r;
+	struct family family; /* that goes with it, itself included: as of the time when it had its names; borrowed. Empty: not asked yet */
 	struct cs_str *out; /* records, comma separated */
 	bool force, noprune;
 	unsigned depth;     /* of parents */
 };
+
+static struct cs_container *used_by(const struct removal *x, bool running)
+{
+	return x->family.v ? user_of_any(x->m, x->family.v, x->family.n, running) : user_of(x->m, x->r, running);
+}
 
 static void record(struct removal *x, const char *what, const char *value)
 {
@@ -99,7 +128,7 @@ static bool is_single(char *const *refs)
 static int conflict(struct removal *x, unsigned mask, bool *ret_used, struct cs_err **err)
 {
 	const char *shrt = cs_digest_hex(&x->r->id);
-	cs_autocontainer struct cs_container *running = mask & HARD_RUNNING ? user_of(x->m, x->r, true) : NULL;
+	cs_autocontainer struct cs_container *running = mask & HARD_RUNNING ? used_by(x, true) : NULL;
 
 	*ret_used = false;
 	if (mask & HARD_CHILDREN && cs_image_has_children(x->m, x->r))
@@ -116,7 +145,7 @@ static int conflict(struct removal *x, unsigned mask, bool *ret_used, struct cs_
 				       shrt);
 	}
 	*ret_used = true;
-	cs_autocontainer struct cs_container *stopped = mask & SOFT_STOPPED ? user_of(x->m, x->r, false) : NULL;
+	cs_autocontainer struct cs_container *stopped = mask & SOFT_STOPPED ? used_by(x, false) : NULL;
 	if (stopped)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (must be forced) - image is being used by stopped container %.12s", shrt,
 			       stopped->id);
@@ -125,24 +154,10 @@ static int conflict(struct removal *x, unsigned mask, bool *ret_used, struct cs_
 }
 
 static int delete_parent(struct removal *x, const struct cs_digest *parent, struct cs_err **err);
+static int delete_image(struct removal *x, bool quiet, struct cs_err **err);
 
-/* quiet: a name was removed already, so that being unable to delete the rest is no failure, unless the image would dangle for nothing. */
-static int delete_image(struct removal *x, bool quiet, struct cs_err **err)
+static int delete_record(struct removal *x, struct cs_err **err)
 {
-	cs_autoerr struct cs_err *why = NULL;
-	struct cs_digest parent = x->r->parent;
-	bool used;
-
-	if (conflict(x, x->force ? HARD : HARD | SOFT_STOPPED | SOFT_NAMES, &used, &why) < 0) {
-		cs_autostrv char **left = cs_image_refs(x->m, x->r);
-		bool dangling = !left[0] && !cs_image_has_children(x->m, x->r);
-		return quiet && (!dangling || used) ? 0 : cs_err_move(err, TAKE_PTR(why));
-	}
-	cs_autostrv char **names = cs_image_refs(x->m, x->r);
-	for (char **n = names; *n; n++) {
-		if (untag(x, *n, true, err) < 0)
-			return -1;
-	}
 	if (cs_images_del(x->m, x->r, err) < 0)
 		return -1;
 	record(x, "Deleted", x->r->id.s);
@@ -151,6 +166,45 @@ static int delete_image(struct removal *x, bool quiet, struct cs_err **err)
 		if (!cs_layer_exists(x->m->storage, &x->r->layers[i].chain))
 			record(x, "Deleted", x->r->layers[i].chain.s);
 	}
+	return 0;
+}
+
+/* The other platforms of an index whose last name went. One that is used all the same becomes an image without a name. */
+static int delete_others(struct removal *x, const struct family *f, struct cs_err **err)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		struct removal other = {.m = x->m, .r = f->v[i], .out = x->out, .force = x->force, .noprune = x->noprune, .depth = x->depth};
+		cs_autostrv char **names = f->v[i] == x->r ? NULL : cs_image_refs(x->m, f->v[i]);
+		if (f->v[i] == x->r || names[0] || atomic_load(&f->v[i]->gone) || cs_image_is_hidden(x->m, f->v[i]))
+			continue;
+		if (delete_image(&other, true, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* quiet: a name was removed already, so that being unable to delete the rest is no failure, unless the image would dangle for nothing. */
+static int delete_image(struct removal *x, bool quiet, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *why = NULL;
+	struct cs_digest parent = x->r->parent;
+	cs_auto(family_done) struct family f = {0};
+	bool used;
+
+	if (conflict(x, x->force ? HARD : HARD | SOFT_STOPPED | SOFT_NAMES, &used, &why) < 0) {
+		cs_autostrv char **left = cs_image_refs(x->m, x->r);
+		bool dangling = !left[0] && !cs_image_has_children(x->m, x->r);
+		return quiet && (!dangling || used) ? 0 : cs_err_move(err, TAKE_PTR(why));
+	}
+	cs_autostrv char **names = cs_image_refs(x->m, x->r);
+	if (!x->family.v)
+		f.v = cs_image_family(x->m, x->r, &f.n);
+	for (char **n = names; *n; n++) {
+		if (untag(x, *n, true, err) < 0)
+			return -1;
+	}
+	if (delete_record(x, err) < 0 || delete_others(x, f.v ? &f : &x->family, err) < 0)
+		return -1;
 	return parent.s[0] && !x->noprune ? delete_parent(x, &parent, err) : 0;
 }
 
@@ -174,9 +228,9 @@ static int remove_name(struct removal *x, const char *ref, const char *name, str
 	cs_autofree char *repo = repo_of(name);
 
 	if (!x->force && is_single(before)) {
-		cs_autocontainer struct cs_container *c = user_of(x->m, x->r, true);
+		cs_autocontainer struct cs_container *c = used_by(x, true);
 		if (!c)
-			c = user_of(x->m, x->r, false);
+			c = used_by(x, false);
 		if (c)
 			return cs_fail(err, CS_ERR_CONFLICT, 0,
 				       "conflict: unable to remove repository reference \"%s\" (must force) - container %.12s is using its referenced image %.12s", ref,
@@ -221,7 +275,60 @@ static int remove_locked(struct removal *x, const char *ref, const char *name, s
 	return delete_image(x, false, err);
 }
 
-int cs_image_remove(struct cs_engine *e, const char *ref, const char *platform, bool force, bool noprune, struct cs_str *out, struct cs_err **err)
+/* One platform of an index of which more are here. */
+static int remove_platform(struct removal *x, struct cs_err **err)
+{
+	bool used;
+
+	if (conflict(x, x->force ? HARD : HARD | SOFT_STOPPED, &used, err) < 0 || cs_images_let_go(x->m, x->r, err) < 0)
+		return -1;
+	cs_autostrv char **names = cs_image_refs(x->m, x->r);
+	if (names[0] && !x->force)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "conflict: unable to delete %.12s (must be forced) - image is referenced in multiple repositories",
+			       cs_digest_hex(&x->r->id));
+	for (char **n = names; *n; n++) {
+		if (untag(x, *n, true, err) < 0)
+			return -1;
+	}
+	return delete_record(x, err);
+}
+
+/* Each platform's image; those that are here besides them decide whether the name stays. */
+static int remove_platforms(struct removal *x, const char *ref, const char *name, char *const *platforms, struct cs_err **err)
+{
+	cs_auto(family_done) struct family f = {.v = cs_xcalloc(cs_strv_len(platforms) + 1, sizeof(struct cs_image_rec *))}, all = {0};
+	cs_autoindex index = NULL;
+
+	for (; *platforms; platforms++) {
+		struct cs_image_rec *r;
+		cs_autoindex own = NULL;
+		if (cs_image_find_platform(x->m, ref, *platforms, &r, NULL, &own, err) < 0)
+			return -1;
+		bool again = false;
+		for (size_t i = 0; i < f.n; i++)
+			again = again || f.v[i] == r;
+		if (again)
+			cs_image_rec_unref(r);
+		else
+			f.v[f.n++] = r;
+		if (!index)
+			index = TAKE_PTR(own);
+	}
+	if (index)
+		all.v = cs_image_index_recs(x->m, index, &all.n);
+	if (all.n <= f.n)
+		return remove_locked(x, ref, name, err);
+	for (size_t i = 0; i < f.n; i++) {
+		struct removal one = *x;
+		one.r = f.v[i];
+		one.family = (struct family){&f.v[i], 1};
+		if (remove_platform(&one, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int cs_image_remove(struct cs_engine *e, const char *ref, char *const *platforms, bool force, bool noprune, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_images *m = e->images;
 	cs_autorec struct cs_image_rec *r = NULL;
@@ -229,14 +336,18 @@ int cs_image_remove(struct cs_engine *e, const char *ref, const char *platform, 
 	cs_autostr struct cs_str records = CS_STR_INIT(16u << 20);
 
 	CS_GUARD(&m->write);
-	if (cs_image_find(m, ref, &r, &name, err) < 0 || cs_image_check_platform(&r->info, ref, platform, err) < 0)
+	if (cs_image_find(m, ref, &r, &name, err) < 0)
 		return -1;
-	struct removal x = {.m = m, .r = r, .out = &records, .force = force, .noprune = noprune};
-	if (remove_locked(&x, ref, name, err) < 0)
+	cs_auto(family_done) struct family f = {0};
+	f.v = cs_image_family(m, r, &f.n);
+	struct removal x = {.m = m, .r = r, .family = f, .out = &records, .force = force, .noprune = noprune};
+	if ((platforms && *platforms ? remove_platforms(&x, ref, name, platforms, err) : remove_locked(&x, ref, name, err)) < 0)
 		return -1;
 	cs_str_puts(out, "[");
 	cs_str_put(out, records.buf ? records.buf : "", records.len);
 	cs_str_puts(out, "]");
+	if (m->sweep_wanted)
+		cs_images_sweep(m);
 	return out->failed || records.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "remove image") : 0;
 }
 
@@ -258,20 +369,21 @@ int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const c
 	}
 	cs_ref_default_tag(&to);
 	cs_autofree char *full = cs_ref_full(&to), *familiar = cs_ref_familiar(&to);
+	cs_autoindex index = NULL;
 	CS_GUARD(&m->write);
-	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_images_set_name(m, full, r, err) < 0)
+	if (cs_image_find_index(m, ref, &r, NULL, &index, err) < 0 || cs_images_set_name(m, full, r, index ? &index->digest : NULL, err) < 0)
 		return -1;
 	event(m, r, "tag", familiar);
 	return 0;
 }
 
 /* ---- prune ---- */
-static bool prunable(struct cs_images *m, const struct cs_image_rec *r, const struct cs_filters *f, bool dangling_only, int64_t until)
+static bool prunable(struct cs_images *m, struct cs_image_rec *r, const struct cs_filters *f, bool dangling_only, int64_t until)
 {
 	cs_autostrv char **names = cs_image_names(m, r), **refs = cs_image_refs(m, r);
 	char **not_labels = cs_filter_values(f, "label!");
 
-	if (atomic_load(&r->gone) || (dangling_only && names[0]) || (!refs[0] && cs_image_has_children(m, r)))
+	if (atomic_load(&r->gone) || cs_image_is_hidden(m, r) || (dangling_only && names[0]) || (!refs[0] && cs_image_has_children(m, r)))
 		return false;
 	if (until != INT64_MIN && r->created > until)
 		return false;

@@ -6,7 +6,7 @@
  * The plan belongs to the stream; leases keep its blobs, whatever is removed meanwhile. */
 #include "base/log.h"
 #include "engine/events.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 #include "engine/manifest.h"
 
 #define MAX_IMAGES 1000
@@ -14,8 +14,11 @@
 
 struct item { /* one image */
 	struct cs_image_rec *rec;
+	struct cs_image_index *index; /* NULL, or what the names mean: goes along with those of its platforms that are here or were asked for */
 	char **names;       /* full, with a tag */
 	struct cs_manifest manifest;
+	struct cs_digest *parts; /* of the index: all documents and blobs */
+	size_t n_parts;
 };
 struct piece { /* of the archive: a header, and what follows up to the next block */
 	char name[96];
@@ -46,17 +49,17 @@ struct save {
 };
 
 /* ---- which images ---- */
-static int add_item(struct save *s, struct cs_image_rec *rec, const char *name, struct cs_err **err)
+static int add_item(struct save *s, struct cs_image_rec *rec, struct cs_image_index *index, const char *name, struct cs_err **err)
 {
 	size_t i = 0;
 
-	while (i < s->n_items && s->items[i].rec != rec)
+	while (i < s->n_items && (s->items[i].rec != rec || s->items[i].index != index))
 		i++;
 	if (i == s->n_items) {
 		if (i == MAX_IMAGES)
 			return cs_fail(err, CS_ERR_INVALID, 0, "more than %d images", MAX_IMAGES);
 		s->items = cs_xreallocarray(s->items, i + 1, sizeof(*s->items));
-		s->items[s->n_items++] = (struct item){.rec = rec, .names = cs_xcalloc(1, sizeof(char *))};
+		s->items[s->n_items++] = (struct item){.rec = rec, .index = index ? cs_image_index_ref(index) : NULL, .names = cs_xcalloc(1, sizeof(char *))};
 		atomic_fetch_add(&rec->refs, 1);
 	}
 	if (name && !cs_image_is_digest_ref(name) && !cs_strv_has(s->items[i].names, name))
@@ -64,24 +67,78 @@ static int add_item(struct save *s, struct cs_image_rec *rec, const char *name, 
 	return 0;
 }
 
+static int no_platform(const char *name, const struct cs_platform *p, struct cs_err **err)
+{
+	cs_autofree char *text = cs_platform_text(p);
+	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but does not provide the specified platform (%s)", name, text);
+}
+
+/* The image of an index, or itself, that is for a platform and nothing else; with a reference, or NULL. */
+static struct cs_image_rec *strictly(struct save *s, struct cs_image_rec *rec, const struct cs_image_index *index, const struct cs_platform *want)
+{
+	cs_autoplatform struct cs_platform have = {0};
+
+	pthread_rwlock_rdlock(&s->m->lock);
+	if (index)
+		rec = cs_image_index_pick(s->m, index, want, NULL, NULL);
+	if (rec)
+		cs_platform_set(&have, rec->info.os, rec->info.architecture, rec->info.variant);
+	if (rec && !cs_platform_same(want, &have))
+		rec = NULL;
+	if (rec)
+		atomic_fetch_add(&rec->refs, 1);
+	pthread_rwlock_unlock(&s->m->lock);
+	return rec;
+}
+
+/* With one platform its manifest alone stands in the archive; with more of them, or with none, the index as far as it is here. Of a single image one of
+ * the platforms must be its own. name: for the client; full: NULL when it was found by id. */
+static int add_image(struct save *s, struct cs_image_rec *rec, struct cs_image_index *index, const char *name, const char *full, struct cs_err **err)
+{
+	struct cs_image_rec *first = NULL;
+	size_t found = 0;
+	int r = 0;
+
+	if (s->n_platforms == 0)
+		return add_item(s, rec, index && cs_image_index_counts(s->m, index) ? index : NULL, full, err);
+	for (size_t i = 0; i < s->n_platforms; i++) {
+		struct cs_image_rec *one = strictly(s, rec, index, &s->platforms[i]);
+		if (!one && index) {
+			cs_image_rec_unref(first);
+			return no_platform(name, &s->platforms[i], err);
+		}
+		found += one && one != first;
+		if (first)
+			cs_image_rec_unref(one);
+		else
+			first = one;
+	}
+	if (!first)
+		return no_platform(name, &s->platforms[0], err);
+	r = add_item(s, first, index && found > 1 ? index : NULL, full, err);
+	cs_image_rec_unref(first);
+	return r;
+}
+
 /* A repository's name alone stands for all of its tags. 1: there were some. */
 static int add_repository(struct save *s, const struct cs_ref *ref, struct cs_err **err)
 {
 	cs_autofree char *prefix = cs_xasprintf("%s/%s:", ref->domain, ref->path);
-	struct cs_image_name *n, *next;
-	int found = 0;
+	cs_autostrv char **names = NULL;
 
 	pthread_rwlock_rdlock(&s->m->lock);
-	HASH_ITER(hh, s->m->names, n, next)
-	{
-		if (!cs_prefix(n->full, prefix) || cs_image_is_digest_ref(n->full))
-			continue;
-		found = add_item(s, n->rec, n->full, err) < 0 ? -1 : 1;
-		if (found < 0)
-			break;
+	for (struct cs_image_name *n = s->m->names; n; n = n->hh.next) {
+		if (cs_prefix(n->full, prefix) && !cs_image_is_digest_ref(n->full))
+			cs_strv_push(&names, n->full);
 	}
 	pthread_rwlock_unlock(&s->m->lock);
-	return found;
+	for (char **n = names; n && *n; n++) {
+		cs_autorec struct cs_image_rec *rec = NULL;
+		cs_autoindex index = NULL;
+		if (cs_image_find_index(s->m, *n, &rec, NULL, &index, err) < 0 || add_image(s, rec, index, *n, *n, err) < 0)
+			return -1;
+	}
+	return names && *names;
 }
 
 static int add_name(struct save *s, const char *name, struct cs_err **err)
@@ -89,6 +146,7 @@ static int add_name(struct save *s, const char *name, struct cs_err **err)
 	cs_autoref struct cs_ref ref = {0};
 	cs_autofree char *full = NULL;
 	cs_autorec struct cs_image_rec *rec = NULL;
+	cs_autoindex index = NULL;
 	cs_autoerr struct cs_err *e = NULL;
 
 	bool whole = !cs_ref_is_id(name) && !cs_digest_valid(name) && cs_ref_parse(name, &ref, NULL) == 0 && !ref.tag && !ref.digest;
@@ -97,23 +155,62 @@ static int add_name(struct save *s, const char *name, struct cs_err **err)
 		if (r != 0)
 			return r < 0 ? -1 : 0;
 	}
-	if (cs_image_find(s->m, name, &rec, &full, &e) < 0) {
+	if (cs_image_find_index(s->m, name, &rec, &full, &index, &e) < 0) {
 		if (whole && cs_err_code(e) == CS_ERR_NOT_FOUND)
 			return cs_fail(err, CS_ERR_NOT_FOUND, 0, "No such image: %s", name);
 		return cs_err_move(err, TAKE_PTR(e));
 	}
-	for (size_t i = 0; i < s->n_platforms; i++) {
-		struct cs_platform have = {0};
+	return add_image(s, rec, index, name, full, err);
+}
+
+/* ---- indexes ---- */
+static void add_part(struct item *it, const struct cs_digest *d)
+{
+	it->parts = cs_xreallocarray(it->parts, it->n_parts + 1, sizeof(*it->parts));
+	it->parts[it->n_parts++] = *d;
+}
+
+/* Was this entry asked for? What is no image belongs to the index. */
+static bool wanted(struct save *s, const struct cs_index_entry *e, const struct cs_image_rec *rec)
+{
+	cs_autoplatform struct cs_platform have = {0};
+
+	if (!rec || s->n_platforms == 0)
+		return true;
+	if (!*e->platform.os)
 		cs_platform_set(&have, rec->info.os, rec->info.architecture, rec->info.variant);
-		bool same = cs_platform_same(&s->platforms[i], &have);
-		cs_platform_done(&have);
-		if (same)
-			return add_item(s, rec, full, err);
+	for (size_t i = 0; i < s->n_platforms; i++) {
+		if (cs_platform_same(&s->platforms[i], *e->platform.os ? &e->platform : &have))
+			return true;
 	}
-	if (s->n_platforms == 0)
-		return add_item(s, rec, full, err);
-	cs_autofree char *text = cs_platform_text(&s->platforms[0]);
-	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but does not provide the specified platform (%s)", name, text);
+	return false;
+}
+
+/* Everything below the index that is here, whole manifests only. */
+static int add_parts(struct save *s, struct item *it, struct cs_err **err)
+{
+	add_part(it, &it->index->digest);
+	for (size_t i = 0; i < it->index->n_inner; i++)
+		add_part(it, &it->index->inner[i]);
+	for (size_t i = 0; i < it->index->n; i++) {
+		const struct cs_index_entry *e = &it->index->v[i];
+		cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+		cs_automf struct cs_manifest mf = {0};
+		pthread_rwlock_rdlock(&s->m->lock);
+		struct cs_image_rec *rec = cs_image_of_manifest(s->m, &e->digest);
+		bool want = wanted(s, e, rec);
+		pthread_rwlock_unlock(&s->m->lock);
+		if (!want || !cs_image_content(s->m, &e->digest, NULL))
+			continue;
+		if (cs_blob_get(s->m->storage, &e->digest, CS_MAX_IMAGE_JSON, &text, err) < 0 ||
+		    cs_manifest_parse(text.buf ? text.buf : "", text.len, e->media_type, &mf, err) < 0)
+			return -1;
+		add_part(it, &e->digest);
+		add_part(it, &mf.config.digest);
+		for (size_t k = 0; k < mf.n; k++)
+			add_part(it, &mf.v[k].digest);
+	}
+	return 0;
 }
 
 /* ---- documents ---- */
@@ -161,9 +258,9 @@ static void put_index(struct cs_str *out, const struct item *it, const char *nam
 	const struct cs_image_rec *r = it->rec;
 
 	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
-	cs_json_put_kstr(out, "mediaType", r->manifest_type);
-	cs_json_put_kstr(out, "digest", r->manifest.s);
-	cs_json_put_ki64(out, "size", r->manifest_size);
+	cs_json_put_kstr(out, "mediaType", it->index ? it->index->media_type : r->manifest_type);
+	cs_json_put_kstr(out, "digest", it->index ? it->index->digest.s : r->manifest.s);
+	cs_json_put_ki64(out, "size", it->index ? it->index->size : r->manifest_size);
 	if (name) {
 		const char *colon = strrchr(name, ':');
 		cs_json_put_key(out, "annotations");
@@ -224,7 +321,7 @@ static int write_documents(struct save *s, struct cs_err **err)
 	cs_str_puts(&s->index, "{\"schemaVersion\":2,\"mediaType\":\"" CS_MEDIA_INDEX "\",\"manifests\":[");
 	for (size_t i = 0; i < s->n_items; i++) {
 		struct item *it = &s->items[i];
-		if (read_manifest(s, it, err) < 0)
+		if (read_manifest(s, it, err) < 0 || (it->index && add_parts(s, it, err) < 0))
 			return cs_wrap(err, "image %s", it->rec->id.s);
 		put_docker(&s->manifest, it);
 		if (!it->names[0])
@@ -261,7 +358,7 @@ static void lease_blobs(struct save *s)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->n_items; i++)
-		n += 2 + s->items[i].manifest.n;
+		n += 2 + s->items[i].manifest.n + s->items[i].n_parts;
 	s->leased = cs_xcalloc(n + 1, sizeof(*s->leased));
 	n = 0;
 	for (size_t i = 0; i < s->n_items; i++) {
@@ -270,6 +367,8 @@ static void lease_blobs(struct save *s)
 		s->leased[n++] = it->rec->manifest;
 		for (size_t k = 0; k < it->manifest.n; k++)
 			s->leased[n++] = it->manifest.v[k].digest;
+		for (size_t k = 0; k < it->n_parts; k++)
+			s->leased[n++] = it->parts[k];
 	}
 	qsort(s->leased, n, sizeof(*s->leased), by_digest);
 	for (size_t i = 0; i < n; i++) {
@@ -433,6 +532,8 @@ static void save_free(struct cs_stream *st)
 	}
 	for (size_t i = 0; i < s->n_items; i++) {
 		cs_image_rec_unref(s->items[i].rec);
+		cs_image_index_unref(s->items[i].index);
+		free(s->items[i].parts);
 		cs_strv_free(s->items[i].names);
 		cs_manifest_done(&s->items[i].manifest);
 	}

@@ -3,7 +3,7 @@
  * Garbage collection: layers and blobs that no image, no snapshot and no lease needs. Rows go first, all in one transaction, then the files: a
  * crash leaves files without rows, which the sweep of the next start removes. Under m->write. */
 #include "base/log.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 
 struct cs_lease {
 	struct cs_digest d;
@@ -158,13 +158,13 @@ static void on_blob(void *ctx, const struct cs_digest *d)
 }
 
 /* Two images may share a layer and yet name different blobs for it (the same tar, compressed differently): the manifests decide. */
-static bool keep_manifest(struct sweep *s, const struct cs_image_rec *r)
+static bool keep_manifest(struct sweep *s, const struct cs_digest *manifest)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 	size_t i;
 	json_t *l;
 
-	if (cs_blob_get(s->m->storage, &r->manifest, CS_MAX_IMAGE_JSON, &text, NULL) < 0)
+	if (cs_blob_get(s->m->storage, manifest, CS_MAX_IMAGE_JSON, &text, NULL) < 0)
 		return false;
 	cs_autojson json_t *j = cs_json_parse(text.buf, text.len, NULL);
 	const char *config = json_string_value(json_object_get(json_object_get(j, "config"), "digest"));
@@ -179,6 +179,25 @@ static bool keep_manifest(struct sweep *s, const struct cs_image_rec *r)
 			mark(&s->blobs, &d);
 	}
 	return j != NULL;
+}
+
+/* Indexes that a name means, and what came with them that is no image to us: attestations, and what runs elsewhere only. */
+static void keep_indexes(struct sweep *s)
+{
+	struct cs_image_index *x, *next;
+
+	HASH_ITER(hh, s->m->indexes, x, next)
+	{
+		mark(&s->blobs, &x->digest);
+		for (size_t i = 0; i < x->n_inner; i++)
+			mark(&s->blobs, &x->inner[i]);
+		for (size_t i = 0; i < x->n; i++) {
+			const struct cs_index_entry *e = &x->v[i];
+			bool other = e->attestation || (*e->platform.os && strcmp(e->platform.os, "linux") != 0);
+			if (other && !cs_image_of_manifest(s->m, &e->digest) && keep_manifest(s, &e->digest))
+				mark(&s->blobs, &e->digest);
+		}
+	}
 }
 
 static void on_top(void *ctx, const struct cs_digest *top) { keep_chain(ctx, top); }
@@ -196,10 +215,11 @@ static bool keep_images(struct sweep *s)
 	{
 		mark(&s->blobs, &r->id);
 		mark(&s->blobs, &r->manifest);
-		sure = keep_manifest(s, r) && sure;
+		sure = keep_manifest(s, &r->manifest) && sure;
 		if (r->n_layers)
 			keep_chain(s, &r->layers[r->n_layers - 1].chain);
 	}
+	keep_indexes(s);
 	/* the documents that digest references name: manifests, indexes */
 	for (n = m->names; n; n = n->hh.next) {
 		const char *at = strchr(n->full, '@');

@@ -5,7 +5,7 @@
 
 #include "base/time.h"
 #include "engine/filters.h"
-#include "engine/image_internal.h"
+#include "engine/image_index.h"
 
 /* ---- list ---- */
 struct list_filter {
@@ -188,6 +188,47 @@ static void uses_free(struct use **set)
 	}
 }
 
+/* What one line of a list stands for: an image, and the other platforms of its index that have no line of their own. */
+struct family {
+	struct cs_image_index *index;
+	struct cs_image_rec **v; /* the image itself comes first */
+	size_t n;
+	int64_t size; /* of all layers, each once */
+};
+
+static void family_done(struct family *f)
+{
+	cs_image_recs_free(f->v, f->n);
+	cs_image_index_unref(f->index);
+}
+#define autofamily cs_auto(family_done) struct family
+
+static void family_of(struct cs_images *m, struct cs_image_rec *r, struct family *f)
+{
+	cs_auto(uses_free) struct use *seen = NULL;
+
+	pthread_rwlock_rdlock(&m->lock);
+	for (struct cs_image_name *x = m->names; x && !f->index; x = x->hh.next)
+		f->index = x->rec == r && x->index ? cs_image_index_ref(x->index) : NULL;
+	pthread_rwlock_unlock(&m->lock);
+	f->v = cs_image_family(m, r, &f->n);
+	if (f->n == 1) {
+		f->size = r->size;
+		return;
+	}
+	seen = uses_of(f->v, f->n);
+	for (size_t i = 0; i < f->n; i++) {
+		f->size += f->v[i]->content;
+		for (size_t k = 0; k < f->v[i]->n_layers; k++) {
+			struct use *u;
+			HASH_FIND_STR(seen, f->v[i]->layers[k].chain.s, u);
+			f->size += u && u->n ? f->v[i]->layers[k].size : 0;
+			if (u)
+				u->n = 0;
+		}
+	}
+}
+
 /* Bytes of layers that another image has too. */
 static int64_t shared_size(struct use *set, const struct cs_image_rec *r)
 {
@@ -204,62 +245,10 @@ static int64_t shared_size(struct use *set, const struct cs_image_rec *r)
 
 static int64_t unix_s(int64_t ns) { return ns == CS_TIME_ZERO ? -62135596800 : ns / CS_NS_PER_SEC; }
 
-static void put_descriptor(struct cs_str *out, const struct cs_image_rec *r)
-{
-	cs_str_puts(out, "{");
-	cs_json_put_kstr(out, "mediaType", r->manifest_type);
-	cs_json_put_kstr(out, "digest", r->manifest.s);
-	cs_json_put_ki64(out, "size", r->manifest_size);
-	cs_str_puts(out, "}");
-}
-
-/* The Manifests member of 1.47 and later: what is here of the image. */
-static void put_manifests(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r)
-{
-	int64_t content = r->manifest_size + r->config_size + r->content;
-	size_t nc;
-	struct cs_container **c = cs_containers_all(m->e, &nc);
-
-	for (size_t i = 0; i < r->n_layers; i++)
-		content += r->layers[i].blob_size;
-	cs_str_puts(out, "[{");
-	cs_json_put_kstr(out, "ID", r->manifest.s);
-	cs_json_put_key(out, "Descriptor");
-	put_descriptor(out, r);
-	cs_json_put_kbool(out, "Available", true);
-	cs_json_put_key(out, "Size");
-	cs_str_puts(out, "{");
-	cs_json_put_ki64(out, "Content", content);
-	cs_json_put_ki64(out, "Total", content + (r->info.artifact ? 0 : r->size));
-	cs_str_puts(out, "}");
-	cs_json_put_kstr(out, "Kind", r->info.artifact ? "unknown" : "image");
-	if (r->info.artifact) {
-		cs_str_puts(out, "}]");
-		cs_containers_free(c);
-		return;
-	}
-	cs_json_put_key(out, "ImageData");
-	cs_str_puts(out, "{\"Platform\":{");
-	cs_json_put_kstr(out, "architecture", r->info.architecture);
-	cs_json_put_kstr(out, "os", r->info.os);
-	if (!cs_empty(r->info.variant))
-		cs_json_put_kstr(out, "variant", r->info.variant);
-	cs_str_puts(out, "},\"Containers\":[");
-	for (size_t i = 0, shown = 0; i < nc; i++) {
-		if (!cs_streq(c[i]->image_id, r->id.s))
-			continue;
-		cs_str_puts(out, shown++ ? "," : "");
-		cs_json_put_string(out, c[i]->id);
-	}
-	cs_str_puts(out, "],\"Size\":{");
-	cs_json_put_ki64(out, "Unpacked", r->size);
-	cs_str_puts(out, "}}}]");
-	cs_containers_free(c);
-}
-
-static void put_summary(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r, const struct shown *x, int64_t shared, int64_t containers,
+static void put_summary(struct cs_str *out, struct cs_images *m, const struct family *f, const struct shown *x, int64_t shared, int64_t containers,
 			bool manifests, int api)
 {
+	const struct cs_image_rec *r = f->v[0];
 	static char none_tag[] = "<none>:<none>", none_digest[] = "<none>@<none>";
 	char *none[] = {none_tag, NULL}, *noned[] = {none_digest, NULL};
 	bool old_none = !*x->tags && !*x->digests && api && api < 143;
@@ -276,14 +265,14 @@ static void put_summary(struct cs_str *out, struct cs_images *m, const struct cs
 	cs_json_put_key(out, "RepoTags");
 	cs_json_put_strv(out, old_none ? none : x->tags);
 	cs_json_put_ki64(out, "SharedSize", shared);
-	cs_json_put_ki64(out, "Size", r->size);
+	cs_json_put_ki64(out, "Size", f->size);
 	if (api && api < 144)
-		cs_json_put_ki64(out, "VirtualSize", r->size);
+		cs_json_put_ki64(out, "VirtualSize", f->size);
 	if (manifests) {
 		cs_json_put_key(out, "Descriptor");
-		put_descriptor(out, r);
+		cs_image_put_target(out, r, f->index);
 		cs_json_put_key(out, "Manifests");
-		put_manifests(out, m, r);
+		cs_image_put_manifests(out, m, r, f->index);
 	}
 	cs_str_puts(out, "}");
 }
@@ -310,13 +299,17 @@ int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int a
 	cs_str_puts(out, "[");
 	for (size_t i = 0, shown = 0; i < n; i++) {
 		autoshown x = {0};
+		autofamily family = {0};
+		if (cs_image_is_hidden(m, v[i]))
+			continue;
 		shown_names(m, v[i], &f, &x);
 		/* what others were committed from is no image of its own to a plain list */
 		if (!image_passes(&lf, v[i], &x) || (!x.any && !o->all && cs_image_has_children(m, v[i])))
 			continue;
 		if (shown++)
 			cs_str_puts(out, ",");
-		put_summary(out, m, v[i], &x, o->shared_size ? shared_size(uses, v[i]) : -1, -1, o->manifests && (!api || api >= 147), api);
+		family_of(m, v[i], &family);
+		put_summary(out, m, &family, &x, o->shared_size ? shared_size(uses, v[i]) : -1, -1, o->manifests && (!api || api >= 147), api);
 	}
 	cs_str_puts(out, "]");
 	cs_image_recs_free(v, n);
@@ -330,24 +323,30 @@ void cs_image_df(struct cs_images *m, int api, struct cs_str *out, int64_t *ret_
 	struct cs_image_rec **v = cs_image_recs(m, &n);
 	cs_auto(uses_free) struct use *uses = uses_of(v, n);
 	struct cs_container **c = cs_containers_all(m->e, &nc);
-	int64_t active = 0, reclaimable = 0;
+	int64_t total = 0, active = 0, reclaimable = 0;
 
 	cs_str_puts(out, "[");
 	for (size_t i = 0; i < n; i++) {
 		int64_t users = 0, shared = shared_size(uses, v[i]);
 		autoshown x = {0};
+		autofamily f = {0};
+		if (cs_image_is_hidden(m, v[i]))
+			continue;
 		shown_names(m, v[i], NULL, &x);
-		for (size_t k = 0; k < nc; k++)
-			users += cs_streq(c[k]->image_id, v[i]->id.s);
+		family_of(m, v[i], &f);
+		for (size_t k = 0; k < nc; k++) {
+			for (size_t l = 0; l < f.n; l++)
+				users += cs_streq(c[k]->image_id, f.v[l]->id.s);
+		}
 		active += users > 0;
 		if (users == 0)
-			reclaimable += v[i]->size - shared;
-		if (i)
+			reclaimable += f.size - shared;
+		if (total++)
 			cs_str_puts(out, ",");
-		put_summary(out, m, v[i], &x, shared, users, false, api);
+		put_summary(out, m, &f, &x, shared, users, false, api);
 	}
 	cs_str_puts(out, "]");
-	*ret_total = (int64_t)n;
+	*ret_total = total;
 	*ret_active = active;
 	*ret_reclaimable = reclaimable;
 	cs_containers_free(c);
@@ -433,12 +432,12 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform,
 	struct cs_images *m = e->images;
 	cs_autorec struct cs_image_rec *r = NULL;
 	cs_autojson json_t *j = NULL;
+	cs_autoindex index = NULL;
 	bool lean = !api || api >= 152;
 
 	if (manifests && !cs_empty(platform))
 		return cs_fail(err, CS_ERR_INVALID, 0, "conflicting options: manifests and platform options cannot both be set");
-	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_check_platform(&r->info, ref, platform, err) < 0 ||
-	    cs_image_config_json(m, r, &j, err) < 0)
+	if (cs_image_find_platform(m, ref, platform, &r, NULL, &index, err) < 0 || cs_image_config_json(m, r, &j, err) < 0)
 		return -1;
 	cs_str_puts(out, "{");
 	cs_json_put_kstr(out, "Id", r->id.s);
@@ -487,11 +486,11 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform,
 	cs_str_puts(out, "}");
 	if (!api || api >= 148) {
 		cs_json_put_key(out, "Descriptor");
-		put_descriptor(out, r);
+		cs_image_put_target(out, r, cs_empty(platform) ? index : NULL);
 	}
 	if (manifests && (!api || api >= 148)) {
 		cs_json_put_key(out, "Manifests");
-		put_manifests(out, m, r);
+		cs_image_put_manifests(out, m, r, index);
 	}
 	cs_str_puts(out, "}");
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "inspect image") : 0;
@@ -504,8 +503,7 @@ int cs_image_history(struct cs_engine *e, const char *ref, const char *platform,
 	cs_autorec struct cs_image_rec *r = NULL;
 	cs_autojson json_t *j = NULL;
 
-	if (cs_image_find(m, ref, &r, NULL, err) < 0 || cs_image_check_platform(&r->info, ref, platform, err) < 0 ||
-	    cs_image_config_json(m, r, &j, err) < 0)
+	if (cs_image_find_platform(m, ref, platform, &r, NULL, NULL, err) < 0 || cs_image_config_json(m, r, &j, err) < 0)
 		return -1;
 	json_t *h = json_object_get(j, "history");
 	size_t n = json_array_size(h), layer = 0;

@@ -121,7 +121,7 @@ static int import_unpacked(struct cs_images *m, const struct cs_import *in, cons
 	if (cs_blob_put(m->storage, text.buf, text.len, &id, err) < 0 || cs_image_put_manifest(m, &id, text.len, &row, 1, &manifest, err) < 0)
 		return -1;
 	CS_GUARD(&m->write);
-	if (cs_images_add(m, &id, &manifest, &row, 1, name ? names : NULL, err) < 0)
+	if (cs_images_add(m, &id, &manifest, &row, 1, name ? names : NULL, NULL, err) < 0)
 		return -1;
 	*ret_id = cs_xstrdup(id.s);
 	return 0;

@@ -150,10 +150,9 @@ static int query_init(struct cs_engine *e, const char *filters, struct query *q,
 	    cs_filter_bool(&q->f, "is-task", &q->is_task, err) < 0)
 		return -1;
 	for (char **p = cs_filter_values(&q->f, "ancestor"); p && *p; p++) {
-		struct cs_image_info *i = NULL;
-		if (cs_image_get(e, *p, &i, NULL) == 0)
-			cs_strv_push(&q->ancestors, i->id);
-		cs_image_info_free(i);
+		cs_autostrv char **ids = cs_image_ids(e, *p);
+		for (char **i = ids; i && *i; i++)
+			cs_strv_push(&q->ancestors, *i);
 		if (!q->ancestors)
 			cs_strv_push(&q->ancestors, "");
 	}
@@ -274,13 +273,10 @@ static void put_command(const struct cs_config *config, struct cs_str *out)
 /* What the user wrote, as long as that still means the container's image; else the image's id, as Docker shows it. */
 static bool ref_holds(const struct cs_container *c)
 {
-	struct cs_image_info *i = NULL;
-
 	if (cs_streq(c->image_ref, c->image_id))
 		return true;
-	bool same = cs_image_get(c->e, c->image_ref, &i, NULL) == 0 && cs_streq(i->id, c->image_id);
-	cs_image_info_free(i);
-	return same;
+	cs_autostrv char **ids = cs_image_ids(c->e, c->image_ref);
+	return ids && cs_strv_has(ids, c->image_id);
 }
 
 static void put_row(struct cs_container *c, const char *image, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)

@@ -16,6 +16,7 @@ struct image {
 	struct cs_digest id, manifest_digest;
 	struct candidate **cands;       /* bottom first, doc.n of them */
 	char **names;                   /* full */
+	const struct cs_digest *index;  /* that the names mean, of which this is one platform; or NULL */
 	struct cs_image_layer *layers;
 };
 
@@ -257,6 +258,8 @@ static int tell_added(struct cs_load_session *l, const struct image *im, char *c
 {
 	for (; says && *says; says++)
 		load_say(l, *says);
+	if (im->index && !im->names)
+		return 0; /* another platform of what was told */
 	cs_str_puts(&l->ids, "Loaded image ID: ");
 	cs_str_puts(&l->ids, im->id.s);
 	cs_str_puts(&l->ids, "\n");
@@ -281,7 +284,7 @@ static int add_image(struct cs_load_session *l, struct image *im, struct cs_err 
 		HASH_FIND_STR(m->by_id, im->id.s, old);
 		l->stray = l->stray || (old && strcmp(old->manifest.s, im->manifest_digest.s) != 0);
 		note_renames(l, im, &says);
-		if (cs_images_add(m, &im->id, old ? &old->manifest : &im->manifest_digest, im->layers, im->doc.n, im->names, err) < 0)
+		if (cs_images_add(m, &im->id, old ? &old->manifest : &im->manifest_digest, im->layers, im->doc.n, im->names, im->index, err) < 0)
 			return -1;
 	}
 	return tell_added(l, im, says);
@@ -346,8 +349,29 @@ static void find_manifest(struct cs_load_session *l, struct image *im)
 	cs_manifest_done(&top);
 }
 
-static int docker_item(struct cs_load_session *l, const struct cs_doc_item *it, struct image *im, struct cs_err **err)
+/* Returns how many names are left. */
+static size_t take_away(struct image *im, char *const *names)
 {
+	char **left = NULL;
+
+	for (char **n = im->names; n && *n; n++) {
+		if (!names || !cs_strv_has(names, *n))
+			cs_strv_push(&left, *n);
+	}
+	cs_strv_free(im->names);
+	im->names = left;
+	return cs_strv_len(left);
+}
+
+/* indexes: names that index.json gives to an index, which brings this image along. */
+static int docker_item(struct cs_load_session *l, const struct cs_doc_item *it, struct image *im, char *const *indexes, struct cs_err **err)
+{
+	for (size_t i = 0; it->tags[i]; i++) {
+		if (add_tag(im, it->tags[i], err) < 0)
+			return -1;
+	}
+	if (it->tags[0] && take_away(im, indexes) == 0)
+		return 0;
 	struct entry *e = document(l, it->config, "manifest.json", err);
 
 	if (!e || take_config(l, e, im, err) < 0)
@@ -361,17 +385,13 @@ static int docker_item(struct cs_load_session *l, const struct cs_doc_item *it, 
 		if (!im->cands[i])
 			return -1;
 	}
-	for (size_t i = 0; it->tags[i]; i++) {
-		if (add_tag(im, it->tags[i], err) < 0)
-			return -1;
-	}
 	if (check_diffs(l, im, err) < 0)
 		return -1;
 	find_manifest(l, im);
 	return add_image(l, im, err);
 }
 
-static int docker_images(struct cs_load_session *l, const struct entry *e, struct cs_err **err)
+static int docker_images(struct cs_load_session *l, const struct entry *e, char *const *indexes, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 	struct cs_doc_items items;
@@ -381,7 +401,7 @@ static int docker_images(struct cs_load_session *l, const struct entry *e, struc
 		return -1;
 	for (size_t i = 0; r == 0 && i < items.n; i++) {
 		struct image im = IMAGE_INIT;
-		r = docker_item(l, &items.v[i], &im, err);
+		r = docker_item(l, &items.v[i], &im, indexes, err);
 		l->n_shown = 0;
 		image_done(&im);
 	}
@@ -441,7 +461,7 @@ static int add_artifact(struct cs_load_session *l, const struct cs_descriptor *s
 	{
 		CS_GUARD(&m->write);
 		note_renames(l, im, &says);
-		if (cs_images_add(m, &im->id, &im->manifest_digest, NULL, 0, im->names, err) < 0)
+		if (cs_images_add(m, &im->id, &im->manifest_digest, NULL, 0, im->names, im->index, err) < 0)
 			return -1;
 	}
 	return tell_added(l, im, says);
@@ -479,66 +499,129 @@ static int oci_manifest(struct cs_load_session *l, const struct cs_manifest *nod
 	return check_diffs(l, im, err) < 0 ? -1 : add_image(l, im, err);
 }
 
-static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, char *const *names, int depth, struct cs_err **err);
+/* Where a manifest stands: names are for the first image that comes of it; index: what they mean, or NULL when they mean the image. */
+struct place {
+	char *const *names;
+	const struct cs_digest *index;
+	int depth;
+};
+
+static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, struct place *at, struct cs_err **err);
+
+static bool is_foreign(const struct cs_descriptor *d)
+{
+	return d->attestation || (*d->platform.os && strcmp(d->platform.os, "linux") != 0);
+}
 
 /* How well an entry does: an entry without a platform (an index in an index) may have anything. */
 static int score(struct cs_load_session *l, const struct cs_platform *host, const struct cs_descriptor *d)
 {
-	if (d->attestation || strcmp(d->platform.os, "unknown") == 0)
+	if (is_foreign(d))
 		return -1;
 	if (!d->platform.os[0])
 		return 1;
 	return l->n_platforms ? wanted(l, &d->platform) : cs_platform_score(host, &d->platform);
 }
 
-/* Those that were asked for, else the one that does best on this host, else the only one. */
-static int oci_index(struct cs_load_session *l, const struct cs_manifest *node, const struct cs_descriptor *self, char *const *names, int depth,
+/* Has the archive all of it? An index that was saved with some of its platforms names the others, too. */
+static bool is_there(struct cs_load_session *l, const struct cs_descriptor *d)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	struct cs_manifest node = {0};
+	bool there = read_node(l, d, &text, &node, NULL) == 0;
+
+	for (size_t i = 0; there && node.kind == CS_MANIFEST_IMAGE && i <= node.n; i++) {
+		cs_autofree char *path = blob_path(i < node.n ? &node.v[i].digest : &node.config.digest);
+		there = load_entry(l, path) != NULL;
+	}
+	cs_manifest_done(&node);
+	return there;
+}
+
+/* What is no image to us (an attestation, a platform of another system) stays with its index as it is, if it came. */
+static void keep_foreign(struct cs_load_session *l, const struct cs_descriptor *d)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
+	struct cs_manifest node = {0};
+	struct cs_digest is;
+
+	bool all = read_node(l, d, &text, &node, NULL) == 0 && node.kind == CS_MANIFEST_IMAGE && artifact_blob(l, &node.config, NULL) == 0;
+	for (size_t i = 0; all && i < node.n; i++)
+		all = artifact_blob(l, &node.v[i], NULL) == 0;
+	if (all)
+		(void)!cs_blob_put(l->m->storage, text.buf, text.len, &is, NULL);
+	l->stray = true;
+	cs_manifest_done(&node);
+}
+
+/* An index with a name: all of its platforms that the archive has, or those that were asked for, the best one for this host first. Without a name:
+ * those that were asked for, else the best, else the only one. */
+static int oci_index(struct cs_load_session *l, const struct cs_manifest *node, const struct cs_descriptor *self, const struct cs_str *text, struct place *at,
 		     struct cs_err **err)
 {
-	struct cs_platform host = {0};
-	const struct cs_descriptor *best = NULL, *only = NULL;
+	cs_autoplatform struct cs_platform host = {0};
+	const struct cs_descriptor *best = NULL, *only = NULL, *lost = NULL;
+	struct place below = {.names = at->names, .index = at->index ? at->index : &self->digest, .depth = at->depth + 1};
+	bool all = at->index || (at->names && *at->names);
 	size_t images = 0, taken = 0;
+	struct cs_digest is;
 	int r = 0, most = 0;
 
-	if (cs_platform_parse(NULL, &host, err) < 0)
+	if (cs_platform_parse(NULL, &host, err) < 0 || (all && cs_blob_put(l->m->storage, text->buf, text->len, &is, err) < 0))
 		return -1;
-	for (size_t i = 0; r == 0 && i < node->n; i++) {
+	for (size_t i = 0; i < node->n; i++) {
 		const struct cs_descriptor *d = &node->v[i];
 		int points = score(l, &host, d);
+		if (points < 0 && all)
+			keep_foreign(l, d);
 		images += points >= 0;
 		only = points >= 0 ? d : only;
-		if (points > 0 && l->n_platforms)
-			r = oci_node(l, d, taken++ ? NULL : names, depth + 1, err);
-		else if (points > most) {
+		if (points > 0 && !is_there(l, d)) {
+			lost = lost ? lost : d;
+		} else if (points > most) {
 			most = points;
 			best = d;
 		}
 	}
-	cs_platform_done(&host);
-	if (r < 0 || taken)
-		return r;
 	if (!best && images == 1 && !l->n_platforms)
 		best = only; /* for another machine, but there is no doubt which one is meant */
-	return best ? oci_node(l, best, names, depth + 1, err) : no_platform(l, self->digest.s, err);
+	if (best) {
+		r = oci_node(l, best, &below, err);
+		taken++;
+	}
+	for (size_t i = 0; r == 0 && i < node->n; i++) {
+		const struct cs_descriptor *d = &node->v[i];
+		int points = score(l, &host, d);
+		if (d == best || points < 0 || (l->n_platforms && points == 0) || (!all && !l->n_platforms) || !is_there(l, d))
+			continue;
+		r = oci_node(l, d, &below, err);
+		taken++;
+	}
+	if (r == 0 && taken == 0 && lost)
+		r = oci_node(l, lost, &below, err); /* says what is missing */
+	at->names = below.names;
+	return taken || lost ? r : no_platform(l, self->digest.s, err);
 }
 
-static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, char *const *names, int depth, struct cs_err **err)
+static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, struct place *at, struct cs_err **err)
 {
 	struct image im = IMAGE_INIT;
 	struct cs_manifest node;
 	int r;
 
-	if (depth > MAX_NESTING)
+	if (at->depth > MAX_NESTING)
 		return cs_fail(err, CS_ERR_INVALID, 0, "index %s is nested too deeply", d->digest.s);
 	if (read_node(l, d, &im.manifest, &node, err) < 0) {
 		image_done(&im);
 		return -1;
 	}
 	if (node.kind == CS_MANIFEST_INDEX) {
-		r = oci_index(l, &node, d, names, depth, err);
+		r = oci_index(l, &node, d, &im.manifest, at, err);
 	} else {
-		for (; names && *names; names++)
+		for (char *const *names = at->names; names && *names; names++)
 			cs_strv_push(&im.names, *names);
+		im.index = at->index;
+		at->names = NULL;
 		r = node.artifact_type ? add_artifact(l, d, &node, &im, err) : oci_manifest(l, &node, &im, err);
 		if (r < 0)
 			(void)cs_wrap(err, "manifest %s", d->digest.s);
@@ -564,41 +647,66 @@ static char **oci_names(const struct cs_manifest *list, const struct cs_digest *
 	return names;
 }
 
-/* Is the document of this digest an artifact's manifest? What is wrong with it does not matter here. */
-static bool is_artifact(struct cs_load_session *l, const struct cs_descriptor *d)
+/* Does manifest.json say nothing of what this is, an artifact, or one of its images only, an index? What is wrong with it does not matter here. */
+static bool is_more(struct cs_load_session *l, const struct cs_descriptor *d, bool *ret_index)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 	struct cs_manifest node = {0};
-	bool is = read_node(l, d, &text, &node, NULL) == 0 && node.artifact_type;
+	bool read = read_node(l, d, &text, &node, NULL) == 0;
+	bool artifact = read && node.artifact_type;
 
+	*ret_index = read && node.kind == CS_MANIFEST_INDEX;
 	cs_manifest_done(&node);
-	return is;
+	return artifact || *ret_index;
 }
 
-static int oci_images(struct cs_load_session *l, const struct entry *e, bool artifacts_only, struct cs_err **err)
+static int read_top(struct cs_load_session *l, const struct entry *e, struct cs_manifest *top, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
-	struct cs_manifest top;
-	int r = 0;
 
 	if (load_text(l, e, &text, err) < 0)
 		return -1;
-	if (cs_manifest_parse(text.buf, text.len, NULL, &top, err) < 0)
+	if (cs_manifest_parse(text.buf, text.len, NULL, top, err) < 0)
 		return cs_wrap(err, "index.json");
-	if (top.kind != CS_MANIFEST_INDEX)
-		r = cs_fail(err, CS_ERR_INVALID, 0, "index.json is no index");
+	return top->kind == CS_MANIFEST_INDEX ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "index.json is no index");
+}
+
+/* more_only: what manifest.json does not say. */
+static int oci_images(struct cs_load_session *l, const struct entry *e, bool more_only, struct cs_err **err)
+{
+	cs_automf struct cs_manifest top = {0};
+	bool index;
+	int r = read_top(l, e, &top, err);
+
 	for (size_t i = 0; r == 0 && i < top.n; i++) {
 		const struct cs_descriptor *d = &top.v[i];
-		bool before = d->attestation || (artifacts_only && !is_artifact(l, d));
+		bool before = d->attestation || (more_only && !is_more(l, d, &index));
 		for (size_t k = 0; k < i && !before; k++)
 			before = strcmp(top.v[k].digest.s, d->digest.s) == 0;
 		if (before)
 			continue;
 		cs_autostrv char **names = oci_names(&top, &d->digest);
-		r = oci_node(l, d, names, 0, err);
+		struct place at = {.names = names};
+		r = oci_node(l, d, &at, err);
 	}
-	cs_manifest_done(&top);
 	return r;
+}
+
+/* Names that mean an index, in an archive that is also Docker's: its manifest.json has one of the platforms under them. */
+static char **index_names(struct cs_load_session *l, const struct entry *e)
+{
+	cs_automf struct cs_manifest top = {0};
+	char **v = NULL;
+	bool index;
+
+	if (!e || e->kind != ENTRY_DOCUMENT || read_top(l, e, &top, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; i < top.n; i++) {
+		cs_autostrv char **names = is_more(l, &top.v[i], &index) && index ? oci_names(&top, &top.v[i].digest) : NULL;
+		for (char **n = names; n && *n; n++)
+			cs_strv_push(&v, *n);
+	}
+	return v;
 }
 
 int load_images(struct cs_load_session *l, struct cs_err **err)
@@ -607,7 +715,8 @@ int load_images(struct cs_load_session *l, struct cs_err **err)
 	int r;
 
 	if (docker && docker->kind == ENTRY_DOCUMENT) {
-		r = docker_images(l, docker, err);
+		cs_autostrv char **indexes = index_names(l, oci);
+		r = docker_images(l, docker, indexes, err);
 		if (r == 0 && oci && oci->kind == ENTRY_DOCUMENT)
 			r = oci_images(l, oci, true, err); /* of which manifest.json says nothing */
 	}
