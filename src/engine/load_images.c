@@ -561,8 +561,8 @@ static int oci_index(struct cs_load_session *l, const struct cs_manifest *node, 
 {
 	cs_autoplatform struct cs_platform host = {0};
 	const struct cs_descriptor *best = NULL, *only = NULL, *lost = NULL;
-	struct place below = {.names = at->names, .index = at->index ? at->index : &self->digest, .depth = at->depth + 1};
 	bool all = at->index || (at->names && *at->names);
+	struct place below = {.names = at->names, .index = !all || at->index ? at->index : &self->digest, .depth = at->depth + 1};
 	size_t images = 0, taken = 0;
 	struct cs_digest is;
 	int r = 0, most = 0;

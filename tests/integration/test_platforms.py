@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that mean an index: which platforms are here, which one is taken, what goes with the name, and what is passed on."""
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+
+import pytest
+
+import images
+import imagetar as it
+import rootfs
+from caisson_fixture import wait_for
+from images import busybox, files, pull, push
+from registry import Fake, digest
+
+pytestmark = pytest.mark.caisson
+HOST = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+OTHER = {"amd64": "arm64", "arm64": "amd64"}[HOST]
+TAR = {"Content-Type": "application/x-tar"}
+NAME = "t/multi:1"
+
+
+def p(arch, os_="linux"):
+    return json.dumps({"os": os_, "architecture": arch})
+
+
+def unique():
+    return files(x=os.urandom(8).hex())
+
+
+class Multi:
+    """A layout with an index for three platforms, an attestation, and one of another system."""
+
+    def __init__(self, name=NAME, archs=("amd64", "arm64", "s390x")):
+        self.layout = it.Layout()
+        base = rootfs.busybox().bytes()
+        self.layers = {a: it.layer("arch", a + os.urandom(4).hex()) for a in archs}
+        self.confs = {a: it.config(base, self.layers[a], arch=a, config={"Cmd": ["cat", "/arch"]}, history=[{"created_by": "a"}, {"created_by": "b"}]) for a in archs}
+        self.manifests = {a: it.platform(self.layout.image(base, self.layers[a], conf=self.confs[a]), "linux", a) for a in archs}
+        windows = it.platform(self.layout.image(it.layer("dll"), conf=it.config(it.layer("dll"), os="windows")), "windows", "amd64")
+        note = self.layout.image(b'{"_type":"https://in-toto.io/Statement/v0.1"}', conf=b"{}", media="json")
+        self.note = {**it.platform(note, "unknown", "unknown"),
+                     "annotations": {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": self.manifests[archs[0]]["digest"]}}
+        self.index = self.layout.index(*self.manifests.values(), windows, self.note)
+        self.ids = {a: it.sha(c) for a, c in self.confs.items()}
+        self.bytes = self.layout.add(self.index, "docker.io/" + name).bytes()
+        self.all = {d[7:] for d in self.layout.blobs}
+
+
+def load(engine, data, **query):
+    a = engine.http.post("/images/load", query, body=data, headers=TAR, rec=False)
+    lines = [json.loads(x) for x in a.body.decode().splitlines() if x.strip()]
+    assert a.status == 200 and not [x for x in lines if "error" in x], a
+    return lines
+
+
+def stored(engine):
+    wait_for(lambda: not any(n.startswith("gone-") for n in os.listdir(engine.data / "tmp")), what="what was removed before is deleted")
+    return {sub: sorted(os.listdir(engine.data / sub)) for sub in ("content/blobs/sha256", "layers", "tmp")}
+
+
+def blobs(engine):
+    return set(os.listdir(engine.data / "content/blobs/sha256"))
+
+
+def inspect(engine, ref, **query):
+    return engine.http.get(f"/images/{ref}/json", query)
+
+
+def manifests(engine, ref):
+    return {m["ImageData"]["Platform"]["architecture"] + m["ImageData"]["Platform"]["os"]: m for m in inspect(engine, ref, manifests=1).json["Manifests"]
+            if m["Kind"] == "image"}
+
+
+@pytest.fixture(autouse=True)
+def clean(engine):
+    before, store = {i["Id"] for i in engine.http.get("/images/json", {"all": 1}, rec=False).json}, stored(engine)
+    yield
+    for c in engine.http.get("/containers/json", {"all": 1}, rec=False).json:
+        if c["Image"].startswith("t/") or "/app" in c["Image"]:
+            engine.http.delete(f"/containers/{c['Id']}", {"force": 1, "v": 1})
+    for _ in range(3):
+        for i in engine.http.get("/images/json", {"all": 1}, rec=False).json:
+            if i["Id"] not in before:
+                engine.http.delete("/images/" + i["Id"], {"force": 1}, rec=False)
+    wait_for(lambda: stored(engine) == store, what="nothing is left")     # of any of these tests
+
+
+# ---- load ----
+
+def test_load_keeps_all_platforms(engine):
+    m = Multi()
+    assert load(engine, m.bytes) == [{"stream": "Loaded image: t/multi:1\n"}]
+    assert m.all <= blobs(engine)
+    i = inspect(engine, NAME).json
+    assert i["Id"] == m.ids[HOST] and i["Descriptor"] == {k: m.index[k] for k in ("mediaType", "digest", "size")}
+    listed = [x for x in engine.http.get("/images/json", {"all": 1, "manifests": 1}).json if x["Id"] in m.ids.values()]
+    assert [x["Id"] for x in listed] == [m.ids[HOST]] and listed[0]["Descriptor"]["digest"] == m.index["digest"]
+    found = {x["ID"]: x for x in listed[0]["Manifests"]}
+    assert list(found) == [d["digest"] for d in json.loads(m.layout.blobs[m.index["digest"]])["manifests"]]
+    for arch, d in m.manifests.items():
+        x = found[d["digest"]]
+        assert x["Available"] and x["Kind"] == "image" and x["Descriptor"] == d and x["ImageData"]["Platform"]["architecture"] == arch
+        assert x["Size"]["Total"] == x["Size"]["Content"] + x["ImageData"]["Size"]["Unpacked"] and x["ImageData"]["Size"]["Unpacked"] > 0
+    note = found[m.note["digest"]]
+    assert note["Kind"] == "attestation" and note["AttestationData"] == {"For": m.note["annotations"]["vnd.docker.reference.digest"]}
+    one = inspect(engine, m.ids[HOST]).json["Size"]
+    assert one < listed[0]["Size"] < 3 * one       # what they share is counted once
+    df = engine.http.get("/system/df", {"type": "image"}, version="1.48").json
+    seen = [x for x in df["Images"] if x["Id"] in m.ids.values()]
+    assert [x["Size"] for x in seen] == [listed[0]["Size"]]
+
+
+def test_load_of_one_platform(engine):
+    m = Multi()
+    load(engine, m.bytes, platform=p("s390x"))
+    assert inspect(engine, NAME).json["Id"] == m.ids["s390x"]
+    assert {a: x["Available"] for a, x in manifests(engine, NAME).items()} == {"amd64linux": False, "arm64linux": False, "s390xlinux": True, "amd64windows": True}
+    load(engine, m.bytes, platform=p(HOST))         # the other joins it
+    assert inspect(engine, NAME).json["Id"] == m.ids[HOST]
+    assert inspect(engine, NAME, platform=p("s390x")).json["Id"] == m.ids["s390x"]
+    a = inspect(engine, NAME, platform=p(OTHER))
+    assert a.status == 404 and a.message == f"image with reference t/multi:1 was found but does not provide the specified platform (linux/{OTHER})"
+
+
+def test_platform_of_a_request(engine):
+    m = Multi()
+    load(engine, m.bytes)
+    for arch, ident in m.ids.items():
+        i = inspect(engine, NAME, platform=p(arch)).json
+        assert i["Id"] == ident and i["Architecture"] == arch and i["Descriptor"]["digest"] == m.manifests[arch]["digest"]
+        assert engine.http.get(f"/images/{NAME}/history", {"platform": p(arch)}).json[0]["Id"] == ident
+    assert inspect(engine, m.index["digest"]).json["Id"] == m.ids[HOST]                 # what lists show is understood
+    assert inspect(engine, m.manifests["s390x"]["digest"][7:19]).json["Id"] == m.ids["s390x"]
+
+
+def test_containers_of_platforms(engine):
+    m = Multi()
+    load(engine, m.bytes)
+    made = {}
+    for arch in (HOST, "s390x"):
+        a = engine.http.post("/containers/create", {"platform": "linux/" + arch}, body={"Image": NAME})
+        assert a.status == 201, a
+        made[arch] = a.json["Id"]
+        assert engine.http.get(f"/containers/{a.json['Id']}/json").json["Image"] == m.ids[arch]
+    assert engine.http.get(f"/containers/{made['s390x']}/archive", {"path": "/arch"}).status == 200
+    rows = {c["Id"]: c for c in engine.http.get("/containers/json", {"all": 1, "filters": json.dumps({"ancestor": [NAME]})}).json}
+    assert {rows[c]["Image"] for c in made.values()} == {NAME}
+    assert manifests(engine, NAME)["s390xlinux"]["ImageData"]["Containers"] == [made["s390x"]]
+    engine.http.delete(f"/containers/{made[HOST]}")
+    # the container of another platform holds the name, and its platform
+    a = engine.http.delete(f"/images/{NAME}")
+    assert a.status == 409 and "is using its referenced image" in a.message
+    assert engine.http.delete(f"/images/{NAME}", {"platforms": p("s390x")}).status == 409
+    engine.http.post("/images/prune", {"filters": json.dumps({"dangling": ["false"], "label": ["none-such"]})})
+    assert engine.http.delete(f"/images/{NAME}", {"platforms": p(OTHER)}).status == 200
+    assert engine.http.delete(f"/containers/{made['s390x']}").status == 204
+
+
+# ---- rmi and prune ----
+
+def test_platforms_are_removed_one_by_one(engine):
+    m = Multi()
+    load(engine, m.bytes)
+    a = engine.http.delete(f"/images/{NAME}", {"platforms": p(HOST)})
+    assert a.status == 200 and a.json[0] == {"Deleted": m.ids[HOST]} and not [x for x in a.json if "Untagged" in x]
+    assert not manifests(engine, NAME)[HOST + "linux"]["Available"] and m.manifests[HOST]["digest"][7:] not in blobs(engine)
+    assert inspect(engine, NAME).json["Id"] in (m.ids[OTHER], m.ids["s390x"])           # the name leads to what is left
+    assert engine.http.delete(f"/images/{NAME}", {"platforms": p(HOST)}).status == 404
+    a = engine.http.delete(f"/images/{NAME}", {"platforms": [p(OTHER), p("s390x")]})
+    assert {"Untagged": NAME} in a.json and {"Deleted": m.ids["s390x"]} in a.json
+    assert inspect(engine, NAME).status == 404
+
+
+def test_all_goes_with_the_last_name(engine):
+    m = Multi()
+    before = stored(engine)
+    load(engine, m.bytes)
+    engine.http.post(f"/images/{NAME}/tag", {"repo": "t/multi", "tag": "2"})
+    assert engine.http.delete(f"/images/{NAME}").json == [{"Untagged": NAME}]
+    assert inspect(engine, "t/multi:2", platform=p("s390x")).json["Id"] == m.ids["s390x"]      # the index has another name
+    a = engine.http.delete("/images/t/multi:2").json
+    assert {x["Deleted"] for x in a if "Deleted" in x} >= set(m.ids.values())
+    wait_for(lambda: stored(engine) == before, what="nothing is left")
+
+
+def test_prune_takes_no_platform_alone(engine):
+    m = Multi()
+    load(engine, m.bytes)
+    engine.http.post("/images/prune")
+    assert all(x["Available"] for x in manifests(engine, NAME).values()) and m.all <= blobs(engine)
+    load(engine, Multi().bytes)         # the name moves on
+    engine.http.post("/images/prune")
+    assert not {d["digest"][7:] for d in m.manifests.values()} & blobs(engine) and m.index["digest"][7:] not in blobs(engine)
+
+
+# ---- save ----
+
+def test_save_and_load_again(engine):
+    m = Multi()
+    load(engine, m.bytes)
+    a = engine.http.get("/images/get", {"names": [NAME]}, rec=False)
+    out = it.read(a.body)
+    top = json.loads(out["index.json"])["manifests"]
+    assert [x["digest"] for x in top] == [m.index["digest"]] and top[0]["mediaType"] == m.index["mediaType"]
+    assert {n[13:] for n in out if n.startswith("blobs/sha256/") and len(n) > 13} == m.all
+    docker = json.loads(out["manifest.json"])
+    assert len(docker) == 1 and docker[0]["Config"][13:] == m.ids[HOST][7:] and docker[0]["RepoTags"] == [NAME]
+    engine.http.delete(f"/images/{NAME}", {"force": 1})
+    assert load(engine, a.body) == [{"stream": "Loaded image: t/multi:1\n"}]
+    assert inspect(engine, NAME).json["Id"] == m.ids[HOST] and m.all <= blobs(engine)
+    assert engine.http.get("/images/get", {"names": [NAME]}, rec=False).body == a.body
+
+
+def test_save_of_some_platforms(engine):
+    m = Multi()
+    load(engine, m.bytes)
+    out = it.read(engine.http.get("/images/get", {"names": [NAME], "platform": p("s390x")}, rec=False).body)
+    assert [x["digest"] for x in json.loads(out["index.json"])["manifests"]] == [m.manifests["s390x"]["digest"]]
+    a = engine.http.get("/images/get", {"names": [NAME], "platform": [p("s390x"), p(HOST)]}, rec=False)
+    out = it.read(a.body)
+    assert [x["digest"] for x in json.loads(out["index.json"])["manifests"]] == [m.index["digest"]]
+    assert "blobs/sha256/" + m.manifests[OTHER]["digest"][7:] not in out
+    engine.http.delete(f"/images/{NAME}", {"force": 1})
+    load(engine, a.body)                # an index of which not everything is there
+    assert {k: x["Available"] for k, x in manifests(engine, NAME).items() if k.endswith("linux")} == {HOST + "linux": True, OTHER + "linux": False, "s390xlinux": True}
+    a = engine.http.get("/images/get", {"names": [NAME], "platform": p(OTHER)}, rec=False)
+    assert a.status == 404 and "does not provide the specified platform" in a.message
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="no skopeo")
+def test_skopeo_sees_the_index(engine, tmp_path):
+    m = Multi()
+    load(engine, m.bytes)
+    ref = f"oci:{engine.data}/content:docker.io/{NAME}"
+    raw = subprocess.run(["skopeo", "inspect", "--raw", ref], capture_output=True, check=True).stdout
+    assert digest(raw) == m.index["digest"]
+    out = json.loads(subprocess.run(["skopeo", "inspect", ref], capture_output=True, check=True, text=True).stdout)
+    assert out["Architecture"] == HOST
+    subprocess.run(["skopeo", "copy", "-q", "--all", "--insecure-policy", ref, f"oci-archive:{tmp_path}/all.tar:docker.io/{NAME}"], check=True, capture_output=True)
+    engine.http.delete(f"/images/{NAME}", {"force": 1})
+    load(engine, (tmp_path / "all.tar").read_bytes())
+    assert inspect(engine, NAME, platform=p("s390x")).json["Id"] == m.ids["s390x"]
+
+
+# ---- registries ----
+
+@pytest.fixture
+def remote():
+    with Fake() as fake:
+        base, entries, fake.ids = busybox(), [], {}
+        for arch in ("amd64", "arm64", "s390x"):
+            layers = [base, unique()]
+            mf = images.manifest(fake, layers, oci=True, conf=images.config(layers, arch=arch))
+            fake.ids[arch] = mf["config"]["digest"]
+            entries.append((mf, {"os": "linux", "architecture": arch}))
+        fake.index = images.index(fake, "app", "1", entries)
+        fake.name = f"{fake.host}/app"
+        yield fake
+
+
+def test_pull_adds_a_platform(engine, remote):
+    assert "Downloaded newer" in pull(engine.http, remote.name, "1")[-1]["status"]
+    assert "Downloaded newer" in pull(engine.http, remote.name, "1", platform="linux/s390x")[-1]["status"]
+    i = inspect(engine, remote.name + ":1").json
+    assert i["Id"] == remote.ids[HOST] and i["RepoDigests"] == [f"{remote.name}@{remote.index}"] and i["Descriptor"]["digest"] == remote.index
+    assert {a: x["Available"] for a, x in manifests(engine, remote.name + ":1").items()} == {HOST + "linux": True, OTHER + "linux": False, "s390xlinux": True}
+    before = len(remote.requests)
+    for platform in ("linux/s390x", ""):
+        assert "up to date" in pull(engine.http, remote.name, "1", **({"platform": platform} if platform else {}))[-1]["status"]
+    assert not [r for r in remote.requests[before:] if r["method"] != "HEAD" and "/manifests/" in r["path"]]
+    assert [x["Id"] for x in engine.http.get("/images/json", {"all": 1}).json if x["Id"] in remote.ids.values()] == [remote.ids[HOST]]
+
+
+def test_push(engine, remote):
+    with Fake() as other:
+        to = f"{other.host}/app"
+        pull(engine.http, remote.name, "1")
+        engine.http.post(f"/images/{remote.name}:1/tag", {"repo": to, "tag": "x"})
+        lines = push(engine.http, to, "x")          # one platform is here: that one, and a note
+        assert not lines.error, lines
+        note = lines[-1]["aux"]
+        assert note["manifestPushedInsteadOfIndex"] and note["originalIndex"]["digest"] == remote.index
+        assert note["selectedManifest"]["digest"] == digest(other.manifests["app", "x"][1])
+        for arch in ("s390x", OTHER):
+            pull(engine.http, remote.name, "1", platform="linux/" + arch)
+        lines = push(engine.http, to, "x", platform=p("s390x"))
+        assert not lines.error and json.loads(other.manifests["app", "x"][1])["config"]["digest"] == remote.ids["s390x"]
+        assert push(engine.http, to, "x", platform=p("riscv64")).error.endswith("was found but does not provide the specified platform (linux/riscv64)")
+        lines = push(engine.http, to, "x")          # all of it
+        assert not lines.error and lines[-1]["aux"]["Digest"] == remote.index, lines
+        assert other.manifests["app", "x"] == remote.manifests["app", "1"]
+        for d in json.loads(other.manifests["app", "x"][1])["manifests"]:
+            assert other.manifests["app", d["digest"]][1] == remote.manifests["app", d["digest"]][1]
+        assert set(remote.blobs) <= set(other.blobs)
+        assert f"{to}@{remote.index}" in inspect(engine, f"{to}:x").json["RepoDigests"]
+
+
+def test_push_of_a_part(engine, remote):
+    with Fake() as other:
+        to = f"{other.host}/app"
+        for arch in (OTHER, "s390x"):
+            pull(engine.http, remote.name, "1", platform="linux/" + arch)
+        engine.http.post(f"/images/{remote.name}:1/tag", {"repo": to, "tag": "x"})
+        assert push(engine.http, to, "x").error == "multiple matching manifests found but no specific platform requested"
+        pull(engine.http, remote.name, "1")
+        engine.http.delete(f"/images/{remote.name}:1", {"platforms": p("s390x")})
+        lines = push(engine.http, to, "x")          # this host's
+        assert not lines.error and json.loads(other.manifests["app", "x"][1])["config"]["digest"] == remote.ids[HOST]
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
+def test_docker_command(engine, remote):
+    engine.cli("pull", "-q", f"{remote.name}:1", check=True)
+    engine.cli("pull", "-q", "--platform", "linux/s390x", f"{remote.name}:1", check=True)
+    tree = engine.cli("image", "ls", "--tree", check=True).stdout
+    assert f"linux/{HOST}" in tree and "linux/s390x" in tree, tree
+    out = engine.cli("image", "inspect", "--platform", "linux/s390x", "--format", "{{.Architecture}}", f"{remote.name}:1", check=True).stdout
+    assert out == "s390x\n"
+    with Fake() as other:
+        engine.cli("tag", f"{remote.name}:1", f"{other.host}/app:1", check=True)
+        engine.cli("image", "rm", "--platform", "linux/s390x", f"{remote.name}:1", check=True)
+        r = engine.cli("push", f"{other.host}/app:1", check=True)
+        assert "Not all multiplatform-content is present and only the available single-platform image was pushed" in r.stdout + r.stderr
+
+
+# ---- what stays ----
+
+def test_restart_and_older_roots(fresh):
+    engine = fresh()
+    m = Multi()
+    load(engine, m.bytes)
+    with Fake() as fake:
+        layers = [busybox(), unique()]
+        mf = images.manifest(fake, layers, oci=True, conf=images.config(layers, arch=HOST))
+        index = images.index(fake, "old", "1", [(mf, {"os": "linux", "architecture": HOST})])
+        pull(engine.http, f"{fake.host}/old", "1")
+        engine.restart()
+        assert m.all <= blobs(engine) and inspect(engine, NAME, platform=p("s390x")).json["Id"] == m.ids["s390x"]
+        assert inspect(engine, NAME).json["Id"] == m.ids[HOST]
+        checked = engine.http.post("/system/check", rec=False)
+        assert checked.status == 200 and checked.json["Problems"] == []
+        engine.stop()
+        db = sqlite3.connect(engine.data / "caisson.db")       # as an engine leaves it that knows of no indexes
+        db.execute("DELETE FROM name_index WHERE name LIKE ?", (f"{fake.host}%",))
+        db.execute("UPDATE name_index SET digest=? WHERE name=?", (index, "docker.io/" + NAME))     # not of this image
+        db.commit()
+        db.close()
+        engine.start()
+        assert index[7:] in blobs(engine) and inspect(engine, f"{fake.host}/old@{index}").json["Descriptor"]["digest"] == index
+        assert inspect(engine, f"{fake.host}/old:1").json["Id"] == mf["config"]["digest"]
+        assert inspect(engine, NAME).json["Descriptor"]["digest"] == m.manifests[HOST]["digest"]
+        assert len([x for x in engine.http.get("/images/json", {"all": 1}).json if x["Id"] in m.ids.values()]) == 3      # images of their own now
