@@ -403,6 +403,23 @@ static int make_parts(struct cs_container *c, const struct cs_image_info *img, s
 static void cs_autoimg_done(struct cs_image_info **i) { cs_image_info_free(*i); }
 static void cs_autoreq_done(struct cs_create_request **r) { cs_create_request_free(*r); }
 
+/* The image that a mount names now is what the container has for good. */
+static int pin_image_mounts(struct cs_container *c, struct cs_err **err)
+{
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		struct cs_mount_point *m = &c->mounts[i];
+		cs_auto(cs_autoimg_done) struct cs_image_info *img = NULL;
+		if (!cs_streq(m->type, "image") || !cs_empty(m->source)) /* that of another container is pinned there */
+			continue;
+		if (cs_image_get(c->e, m->name, NULL, &img, err) < 0)
+			return -1;
+		if (img->artifact || !img->layer_ids[0])
+			return cs_fail(err, CS_ERR_INVALID, 0, "image %s has no files that could be mounted", m->name);
+		m->source = cs_xstrdup(img->id);
+	}
+	return 0;
+}
+
 int cs_container_create(struct cs_engine *e, const char *name, const char *platform, const struct cs_create_request *request, int api,
 			char **ret_id, char ***ret_warnings, struct cs_err **err)
 {
@@ -429,6 +446,8 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 	cs_autocontainer struct cs_container *c = cs_container_new(e, id);
 	c->created = cs_now_ns();
 	if (cs_mounts_resolve(cfg, &lookup, &req->config, req->host_config, api, &c->mounts, &c->n_mounts, err) < 0)
+		return -1;
+	if (pin_image_mounts(c, err) < 0)
 		return -1;
 	c->config = cs_xcalloc(1, sizeof(*c->config));
 	*c->config = req->config; /* moved */

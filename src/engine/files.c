@@ -92,7 +92,7 @@ static int attach(struct cs_container *c, bool write, struct cs_root **ret, stru
 		return -1;
 	for (size_t i = 0; i < c->n_mounts; i++) {
 		const struct cs_mount_point *m = &c->mounts[i];
-		if (cs_streq(m->type, "tmpfs"))
+		if (cs_streq(m->type, "tmpfs") || cs_streq(m->type, "image"))
 			continue;
 		binds[spec.n_binds++] = (struct cs_root_bind){
 			.source = m->source, .subpath = m->subpath, .destination = m->destination, .recursive = !m->non_recursive, .read_only = !m->rw,

@@ -15,6 +15,16 @@ static void event(struct cs_images *m, const struct cs_image_rec *r, const char 
 	cs_event(m->e, "image", action, r->id.s, attrs);
 }
 
+/* As its own, or mounted in it. */
+static bool uses_image(const struct cs_container *c, const char *id)
+{
+	bool uses = cs_streq(c->image_id, id);
+
+	for (size_t i = 0; i < c->n_mounts && !uses; i++)
+		uses = cs_streq(c->mounts[i].type, "image") && cs_streq(c->mounts[i].source, id);
+	return uses;
+}
+
 static struct cs_container *user_of_any(struct cs_images *m, struct cs_image_rec *const *recs, size_t n_recs, bool running)
 {
 	size_t n;
@@ -23,7 +33,7 @@ static struct cs_container *user_of_any(struct cs_images *m, struct cs_image_rec
 	for (size_t i = 0; i < n && !found; i++) {
 		bool uses = false;
 		for (size_t k = 0; k < n_recs && !uses; k++)
-			uses = cs_streq(v[i]->image_id, recs[k]->id.s);
+			uses = uses_image(v[i], recs[k]->id.s);
 		if (!uses)
 			continue;
 		pthread_mutex_lock(&v[i]->lock);

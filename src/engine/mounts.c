@@ -247,6 +247,23 @@ static int check_tmpfs_mount(const struct cs_mount *m, struct cs_err **err)
 	return 0;
 }
 
+static int check_image_mount(const struct cs_mount *m, struct cs_err **err)
+{
+	const struct cs_image_options *o = m->image_options;
+
+	if (m->bind_options)
+		return extra_field(m, "BindOptions", err);
+	if (m->volume_options)
+		return extra_field(m, "VolumeOptions", err);
+	if (m->tmpfs_options)
+		return extra_field(m, "TmpfsOptions", err);
+	if (cs_empty(m->source))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid mount config for type \"image\": field Source must not be empty");
+	if (o && !cs_empty(o->subpath) && !subpath_valid(o->subpath))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid mount config for type \"image\": subpath must be a relative path within the image");
+	return 0;
+}
+
 int cs_mount_check(const struct cs_mount *m, struct cs_err **err)
 {
 	const char *type = m->type ? m->type : "";
@@ -260,7 +277,7 @@ int cs_mount_check(const struct cs_mount *m, struct cs_err **err)
 	if (strcmp(type, "tmpfs") == 0)
 		return check_tmpfs_mount(m, err);
 	if (strcmp(type, "image") == 0)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "mounts of type image are not available in this build");
+		return check_image_mount(m, err);
 	if (strcmp(type, "cluster") == 0)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "mounts of type cluster need a swarm, which is not available in this build");
 	return cs_fail(err, CS_ERR_INVALID, 0, "invalid mount config for type \"%s\": mount type unknown", type);
@@ -369,6 +386,7 @@ struct merge {
 	const struct cs_host_config *host;
 	struct cs_mount_point *v;
 	size_t n;
+	int api;
 	bool recursive_ro; /* API 1.44 made read-only binds recursive where the kernel can */
 };
 
@@ -514,6 +532,8 @@ static void merge_bind_mount(struct merge *m, struct cs_mount_point *p, const st
 
 static int merge_mounts(struct merge *m, char ***seen, struct cs_err **err)
 {
+	int api = m->api;
+
 	for (size_t i = 0; i < m->host->n_mounts; i++) {
 		const struct cs_mount *in = &m->host->mounts[i];
 
@@ -532,6 +552,14 @@ static int merge_mounts(struct merge *m, char ***seen, struct cs_err **err)
 			p->subpath = o && !cs_empty(o->subpath) ? cs_path_clean(o->subpath) : NULL;
 			p->volume_labels = o ? cs_strmap_copy(o->labels) : NULL;
 			p->volume_opts = d ? cs_strmap_copy(d->options) : NULL;
+		} else if (strcmp(in->type, "image") == 0) { /* its source, the id, is filled in by who knows images */
+			const struct cs_image_options *o = in->image_options;
+			if (api && api < 148)
+				return cs_fail(err, CS_ERR_INVALID, 0, "Mount type \"Image\" needs API v1.48 or newer");
+			p->type = cs_xstrdup("image");
+			p->name = cs_xstrdup(in->source);
+			p->subpath = o && !cs_empty(o->subpath) ? cs_path_clean(o->subpath) : NULL;
+			p->rw = false;
 		} else {
 			p->type = cs_xstrdup("tmpfs");
 			if (tmpfs_mount_options(in, &p->options, err) < 0)
@@ -573,7 +601,7 @@ int cs_mounts_resolve(const struct cs_engine_config *cfg, const struct cs_contai
 		      struct cs_host_config *host, int api, struct cs_mount_point **ret, size_t *n, struct cs_err **err)
 {
 	const struct cs_host_facts *f = cs_host_facts();
-	struct merge m cs_auto(merge_done) = {.cfg = cfg, .host = host};
+	struct merge m cs_auto(merge_done) = {.cfg = cfg, .host = host, .api = api};
 	cs_autostrv char **seen = NULL;
 
 	m.recursive_ro = (api == 0 || api >= 144) && (f->kernel_major > 5 || (f->kernel_major == 5 && f->kernel_minor >= 12));

@@ -88,7 +88,8 @@ static void put_bind_beneath(struct cs_str *out, const char *dest, const char *s
 
 struct user_mount { /* one mount that the configuration asks for, in mounting order */
 	const char *dest;
-	const struct cs_mount_point *point; /* or */
+	const struct cs_mount_point *point; /* with */
+	char *const *layers;                /* of an image, or */
 	const char *tmpfs;                  /* options as written, or */
 	const char *bind;                   /* host file */
 	int depth;
@@ -184,6 +185,15 @@ static int put_user_mount(struct cs_str *out, const struct user_mount *m, struct
 		put_mount(out, m->dest, "bind", m->bind, "rbind,rprivate");
 		return 0;
 	}
+	if (m->point && cs_streq(m->point->type, "image")) {
+		put_mount_open(out, m->dest, "layers", m->point->source, "ro");
+		cs_json_put_key(out, "layers");
+		cs_json_put_strv(out, m->layers);
+		if (!cs_empty(m->point->subpath))
+			cs_json_put_kstr(out, "subpath", m->point->subpath);
+		cs_str_putc(out, '}');
+		return 0;
+	}
 	if (m->point && !cs_streq(m->point->type, "tmpfs")) {
 		put_bind(out, m->point);
 		return 0;
@@ -204,7 +214,7 @@ static int put_mounts(const struct cs_spec_input *in, const struct cs_security_o
 	const char *dir = in->network_dir ? in->network_dir : in->container_dir;
 
 	for (size_t i = 0; i < in->n_mounts; i++)
-		add_mount(v, &n, (struct user_mount){.dest = in->mounts[i].destination, .point = &in->mounts[i]});
+		add_mount(v, &n, (struct user_mount){.dest = in->mounts[i].destination, .point = &in->mounts[i], .layers = in->mount_layers ? in->mount_layers[i] : NULL});
 	for (size_t i = 0; i < n_tmpfs; i++)
 		add_mount(v, &n, (struct user_mount){.dest = tmpfs->kv[i].key, .tmpfs = tmpfs->kv[i].val ? tmpfs->kv[i].val : ""});
 	size_t n_user = n;

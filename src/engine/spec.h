@@ -18,6 +18,7 @@ struct cs_spec_input { /* all borrowed */
 	const struct cs_host_config *host;   /* validated */
 	const struct cs_mount_point *mounts; /* cs_mounts_resolve; sources exist */
 	size_t n_mounts;
+	char *const *const *mount_layers;    /* of each mount of type image: directories, top-most first; NULL when there is none */
 	char *const *layer_ids, *const *layer_dirs; /* cs_image_info, top-most first */
 	const char *snapshot_dir;            /* upper/ work/ */
 	const char *marks_dir;               /* above the layers; NULL: none */

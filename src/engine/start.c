@@ -358,6 +358,38 @@ static int joined_pid(struct cs_container *c, const char *mode, int *ret, char *
 	return 0;
 }
 
+/* Images that are mounted, for as long as the document needs their paths. */
+struct image_mounts {
+	struct cs_image_info **v;
+	char *const **layers;
+	size_t n;
+};
+
+static void image_mounts_done(struct image_mounts *x)
+{
+	for (size_t i = 0; i < x->n; i++)
+		cs_image_info_free(x->v[i]);
+	free(x->v);
+	free(x->layers);
+}
+
+static int image_mounts_get(struct cs_container *c, struct image_mounts *x, struct cs_err **err)
+{
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		if (!cs_streq(c->mounts[i].type, "image"))
+			continue;
+		if (!x->v) {
+			x->n = c->n_mounts;
+			x->v = cs_xcalloc(x->n, sizeof(*x->v));
+			x->layers = cs_xcalloc(x->n, sizeof(*x->layers));
+		}
+		if (cs_image_get(c->e, c->mounts[i].source, NULL, &x->v[i], err) < 0) /* removed by force */
+			return cs_wrap(err, "mount image %s at %s", c->mounts[i].name, c->mounts[i].destination);
+		x->layers[i] = x->v[i]->layer_dirs;
+	}
+	return 0;
+}
+
 static int build_document(struct cs_container *c, struct cs_network_run *net, struct cs_str *doc, struct cs_err **err)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
@@ -373,6 +405,10 @@ static int build_document(struct cs_container *c, struct cs_network_run *net, st
 	/* the snapshot's own layers: the image may have been removed by force, its containers live on */
 	if (cs_snapshot_layers(c->e, c->id, &dirs, &ids, err) < 0 || cs_volumes_start(c, err) < 0)
 		return -1;
+	cs_auto(image_mounts_done) struct image_mounts images = {0};
+	if (image_mounts_get(c, &images, err) < 0)
+		return -1;
+	in.mount_layers = images.layers;
 	cs_snapshot_dir(c->e, c->id, &snap);
 	in.marks_dir = marks = cs_snapshot_marks(c->e, cs_strv_len(dirs));
 	if (!net_dir && cs_container_net_start(c, net, err) < 0)

@@ -94,7 +94,10 @@ static void mount_objects(void **state)
 		{"{\"Type\":\"volume\",\"Target\":\"/x\",\"ReadOnly\":true}", "must not set ReadOnly mode when using anonymous volumes"},
 		{"{\"Type\":\"volume\",\"Source\":\"vol\",\"Target\":\"/x\",\"VolumeOptions\":{\"Subpath\":\"../x\"}}", "subpath must be"},
 		{"{\"Type\":\"foo\",\"Target\":\"/x\"}", "invalid mount config for type \"foo\": mount type unknown"},
-		{"{\"Type\":\"image\",\"Target\":\"/x\"}", "not available in this build"},
+		{"{\"Type\":\"image\",\"Target\":\"/x\"}", "field Source must not be empty"},
+		{"{\"Type\":\"image\",\"Target\":\"/x\",\"Source\":\"i\",\"ImageOptions\":{\"Subpath\":\"a/../../b\"}}", "subpath must be a relative path"},
+		{"{\"Type\":\"image\",\"Target\":\"/x\",\"Source\":\"i\",\"ImageOptions\":{\"Subpath\":\"/b\"}}", "subpath must be a relative path"},
+		{"{\"Type\":\"image\",\"Target\":\"/x\",\"Source\":\"i\",\"BindOptions\":{}}", "field BindOptions must not be specified"},
 	};
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {

@@ -115,7 +115,7 @@ static int log_step(struct build *b, struct cs_err **err)
 	return 0;
 }
 
-static size_t common_directory(char **layers, size_t n)
+size_t cs_layers_common(char **layers, size_t n)
 {
 	size_t len = strlen(layers[0]);
 
@@ -157,7 +157,7 @@ static int overlay_step(struct build *b, struct cs_err **err)
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s.Path: must be an absolute path", at);
 		list[i] = (char *)(uintptr_t)p;
 	}
-	size_t common = common_directory(list, n);
+	size_t common = cs_layers_common(list, n);
 	cs_autofree char *dir = cs_xstrndup(list[0], common > 1 ? common - 1 : 1);
 	for (i = 0; i < n; i++)
 		list[i] += common;

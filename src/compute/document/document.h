@@ -57,6 +57,8 @@ CS_MUST_CHECK int cs_resources_compile(json_t *resources, const char *path, cons
 				       struct cs_settings *ret, struct cs_err **err);
 CS_MUST_CHECK int cs_device_rules(json_t *rules, const char *path, const struct cs_host *host, const char *cgroups_path, struct cs_settings *ret,
 				  struct cs_err **err);
+/* How long the part is that paths of layers have in common, up to a slash. n > 0 */
+size_t cs_layers_common(char **layers, size_t n);
 CS_MUST_CHECK int cs_mounts_compile(json_t *spec, const char *path, struct cs_document *d, bool *ret_dev_is_bind, struct cs_str *plan, struct cs_err **err);
 CS_MUST_CHECK int cs_process_compile(json_t *process, const char *path, const struct cs_host *host, const struct cs_filter *seccomp, char ***warnings,
 				     struct cs_str *plan, struct cs_err **err);

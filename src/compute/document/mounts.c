@@ -4,6 +4,7 @@
 #include <sys/mount.h>
 
 #include "base/path.h"
+#include "base/strv.h"
 #include "base/sys.h"
 #include "compute/document/document.h"
 #include "compute/document/fields.h"
@@ -107,6 +108,30 @@ static bool leaves_root(const char *dest)
 	return false;
 }
 
+/* What OCI lacks: the files of an image, read-only. */
+static int layers_mount(json_t *v, const char *at, const struct parsed *m, const char *clean, struct cs_str *plan, struct cs_err **err)
+{
+	cs_autofree char **list = NULL;
+
+	if (cs_field_strv(v, at, "layers", &list, err) < 0)
+		return -1;
+	size_t n = cs_strv_len(list);
+	if (n == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s.layers: at least one layer is needed", at);
+	if (*m->ns || m->bind || m->data.len)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s: mounts of type layers are read-only and have no options", at);
+	for (size_t i = 0; i < n; i++) {
+		if (*list[i] != '/')
+			return cs_fail(err, CS_ERR_INVALID, 0, "%s.layers[%zu]: must be an absolute path", at, i);
+	}
+	size_t common = cs_layers_common(list, n);
+	cs_autofree char *dir = cs_xstrndup(list[0], common > 1 ? common - 1 : 1);
+	for (size_t i = 0; i < n; i++)
+		list[i] += common;
+	cs_plan_add(plan, CS_PLAN_LAYERS, dir, list, "", "", list[0], "", m->subpath, clean);
+	return 0;
+}
+
 static int one_mount(json_t *v, const char *at, struct parsed *m, bool *dev_is_bind, struct cs_str *plan, struct cs_err **err)
 {
 	cs_autofree char **list = NULL;
@@ -127,7 +152,7 @@ static int one_mount(json_t *v, const char *at, struct parsed *m, bool *dev_is_b
 	for (char **o = list; o && *o; o++)
 		if (one_option(m, *o, at, err) < 0)
 			return -1;
-	if ((*m->subpath || *m->ns) && (!m->bind || (m->propagation & MS_SHARED)))
+	if ((*m->subpath || *m->ns) && ((!m->bind && strcmp(m->type, "layers") != 0) || (m->propagation & MS_SHARED)))
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s: subpath and mountNamespace belong to bind mounts that are not shared", at);
 	if (*m->ns && !*m->subpath)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.subpath: is required with mountNamespace", at);
@@ -149,6 +174,8 @@ static int one_mount(json_t *v, const char *at, struct parsed *m, bool *dev_is_b
 				    m->propagation);
 		return 0;
 	}
+	if (strcmp(m->type, "layers") == 0)
+		return layers_mount(v, at, m, clean, plan, err);
 	if (!*m->type)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.type: is required", at);
 	if (strcmp(m->type, "cgroup") == 0 || strcmp(m->type, "cgroup2") == 0) {

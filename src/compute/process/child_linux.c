@@ -270,6 +270,8 @@ static int apply(struct cs_child *c, const struct cs_step *s, struct cs_err **er
 		return cs_step_bind(c, s, err);
 	case CS_PLAN_BIND_BENEATH:
 		return cs_step_bind_beneath(c, s, err);
+	case CS_PLAN_LAYERS:
+		return cs_step_layers(c, s, err);
 	case CS_PLAN_CGROUP_MOUNT:
 		return cs_step_cgroup_mount(c, s, err);
 	case CS_PLAN_DEVICE:

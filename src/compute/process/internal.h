@@ -81,6 +81,9 @@ CS_MUST_CHECK int cs_step_root_readonly(struct cs_child *c, struct cs_err **err)
 CS_MUST_CHECK int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_bind(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_bind_beneath(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
+CS_MUST_CHECK int cs_step_layers(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
+/* A detached tree of what a LAYERS step means (root_linux.c). -1, or a descriptor. */
+CS_MUST_CHECK int cs_layers_tree(const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_mask(struct cs_child *c, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_step_readonly(struct cs_child *c, const char *path, struct cs_err **err);

@@ -343,6 +343,16 @@ int cs_step_bind_beneath(struct cs_child *c, const struct cs_step *s, struct cs_
 	return place_bind(c, tree, &b, err);
 }
 
+int cs_step_layers(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	const struct bind b = {"image", s->arg[7].s, CS_MOUNT_ATTR_RDONLY, false, MS_PRIVATE};
+
+	if (c->root < 0 || s->arg[1].v.n == 0)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "misplaced LAYERS step");
+	cs_autofd int tree = cs_layers_tree(s, err);
+	return tree < 0 ? -1 : place_bind(c, tree, &b, err);
+}
+
 /* One empty tmpfs serves all masked directories. */
 static int empty_tree(struct cs_child *c, bool *fresh, struct cs_err **err)
 {

@@ -56,7 +56,9 @@
 	/* --- appended: a step's number must not change, an engine sends exec plans to workers of its predecessor --- */ \
 	X(CGROUP_DEVICE_BPF, "sb")  /* v2 group, struct bpf_insn[]: device access program, attached by the worker (follows CGROUP_SET) */ \
 	X(BIND_BENEATH, "ssssuuuu") /* mount namespace ("" = the host's), directory in it, path that must stay below that directory, then as BIND \
-	                               from its target on; not shared */
+	                               from its target on; not shared */                                               \
+	X(LAYERS,       "svssssss") /* the files of an image, read-only: as OVERLAY, but "" and "" for upper and work, and a mount point that is only used \
+	                               on the way; then a path that must stay inside ("" = all of it), target */
 /* clang-format on */
 
 enum cs_plan_op {

@@ -161,6 +161,44 @@ int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err *
 	return 0;
 }
 
+/* ---- an image's files somewhere below the root ---- */
+static int tree_inside(int root, const char *sub, struct cs_err **err)
+{
+	cs_autofd int fd = *sub ? sys_openat2(root, sub, O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS) : -EBADF;
+
+	if (*sub && (fd == -EXDEV || fd == -ELOOP))
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot access path %s: it leads out of the image", sub);
+	if (*sub && fd < 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "cannot access path %s: %s", sub, cs_go_errno(-fd));
+	int tree = sys_open_tree(*sub ? fd : root, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	return tree < 0 ? cs_fail(err, CS_ERR_INTERNAL, -tree, "mount an image") : tree;
+}
+
+int cs_layers_tree(const struct cs_step *s, struct cs_err **err)
+{
+	cs_autofd int base = open(*s->arg[0].s ? s->arg[0].s : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cs_autofd int first = base < 0 ? -1 : openat(base, s->arg[1].v.first, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cs_autofd int at = first < 0 ? -1 : openat(base, s->arg[4].s, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char path[32];
+
+	if (at < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open layer %s", s->arg[1].v.first);
+	if (s->arg[1].v.n == 1) /* overlay wants two directories */
+		return tree_inside(first, s->arg[6].s, err);
+	if (mount_overlay(base, at, s, err) < 0)
+		return -1;
+	/* by name, as for the root: it is seen in our mount namespace only, and only until we have a copy */
+	cs_autofd int root = openat(base, s->arg[4].s, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int tree = root < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "open the image's files") : tree_inside(root, s->arg[6].s, err);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", root);
+	if (tree >= 0 && umount2(path, MNT_DETACH) < 0) {
+		int e = errno;
+		cs_close(tree);
+		return cs_fail(err, CS_ERR_INTERNAL, e, "unmount the image's files from where they were made");
+	}
+	return tree >= 0 && chdir("/") < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "enter the root") : tree;
+}
+
 /* ---- letting the old root go ---- */
 
 /* The kernel takes the mounts out of sight at once and then waits for a grace period, 0.2 ms and more, which nothing that we do needs. So a thread
