@@ -92,6 +92,7 @@ struct user_mount { /* one mount that the configuration asks for, in mounting or
 	char *const *layers;                /* of an image, or */
 	const char *tmpfs;                  /* options as written, or */
 	const char *bind;                   /* host file */
+	bool ro;                            /* bind only */
 	int depth;
 };
 
@@ -182,7 +183,7 @@ static int put_user_mount(struct cs_str *out, const struct user_mount *m, struct
 	cs_autofree char *options = NULL;
 
 	if (m->bind) {
-		put_mount(out, m->dest, "bind", m->bind, "rbind,rprivate");
+		put_mount(out, m->dest, "bind", m->bind, m->ro ? "rbind,ro,rprivate" : "rbind,rprivate");
 		return 0;
 	}
 	if (m->point && cs_streq(m->point->type, "image")) {
@@ -222,7 +223,7 @@ static int put_mounts(const struct cs_spec_input *in, const struct cs_security_o
 		dests[i] = cs_xasprintf("/etc/%s", files[i]);
 		paths[i] = cs_xasprintf("%s/%s", dir, files[i]);
 		if (!has_dest(v, n_user, dests[i]))
-			add_mount(v, &n, (struct user_mount){.dest = dests[i], .bind = paths[i]});
+			add_mount(v, &n, (struct user_mount){.dest = dests[i], .bind = paths[i], .ro = in->host->readonly_rootfs});
 	}
 	qsort(v, n, sizeof(*v), by_depth);
 	cs_json_put_key(out, "mounts");

@@ -345,10 +345,12 @@ static int joined_pid(struct cs_container *c, const char *mode, int *ret, char *
 		return -1;
 	if (other == c && mode == c->host->network_mode)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "cannot join own network");
+	const char *what = mode == c->host->network_mode ? "network" : mode == c->host->pid_mode ? "PID" : "IPC";
 	CS_GUARD(&other->lock);
+	if (other->status == CS_ST_RESTARTING)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is restarting, wait until the container is running", other->id);
 	if (other->status != CS_ST_RUNNING)
-		return cs_fail(err, CS_ERR_CONFLICT, 0, other->status == CS_ST_RESTARTING ? "container %s is restarting, wait until the container is running" :
-				"cannot join network of a non running container: %s", other->id);
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "cannot join %s of a non running container: %s", what, other->id);
 	if (mode == c->host->ipc_mode && (cs_streq(other->host->ipc_mode, "private") || cs_streq(other->host->ipc_mode, "none")))
 		return cs_fail(err, CS_ERR_CONFLICT, 0,
 			       "can't join IPC of container %s: non-shareable IPC (hint: use IpcMode:shareable for the donor container)", other->id);

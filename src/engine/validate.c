@@ -19,18 +19,24 @@ static void set(char **p, const char *v)
 	*p = cs_xstrdup(v);
 }
 
-/* "container:name" -> "container:<id>", so that a rename does not matter. An unknown name stays, and the start says so (as dockerd). */
-static void resolve_mode(const struct cs_container_lookup *lookup, char **mode)
+/* "container:name" -> "container:<id>", so that a rename does not matter. */
+static int resolve_mode(const struct cs_container_lookup *lookup, char **mode, struct cs_err **err)
 {
 	const char *ref = cs_mode_container(*mode);
-	cs_autoerr struct cs_err *ignored = NULL;
+	struct cs_err *inner = NULL;
 	char *id = NULL;
 
-	if (!ref || !*ref || !lookup || !lookup->resolve || lookup->resolve(lookup->ctx, ref, &id, &ignored) < 0)
-		return;
+	if (!ref || !*ref || !lookup || !lookup->resolve)
+		return 0;
+	if (lookup->resolve(lookup->ctx, ref, &id, &inner) < 0) {
+		if (cs_err_code(inner) == CS_ERR_NOT_FOUND)
+			inner->code = CS_ERR_INVALID; /* as dockerd: docker run takes a 404 of the creation for a missing image */
+		return cs_err_move(err, inner);
+	}
 	free(*mode);
 	*mode = cs_xasprintf("container:%s", id);
 	free(id);
+	return 0;
 }
 
 static bool hostname_valid(const char *s)
@@ -316,9 +322,10 @@ int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_conta
 	if (cs_log_config_check(&h->log_config, err) < 0)
 		return -1;
 	default_modes(cfg, h);
-	resolve_mode(lookup, &h->network_mode);
-	resolve_mode(lookup, &h->pid_mode);
-	resolve_mode(lookup, &h->ipc_mode);
+	cs_autoerr struct cs_err *later = NULL; /* an unknown network is told at the start, as dockerd does */
+	(void)resolve_mode(lookup, &h->network_mode, &later);
+	if (resolve_mode(lookup, &h->pid_mode, err) < 0 || resolve_mode(lookup, &h->ipc_mode, err) < 0)
+		return -1;
 	default_hostname(id, req);
 	return 0;
 }

@@ -293,12 +293,27 @@ static int apply_mac(struct cs_create_request *req, struct cs_networking_config 
 	return 0;
 }
 
+/* Who joins another's network has no endpoints of its own. docker sends one that is named as the mode and holds the --mac-address. */
+static int drop_endpoints(const struct cs_networking_config *n, const char *mode, char ***warnings, struct cs_err **err)
+{
+	for (size_t i = 0; n && i < n->n_endpoints; i++) {
+		const struct cs_endpoint_settings *s = &n->endpoints[i];
+		if (!cs_empty(s->mac_address))
+			return invalid(err, "conflicting options: mac-address and the network mode");
+		if (!cs_streq(s->key, mode) || s->ipam_config || given(s->aliases) || given(s->links))
+			cs_warn(warnings, "Network endpoints are discarded when using the container type network mode");
+	}
+	return 0;
+}
+
 static int check_endpoints(const struct cs_container_lookup *lookup, struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
 {
 	struct cs_host_config *h = req->host_config;
 	cs_autofree char *main_net = NULL;
 
 	if (cs_mode_container(h->network_mode)) {
+		if (drop_endpoints(req->networking_config, h->network_mode, warnings, err) < 0)
+			return -1;
 		cs_networking_config_free(TAKE_PTR(req->networking_config));
 		return 0;
 	}

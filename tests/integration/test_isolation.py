@@ -162,10 +162,31 @@ def test_shared_with_unknown(boxes, engine):
     assert a.status in (404, 409, 500) and "No such container: nosuch" in a.message
 
 
-def test_join_stopped_container(boxes):
-    one = boxes.create("true")
-    a = boxes.create("true", network="container:" + one.id).post("start")
-    assert a.status in (409, 500) and "non running container" in a.message
+@pytest.mark.parametrize("key", ["PidMode", "IpcMode"])
+def test_processes_shared_with_unknown(engine, key):
+    a = create(engine, "true", Host={key: "container:nosuch"})
+    assert a.status == 400 and a.message == "No such container: nosuch"     # a 404 would send docker run to pull the image
+
+
+@pytest.mark.parametrize("key,word", [("NetworkMode", "network"), ("PidMode", "PID"), ("IpcMode", "IPC")])
+def test_join_stopped_container(boxes, key, word):
+    one = boxes.create("true", Host={"IpcMode": "shareable"})
+    a = boxes.create("true", Host={key: "container:" + one.id}).post("start")
+    assert a.status in (409, 500)
+    assert a.message == f"cannot join {word} of a non running container: {one.id}" or IS_DOCKERD and "not running" in a.message
+
+
+@pytest.mark.caisson        # 20.10 does not know addresses of endpoints
+def test_joined_network_has_its_own_endpoints(boxes, engine):
+    mode = "container:" + boxes.create("true").id
+    body = {"NetworkingConfig": {"EndpointsConfig": {mode: {"MacAddress": "02:42:00:00:00:01"}}}}
+    a = create(engine, "true", network=mode, **body)
+    assert a.status == 400 and a.message == "conflicting options: mac-address and the network mode"
+    for endpoints in ({"bridge": {}}, {mode: {"IPAMConfig": {"IPv4Address": "10.9.8.7"}}}):
+        assert "endpoints are discarded" in boxes.create("true", network=mode, NetworkingConfig={"EndpointsConfig": endpoints}).warnings[0]
+    assert boxes.create("true", network=mode, NetworkingConfig={"EndpointsConfig": {mode: {}}}).warnings == []
+    a = create(engine, "true", network=mode, ExposedPorts={"80/tcp": {}}, Host={"PortBindings": {"80/tcp": [{"HostPort": "80"}]}})
+    assert a.status == 400 and a.message == "conflicting options: port publishing and the container type network mode"
 
 
 def test_join_itself(boxes):
@@ -198,9 +219,10 @@ def test_root_is_writable_and_its_own(boxes):
 
 
 def test_read_only_root(boxes):
-    b = boxes.run("echo x > /f || echo ro; echo x > /dev/shm/f && echo shm; echo > /etc/hostname && echo conf; echo x > /t/f && echo tmpfs",
-                  Host={"ReadonlyRootfs": True, "Tmpfs": {"/t": ""}})
-    assert b.out.split() == ["ro", "shm", "tmpfs"] or b.out.split() == ["ro", "shm", "conf", "tmpfs"]
+    files = "for f in hosts hostname resolv.conf; do echo x > /etc/$f && echo $f; done"
+    b = boxes.run(f"echo x > /f || echo ro; echo x > /dev/shm/f && echo shm; {files}; echo x > /t/f && echo tmpfs", Host={"ReadonlyRootfs": True, "Tmpfs": {"/t": ""}})
+    assert b.out.split() == ["ro", "shm", "tmpfs"]
+    assert boxes.run(files).out.split() == ["hosts", "hostname", "resolv.conf"]
 
 
 def test_bind(boxes, tmp_path):
