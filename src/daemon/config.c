@@ -513,6 +513,36 @@ static bool is_prefix(const char *text, int family)
 	       cs_parse_u64(slash + 1, 0, v6 ? 128 : 32, &bits);
 }
 
+static uint64_t parse_prefix(const char *text, unsigned char addr[16])
+{
+	const char *slash = strchr(text, '/');
+	cs_autofree char *ip = cs_xstrndup(text, (size_t)(slash - text));
+	uint64_t bits;
+
+	(void)inet_pton(strchr(ip, ':') ? AF_INET6 : AF_INET, ip, addr);
+	return cs_parse_u64(slash + 1, 0, 128, &bits) ? bits : 0;
+}
+
+/* What the default bridge's address and its range have to do with each other: found here, not by the first container. Both are prefixes of one family. */
+static int check_range(const char *bip, const char *fixed, const char *keys[2], struct cs_err **err)
+{
+	unsigned char a[16] = {0}, f[16] = {0};
+
+	if (cs_empty(bip))
+		return 0;
+	uint64_t bits = parse_prefix(bip, a), width = strchr(bip, ':') ? 128 : 32, host = bits;
+	while (host < width && !(a[host / 8] & (0x80u >> (host % 8))))
+		host++;
+	if (host == width && bits + 1 < width)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: %s is the subnet's own address: the bridge needs one of its hosts'", keys[0], bip);
+	if (cs_empty(fixed))
+		return 0;
+	bool inside = parse_prefix(fixed, f) >= bits;
+	for (uint64_t i = 0; i < bits && inside; i++)
+		inside = !((a[i / 8] ^ f[i / 8]) & (0x80u >> (i % 8)));
+	return inside ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: %s is not in the subnet of %s %s", keys[1], fixed, keys[0], bip);
+}
+
 static int check_pools(char *const *pools, struct cs_err **err)
 {
 	for (; pools && *pools; pools++) {
@@ -539,6 +569,9 @@ static int check_network(struct cs_daemon_config *c, struct cs_err **err)
 	for (size_t i = 0; i < CS_ARRAY_SIZE(texts); i++)
 		if (!cs_empty(texts[i].value) && !(texts[i].prefix ? is_prefix : is_address)(texts[i].value, texts[i].family))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: %s", texts[i].key, texts[i].value);
+	if (check_range(c->bip, c->fixed_cidr, (const char *[]){"bip", "fixed-cidr"}, err) < 0 ||
+	    check_range(c->bip6, c->fixed_cidr_v6, (const char *[]){"bip6", "fixed-cidr-v6"}, err) < 0)
+		return -1;
 	if (!cs_empty(c->publish_ip) && !is_address(c->publish_ip, AF_INET) && !is_address(c->publish_ip, AF_INET6))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid ip: %s", c->publish_ip);
 	if (!cs_empty(c->host_gateway_ip) && c->host_gateway_ips)

@@ -242,18 +242,26 @@ static const char *default_hop(json_t *subnet)
 	return NULL;
 }
 
-/* "0.0.0.0/24", "::/64": any subnet of that size. What was chosen takes its place, or it would be asked for again with the next daemon. */
-static struct cs_ipam_config *asked_by_size(struct cs_network_doc *d, const char *prefix)
+/* "0.0.0.0/24", "::/64": any subnet of that size. What was chosen takes its place, or it would be asked for again with the next daemon.
+ * Likewise a part of the subnet that a bridge of the user's has: it has become the range. */
+static struct cs_ipam_config *asked_otherwise(struct cs_network_doc *d, const char *prefix, const char *range)
 {
 	const char *bits = strchr(prefix, '/');
 	cs_autofree char *any = cs_xasprintf("%s%s", strchr(prefix, ':') ? "::" : "0.0.0.0", bits ? bits : "");
 
-	for (size_t i = 0; i < d->ipam.n_config; i++)
-		if (cs_streq(d->ipam.config[i].subnet, any)) {
-			free(d->ipam.config[i].subnet);
-			d->ipam.config[i].subnet = cs_xstrdup(prefix);
-			return &d->ipam.config[i];
+	for (size_t i = 0; i < d->ipam.n_config; i++) {
+		struct cs_ipam_config *c = &d->ipam.config[i];
+		bool part = !cs_empty(range) && cs_streq(c->subnet, range);
+		if (!part && !cs_streq(c->subnet, any))
+			continue;
+		free(c->subnet);
+		c->subnet = cs_xstrdup(prefix);
+		if (part) {
+			free(c->ip_range);
+			c->ip_range = cs_xstrdup(range);
 		}
+		return c;
+	}
 	return NULL;
 }
 
@@ -272,7 +280,7 @@ void cs_network_take_ipams(struct cs_network_doc *d, json_t *answer)
 		if (!prefix)
 			continue;
 		if (!c) {
-			c = asked_by_size(d, prefix);
+			c = asked_otherwise(d, prefix, json_string_value(json_object_get(subnet, "IpRange")));
 			*(strchr(prefix, ':') ? &d->chosen_v6 : &d->chosen_v4) = true;
 		}
 		if (!c) {

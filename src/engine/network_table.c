@@ -363,7 +363,7 @@ static struct cs_ipam_config *add_subnet(struct cs_network_doc *d, char *subnet)
 	return c;
 }
 
-/* bip or fixed-cidr, else what an earlier start chose, else nothing: a pool has to give it. */
+/* bip or fixed-cidr, else what an earlier start chose, else nothing: the bridge that is there has to give it, or a pool. */
 static void bridge_subnet(struct cs_network_doc *d, const char *bip, const char *fixed, const char *gateway, const struct cs_network_doc *old, bool v6)
 {
 	struct cs_ipam_config *c = NULL;
@@ -448,7 +448,8 @@ static int open_bridge(struct cs_engine *e, const struct cs_engine_config *cfg, 
 		e->networks->no_bridge = true;
 		return old ? cs_store_network_delete(e->store, old->doc->id, err) : 0;
 	}
-	struct cs_network *n = network_new(default_bridge(e, cfg, old ? old->doc : NULL));
+	/* one that the user names may be the user's own, with addresses that change: they are looked at anew each time */
+	struct cs_network *n = network_new(default_bridge(e, cfg, old && cs_empty(cfg->network.bridge) ? old->doc : NULL));
 	if (make(e, n, &why) < 0 && n->doc->chosen_v4 && !runs_there(e, "bridge")) {
 		/* what an earlier start chose belongs to somebody else by now */
 		cs_autofree char *text = cs_err_text(why);

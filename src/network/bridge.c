@@ -152,6 +152,39 @@ static int packet_size(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **
 	return 0;
 }
 
+struct first {
+	int index;
+	uint8_t family;
+	struct cs_prefix found;
+};
+
+static bool first_of(int index, struct cs_prefix p, void *ctx)
+{
+	struct first *f = ctx;
+
+	if (index == f->index && p.ip.family == f->family && !f->found.ip.family && !cs_prefix_overlaps(p, link_local))
+		f->found = p;
+	return true;
+}
+
+bool cs_bridge_has(const struct HcnNetwork *n, uint8_t family, struct cs_prefix *ret)
+{
+	cs_autofree char *mark = cs_mark_of(&n->o);
+	cs_autortnl struct cs_rtnl r = {0};
+	struct first f = {.family = family};
+	struct cs_link_info l;
+
+	if (!n->driver->bridge || !n->driver->outside || cs_empty(n->pol.bridge) || cs_host_rtnl(&r, NULL) < 0 || cs_link_get(&r, 0, n->pol.bridge, &l, NULL) < 0)
+		return false;
+	if (strcmp(l.kind, "bridge") != 0 || (cs_prefix(l.alias, "caisson:") && strcmp(l.alias, mark) != 0))
+		return false; /* the creation will say so */
+	f.index = l.index;
+	if (cs_addrs_each(&r, first_of, &f, NULL) < 0 || !f.found.ip.family)
+		return false;
+	*ret = f.found;
+	return true;
+}
+
 struct clash {
 	const struct HcnNetwork *n;
 	int index[16];

@@ -207,6 +207,8 @@ void cs_veth_set_port(struct cs_nl *host, const struct HcnEndpoint *e, bool publ
 HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err);
 /* The bridge of a network: made, or taken over; host: with the gateways' addresses on it. */
 HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err);
+/* The first address of a family, with its length, that the bridge with the network's name has already; not of a bridge of another network's. */
+bool cs_bridge_has(const struct HcnNetwork *n, uint8_t family, struct cs_prefix *ret);
 void cs_bridge_remove(struct HcnNetwork *n);
 bool cs_network_has(const struct HcnNetwork *n, uint8_t family);
 struct cs_ip cs_network_gateway(const struct HcnNetwork *n, uint8_t family); /* of the first subnet with one */

@@ -71,11 +71,33 @@ static bool wants_gateway(const struct HcnNetwork *n, const struct cs_subnet *s)
 	return s->prefix.len + 1u < cs_ip_bits(s->prefix.ip.family) || n->driver == &cs_driver_nat;
 }
 
+/* A bridge that is there with an address has a subnet already: it is the network's where none is given, with that address as gateway.
+ * A part of it that is given is the range for containers (dockerd's fixed-cidr beside bridge). */
+static void take_bridges(const struct HcnNetwork *n, uint8_t family, struct cs_doc_subnet *doc)
+{
+	struct cs_prefix has, wanted = {0};
+	char text[CS_PREFIX_TEXT], ip[CS_IP_TEXT];
+
+	if (doc->prefix && (!cs_prefix_parse(doc->prefix, &wanted) || doc->n_routes || !cs_empty(doc->range)))
+		return;
+	if (!cs_bridge_has(n, doc->prefix ? wanted.ip.family : family, &has))
+		return;
+	struct cs_prefix subnet = {cs_prefix_base(has), has.len};
+	if (doc->prefix && (!cs_prefix_overlaps(subnet, wanted) || wanted.len <= subnet.len || !wanted.ip.n))
+		return;
+	doc->range = doc->prefix;
+	doc->prefix = cs_xstrdup(cs_prefix_text(subnet, text));
+	doc->routes = cs_xcalloc(1, sizeof(*doc->routes));
+	doc->n_routes = 1;
+	doc->routes[0] = (struct cs_doc_route){.next_hop = cs_xstrdup(cs_ip_text(has.ip, ip)), .to = cs_xstrdup(has.ip.family == AF_INET ? "0.0.0.0/0" : "::/0")};
+}
+
 static HRESULT add_subnet(struct HcnNetwork *n, uint8_t family, struct cs_doc_subnet *doc, struct cs_err **err)
 {
 	struct cs_prefix wanted = {0}, range, given;
 	char text[CS_PREFIX_TEXT];
 
+	take_bridges(n, family, doc);
 	if (doc->prefix && !cs_prefix_parse(doc->prefix, &wanted))
 		return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpAddressPrefix: %s is no prefix", doc->prefix);
 	if (doc->prefix)

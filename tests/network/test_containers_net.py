@@ -626,6 +626,25 @@ def test_default_bridge_by_daemon_json(fresh):
     assert eng.http.get("/info").json["DefaultAddressPools"] == [{"Base": "10.91.0.0/16", "Size": 24}]
 
 
+def test_the_default_bridge_is_one_of_the_users():
+    """Its subnet is that of the bridge's address, as with dockerd: containers are on the LAN that is bridged there. Nothing is added to it."""
+    from box import Boxes
+    eng = fx.Engine(netns=True, config={"bridge": "lan0", "fixed-cidr": "10.94.0.128/25"})
+    try:
+        eng.netns.run("ip", "link", "add", "lan0", "type", "bridge")
+        eng.netns.run("ip", "addr", "add", "10.94.0.7/24", "dev", "lan0")
+        eng.netns.run("ip", "link", "set", "lan0", "up")
+        eng.start().prepare()
+        b = Boxes(eng).sleeper(network="bridge")
+        for _ in range(2):
+            assert eng.http.get("/networks/bridge").json["IPAM"]["Config"] == [{"Subnet": "10.94.0.0/24", "IPRange": "10.94.0.128/25", "Gateway": "10.94.0.7"}]
+            assert int(ip(b).removeprefix("10.94.0.")) >= 128 and "default via 10.94.0.7" in b.exec("ip route")[1]
+            assert eng.netns.run("ip", "-4", "-o", "addr", "show", "lan0").stdout.count("inet ") == 1
+            eng.restart()
+    finally:
+        eng.close()
+
+
 def test_default_gateway_and_dual_stack_by_daemon_json(fresh):
     from box import Boxes
     eng = fresh(netns=True, config={"bip": "10.92.0.1/24", "default-gateway": "10.92.0.254", "ipv6": True, "fixed-cidr-v6": "fd00:92::/64"})

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks, endpoints and namespaces, as the kernel shows them."""
+import json
+
 import pytest
 
 from conftest import HcnError, Service, guid, wait_for
@@ -190,6 +192,26 @@ def test_a_bridge_of_the_users_stays(service, host):
     service("delete", "ep", c.ep)
     service("delete", "net", net)
     assert "mine0" in host.links()
+
+
+def test_a_bridge_of_the_users_lends_its_subnet(service, host):
+    """Where none is given; a part of it that is given is the range. Its addresses stay what they are."""
+    host.run("ip", "link", "add", "mine0", "type", "bridge")
+    for address in ("10.2.0.9/24", "10.3.0.9/24", "fd00:2::9/64"):
+        host.run("ip", "addr", "add", address, "dev", "mine0", *(["nodad"] if ":" in address else []))
+    for given, want in ((), {"10.2.0.0/24": None, "fd00:2::/64": None}), (["10.2.0.128/25"], {"10.2.0.0/24": "10.2.0.128/25", "fd00:2::/64": None}), \
+            (["10.4.0.0/24"], {"10.4.0.0/24": None, "fd00:2::/64": None}):
+        net = service.network(given, Name="mine0", EnableIPv4=True, EnableIPv6=True)
+        subnets = service("query", "net", net)["Ipams"][0]["Subnets"]
+        assert {s["IpAddressPrefix"]: s.get("IpRange") for s in subnets} == want
+        assert subnets[0]["Routes"][0]["NextHop"] == ("10.4.0.1" if "10.4.0.0/24" in want else "10.2.0.9")
+        c = service.container(net)
+        assert c.pings(subnets[0]["Routes"][0]["NextHop"])
+        service("delete", "ns", c.ns)
+        service("delete", "ep", c.ep)
+        service("delete", "net", net)
+        have = [a["local"] for a in json.loads(host.run("ip", "-j", "addr", "show", "mine0"))[0]["addr_info"] if not a["local"].startswith("fe80")]
+        assert have == ["10.2.0.9", "10.3.0.9", *(["10.4.0.1"] if "10.4.0.0/24" in want else []), "fd00:2::9"]
 
 
 def test_refusals(service, host):

@@ -144,6 +144,10 @@ static void test_network(void **state)
 	expect_error("{\"bip\":\"10.9.0.1\"}", NULL, "invalid bip: 10.9.0.1");
 	expect_error("{\"bip\":\"fd00::1/64\"}", NULL, "invalid bip: fd00::1/64");
 	expect_error("{\"bip6\":\"10.0.0.1/8\"}", NULL, "invalid bip6: 10.0.0.1/8");
+	expect_error("{\"bip\":\"10.9.0.0/24\"}", NULL, "invalid bip: 10.9.0.0/24 is the subnet's own address");
+	expect_error("{\"bip\":\"10.9.0.1/24\",\"fixed-cidr\":\"10.8.0.0/25\"}", NULL, "invalid fixed-cidr: 10.8.0.0/25 is not in the subnet of bip 10.9.0.1/24");
+	expect_error("{\"bip\":\"10.9.0.1/24\",\"fixed-cidr\":\"10.9.0.0/16\"}", NULL, "invalid fixed-cidr: 10.9.0.0/16");
+	expect_error("{\"bip6\":\"fd00::1/64\",\"fixed-cidr-v6\":\"fd00:0:0:1::/80\"}", NULL, "invalid fixed-cidr-v6: fd00:0:0:1::/80 is not in");
 	expect_error("{\"default-gateway\":\"x\"}", NULL, "invalid default-gateway: x");
 	expect_error("{\"ip\":\"localhost\"}", NULL, "invalid ip: localhost");
 	expect_error("{\"mtu\":10}", NULL, "invalid mtu: 10");
