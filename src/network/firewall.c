@@ -60,7 +60,29 @@ static int run_own(struct cs_firewall *fw, const char *script, struct cs_err **e
 	return r;
 }
 
-int fw_rebuild(struct cs_firewall *fw, struct cs_err **err)
+/* Changes what is wrong in tables that are there and of this version. False: they are not, or it cannot be done. */
+static bool repair(struct cs_firewall *fw, bool thorough, const struct fw_acl_text *acls)
+{
+	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX);
+	cs_autoerr struct cs_err *why = NULL;
+	struct fw_kernel k = {0};
+	bool same = false;
+	int r = fw_kernel_read(&fw->nl, fw->table, fw_script_version(), &fw->store, &same, &k, &why);
+
+	if (r == 0 && same) {
+		fw_script_repair(&script, fw->table, &fw->store, &k, thorough, acls);
+		r = script.failed ? -1 : run_own(fw, script.buf, &why);
+	}
+	fw_kernel_done(&k);
+	if (r < 0 && why) {
+		cs_autofree char *text = cs_err_text(why);
+
+		cs_debug("network", "firewall: table %s cannot be repaired: %s", fw->table, text);
+	}
+	return r == 0 && same;
+}
+
+int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
 {
 	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX), chains = CS_STR_INIT(FW_SCRIPT_MAX);
 	cs_autostr struct cs_str verdict_in = CS_STR_INIT(FW_SCRIPT_MAX), verdict_out = CS_STR_INIT(FW_SCRIPT_MAX);
@@ -75,10 +97,13 @@ int fw_rebuild(struct cs_firewall *fw, struct cs_err **err)
 			cs_str_putf(verdicts[i], "%s\"%s\" : jump acl%llu_%s", verdicts[i]->len ? ", " : "", e->ifname, (unsigned long long)e->serial, way[i]);
 		}
 	}
-	fw_script_rebuild(&script, fw->table, &fw->store, chains.len ? chains.buf : "", verdicts[0]->len ? verdicts[0]->buf : "", verdicts[1]->len ? verdicts[1]->buf : "");
-	if (script.failed || chains.failed || verdicts[0]->failed || verdicts[1]->failed)
+	const struct fw_acl_text acls = {chains.len ? chains.buf : "", verdicts[0]->len ? verdicts[0]->buf : "", verdicts[1]->len ? verdicts[1]->buf : ""};
+	if (chains.failed || verdicts[0]->failed || verdicts[1]->failed)
 		return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "firewall: the rules are too large");
-	return run_own(fw, script.buf, err);
+	if (repair(fw, thorough, &acls))
+		return 0;
+	fw_script_rebuild(&script, fw->table, &fw->store, &acls);
+	return script.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "firewall: the rules are too large") : run_own(fw, script.buf, err);
 }
 
 static int bring(struct cs_firewall *fw, const char *script, struct cs_err **err)
@@ -104,7 +129,7 @@ int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
 			cs_autofree char *text = cs_err_text(why);
 
 			cs_debug("network", "firewall: %s: building table %s anew", text, fw->table);
-			r = fw_rebuild(fw, err);
+			r = fw_rebuild(fw, true, err);
 		} else if (r < 0) {
 			(void)cs_err_move(err, TAKE_PTR(why));
 		}
@@ -124,7 +149,7 @@ static int settle(struct cs_firewall *fw, struct cs_err **err)
 		fw->settled = true;
 		return 0;
 	}
-	fw->failed = fw_note_bridged(fw, err) < 0 || fw_commit(fw, NULL, err) < 0 || fw_rebuild(fw, err) < 0;
+	fw->failed = fw_note_bridged(fw, err) < 0 || fw_commit(fw, NULL, err) < 0 || fw_rebuild(fw, false, err) < 0;
 	if (fw->failed)
 		return -1;
 	fw->settled = true;

@@ -5,7 +5,7 @@
  * sets and maps. Nobody else's table is read for a decision or changed, and what the host's own chains drop stays dropped.
  *
  * The model behind these functions is in memory only. Between cs_firewall_open and cs_firewall_settle calls change the model alone, and the
- * tables of a previous life stay in force; settle replaces both tables in one transaction. Afterwards each call is one transaction: when it
+ * tables of a previous life stay in force; settle makes the tables what the model is in one transaction. Afterwards each call is one transaction: when it
  * fails, neither model nor kernel have changed. The tables stay after cs_firewall_close, and work without us.
  *
  * Any thread; strings and arrays given are copied or not kept. Everything acts in the network namespace of the calling thread, which must be
@@ -41,7 +41,7 @@ struct cs_firewall_config {
 /* Starts the monitor's thread at settle, not before. Errors: INVALID (table), UNAVAILABLE (no netlink). */
 CS_MUST_CHECK int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall **ret, struct cs_err **err);
 void cs_firewall_close(struct cs_firewall *fw); /* accepts NULL; leaves the tables */
-/* Makes the kernel equal to the model: deletes and adds both tables in one transaction. Also for "put everything right now".
+/* Makes the kernel equal to the model in one transaction: what is right already is not touched. Tables of another version are replaced. Also for "put everything right now".
  * When it fails, endpoint_add tries it again first, and fails with it: nobody is let onto a bridge without rules. */
 CS_MUST_CHECK int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err);
 /* Deletes both tables (uninstall, tests); no tables is success. The model is unsettled afterwards. */

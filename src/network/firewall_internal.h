@@ -7,7 +7,6 @@
 #include <uthash.h>
 
 #include "network/firewall_bpf.h"
-#include "network/firewall_nl.h"
 #include "network/firewall_script.h"
 
 struct fw_network {
@@ -71,8 +70,8 @@ static inline void fw_unlock(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
 	pthread_mutex_t *held_ cs_auto(fw_unlock) = &(fw)->lock;                                                       \
 	pthread_mutex_lock(held_)
 
-/* Both tables from the model. Also the monitor's remedy. */
-CS_MUST_CHECK int fw_rebuild(struct cs_firewall *fw, struct cs_err **err);
+/* Both tables from the model: repaired where they are of this version, else made anew. `thorough`: somebody has changed them (firewall_script.h). */
+CS_MUST_CHECK int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err);
 /* Settles once more if that failed. For whoever adds something that the rules are needed for. */
 CS_MUST_CHECK int fw_mend(struct cs_firewall *fw, struct cs_err **err);
 /* Brings what the store's transaction changed, and `script` (ACLs' chains; may be NULL), into the kernel; on failure the store is as before. A table that

@@ -111,7 +111,7 @@ static void restore(struct cs_firewall *fw)
 	pthread_mutex_lock(&fw->lock);
 	settled = fw->settled;
 	if (settled)
-		r = fw_rebuild(fw, &why);
+		r = fw_rebuild(fw, true, &why);
 	pthread_mutex_unlock(&fw->lock);
 	if (!settled)
 		return;

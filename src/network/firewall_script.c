@@ -10,6 +10,7 @@
 #include "network/firewall_script.h"
 
 #include <nftables/libnftables.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/late.h"
@@ -17,6 +18,17 @@
 /* Protocols are numbers: their names come from /etc/protocols, which a minimal system has not. */
 #define WITH_PORTS "{ 6, 17, 132 }" /* TCP, UDP, SCTP */
 #define PORTS "meta l4proto " WITH_PORTS " "
+
+/* nft 1.0.6 cannot add a rule with one of these maps when it has to learn the map's type from the kernel ("conflicting protocols specified"), so chain and maps
+ * are made together or not at all. */
+static const char balance_chain[] =
+	"chain balance {\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 420 map @balance4\n" PORTS
+	"dnat ip to ip daddr . meta l4proto . th dport . jhash ip saddr mod 420 map @sticky4\n" PORTS
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 420 map @balance6\n" PORTS
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr mod 420 map @sticky6\n"
+	"}\n";
+#define BALANCE_RULES 4
+static const enum fw_set_id balance_maps[] = {FW_balance4, FW_balance6, FW_sticky4, FW_sticky6};
 
 static const char inet_chains[] =
 	/* route_localnet, without which 127.0.0.1 could not be translated, would open the host's loopback to containers */
@@ -45,10 +57,8 @@ static const char inet_chains[] =
 	"goto translate\n"
 	"}\n"
 	"chain translate {\n"
-	"fib daddr type local jump published\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 420 map @balance4\n" PORTS
-	"dnat ip to ip daddr . meta l4proto . th dport . jhash ip saddr mod 420 map @sticky4\n" PORTS
-	"dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 420 map @balance6\n" PORTS
-	"dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr mod 420 map @sticky6\n"
+	"fib daddr type local jump published\n"
+	"goto balance\n"
 	"}\n"
 	"chain published {\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport map @port4\n"
 	"meta nfproto ipv4 " PORTS "dnat ip to meta l4proto . th dport map @any4\n" PORTS
@@ -189,18 +199,31 @@ static const char bridge_chains[] =
 	"meta l4proto { 17, 132 } update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 3m }\n"
 	"}\n";
 
-static void put_sets(struct cs_str *out, const struct fw_store *s, bool bridge)
+enum wanted { ALL, MISSING };
+
+static bool is_balance_map(unsigned set)
+{
+	for (size_t i = 0; i < CS_ARRAY_SIZE(balance_maps); i++) {
+		if (set == balance_maps[i])
+			return true;
+	}
+	return false;
+}
+
+/* All sets of a table, with all elements, or those that are not there yet. */
+static void put_sets(struct cs_str *out, const struct fw_store *s, bool bridge, enum wanted what, bool balance)
 {
 	for (unsigned set = 0; set < FW_SET_MAX; set++) {
 		const char *sep = "elements = { ";
+		bool all = what == ALL || (balance && is_balance_map(set));
 
 		if (fw_sets[set].bridge != bridge)
 			continue;
 		fw_format_set(out, set);
-		for (size_t i = 0; i < s->cap; i++) {
+		for (size_t i = 0; s && i < s->cap; i++) {
 			const struct fw_item *it = s->slots[i];
 
-			if (!it || it->set != set || it->refs == 0)
+			if (!it || it->set != set || it->refs == 0 || (!all && it->there))
 				continue;
 			cs_str_puts(out, sep);
 			fw_format_elem(out, set, it->bytes, it->bytes + it->klen);
@@ -224,19 +247,91 @@ static void put_verdicts(struct cs_str *out, const char *name, const char *eleme
 	cs_str_puts(out, "}\n");
 }
 
-void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_store *s, const char *chains, const char *verdicts_in, const char *verdicts_out)
+static void put_tables(struct cs_str *out, const char *table, const struct fw_store *s, enum wanted what, bool balance, const struct fw_acl_text *acls, const char *version)
 {
-	fw_script_delete(out, table);
-	cs_str_putf(out, "table inet %s {\n", table);
-	put_sets(out, s, false);
+	cs_str_putf(out, "table inet %s {\ncomment \"%s\"\n", table, version);
+	put_sets(out, s, false, what, balance);
+	if (balance)
+		cs_str_puts(out, balance_chain);
 	cs_str_puts(out, inet_chains);
-	cs_str_putf(out, "}\ntable bridge %s {\n", table);
-	put_sets(out, s, true);
-	put_verdicts(out, "acl_in", verdicts_in);
-	put_verdicts(out, "acl_out", verdicts_out);
-	cs_str_puts(out, chains);
+	cs_str_putf(out, "}\ntable bridge %s {\ncomment \"%s\"\n", table, version);
+	put_sets(out, s, true, what, false);
+	put_verdicts(out, "acl_in", acls->in);
+	put_verdicts(out, "acl_out", acls->out);
+	cs_str_puts(out, acls->chains);
 	cs_str_puts(out, bridge_chains);
 	cs_str_puts(out, "}\n");
+}
+
+static char version_text[17];
+
+static void make_version(void)
+{
+	static const struct fw_acl_text none = {"", "", ""};
+	cs_autostr struct cs_str s = CS_STR_INIT(FW_SCRIPT_MAX);
+	uint64_t h = 14695981039346656037u; /* FNV-1a */
+
+	put_tables(&s, "", NULL, ALL, true, &none, "");
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (uint8_t)s.buf[i]) * 1099511628211u;
+	(void)snprintf(version_text, sizeof(version_text), "%016llx", (unsigned long long)h);
+}
+
+const char *fw_script_version(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, make_version);
+	return version_text;
+}
+
+void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_acl_text *acls)
+{
+	fw_script_delete(out, table);
+	put_tables(out, table, s, ALL, true, acls, fw_script_version());
+}
+
+static bool is_balance(const struct fw_kernel_chain *c) { return !c->bridge && strcmp(c->name, "balance") == 0; }
+
+/* Is it one of the fixed chains? */
+static bool is_fixed(const struct fw_kernel_chain *c)
+{
+	cs_autofree char *line = cs_xasprintf("chain %s {", c->name);
+
+	return is_balance(c) || strstr(c->bridge ? bridge_chains : inet_chains, line);
+}
+
+/* Rules are replaced in all chains at once, by the number of the generation that a packet reads when it enters a base chain, and the sets are the same for
+ * old and new rules. A base chain that is deleted and added again has no rules before, or after, for a packet that is just on its way through the two. */
+void fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, bool thorough, const struct fw_acl_text *acls)
+{
+	bool balance = true;
+
+	for (size_t i = 0; i < k->n_chains; i++) {
+		if (is_balance(&k->chains[i]) && k->chains[i].rules == BALANCE_RULES && !thorough)
+			balance = false;
+	}
+	for (size_t i = 0; i < k->n_chains; i++) {
+		if (balance || !is_balance(&k->chains[i]))
+			cs_str_putf(out, "flush chain %s %s %s\n", k->chains[i].bridge ? "bridge" : "inet", table, k->chains[i].name);
+	}
+	for (size_t i = 0; balance && i < CS_ARRAY_SIZE(balance_maps); i++)
+		cs_str_putf(out, "delete map inet %s %s\n", table, fw_sets[balance_maps[i]].name);
+	cs_str_putf(out, "flush map bridge %s acl_in\nflush map bridge %s acl_out\n", table, table);
+	for (size_t i = 0; i < k->n_chains; i++) {
+		if (!is_fixed(&k->chains[i]))
+			cs_str_putf(out, "delete chain %s %s %s\n", k->chains[i].bridge ? "bridge" : "inet", table, k->chains[i].name);
+	}
+	for (size_t i = 0; i < k->n_foreign; i++) {
+		const struct fw_elem *e = &k->foreign[i];
+
+		if (balance && is_balance_map(e->set))
+			continue;
+		cs_str_putf(out, "delete element %s %s %s { ", fw_sets[e->set].bridge ? "bridge" : "inet", table, fw_sets[e->set].name);
+		fw_format_elem(out, e->set, e->bytes, e->bytes + e->klen);
+		cs_str_puts(out, " }\n");
+	}
+	put_tables(out, table, s, MISSING, balance, acls, fw_script_version());
 }
 
 void fw_script_changes(struct cs_str *out, const char *table, const struct fw_touched *t, size_t n)

@@ -3,13 +3,23 @@
  * The rules, as a script of nft's, and how a script is run. */
 #pragma once
 
-#include "network/firewall_store.h"
+#include "network/firewall_kernel.h"
 
 #define FW_SCRIPT_MAX ((size_t)256 << 20)
 
-/* Replaces both tables: rules, and all elements of the store with references. `chains` are further chains of the bridge table, `verdicts_in` and
- * `verdicts_out` elements of its maps acl_in and acl_out ("\"veth0\" : jump acl1_in, …"); each may be "". */
-void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_store *s, const char *chains, const char *verdicts_in, const char *verdicts_out);
+/* HNS ACLs: further chains of the bridge table, and the elements of its maps acl_in and acl_out ("\"veth0\" : jump acl1_in, …"); each may be "". */
+struct fw_acl_text {
+	const char *chains, *in, *out;
+};
+
+/* Names the rules and the sets' types: two engines whose tables bear the same have the same. 16 hex digits, static. */
+const char *fw_script_version(void);
+/* Replaces both tables: rules, and all elements of the store with references. A connection that comes in this moment may find neither the old nor the new. */
+void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_acl_text *acls);
+/* The same end, from tables of this version with whatever in them: base chains stay, and with them the elements that are right. What `k` says is there and is
+ * not wanted goes; items of the store that are not marked as there come. Nothing that is the same before and after is missing in between; `thorough`: except
+ * for balancers, whose rules otherwise are left as they are when their number is right. */
+void fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, bool thorough, const struct fw_acl_text *acls);
 /* What a transaction changes, as commands. */
 void fw_script_changes(struct cs_str *out, const char *table, const struct fw_touched *t, size_t n);
 void fw_script_delete(struct cs_str *out, const char *table);

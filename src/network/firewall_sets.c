@@ -58,6 +58,21 @@ struct fw_elem *fw_put_port(struct fw_elem *e, uint16_t port)
 	return put(e, FW_PORT, &wire);
 }
 
+static uint8_t room_of(const uint8_t *fields, size_t max)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < max && fields[i] != FW_END; i++)
+		n += kinds[fields[i]].room;
+	return (uint8_t)n;
+}
+
+void fw_set_lengths(enum fw_set_id set, uint8_t *key, uint8_t *data)
+{
+	*key = room_of(fw_sets[set].key, sizeof(fw_sets[set].key));
+	*data = room_of(fw_sets[set].data, sizeof(fw_sets[set].data));
+}
+
 bool fw_elem_whole(const struct fw_elem *e)
 {
 	const struct fw_set *s = &fw_sets[e->set];

@@ -85,6 +85,7 @@ struct fw_elem *fw_put_proto(struct fw_elem *e, uint8_t proto);
 struct fw_elem *fw_put_port(struct fw_elem *e, uint16_t port);
 struct fw_elem *fw_put_mac(struct fw_elem *e, const uint8_t mac[6]);
 struct fw_elem *fw_put_slot(struct fw_elem *e, uint32_t slot);
+void fw_set_lengths(enum fw_set_id set, uint8_t *key, uint8_t *data); /* in bytes */
 bool fw_elem_whole(const struct fw_elem *e); /* all fields are there */
 
 /* "key" or "key : data" in nft's language. with_data matters for maps only. */

@@ -134,11 +134,18 @@ bool fw_store_unref(struct fw_store *s, const struct fw_elem *e)
 	return true;
 }
 
-bool fw_store_has(const struct fw_store *s, const struct fw_elem *e)
+struct fw_item *fw_store_find(const struct fw_store *s, const struct fw_elem *e)
 {
 	struct fw_item **at = find(s, e->set, hash_key(e->set, e->bytes, e->klen), e->bytes);
 
-	return at && (*at)->refs > 0;
+	return at ? *at : NULL;
+}
+
+bool fw_store_has(const struct fw_store *s, const struct fw_elem *e)
+{
+	const struct fw_item *it = fw_store_find(s, e);
+
+	return it && it->refs > 0;
 }
 
 static void finish(struct fw_store *s)

@@ -10,6 +10,7 @@ struct fw_item {
 	uint32_t refs;     /* 0: goes when the transaction ends */
 	uint32_t touch;    /* 1 + place in the transaction's list, 0: not in it */
 	uint8_t set, klen, dlen;
+	bool there;        /* firewall_kernel.h */
 	uint8_t bytes[];   /* key, then data */
 };
 
@@ -36,5 +37,6 @@ bool fw_store_has(const struct fw_store *s, const struct fw_elem *e); /* its key
 /* What the kernel must be told of a touched item: nothing, delete, add, or both in this order. */
 static inline bool fw_touched_deletes(const struct fw_touched *t) { return t->was > 0 && (t->item->refs == 0 || t->changed); }
 static inline bool fw_touched_adds(const struct fw_touched *t) { return t->item->refs > 0 && (t->was == 0 || t->changed); }
+struct fw_item *fw_store_find(const struct fw_store *s, const struct fw_elem *e); /* by its key; referenced or not */
 void fw_store_commit(struct fw_store *s); /* the transaction is done */
 void fw_store_abort(struct fw_store *s);  /* everything as before */

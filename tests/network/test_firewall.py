@@ -74,9 +74,12 @@ class World(Lab):
         addrs = {"a": (A4, A6, "br0"), "b": (B4, B6, "br0"), "c": (C4, C6, "br1")}[who]
         self.fw("endpoint_add", **{"id": who, "ifname": "v" + who, "bridge": addrs[2], "v4": addrs[0], "v6": addrs[1], "mac": MAC[who], **kw})
 
-    def handle(self):
-        """Another one each time the table is made."""
-        return re.search(r"handle (\d+)", self.host.run("nft", "-a", "list", "table", "inet", TABLE).splitlines()[0]).group(1)
+    def handles(self):
+        """Of the table with its base chains, and of a rule: others each time they are made."""
+        text = self.host.run("nft", "-a", "list", "table", "inet", TABLE)
+        base = re.findall(r"chain (\w+) \{ # handle (\d+)\n\t\ttype", text)
+        assert len(base) == 6
+        return (re.search(r"handle (\d+)", text).group(1), base), re.search(r"goto translate # handle (\d+)", text).group(1)
 
 
 @pytest.fixture
@@ -700,7 +703,7 @@ def test_damage_by_others_is_repaired(world, damage):
 
 def test_own_changes_and_other_tables_are_no_damage(world):
     w = world
-    before = w.handle()
+    before = w.handles()
     for i in range(20):
         w.publish(8000 + i)
         w.endpoint("a", antispoof=bool(i % 2))
@@ -709,11 +712,59 @@ def test_own_changes_and_other_tables_are_no_damage(world):
     w.endpoint("b", acls=[{"block": True}])  # by libnftables
     w.endpoint("b")
     w.host.nft("add table inet other")
-    assert w.handle() == before
+    assert w.handles() == before
     w.fw("settle")
-    settled = w.handle()
+    settled = w.handles()
     time.sleep(0.3)  # long enough for a repair that must not come
-    assert w.handle() == settled != before
+    assert w.handles() == settled and settled[0] == before[0] and settled[1] != before[1]
+
+
+def ruleset(w):
+    """Without the order of elements and chains, nor the numbers of ACLs' chains."""
+    return sorted(", ".join(sorted(re.sub(r"acl\d+", "acl", line).split(", "))) for line in w.host.run("nft", "list", "ruleset").splitlines())
+
+
+def test_settling_puts_right_what_is_wrong_and_leaves_the_rest(world):
+    """The next life of the engine takes over the tables: base chains stay, what nobody has added again goes, what is missing comes, and what is not ours goes."""
+    w = world
+    w.both(8080)
+    w.publish(8081)
+    w.endpoint("a", antispoof=True, acls=[{"block": True, "local_ports": "81"}])
+    w.endpoint("b", acls=[{"block": True, "local_ports": "82"}])
+    w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
+    w.fw("close_host")
+    first, want = w.handles(), ruleset(w)
+
+    def again():
+        w.fw.kill()
+        w.fw = w.driver()
+        w.fw("open", table=TABLE)
+        w.fw("network_add", bridge="br0")
+        w.fw("network_add", bridge="br1")
+        w.both(8080)
+        w.publish(8081)
+        w.endpoint("a", antispoof=True, acls=[{"block": True, "local_ports": "81"}])
+        w.endpoint("b", acls=[{"block": True, "local_ports": "82"}])
+        w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
+        w.fw("close_host")
+    again()
+    w.fw("settle")
+    assert ruleset(w) == want and w.handles()[0] == first[0]
+    again()
+    w.host.nft(f"insert rule inet {TABLE} published accept; add chain inet {TABLE} foreign; add rule inet {TABLE} foreign drop; flush chain inet {TABLE} to_us;"
+               f"add element inet {TABLE} any4 {{ tcp . 7777 : {A4} . 80 }}; delete element inet {TABLE} any4 {{ tcp . 8080 : {A4} . 80 }};"
+               f"delete element inet {TABLE} any4 {{ tcp . 8081 : {A4} . 80 }}; add element inet {TABLE} any4 {{ tcp . 8081 : {B4} . 80 }};"
+               f"flush set bridge {TABLE} guarded; flush map bridge {TABLE} acl_in; flush chain inet {TABLE} balance; flush map inet {TABLE} balance4")
+    assert ruleset(w) != want
+    w.fw("settle")
+    assert ruleset(w) == want and w.handles()[0] == first[0]
+    assert w.outside.ask(HOST4, 8080)[1] == "a" and w.outside.ask(HOST4, 8081)[1] == "a" and not w.outside.reaches(HOST4, 7777)
+    again()
+    version = re.search(r'comment "([0-9a-f]{16})"', w.host.run("nft", "list", "table", "inet", TABLE)).group(1)
+    w.host.nft(w.host.run("nft", "list", "table", "bridge", TABLE).join([f"delete table bridge {TABLE}\n", ""]).replace(version, "0123456789abcdef"))
+    assert ruleset(w) != want
+    w.fw("settle")  # rules of another version: made anew
+    assert ruleset(w) == want and w.handles()[0] != first[0]
 
 
 def test_change_while_the_table_is_gone(world):
@@ -793,29 +844,33 @@ def test_killed_and_settled_without_a_gap(world):
     w.fw.kill()
     w.drivers.clear()
     assert w.outside.ask(HOST4, 8080)[1] == "a"
-    failures, rounds, stop = [], [0], threading.Event()
+    failures, rounds, stop = [], [0] * 4, threading.Event()
 
-    def ask():
+    def ask(n):
         while not stop.is_set():
             try:
-                assert w.outside.ask(HOST4, 8080)[1] == "a"
-                rounds[0] += 1
+                with w.outside.connect(HOST4, 8080) as s:
+                    w.outside.open.remove(s)
+                rounds[n] += 1
             except Exception as e:  # pylint: disable=broad-except
                 failures.append(repr(e))
-    t = threading.Thread(target=ask)
-    t.start()
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(rounds))]
+    for t in threads:
+        t.start()
     w.fw = w.driver()
     w.fw("open", table=TABLE)
     w.fw("network_add", bridge="br0")
     w.fw("network_add", bridge="br1")
     w.both(8080)
     assert w.outside.ask(HOST4, 8081)[1] == "a", "before settle the old table is in force"
-    for _ in range(20):
+    settled = 0
+    while settled < 30 or (sum(rounds) < 1500 and not failures):
         w.fw("settle")
+        settled += 1
     stop.set()
-    t.join()
-    # One of 1,234 was refused in one run under sanitizers on a busy machine; why is not known. More than one is a failure.
-    assert rounds[0] > 20 and len(failures) <= 1, failures
+    for t in threads:
+        t.join()
+    assert not failures
     assert not w.outside.reaches(HOST4, 8081), "what nobody has added again is gone"
     kept.send(b"still there")
     assert kept.recv(100) == b"still there"

@@ -231,6 +231,8 @@ static int run(json_t *o, struct cs_str *out, struct cs_err **err)
 		return cs_firewall_settle(fw, err);
 	if (strcmp(op, "delete_tables") == 0)
 		return cs_firewall_delete_tables(fw, err);
+	if (strcmp(op, "close_host") == 0)
+		return cs_firewall_close_host(fw, AF_INET, err);
 	if (strcmp(op, "network_add") == 0)
 		return network_add(o, err);
 	if (strcmp(op, "network_remove") == 0)
