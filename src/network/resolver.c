@@ -293,20 +293,14 @@ static int ns_add(struct cs_resolver *r, const char *key, int netns, int fd[2], 
 	return ns_start(r, key, netns, fd, s, err);
 }
 
-int cs_resolver_namespace_adopt(struct cs_resolver *r, const char *key, int netns, const int sockets[2], const struct cs_resolver_settings *settings,
-	struct cs_err **err)
+int cs_resolver_namespace_add(struct cs_resolver *r, const char *key, int netns, const struct cs_resolver_settings *settings, struct cs_err **err)
 {
-	int fd[2] = {sockets[0], sockets[1]};
+	int fd[2] = {-EBADF, -EBADF};
 	int ret = ns_add(r, key, netns, fd, settings, err);
 
 	cs_close(fd[0]);
 	cs_close(fd[1]);
 	return ret;
-}
-
-int cs_resolver_namespace_add(struct cs_resolver *r, const char *key, int netns, const struct cs_resolver_settings *settings, struct cs_err **err)
-{
-	return cs_resolver_namespace_adopt(r, key, netns, (const int[2]){-EBADF, -EBADF}, settings, err);
 }
 
 int cs_resolver_namespace_update(struct cs_resolver *r, const char *key, const struct cs_resolver_settings *settings, struct cs_err **err)
@@ -331,28 +325,6 @@ void cs_resolver_namespace_remove(struct cs_resolver *r, const char *key)
 	if (ns)
 		ns_remove(r, ns);
 	pthread_mutex_unlock(&r->ns_lock);
-}
-
-int cs_resolver_namespace_sockets(struct cs_resolver *r, const char *key, int ret[2], struct cs_err **err)
-{
-	cs_autofd int udp = -EBADF, tcp = -EBADF;
-	int e = 0;
-
-	pthread_mutex_lock(&r->ns_lock);
-	struct cs_ns *ns = ns_find(r, key);
-	if (ns) {
-		udp = fcntl(ns->udp, F_DUPFD_CLOEXEC, 3);
-		tcp = fcntl(ns->listen, F_DUPFD_CLOEXEC, 3);
-		e = errno;
-	}
-	pthread_mutex_unlock(&r->ns_lock);
-	if (!ns)
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "namespace %s has no resolver", key);
-	if (udp < 0 || tcp < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, e, "duplicate the sockets of namespace %s", key);
-	ret[0] = TAKE_FD(udp);
-	ret[1] = TAKE_FD(tcp);
-	return 0;
 }
 
 void cs_resolver_close(struct cs_resolver *r)

@@ -124,13 +124,6 @@ CS_MUST_CHECK int cs_resolver_namespace_update(struct cs_resolver *r, const char
 /* The sockets are closed by the resolver's thread, at once but not necessarily before the return. An unknown key is nothing to do. */
 void cs_resolver_namespace_remove(struct cs_resolver *r, const char *key);
 
-/* Over a restart: somebody who outlives us (the container's worker) may hold the sockets meanwhile; queries then wait in the kernel's buffer
- * instead of failing. Duplicates of the two sockets, UDP first, owned by the caller. */
-CS_MUST_CHECK int cs_resolver_namespace_sockets(struct cs_resolver *r, const char *key, int ret[2], struct cs_err **err);
-/* As namespace_add, with such a pair; takes both descriptors, also on failure. */
-CS_MUST_CHECK int cs_resolver_namespace_adopt(struct cs_resolver *r, const char *key, int netns, const int sockets[2],
-	const struct cs_resolver_settings *settings, struct cs_err **err);
-
 /* Counters since the start, of one namespace, or of all there are and were (key NULL). -1: no such key. */
 struct cs_resolver_stats {
 	uint64_t queries;   /* well-formed or not */

@@ -157,7 +157,7 @@ void cs_pending_free(struct cs_pending *p);
 const struct cs_host_servers *cs_host_servers(struct cs_resolver *r, int64_t now);
 
 /* resolver_sockets_linux.c */
-/* Makes the pair of sockets (UDP, listening TCP) in the namespace, or, when they are there (>= 0), only what belongs to them. Any thread. */
+/* Makes the pair of sockets (UDP, listening TCP) in the namespace, and what belongs to them. Any thread. */
 CS_MUST_CHECK int cs_resolver_sockets(int netns, int fd[2], struct cs_err **err);
 /* A socket in another namespace, for the resolver's thread only, which is back in its own afterwards. -errno */
 int cs_resolver_socket_in(struct cs_resolver *r, int netns, int family, int type);

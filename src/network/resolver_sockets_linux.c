@@ -58,19 +58,6 @@ static int make(int fd[2], uint16_t port, uint16_t ret[2])
 	return 0;
 }
 
-static int port_of(int fd, uint16_t *ret)
-{
-	struct sockaddr_in a = {0};
-	socklen_t n = sizeof(a);
-
-	if (getsockname(fd, (struct sockaddr *)&a, &n) < 0)
-		return -errno;
-	if (a.sin_family != AF_INET || a.sin_addr.s_addr != inet_addr(CS_RESOLVER_ADDRESS))
-		return -EADDRNOTAVAIL;
-	*ret = ntohs(a.sin_port);
-	return 0;
-}
-
 /* 127.0.0.11 is an address of the loopback device once that is up. Binding it before (IP_FREEBIND) does work, but in a namespace without any
  * address the kernel takes it for a broadcast address, and answers would leave from 127.0.0.1. */
 static int loopback_up(void)
@@ -90,7 +77,6 @@ static void *enter(void *arg)
 {
 	struct job *j = arg;
 	uint16_t port[2] = {0};
-	bool given = j->fd[0] >= 0 && j->fd[1] >= 0;
 	int e = sys_setns(j->netns, CLONE_NEWNET);
 
 	j->what = "enter it";
@@ -100,12 +86,12 @@ static void *enter(void *arg)
 	}
 	if (e == 0) {
 		j->what = "bind " CS_RESOLVER_ADDRESS;
-		e = !given ? make(j->fd, 0, port) : (e = port_of(j->fd[0], &port[0])) < 0 ? e : port_of(j->fd[1], &port[1]);
+		e = make(j->fd, 0, port);
 	}
-	if (e == 0 && port[0] != 53) {
+	if (e == 0) {
 		j->what = "map port 53";
 		e = cs_resolver_map_ports(port[0], port[1]);
-		if (e < 0 && !given) { /* no nftables: then the port itself, and nobody else in there can have it */
+		if (e < 0) { /* no nftables: then the port itself, and nobody else in there can have it */
 			cs_warn("network", "resolver: no nftables in a container's namespace (%s); port 53 is bound", cs_errno_text(-e));
 			cs_close(TAKE_FD(j->fd[0]));
 			cs_close(TAKE_FD(j->fd[1]));

@@ -788,18 +788,3 @@ def test_after_a_kill(r, make, ns):
     assert data(udp(ns, "web")) == data(tcp(ns, "web")) == ["10.0.0.4"]
     rules = ns.run(lambda: subprocess.run(["nft", "list", "table", "ip", "caisson_dns"], capture_output=True, text=True)).stdout
     assert rules.count("dport 53") == 2, "the dead one's rules are still there"
-
-
-def test_sockets_outlive_the_resolver(r, ns):
-    """With somebody to hold the sockets, queries wait instead of failing."""
-    r("keep", "k")
-    r("ns-remove", "k")
-    with ns.socket() as s, ns.socket(socket.SOCK_STREAM) as t:
-        s.sendto(query("web", id=77).to_wire(), SERVER)
-        t.connect(SERVER)
-        send_tcp(t, query("web2", id=78))
-        r("ns-adopt", "k", ns.path, "net=n1")
-        assert data(dns.message.from_wire(s.recv(512))) == ["10.0.0.2"]
-        with t.makefile("rb") as f:
-            assert data(read_tcp(f)) == ["10.0.0.3"]
-    assert data(udp(ns, "web")) == ["10.0.0.2"]

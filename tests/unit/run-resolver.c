@@ -13,7 +13,6 @@
 #define MANY 4096
 
 static struct cs_resolver *resolver;
-static int kept[2] = {-EBADF, -EBADF};
 
 static unsigned number(const char *s)
 {
@@ -115,10 +114,6 @@ static int add(char **w, const struct cs_resolver_settings *s, struct cs_err **e
 {
 	cs_autofd int netns = open(w[2], O_RDONLY | O_CLOEXEC);
 
-	if (strcmp(w[0], "ns-adopt") == 0) {
-		int fd[2] = {TAKE_FD(kept[0]), TAKE_FD(kept[1])};
-		return cs_resolver_namespace_adopt(resolver, w[1], netns, fd, s, err);
-	}
 	return cs_resolver_namespace_add(resolver, w[1], netns, s, err);
 }
 
@@ -149,14 +144,12 @@ static int command(char **w, size_t n, struct cs_err **err)
 		return endpoint(w, err);
 	else if (strcmp(c, "endpoint-remove") == 0 && n == 3)
 		cs_resolver_endpoint_remove(resolver, w[1], w[2]);
-	else if ((strcmp(c, "ns") == 0 || strcmp(c, "ns-adopt") == 0) && n >= 3)
+	else if (strcmp(c, "ns") == 0 && n >= 3)
 		return with_settings(w + 3, add, w, err);
 	else if (strcmp(c, "ns-update") == 0 && n >= 2)
 		return with_settings(w + 2, update, w, err);
 	else if (strcmp(c, "ns-remove") == 0 && n == 2)
 		cs_resolver_namespace_remove(resolver, w[1]);
-	else if (strcmp(c, "keep") == 0 && n == 2)
-		return cs_resolver_namespace_sockets(resolver, w[1], kept, err);
 	else if (strcmp(c, "stats") == 0)
 		return stats(n > 1 ? w[1] : NULL, err);
 	else
@@ -191,8 +184,6 @@ int main(int argc, char **argv)
 			puts("ok");
 	}
 	free(line);
-	cs_close(kept[0]);
-	cs_close(kept[1]);
 	cs_resolver_close(resolver);
 	return 0;
 }
