@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -494,3 +495,13 @@ def test_pidfile_and_socket_are_the_daemons_alone(fresh, tmp_path):
     finally:
         for fd in [daemon, *(fd for fd in copies if fd >= 0)]:
             os.close(fd)
+
+
+def test_children_are_cloned_from_an_empty_table(fresh):
+    """A child between clone and execve has what its maker has: not the API's sockets, which the next daemon wants at once, nor reserved ports."""
+    engine = fresh()
+    Boxes(engine).run("true")
+    tasks = Path(f"/proc/{engine.proc.pid}/task")
+    makers = [t for t in tasks.iterdir() if (t / "comm").read_text() == "spawner\n"]
+    assert makers and len(os.listdir(tasks.parent / "fd")) > 10
+    wait_for(lambda: all(len(os.listdir(t / "fd")) <= 4 for t in makers), 30, what="only standard streams and a socket")
