@@ -32,7 +32,8 @@ def test_one_subnet_over_two_hosts(pair):
     na, nb = overlay(one, peers=[("10.50.0.0/24", "192.0.2.2")]), overlay(two, peers=[("10.50.0.0/24", "192.0.2.1")])
     a, b = one.container(na, ips=["10.50.0.10"]), two.container(nb, ips=["10.50.0.20"])
     b.serve(80, "b")
-    assert a.pings("10.50.0.20") and a.fetch("10.50.0.20", 80) == ["b", "10.50.0.10"]
+    wait_for(lambda: a.pings("10.50.0.20"), timeout=30)
+    assert a.fetch("10.50.0.20", 80) == ["b", "10.50.0.10"]
     assert a.ip("link", "show", "dev", "eth0")[0]["mtu"] == 1450
     assert a.ip("route", "show", "default") == []  # no way out by this network
 
@@ -46,7 +47,8 @@ def test_peers_come_and_go(pair):
                                                       "DistributedRouterMacAddress": b.document()["MacAddress"]}}
     change = lambda how: one("modify", "net", na, {"ResourceType": "Policy", "RequestType": how, "Settings": peer})
     change("Add")
-    assert a.pings("10.50.0.20")  # by its entry; asked for by ARP, which the VXLAN port answers itself
+    # by its entry; asked for by ARP, which the VXLAN port answers itself. The first ping's question was lost, the kernel asks once in a second
+    wait_for(lambda: a.pings("10.50.0.20"), timeout=30)
     vxlan = next(n for n in one.host.links() if n.startswith("csv"))
     assert b.ip("link", "show", "dev", "eth0")[0]["address"] in one.host.run("bridge", "fdb", "show", "dev", vxlan)
     change("Remove")
