@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "network/firewall_internal.h"
+#include "network/firewall_legacy.h"
 
 struct row {
 	uint8_t proto;
@@ -197,8 +198,29 @@ static void warn_chain(struct cs_str *out, const struct fw_chain *c)
 		     where);
 }
 
+/* The old interface's tables, which no netlink tells of: a policy that drops counts as a chain, of rules only that there are some. */
+static void put_legacy(struct cs_str *out, struct cs_str *warnings)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		const char *program = v6 ? "ip6tables-legacy" : "iptables-legacy";
+		struct fw_legacy l;
+
+		fw_legacy_look(v6, &l);
+		if (l.forward_drops) {
+			struct fw_chain c = {.family = v6 ? NFPROTO_IPV6 : NFPROTO_IPV4, .table = "filter", .name = "FORWARD", .hook = NF_INET_FORWARD, .drops_policy = true};
+			put_chain(out, &c);
+			warn_chain(warnings, &c);
+		}
+		if (l.rules.len)
+			warn(warnings, "the host has rules of %s in %s, which are not looked into here: what they drop does not reach containers (%s-save shows them)", program,
+			     l.rules.buf, program);
+		fw_legacy_done(&l);
+	}
+}
+
 int cs_firewall_reachability(struct cs_firewall *fw, struct cs_str *out, struct cs_err **err)
 {
+	cs_autostr struct cs_str warnings = CS_STR_INIT(1 << 20);
 	struct fw_chain *found = NULL;
 	cs_autofree struct fw_chain *chains = NULL;
 	size_t n = 0;
@@ -219,17 +241,19 @@ int cs_firewall_reachability(struct cs_firewall *fw, struct cs_str *out, struct 
 	cs_str_putc(out, '[');
 	for (size_t i = 0; i < n; i++)
 		put_chain(out, &chains[i]);
+	cs_str_putc(&warnings, '[');
+	if (!fw->enabled)
+		warn(&warnings, "the firewall is switched off: no port is published by it, and networks are not isolated");
+	if (!setting_is("/proc/sys/net/ipv4/ip_forward", "1"))
+		warn(&warnings, "net.ipv4.ip_forward is 0: IPv4 traffic is not forwarded to containers");
+	if (fw->enabled && !fw->bpf.on && setting_is("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1"))
+		warn(&warnings, "net.bridge.bridge-nf-call-ip6tables is 1: ports published on IPv6 cannot be reached through ::1");
+	for (size_t i = 0; i < n; i++)
+		warn_chain(&warnings, &chains[i]);
+	put_legacy(out, &warnings);
 	cs_str_putc(out, ']');
 	cs_json_put_key(out, "Warnings");
-	cs_str_putc(out, '[');
-	if (!fw->enabled)
-		warn(out, "the firewall is switched off: no port is published by it, and networks are not isolated");
-	if (!setting_is("/proc/sys/net/ipv4/ip_forward", "1"))
-		warn(out, "net.ipv4.ip_forward is 0: IPv4 traffic is not forwarded to containers");
-	if (fw->enabled && !fw->bpf.on && setting_is("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1"))
-		warn(out, "net.bridge.bridge-nf-call-ip6tables is 1: ports published on IPv6 cannot be reached through ::1");
-	for (size_t i = 0; i < n; i++)
-		warn_chain(out, &chains[i]);
+	cs_str_puts(out, warnings.buf);
 	cs_str_puts(out, "]}");
-	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "reachability: the answer is too long") : 0;
+	return out->failed || warnings.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "reachability: the answer is too long") : 0;
 }

@@ -672,6 +672,27 @@ def test_reachability(world):
     assert any("ip_forward" in t for t in w.fw("reachability")["Warnings"])
 
 
+def test_reachability_and_old_iptables(world):
+    """Tables of iptables-legacy, which nft does not show. Looking makes none."""
+    w = world
+    report = lambda: w.fw("reachability")
+    names = lambda: w.host.run("cat", "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names", fail=True).split()
+    assert report()["HostChains"] == [] and not any("legacy" in t for t in report()["Warnings"]) and names() == []
+    for family in ("iptables", "ip6tables"):
+        if not w.host.run(family + "-legacy", "-S", fail=True):
+            pytest.skip("the kernel has no old iptables")
+    assert report()["HostChains"] == [] and not any("legacy" in t for t in report()["Warnings"]) and names() == ["filter", "filter"]
+    w.host.run("iptables-legacy", "-A", "FORWARD", "-p", "tcp", "--dport", "80", "-j", "DROP")
+    w.host.run("ip6tables-legacy", "-t", "mangle", "-A", "PREROUTING", "-j", "ACCEPT")
+    w.host.run("iptables-legacy", "-t", "nat", "-A", "PREROUTING", "-j", "ACCEPT")
+    told = [t for t in report()["Warnings"] if "legacy" in t]
+    assert len(told) == 2 and "iptables-legacy in filter FORWARD," in told[0] and "ip6tables-legacy in mangle PREROUTING," in told[1], told
+    assert report()["HostChains"] == []
+    w.host.run("ip6tables-legacy", "-P", "FORWARD", "DROP")
+    assert report()["HostChains"] == [{"Family": "ip6", "Table": "filter", "Chain": "FORWARD", "Hook": "forward", "Priority": 0, "Drops": "policy"}]
+    assert any("chain ip6 filter FORWARD" in t for t in report()["Warnings"])
+
+
 def until(what, seconds=10):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
