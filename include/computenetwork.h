@@ -156,6 +156,8 @@ int cs_hcn_namespace_fd(HCN_NAMESPACE nspace);
 /* Everything the caller knows has been created again: what bears our mark and belongs to nothing goes. The JSON says what was cleaned:
  * {"Links": [names]}; HcnFree. The firewall's tables are replaced as a whole: what they had of nobody is gone, uncounted. */
 HRESULT cs_hcn_settle(char **cleaned);
+/* Deleted endpoints' links go, and their addresses come back, behind the answer: this waits for those that were deleted before. */
+void cs_hcn_flush(void);
 /* Called before the service switches a family's forwarding on, from the thread that does. The caller remembers it for as long as this network
  * namespace lives, and gives it to the service's next life ("Forwarded"). Set it before HcnInitializeService. */
 void cs_hcn_on_forwarding(void (*fn)(void *arg, bool v6), void *arg);

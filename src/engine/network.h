@@ -144,6 +144,7 @@ void cs_network_run_done(struct cs_network_run *r);
 /* Namespace, endpoints, addresses, ports; the row has them before this returns. Nothing is left behind on failure. */
 CS_MUST_CHECK int cs_container_net_start(struct cs_container *c, struct cs_network_run *ret, struct cs_err **err);
 void cs_container_net_stop(struct cs_container *c);  /* does nothing when nothing is there */
+void cs_container_net_flush(struct cs_container *c); /* waits until what the last run had is free again. Takes op_lock */
 void cs_container_net_adopt(struct cs_container *c); /* reconcile: it runs */
 void cs_container_net_forget(struct cs_container *c); /* reconcile: it does not run, so what its row says of the last run is over */
 /* The endpoints of a container that was created before there were networks, or with a mode only. c not yet in the tables, or op_lock held. */

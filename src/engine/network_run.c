@@ -533,6 +533,15 @@ void cs_container_net_stop(struct cs_container *c)
 	free(TAKE_PTR(c->ports_on));
 }
 
+void cs_container_net_flush(struct cs_container *c)
+{
+	if (!cs_container_net_own(c) || c->e->networks->service_error)
+		return;
+	pthread_mutex_lock(&c->op_lock); /* an exit tells the waiters first and deletes then */
+	pthread_mutex_unlock(&c->op_lock);
+	cs_hcn_flush();
+}
+
 /* ---- a container that ran on without us ---- */
 
 void cs_container_net_adopt(struct cs_container *c)

@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/loop.h"
+#include "engine/network.h"
 #include "engine/spec.h"
 #include "engine/store.h"
 #include "engine/validate.h"
@@ -218,6 +219,7 @@ int cs_container_restart(struct cs_engine *e, const char *ref, const char *signa
 	}
 	cs_err_free(inner);
 	inner = NULL;
+	cs_container_net_flush(c); /* its addresses are free again: as in Docker it gets the same, if they are the first */
 	if (cs_container_start_obj(c, false, &inner) < 0 && cs_err_code(inner) != CS_ERR_NOT_MODIFIED) {
 		(void)cs_err_move(err, inner);
 		return cs_wrap(err, "Cannot restart container %s", ref);

@@ -197,6 +197,8 @@ void cs_background_flush(void)
 	pthread_mutex_unlock(&bg.lock);
 }
 
+void cs_hcn_flush(void) { cs_background_flush(); }
+
 /* ---- notifications ---- */
 
 void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network)

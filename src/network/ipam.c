@@ -111,7 +111,6 @@ int cs_subnet_init(struct cs_subnet *s, struct cs_prefix prefix, const struct cs
 	prefix.ip = cs_prefix_base(prefix);
 	*s = (struct cs_subnet){.prefix = prefix, .range = range ? *range : prefix};
 	s->range.ip = cs_prefix_base(s->range);
-	s->next = cs_prefix_first(s->range);
 	if (prefix.len + 1u < bits) {
 		(void)cs_spans_add(&s->used, cs_prefix_first(prefix));
 		if (prefix.ip.family == AF_INET)
@@ -141,11 +140,10 @@ int cs_subnet_take_any(struct cs_subnet *s, struct cs_ip *ret, struct cs_err **e
 	cs_u128 first = cs_prefix_first(s->range), last = cs_prefix_last(s->range), n;
 	char p[CS_PREFIX_TEXT];
 
-	if (!cs_spans_free(&s->used, s->next, last, &n) && !(s->next > first && cs_spans_free(&s->used, first, s->next - 1, &n)))
+	if (!cs_spans_free(&s->used, first, last, &n))
 		return cs_fail(err, CS_ERR_NO_SPACE, 0, "no available IPv%d addresses on this network's address pools: %s",
 			       s->prefix.ip.family == AF_INET ? 4 : 6, cs_prefix_text(s->range, p));
 	(void)cs_spans_add(&s->used, n);
-	s->next = n == last ? first : n + 1;
 	*ret = (struct cs_ip){n, s->prefix.ip.family};
 	return 0;
 }

@@ -25,7 +25,6 @@ struct cs_subnet {
 	struct cs_prefix prefix, range; /* range: where addresses are chosen from; the prefix, unless given */
 	struct cs_ip gateway;           /* no family: none */
 	struct cs_spans used;
-	cs_u128 next; /* where the search for a free address goes on: an address that was given back comes last */
 };
 /* Takes the network's and broadcast address out (IPv4 up to /30, RFC 3021; IPv6 up to /126: the routers' anycast address, RFC 4291 2.6.1).
  * range: NULL = all. Error: INVALID. */
@@ -33,7 +32,7 @@ CS_MUST_CHECK int cs_subnet_init(struct cs_subnet *s, struct cs_prefix prefix, c
 void cs_subnet_done(struct cs_subnet *s);
 /* A wanted address: in the prefix, not necessarily in the range. Errors: INVALID (outside, reserved), CONFLICT (in use). */
 CS_MUST_CHECK int cs_subnet_take(struct cs_subnet *s, struct cs_ip ip, struct cs_err **err);
-/* The next free one of the range. Error: NO_SPACE. */
+/* The first free one of the range, as dockerd chooses outside of swarm. Error: NO_SPACE. */
 CS_MUST_CHECK int cs_subnet_take_any(struct cs_subnet *s, struct cs_ip *ret, struct cs_err **err);
 void cs_subnet_give(struct cs_subnet *s, struct cs_ip ip);
 

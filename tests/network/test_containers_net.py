@@ -277,6 +277,29 @@ def test_several_networks_at_create(networks, net_boxes):
         assert f"{ip(b, net)}\t{b.id[:12]}\n" in hosts
 
 
+def test_the_first_free_address_is_next(networks, net_engine, net_boxes):
+    """As dockerd outside of swarm. Neighbours that remember who had it before talk to the new one at once."""
+    networks.subnet("ff", "10.75.1.0/24")
+    peer = net_boxes.sleeper(network="ff")
+    one = server(net_boxes, "one", network="ff")
+    assert (ip(peer, "ff"), ip(one, "ff")) == ("10.75.1.2", "10.75.1.3")
+    for look in (lambda: fetch(peer, "http://10.75.1.3/"), lambda: net_engine.netns.fetch("http://10.75.1.3/").strip()):
+        assert look() == "one"
+    one.rm()
+
+    def first():        # it is free when the interface is gone, which nobody waits for
+        box = net_boxes.start("echo up; " + SERVE.format("two", 80), network="ff")
+        if ip(box, "ff") == "10.75.1.3":
+            return box
+        box.rm()
+        return None
+    two = fx.wait_for(first, 60, what="the first free address")
+    fx.wait_for(lambda: in_netns(two.pid, "ss", "-ltnH", "sport = :80").stdout.strip(), what="the server")
+    assert fetch(peer, "http://10.75.1.3/") == "two" and net_engine.netns.fetch("http://10.75.1.3/").strip() == "two"
+    two.post("restart?t=0")
+    assert ip(two, "ff") == "10.75.1.3"
+
+
 def test_connect_and_disconnect_running(networks, net_boxes):
     networks.subnet("c-a", "10.73.1.0/24")
     networks.subnet("c-b", "10.73.2.0/24")
