@@ -13,8 +13,9 @@
 #define TABLE_MAX (16u << 20)
 
 /* Both families have the same options, and the same structures but for what an entry matches. */
-_Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo) && IPT_SO_GET_INFO == IP6T_SO_GET_INFO && IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES,
-	      "the families' structures differ");
+_Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo) && IPT_SO_GET_INFO == IP6T_SO_GET_INFO &&
+		       IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES,
+	       "the families' structures differ");
 
 static bool get_info(int fd, bool v6, const char *table, struct ipt_getinfo *info)
 {
@@ -28,7 +29,8 @@ static bool get_info(int fd, bool v6, const char *table, struct ipt_getinfo *inf
 /* A chain's policy is the verdict of its last entry. */
 static bool policy_drops(int fd, bool v6, const struct ipt_getinfo *info, unsigned hook)
 {
-	size_t head = v6 ? offsetof(struct ip6t_get_entries, entrytable) : offsetof(struct ipt_get_entries, entrytable), at = info->underflow[hook];
+	size_t head = v6 ? offsetof(struct ip6t_get_entries, entrytable) : offsetof(struct ipt_get_entries, entrytable),
+	       at = info->underflow[hook];
 	socklen_t len = (socklen_t)(head + info->size);
 	struct xt_standard_target t;
 	uint16_t target;
@@ -37,7 +39,8 @@ static bool policy_drops(int fd, bool v6, const struct ipt_getinfo *info, unsign
 		return false;
 	cs_autofree char *buf = cs_xcalloc(1, len);
 	memcpy(buf, info->name, sizeof(info->name));
-	memcpy(buf + (v6 ? offsetof(struct ip6t_get_entries, size) : offsetof(struct ipt_get_entries, size)), &info->size, sizeof(info->size));
+	memcpy(buf + (v6 ? offsetof(struct ip6t_get_entries, size) : offsetof(struct ipt_get_entries, size)), &info->size,
+	       sizeof(info->size));
 	if (getsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, IPT_SO_GET_ENTRIES, buf, &len) < 0)
 		return false; /* it has just changed */
 	size_t field = v6 ? offsetof(struct ip6t_entry, target_offset) : offsetof(struct ipt_entry, target_offset);
@@ -77,7 +80,9 @@ void fw_legacy_look(bool v6, struct fw_legacy *ret)
 
 	*ret = (struct fw_legacy){.rules = CS_STR_INIT(4096)};
 	/* only tables that are there: asking for another one would make it */
-	if (cs_read_file_at(AT_FDCWD, v6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names", &names) < 0 || names.len == 0)
+	if (cs_read_file_at(AT_FDCWD, v6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names", &names) <
+		    0 ||
+	    names.len == 0)
 		return;
 	cs_autofd int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 	if (fd < 0)
