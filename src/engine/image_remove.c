@@ -407,6 +407,26 @@ static bool prunable(struct cs_images *m, struct cs_image_rec *r, const struct c
 	return !c;
 }
 
+/* An image that others were made from and that stay loses its names, as in Docker: it goes with the last of them. Whatever else stands in the way
+ * of one image is no reason to keep the others. */
+static int prune_one(struct removal *x, bool *ret_deleted, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *why = NULL;
+
+	*ret_deleted = false;
+	if (cs_image_has_children(x->m, x->r)) {
+		cs_autostrv char **names = cs_image_refs(x->m, x->r);
+		for (char **n = names; *n; n++)
+			if (untag(x, *n, true, err) < 0)
+				return -1;
+		return 0;
+	}
+	if (delete_image(x, false, &why) < 0)
+		return cs_err_code(why) == CS_ERR_CONFLICT ? 0 : cs_err_move(err, TAKE_PTR(why));
+	*ret_deleted = true;
+	return 0;
+}
+
 int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_prune_watch *watch, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const allowed[] = {"dangling", "label", "label!", "until", NULL};
@@ -434,13 +454,14 @@ int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_
 			continue;
 		if (!cs_prune_begin(watch, all[i]->id.s))
 			break;
-		r = delete_image(&x, false, err);
-		for (size_t k = 0; r == 0 && k < all[i]->n_layers; k++) {
+		bool deleted;
+		r = prune_one(&x, &deleted, err);
+		for (size_t k = 0; r == 0 && deleted && k < all[i]->n_layers; k++) {
 			if (!cs_layer_exists(m->storage, &all[i]->layers[k].chain))
 				reclaimed += all[i]->layers[k].size;
 		}
 		if (r == 0)
-			cs_prune_end(watch, all[i]->id.s, true);
+			cs_prune_end(watch, all[i]->id.s, deleted);
 	}
 	cs_image_recs_free(all, n);
 	if (r < 0)

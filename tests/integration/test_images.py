@@ -336,6 +336,29 @@ def test_parents(http, engine, boxes):
     assert http.get(f"/images/{first}/json").status == 200
 
 
+def test_prune_all_with_parents(http, engine):
+    """What a used image was made from loses its name and stays, also in the store; the others go all the same."""
+    label = "t-prune-parents"
+    first = create(engine, "true", Labels={}).json["Id"]
+    parent = http.post("/commit", {"container": first, "repo": "t-pp-parent", "changes": f"LABEL {label}=1"}).json["Id"]
+    second = http.post("/containers/create", body={"Image": "t-pp-parent", "Cmd": ["true"]}).json["Id"]
+    child = http.post("/commit", {"container": second, "repo": "t-pp-child"}).json["Id"]
+    third = http.post("/containers/create", body={"Image": "t-pp-child", "Cmd": ["true"]}).json["Id"]
+    other = http.post("/commit", {"container": first, "repo": "t-pp-other", "changes": f"LABEL {label}=2"}).json["Id"]
+    for x in (first, second):
+        http.delete(f"/containers/{x}", {"force": 1})
+    prune = lambda: http.post("/images/prune", {"filters": json.dumps({"dangling": ["false"], "label": [label]})})
+    a = prune()
+    assert a.status == 200, a
+    done = [{k: v for k, v in one.items() if v} for one in a.json["ImagesDeleted"]]      # 20.10 has empty members
+    assert {"Untagged": "t-pp-parent:latest"} in done and {"Deleted": other} in done
+    assert not {parent, child} & {one.get("Deleted") for one in done}
+    assert http.get(f"/images/{parent}/json").json["RepoTags"] == [] and http.get("/images/t-pp-child/json").json["Parent"] == parent
+    http.delete(f"/containers/{third}", {"force": 1})
+    gone = [one.get("Deleted") for one in prune().json["ImagesDeleted"]]
+    assert {parent, child} <= set(gone)
+
+
 @pytest.mark.caisson
 def test_manifests_member(http, image):
     ref = image()
