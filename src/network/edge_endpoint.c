@@ -124,9 +124,15 @@ static HRESULT hosts_of(const struct HcnEndpoint *e, const struct cs_port_mappin
 
 static bool routed(const struct HcnEndpoint *e, uint8_t family) { return (family == AF_INET ? e->net->pol.gw4 : e->net->pol.gw6) == CS_GW_ROUTED; }
 
+/* No address was asked for, and the container has none of IPv6: by ::1 it is reached all the same. */
+static bool by_loopback6(const struct HcnEndpoint *e, const struct cs_port_mapping *m)
+{
+	return cs_empty(m->vip) && e->v4.ip.family && !e->v6.ip.family && !routed(e, AF_INET);
+}
+
 static HRESULT hold(const struct HcnEndpoint *e, struct cs_port_mapping *m, struct edge *g, const struct cs_ip *hosts, size_t n, struct cs_err **err)
 {
-	struct cs_fw_addr addrs[2];
+	struct cs_fw_addr addrs[3];
 	size_t n_addrs = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -134,6 +140,8 @@ static HRESULT hold(const struct HcnEndpoint *e, struct cs_port_mapping *m, stru
 			addrs[n_addrs++] = cs_fw_addr_of(hosts[i]);
 	if (n_addrs == 0)
 		return HCS_S_OK;
+	if (by_loopback6(e, m)) /* who had the port of ::1 would not be reached any more */
+		addrs[n_addrs++] = (struct cs_fw_addr){.family = AF_INET6};
 	uint16_t last = (uint16_t)(m->external_last ? m->external_last : m->external);
 	struct cs_port_request r = {.proto = (uint8_t)m->protocol, .addrs = addrs, .n_addrs = n_addrs, .first = (uint16_t)m->external, .last = last};
 	struct cs_port_hold *h;
@@ -161,7 +169,8 @@ static HRESULT hold_ports(const struct HcnEndpoint *e, struct cs_endpoint_polici
 		for (size_t j = 0; j < n; j++)
 			g->ports[g->n_ports++] = (struct cs_firewall_port){
 				.proto = (uint8_t)m->protocol, .host = cs_fw_addr_of(hosts[j]), .host_port = (uint16_t)m->external,
-				.to = cs_fw_addr_of(hosts[j].family == AF_INET ? e->v4.ip : e->v6.ip), .to_port = (uint16_t)m->internal, .bridge = e->net->ifname};
+				.to = cs_fw_addr_of(hosts[j].family == AF_INET ? e->v4.ip : e->v6.ip), .to_port = (uint16_t)m->internal, .bridge = e->net->ifname,
+				.by_loopback6 = by_loopback6(e, m)};
 	}
 	if (g->n_ports > 0 && cs_firewall_ports_add(cs_edge.firewall, g->ports, g->n_ports, err) < 0) {
 		g->n_ports = 0; /* none of them is in force */

@@ -138,7 +138,8 @@ int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
 		fw_store_abort(&fw->store);
 		return -1;
 	}
-	fw_bpf_follow(&fw->bpf, fw->store.touched, fw->store.n_touched);
+	if (fw->enabled && fw->settled)
+		fw_bpf_follow(&fw->bpf, &fw->store);
 	fw_store_commit(&fw->store);
 	return 0;
 }
@@ -183,7 +184,7 @@ int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err)
 
 /* ---- published ports ---- */
 
-#define PORT_ELEMENTS_MAX 80 /* trusted interfaces of a network, and three more */
+#define PORT_ELEMENTS_MAX 80 /* trusted interfaces of a network, and four more */
 
 /* All elements of one published port. */
 static size_t port_elements(const struct fw_network *n, const struct cs_firewall_port *p, struct fw_elem *out)
@@ -200,6 +201,11 @@ static size_t port_elements(const struct fw_network *n, const struct cs_firewall
 		if (!any)
 			(void)fw_put_addr(e, &p->host);
 		(void)fw_put_port(fw_put_addr(fw_put_port(fw_put_proto(e, p->proto), p->host_port), &p->to), p->to_port);
+		if (any && v4 && p->by_loopback6) {
+			out[k] = fw_elem(FW_lo46);
+			(void)fw_put_port(fw_put_addr(fw_put_port(fw_put_proto(&out[k], p->proto), p->host_port), &p->to), p->to_port);
+			k++;
+		}
 	}
 	if (mode == CS_FW_ROUTED || (n && n->spec.direct)) {
 		out[k] = fw_elem(v4 ? FW_open4 : FW_open6);

@@ -131,6 +131,9 @@ struct cs_firewall_port {
 	struct cs_fw_addr to;   /* the container's address, of the same family */
 	uint16_t to_port;
 	const char *bridge;     /* that of its network, which must have been added */
+	/* On 0.0.0.0: the host's processes reach it by ::1 as well, though `to` is an IPv4 address. While this process lives, by connect(2), and where BPF is
+	 * to be had (else the log and reachability say so). Nobody else may have the port of ::1. */
+	bool by_loopback6;
 };
 /* All or nothing. In networks of mode ROUTED (for the address's family) host and host_port are ignored, the port is opened at `to`; only there
  * may several entries be the same. Errors: CONFLICT (host address and port are published already), INVALID (families differ, port 0),

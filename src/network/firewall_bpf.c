@@ -23,6 +23,7 @@ struct key { /* as the programs build it */
 };
 struct target {
 	uint32_t ip[4], port;
+	uint32_t mapped; /* an IPv4 address: for connect only */
 };
 
 #define I(code_, dst, src, off_, imm_) ((struct bpf_insn){.code = (code_), .dst_reg = (dst), .src_reg = (src), .off = (off_), .imm = (imm_)})
@@ -72,7 +73,7 @@ static int load(struct bpf_insn *code, size_t n, enum bpf_attach_type where)
 	return sys_bpf(BPF_PROG_LOAD, &a);
 }
 
-/* connect and sendmsg: ::1 and a published port become the container's address. Remembered for UDP, whose answers show where they come from. */
+/* connect and (where the kernel can) sendmsg: ::1 and a published port become the container's address. Remembered for UDP, whose answers show where they come from. */
 static int load_there(const struct fw_bpf *b, uint64_t cookie, enum bpf_attach_type where)
 {
 	struct bpf_insn code[] = {
@@ -84,6 +85,7 @@ static int load_there(const struct fw_bpf *b, uint64_t cookie, enum bpf_attach_t
 		LOAD(BPF_REG_9, BPF_REG_6, CTX(user_port)), STORE(BPF_REG_10, -4, BPF_REG_9),
 		WIDE(BPF_REG_1, BPF_PSEUDO_MAP_FD, b->ports), MOV(BPF_REG_2, BPF_REG_10), ADD_K(BPF_REG_2, -8), CALL(BPF_FUNC_map_lookup_elem), LEAVE_IF_0(BPF_REG_0),
 		MOV(BPF_REG_7, BPF_REG_0),
+		LOAD(BPF_REG_1, BPF_REG_7, offsetof(struct target, mapped)), where == BPF_CGROUP_UDP6_SENDMSG ? UNLESS(BPF_REG_1, 0) : MOV_K(BPF_REG_1, 0),
 		/* address and port, and the flow's key at -40: cookie of the socket, address, port */
 		LOAD(BPF_REG_1, BPF_REG_7, 0), STORE(BPF_REG_6, IP(0), BPF_REG_1), STORE(BPF_REG_10, -32, BPF_REG_1),
 		LOAD(BPF_REG_1, BPF_REG_7, 4), STORE(BPF_REG_6, IP(1), BPF_REG_1), STORE(BPF_REG_10, -28, BPF_REG_1),
@@ -176,20 +178,24 @@ static int start(struct fw_bpf *b)
 }
 
 /* Published on ::1 by this item? Its map's key and value. */
-static bool entry_of(const struct fw_item *it, const uint8_t *data, struct key *k, struct target *t)
+static bool entry_of(const struct fw_bpf *b, const struct fw_item *it, struct key *k, struct target *t)
 {
 	static const struct in6_addr loopback = IN6ADDR_LOOPBACK_INIT;
-	const uint8_t *key = it->bytes;
+	const uint8_t *key = it->bytes, *data = it->bytes + it->klen;
+	bool mapped = it->set == FW_lo46;
 	uint16_t port;
 
 	if (it->set == FW_port6 && memcmp(key, &loopback, 16) == 0)
 		key += 16;
-	else if (it->set != FW_any6)
+	else if (it->set != FW_any6 && !mapped)
+		return false;
+	if (!mapped && !b->six)
 		return false;
 	memcpy(&port, key + 4, 2);
 	*k = (struct key){.proto = key[0], .port = port};
-	memcpy(t->ip, data, 16);
-	memcpy(&port, data + 16, 2);
+	*t = (struct target){.ip = {0, 0, htonl(0xffff)}, .mapped = mapped};
+	memcpy(mapped ? &t->ip[3] : t->ip, data, mapped ? 4 : 16);
+	memcpy(&port, data + (mapped ? 4 : 16), 2);
 	t->port = port;
 	return true;
 }
@@ -203,32 +209,47 @@ static void put(struct fw_bpf *b, const struct key *k, const struct target *t)
 		cs_debug("network", "firewall: port %u of ::1: %s", ntohs((uint16_t)k->port), cs_errno_text(-r));
 }
 
-static bool wanted(void)
+static bool bridge_filters(void)
 {
 	cs_autostr struct cs_str s = CS_STR_INIT(64);
 
 	return cs_read_file_at(AT_FDCWD, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", &s) == 0 && s.len > 0 && s.buf[0] == '1';
 }
 
+static bool has_mapped(const struct fw_store *s)
+{
+	for (size_t i = 0; i < s->cap; i++) {
+		if (s->slots[i] && s->slots[i]->set == FW_lo46 && s->slots[i]->refs > 0)
+			return true;
+	}
+	return false;
+}
+
+static bool begin(struct fw_bpf *b, bool mapped)
+{
+	int r = start(b);
+
+	if (r == 0) {
+		b->failed = 0;
+		return b->on = true;
+	}
+	fw_bpf_stop(b);
+	b->failed = -r;
+	cs_log(mapped ? CS_LOG_WARN : CS_LOG_DEBUG, "network", "firewall: ::1 will not reach all published ports: no BPF programs at a cgroup2: %s", cs_errno_text(-r));
+	return false;
+}
+
 void fw_bpf_start(struct fw_bpf *b, const struct fw_store *s)
 {
+	bool six = bridge_filters(), mapped = has_mapped(s);
 	struct key k;
 	struct target t;
-	int r;
 
-	if (b->on || !wanted())
+	if (b->on ? !six || b->six : (!six && !mapped) || !begin(b, mapped))
 		return;
-	r = start(b);
-	if (r < 0) {
-		cs_debug("network", "firewall: ::1 will not reach published ports: br_netfilter, and no BPF: %s", cs_errno_text(-r));
-		fw_bpf_stop(b);
-		return;
-	}
-	b->on = true;
+	b->six = six;
 	for (size_t i = 0; i < s->cap; i++) {
-		const struct fw_item *it = s->slots[i];
-
-		if (it && it->refs > 0 && entry_of(it, it->bytes + it->klen, &k, &t))
+		if (s->slots[i] && s->slots[i]->refs > 0 && entry_of(b, s->slots[i], &k, &t))
 			put(b, &k, &t);
 	}
 }
@@ -242,15 +263,22 @@ void fw_bpf_stop(struct fw_bpf *b)
 	*b = (struct fw_bpf)FW_BPF_INIT;
 }
 
-void fw_bpf_follow(struct fw_bpf *b, const struct fw_touched *t, size_t n)
+void fw_bpf_follow(struct fw_bpf *b, const struct fw_store *s)
 {
+	bool mapped = false;
 	struct key k;
 	struct target to;
 
-	for (size_t i = 0; b->on && i < n; i++) {
-		const struct fw_item *it = t[i].item;
+	for (size_t i = 0; !b->on && i < s->n_touched; i++)
+		mapped |= s->touched[i].item->set == FW_lo46 && fw_touched_adds(&s->touched[i]);
+	if (mapped && !b->failed) {
+		fw_bpf_start(b, s);
+		return;
+	}
+	for (size_t i = 0; b->on && i < s->n_touched; i++) {
+		const struct fw_touched *t = &s->touched[i];
 
-		if (entry_of(it, it->bytes + it->klen, &k, &to) && (fw_touched_adds(&t[i]) || fw_touched_deletes(&t[i])))
-			put(b, &k, it->refs > 0 ? &to : NULL);
+		if (entry_of(b, t->item, &k, &to) && (fw_touched_adds(t) || fw_touched_deletes(t)))
+			put(b, &k, t->item->refs > 0 ? &to : NULL);
 	}
 }

@@ -184,7 +184,7 @@ static int read_once(struct reader *r)
 		if (n == 0)
 			n = fw_nl_ask(r->nl, h, take_rule, r);
 		for (unsigned set = 0; n == 0 && set < FW_SET_MAX; set++) {
-			if (fw_sets[set].bridge != r->bridge)
+			if (!fw_set_is_in(set, r->bridge))
 				continue;
 			r->set = set;
 			h = request(buf, r, NFT_MSG_GETSETELEM, NLM_F_DUMP);

@@ -199,7 +199,7 @@ int fw_nl_apply(struct fw_nl *nl, const char *table, const struct fw_touched *t,
 	ok = put_mark(&batch, NFNL_MSG_BATCH_BEGIN, seq);
 	for (int add = 0; ok && add < 2; add++) {
 		for (unsigned set = 0; ok && set < FW_SET_MAX; set++)
-			ok = !used[add][set] || put_set(&batch, seq, table, set, add, t, n, &last);
+			ok = !used[add][set] || set == FW_lo46 || put_set(&batch, seq, table, set, add, t, n, &last);
 	}
 	if (ok && last == 0)
 		return 0;

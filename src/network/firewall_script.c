@@ -217,7 +217,7 @@ static void put_sets(struct cs_str *out, const struct fw_store *s, bool bridge, 
 		const char *sep = "elements = { ";
 		bool all = what == ALL || (balance && is_balance_map(set));
 
-		if (fw_sets[set].bridge != bridge)
+		if (!fw_set_is_in(set, bridge))
 			continue;
 		fw_format_set(out, set);
 		for (size_t i = 0; s && i < s->cap; i++) {
@@ -341,7 +341,7 @@ void fw_script_changes(struct cs_str *out, const char *table, const struct fw_to
 			const struct fw_item *it = t[i].item;
 			const struct fw_set *set = &fw_sets[it->set];
 
-			if (!(add ? fw_touched_adds(&t[i]) : fw_touched_deletes(&t[i])))
+			if (it->set == FW_lo46 || !(add ? fw_touched_adds(&t[i]) : fw_touched_deletes(&t[i])))
 				continue;
 			cs_str_putf(out, "%s element %s %s %s { ", add ? "add" : "delete", set->bridge ? "bridge" : "inet", table, set->name);
 			fw_format_elem(out, it->set, it->bytes, !add && t[i].changed ? t[i].data : it->bytes + it->klen);

@@ -37,6 +37,7 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 	X(port4, false, FW_F(FW_IP4, FW_PROTO, FW_PORT), FW_F(FW_IP4, FW_PORT), NULL) /* published on one address */                                \
 	X(port6, false, FW_F(FW_IP6, FW_PROTO, FW_PORT), FW_F(FW_IP6, FW_PORT), NULL)                                                               \
 	X(any4, false, FW_F(FW_PROTO, FW_PORT), FW_F(FW_IP4, FW_PORT), NULL) /* published on all */                                                 \
+	X(lo46, false, FW_F(FW_PROTO, FW_PORT), FW_F(FW_IP4, FW_PORT), NULL) /* published on all, by ::1 too without an IPv6 address: firewall_bpf.c's only */  \
 	X(any6, false, FW_F(FW_PROTO, FW_PORT), FW_F(FW_IP6, FW_PORT), NULL)                                                                        \
 	X(balance4, false, FW_F(FW_IP4, FW_PROTO, FW_PORT, FW_SLOT), FW_F(FW_IP4, FW_PORT), FW_LB("ip daddr"))                                      \
 	X(balance6, false, FW_F(FW_IP6, FW_PROTO, FW_PORT, FW_SLOT), FW_F(FW_IP6, FW_PORT), FW_LB("ip6 daddr"))                                     \
@@ -68,6 +69,8 @@ struct fw_set {
 	const char *declared;
 };
 extern const struct fw_set fw_sets[FW_SET_MAX];
+/* Is it in a table of the kernel's, and in which? */
+static inline bool fw_set_is_in(unsigned set, bool bridge) { return set != FW_lo46 && fw_sets[set].bridge == bridge; }
 
 #define FW_KEY_MAX 44
 #define FW_DATA_MAX 20

@@ -170,6 +170,27 @@ static bool has_any(const struct cs_port_request *r, sa_family_t family)
 	return false;
 }
 
+static bool has_ipv6(void)
+{
+	cs_autofd int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0;
+}
+
+/* Both families have not been had at once: which one is taken? */
+static const struct cs_fw_addr *culprit(const struct cs_port_request *r, uint16_t port, const struct cs_fw_addr *v6)
+{
+	for (size_t i = 0; i < r->n_addrs; i++) {
+		const struct cs_fw_addr *a = &r->addrs[i];
+
+		if (a->family != AF_INET || !fw_addr_is_any(a))
+			continue;
+		cs_autofd int fd = bind_socket(r->proto, a, false, port);
+		return fd == -EADDRINUSE ? a : v6;
+	}
+	return v6;
+}
+
 static void close_all(struct cs_port_hold *h)
 {
 	while (h->n_fds > 0)
@@ -179,8 +200,13 @@ static void close_all(struct cs_port_hold *h)
 /* All addresses at one port (0: whatever the kernel gives the first). 0, or -errno with *which the address that failed. */
 static int try_port(struct cs_port_hold *h, const struct cs_port_request *r, uint16_t port, const struct cs_fw_addr **which)
 {
-	bool both = has_any(r, AF_INET) && has_any(r, AF_INET6);
+	bool both = has_any(r, AF_INET) && has_any(r, AF_INET6) && has_ipv6();
 
+	for (size_t i = 0; port && i < r->n_addrs; i++) {
+		*which = &r->addrs[i];
+		if (ours(r->proto, *which, port))
+			return -EEXIST;
+	}
 	for (size_t i = 0; i < r->n_addrs; i++) {
 		const struct cs_fw_addr *a = &r->addrs[i];
 		bool any = fw_addr_is_any(a);
@@ -189,7 +215,9 @@ static int try_port(struct cs_port_hold *h, const struct cs_port_request *r, uin
 		if (both && any && a->family == AF_INET)
 			continue; /* the socket on :: has it */
 		*which = a;
-		fd = port && ours(r->proto, a, port) ? -EEXIST : bind_socket(r->proto, a, both && any, port);
+		fd = bind_socket(r->proto, a, both && any, port);
+		if (fd == -EADDRINUSE && both && any && port)
+			*which = culprit(r, port, a);
 		if (fd == -EPROTONOSUPPORT && r->proto == IPPROTO_SCTP && port)
 			continue; /* the kernel has no SCTP, so nobody else has the port */
 		if (fd == -EAFNOSUPPORT && a->family == AF_INET6 && port)

@@ -61,8 +61,8 @@ class World(Lab):
             d.close()
         super().close()
 
-    def publish(self, port, to=A4, host=None, proto="tcp", bridge="br0", to_port=80, op="ports_add"):
-        self.fw(op, ports=[{"proto": proto, "host": host or ("::" if ":" in to else "0.0.0.0"), "port": port, "to": to, "to_port": to_port, "bridge": bridge}])
+    def publish(self, port, to=A4, host=None, proto="tcp", bridge="br0", to_port=80, op="ports_add", **kw):
+        self.fw(op, ports=[{"proto": proto, "host": host or ("::" if ":" in to else "0.0.0.0"), "port": port, "to": to, "to_port": to_port, "bridge": bridge, **kw}])
 
     def both(self, port, **kw):
         """a's port 80, TCP and UDP, on all addresses of the host."""
@@ -177,6 +177,66 @@ def test_published_port_from_the_host_itself_with_br_netfilter(world):
         w.outside.ask("::1", 8080)
     w.host.serve(7000)
     assert w.host.ask("::1", 7000)[1] == "host"
+
+
+@pytest.mark.parametrize("filtered", [0, 1], ids=["", "br_netfilter"])
+def test_loopback6_reaches_a_container_without_ipv6(world, filtered):
+    """By connect(2), of the host's processes only, where nobody said 0.0.0.0; and again after the engine's death."""
+    w = world
+    if filtered:
+        br_netfilter(w)
+        w.fw("settle")
+    for proto in PROTOS:
+        w.publish(8080, proto=proto, by_loopback6=True)
+        w.publish(8081, proto=proto)
+        assert w.host.ask("::1", 8080, proto) == ("172.30.0.1", "a")
+        with pytest.raises(ConnectionRefusedError):
+            w.host.ask("::1", 8081, proto)
+        for elsewhere in (w.outside, w.a, w.b, w.c):    # their ::1 is their own
+            with pytest.raises(ConnectionRefusedError):
+                elsewhere.ask("::1", 8080, proto)
+    w.a.serve(8080, name="own")
+    assert w.a.ask("::1", 8080)[1] == "own"
+    with w.host.connect("::1", 8080, "udp") as s:       # an answer is from whom was asked
+        w.host.open.remove(s)
+        s.send(b"?")
+        assert s.recvfrom(100)[1][:2] == ("::1", 8080)
+    only = w.host.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    only.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    with pytest.raises(OSError):
+        only.connect(("::1", 8080))
+    w.fw.kill()
+    with pytest.raises(ConnectionRefusedError):
+        w.host.ask("::1", 8080)
+    w.fw = w.driver()
+    w.fw("open", table=TABLE)
+    w.fw("network_add", bridge="br0")
+    w.publish(8080, by_loopback6=True)
+    w.fw("settle")
+    assert w.host.ask("::1", 8080)[1] == "a" and w.host.ask("127.0.0.1", 8080)[1] == "a"
+    w.publish(8080, by_loopback6=True, op="ports_remove")
+    with pytest.raises(ConnectionRefusedError):
+        w.host.ask("::1", 8080)
+
+
+def test_without_bpf_the_rest_works(world, tmp_path):
+    w = world
+    w.fw.kill()
+    w.drivers.clear()
+    script = tmp_path / "driver"
+    script.write_text(f"#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs none /sys/fs/cgroup && exec {EXE}'\n")   # no cgroup2 to be found
+    script.chmod(0o755)
+    w.drivers.append(Driver(script, w.host))
+    w.fw = w.drivers[0]
+    w.fw("open", table=TABLE)
+    w.fw("network_add", bridge="br0")
+    w.fw("settle")
+    assert not any("::1" in t for t in w.fw("reachability")["Warnings"])
+    w.publish(8080, by_loopback6=True)
+    assert w.host.ask("127.0.0.1", 8080)[1] == "a" and w.outside.ask(HOST4, 8080)[1] == "a"
+    with pytest.raises(ConnectionRefusedError):
+        w.host.ask("::1", 8080)
+    assert any("::1" in t for t in w.fw("reachability")["Warnings"])
 
 
 @pytest.mark.parametrize("filtered", [0, 1], ids=["", "br_netfilter"])

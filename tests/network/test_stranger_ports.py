@@ -133,6 +133,33 @@ def test_what_was_asked_for_holds_after_the_daemon(fresh):
     assert look() == want
 
 
+def test_localhost_of_both_families(net_engine, net_boxes):
+    """A container has IPv4 only, and still answers at http://localhost/ whichever address that is; not where 0.0.0.0 was asked for, as with dockerd."""
+    server(net_boxes, "all", network="bridge", Host=publish(p80_tcp={"HostPort": "18640"}))
+    server(net_boxes, "four", network="bridge", Host=publish(p80_tcp={"HostIp": "0.0.0.0", "HostPort": "18641"}))
+    server(net_boxes, "here", network="bridge", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18642"}))
+    assert net_engine.netns.fetch("http://[::1]:18640/") == "all\n" and net_engine.netns.fetch("http://127.0.0.1:18640/") == "all\n"
+    assert net_engine.netns.fetch("http://[::1]:18641/", check=False) is None and net_engine.netns.fetch("http://127.0.0.1:18641/") == "four\n"
+    assert net_engine.netns.fetch("http://[::1]:18642/", check=False) is None and net_engine.netns.fetch("http://127.0.0.1:18642/") == "here\n"
+    net_engine.restart()
+    assert net_engine.netns.fetch("http://[::1]:18640/") == "all\n"
+
+
+def test_a_listener_on_loopback6_is_not_taken_the_place_of(net_engine, net_boxes):
+    """Whoever has the port of ::1 keeps it: publishing it for all says who it is. With 0.0.0.0 there is no quarrel."""
+    code = "import socket; s = socket.create_server(('::1', 18643), family=socket.AF_INET6); print('ready', flush=True); input()"
+    own = net_engine.netns.popen("/usr/bin/python3", "-c", code, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert own.stdout.readline() == "ready\n"
+        r = net_boxes.create(SLEEP, network="bridge", Host=publish(p80_tcp={"HostPort": "18643"})).post("start")
+        assert r.status == 500 and "address already in use" in r.message and "[::]:18643" in r.message and "python3" in r.message, r.message
+        server(net_boxes, "four", network="bridge", Host=publish(p80_tcp={"HostIp": "0.0.0.0", "HostPort": "18643"}))
+    finally:
+        own.stdin.close()
+        own.wait()
+        own.stdout.close()
+
+
 def test_a_thousand_ports(net_engine, net_boxes):
     """One container with a thousand of them; they all answer to their own port, and all are free afterwards."""
     ports = {f"{p}/tcp": [{"HostPort": str(p)}] for p in range(20000, 21000)}

@@ -95,7 +95,7 @@ static int ports(json_t *o, bool add, struct cs_err **err)
 	cs_autofree struct cs_firewall_port *v = cs_xcalloc(max + 1, sizeof(*v));
 
 	json_array_foreach(list, i, p)
-		v[n++] = (struct cs_firewall_port){.proto = proto(p), .host = addr(p, "host"), .host_port = number(p, "port"), .to = addr(p, "to"), .to_port = number(p, "to_port"), .bridge = text(p, "bridge")};
+		v[n++] = (struct cs_firewall_port){.proto = proto(p), .host = addr(p, "host"), .host_port = number(p, "port"), .to = addr(p, "to"), .to_port = number(p, "to_port"), .bridge = text(p, "bridge"), .by_loopback6 = flag(p, "by_loopback6")};
 	for (; n < number(o, "count"); n++)
 		v[n] = (struct cs_firewall_port){.proto = proto(o), .host = addr(o, "host"), .host_port = (uint16_t)(number(o, "port") + n), .to = addr(o, "to"), .to_port = number(o, "to_port"), .bridge = text(o, "bridge")};
 	return add ? cs_firewall_ports_add(fw, v, n, err) : cs_firewall_ports_remove(fw, v, n, err);
