@@ -103,8 +103,9 @@ class Engine:
     netns: it runs in a network namespace of its own, and may make bridges and firewall rules there. Without, it makes none:
     no test touches the network of the machine."""
 
-    def __init__(self, kind=KIND, args=(), root=None, data_root=None, config=None, netns=False):
+    def __init__(self, kind=KIND, args=(), root=None, data_root=None, config=None, netns=False, build=None):
         self.kind = kind
+        self.build = Path(build or BUILD)
         self.args = list(args)
         self.root = Path(root or tempfile.mkdtemp(prefix="cst-", dir=os.environ.get("CAISSON_TEST_DIR", "/tmp")))
         self.data = Path(data_root) if data_root else self.root / "data"
@@ -124,7 +125,7 @@ class Engine:
                   "-H", "unix://" + self.sock, "--config-file", str(self.config), "--cgroup-parent", self.cgroup, "-D"]
         if self.kind == "dockerd":
             return ["dockerd", *common, "--bridge=none", "--iptables=false", "--ip6tables=false", *self.args]
-        command = [str(BUILD / "caissond"), *common, "--base-image", str(BUILD / "caisson-base.tar"), *self.args]
+        command = [str(self.build / "caissond"), *common, "--base-image", str(self.build / "caisson-base.tar"), *self.args]
         if self.netns:
             return self.netns.command(*command)
         return command + ["--bridge=none", "--firewall=false"]

@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Lives of containers (create, start, wait, remove of `true`), alternating between builds, and dockerd if asked for: each round gives every engine a few
+lives, so that what else the machine does hits all of them. Medians of the wall time, and the processor time per life of everything that
+belongs to the engine (daemon, workers, containers: cgroup accounting), which is the steadier measure.
+
+    lives.py build ../other/build [--dockerd] [--rounds 40] [--network host,none] [--phases]
+"""
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+import caisson_fixture as fx  # noqa: E402
+from wire import Wire, bench_engine, close  # noqa: E402
+
+
+def cpu_seconds(engine):
+    """Processor time of all that is or was below the engine's cgroup."""
+    for where in set(fx.cgroup_roots()):
+        v1, v2 = Path(where + engine.cgroup, "cpuacct.usage"), Path(where + engine.cgroup, "cpu.stat")
+        if v1.exists():
+            return int(v1.read_text()) / 1e9
+        if v2.exists() and fx.cgroup_is_v2():
+            return int(v2.read_text().split()[1]) / 1e6
+    raise RuntimeError("no accounting of processor time")
+
+
+def account(engine):
+    """The daemon into a group beside its containers', so that one counter has both."""
+    for where in set(fx.cgroup_roots()):
+        if "cpuacct" in where or fx.cgroup_is_v2():
+            own = Path(where + engine.cgroup, "own")
+            own.mkdir(parents=True, exist_ok=True)
+            (own / "cgroup.procs").write_text(str(engine.proc.pid))
+            for helper in engine.helpers():
+                (own / "cgroup.procs").write_text(str(helper))
+        shares = Path(where + engine.cgroup, "cpu.shares")
+        if shares.exists():     # containers against the rest of the machine, as --first has it for the engine
+            shares.write_text("262144")
+
+
+class Contender:
+    def __init__(self, name, engine, networks):
+        self.name, self.engine = name, engine
+        engine.start().prepare()
+        account(engine)
+        self.wire = Wire(engine.sock)
+        self.wall = {n: [] for n in networks}
+        self.cpu = {n: [] for n in networks}
+        self.phases = {n: [] for n in networks}
+
+    def life(self, network):
+        w, t = self.wire, [time.perf_counter()]
+        ident = w.create(["true"], network)
+        t.append(time.perf_counter())
+        w.call("POST", f"/containers/{ident}/start")
+        t.append(time.perf_counter())
+        assert w.json("POST", f"/containers/{ident}/wait")["StatusCode"] == 0
+        t.append(time.perf_counter())
+        w.call("DELETE", f"/containers/{ident}")
+        t.append(time.perf_counter())
+        return [(b - a) * 1000 for a, b in zip(t, t[1:])]
+
+    def round(self, network, lives, warm):
+        for _ in range(warm):
+            self.life(network)
+        before = cpu_seconds(self.engine)
+        took = [self.life(network) for _ in range(lives)]
+        self.wall[network] += [sum(t) for t in took]
+        self.phases[network] += took
+        time.sleep(0.05)    # what goes on behind the answers belongs to the lives
+        self.cpu[network].append((cpu_seconds(self.engine) - before) * 1000 / lives)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("builds", nargs="+", type=Path)
+    parser.add_argument("--dockerd", action="store_true")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--lives", type=int, default=8)
+    parser.add_argument("--network", default="host,none")
+    parser.add_argument("--first", action="store_true", help="before all else that runs here (nice -20): for a busy machine")
+    args = parser.parse_args()
+    if args.first:
+        os.nice(-20)
+    networks = args.network.split(",")
+    engines = [(str(b), bench_engine("caisson", b.resolve())) for b in args.builds] + ([("dockerd", bench_engine("dockerd"))] if args.dockerd else [])
+    try:
+        contenders = [Contender(name, engine, networks) for name, engine in engines]
+        for n in range(args.rounds):
+            for network in networks:
+                for c in contenders if n % 2 else reversed(contenders):
+                    slow = c.name == "dockerd"
+                    c.round(network, 1 if slow else args.lives, 0 if slow and n else 1)
+        for network in networks:
+            for c in contenders:
+                parts = " ".join(f"{statistics.median(p):.2f}" for p in zip(*c.phases[network]))
+                low = statistics.quantiles(c.wall[network], n=10)[0]
+                print(f"{network:8} {c.name:40} wall {statistics.median(c.wall[network]):6.2f} ms (best tenth {low:.2f}; create start wait remove {parts}), "
+                      f"cpu {statistics.median(c.cpu[network]):6.2f} ms")
+    finally:
+        for _, engine in engines:
+            if engine.proc:
+                close(engine)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("LC_ALL", "C")
+    main()
