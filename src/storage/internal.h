@@ -56,6 +56,7 @@ void cs_storage_housekeeping(struct cs_storage *s);
 /* upper/ and work/ in a new directory `name` of dir_fd. 0 or -errno; what it made is gone after an error. */
 CS_MUST_CHECK int cs_snap_make_dirs(int dir_fd, const char *name);
 /* Empties spare/: what an earlier process has left. */
+void cs_spare_spread(const struct cs_storage *s);
 void cs_spare_clear(struct cs_storage *s);
 /* One for which there is room is made; false: there are enough, or it failed. Only the housekeeping thread; discard_lock held, let go meanwhile. */
 bool cs_spare_make(struct cs_storage *s);

@@ -4,7 +4,9 @@
  * just freed), and nobody needs to wait for it. They lie in spare/, belong to no container, and are only good for the process that made them: the
  * next one begins with none. Guarded by discard_lock; made by the thread of discard.c. */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -40,6 +42,19 @@ static int remove_entry(void *ctx, int dir_fd, const struct dirent *d)
 	(void)ctx;
 	(void)cs_remove_tree_at(dir_fd, d->d_name);
 	return 0;
+}
+
+/* ext4 puts what is in a directory near to it, and without a journal passes over each inode there that was freed in the last minutes: on a machine that
+ * deletes much (compilers' files in the same part of the disk, our own containers) a new file took 0.1 ms and more of this, seven for each container.
+ * With this flag each directory made in spare/ begins in another part. Other file systems know no such flag, and need none. */
+void cs_spare_spread(const struct cs_storage *s)
+{
+	int flags = 0;
+
+	if (ioctl(s->spare_fd, FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_TOPDIR_FL)) {
+		flags |= FS_TOPDIR_FL;
+		(void)ioctl(s->spare_fd, FS_IOC_SETFLAGS, &flags);
+	}
 }
 
 void cs_spare_clear(struct cs_storage *s) { (void)cs_each_entry(s->spare_fd, ".", remove_entry, s); }

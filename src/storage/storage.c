@@ -91,6 +91,7 @@ int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_er
 	(void)cs_each_entry(s->tmp_fd, ".", remove_entry, s);
 	(void)cs_partials_clean(s, false);
 	cs_spare_clear(s);
+	cs_spare_spread(s);
 	r = cs_storage_write_layout(s, faccessat(s->root_fd, "content/oci-layout", F_OK, 0) < 0, faccessat(s->root_fd, "content/index.json", F_OK, 0) < 0);
 	if (r < 0) {
 		cs_fail(err, cs_storage_code(-r), -r, "write the image layout in %s/content", data_root);
