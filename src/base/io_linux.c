@@ -56,16 +56,16 @@ int cs_pwrite_full(int fd, const void *buf, size_t len, int64_t off)
 
 int cs_read_fd(int fd, struct cs_str *s)
 {
-	size_t chunk = 4096;
+	size_t chunk = 1000; /* most are small: a block of the heap, and the end is found in what is left of it */
 
 	for (;;) {
-		size_t room = s->max - s->len;
+		size_t room = s->max - s->len, left = s->cap > s->len ? s->cap - s->len - 1 : 0;
 		if (room == 0) {
 			char extra;
 			ssize_t n = cs_read_full(fd, &extra, 1);
 			return n == 0 ? 0 : n < 0 ? (int)n : -EFBIG;
 		}
-		size_t want = CS_MIN(room, chunk);
+		size_t want = CS_MIN(room, left >= 64 ? left : chunk);
 		char *p = cs_str_reserve(s, want);
 		if (!p)
 			return -ENOMEM;
@@ -78,8 +78,8 @@ int cs_read_fd(int fd, struct cs_str *s)
 		s->buf[s->len] = 0;
 		if (n == 0)
 			return 0;
-		if (chunk < (1u << 20))
-			chunk *= 2;
+		if (chunk < (1u << 20) && (size_t)n == want)
+			chunk *= 4;
 	}
 }
 
