@@ -31,6 +31,7 @@ int sys_fsconfig(int fd, unsigned cmd, const char *key, const void *value, int a
 int sys_fsmount(int fd, unsigned attr_flags);
 int sys_mount_id(int dirfd, const char *path, uint64_t *ret); /* of the mount that path ("": dirfd itself) leads to; -ENOSYS before Linux 5.8 */
 int sys_pivot_root(const char *new_root, const char *put_old);
+int sys_chroot_here(void); /* the working directory becomes the root, too: reached by a descriptor, no path is resolved */
 int sys_setns(int fd, int nstype);
 int sys_seccomp(unsigned op, unsigned flags, const void *args);
 int sys_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);

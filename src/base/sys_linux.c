@@ -68,6 +68,7 @@ int sys_mount_id(int dirfd, const char *path, uint64_t *ret)
 }
 
 int sys_pivot_root(const char *new_root, const char *put_old) { return ret(syscall(SYS_pivot_root, new_root, put_old)); }
+int sys_chroot_here(void) { return syscall(SYS_chroot, ".") < 0 ? -errno : 0; }
 int sys_setns(int fd, int nstype) { return ret(syscall(SYS_setns, fd, nstype)); }
 int sys_seccomp(unsigned op, unsigned flags, const void *args) { return ret(syscall(SYS_seccomp, op, flags, args)); }
 int sys_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev) { return ret(mknodat(dirfd, path, mode, dev)); }

@@ -245,6 +245,9 @@ CS_MUST_CHECK int cs_worker_begin(struct cs_new_worker *w, char *id, int plan, i
 void cs_new_worker_done(struct cs_new_worker *w); /* closes what is left in it */
 void cs_spare_open(void);
 void cs_spare_refill(void); /* makes another idle worker in the background, if there is none */
+/* A plan that is about to be started: the next one is expected to be alike. */
+void cs_spare_learn(const struct cs_str *plan);
+void cs_spare_expect(void); /* a start has begun */
 void cs_spare_close(void);
 
 /* ---- the service (service.c, reconnect.c) ---- */

@@ -158,10 +158,8 @@ void cs_system_started(struct cs_system *s, const struct cs_w_started *st)
 	struct HcsOperation *op = TAKE_PTR(s->start_op);
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
-	if (op) {
+	if (op)
 		finish_start(s, op);
-		cs_spare_refill();
-	}
 }
 
 void cs_system_warn(struct cs_system *s, const char *text)

@@ -262,7 +262,10 @@ HRESULT HcsWaitForOperationResultAndProcessInfo(HCS_OPERATION op, uint32_t timeo
 		if (info)
 			*info = op->info;
 	}
+	bool started = op->type == HcsOperationTypeStart && op->state == CS_OP_DONE;
 	pthread_mutex_unlock(&op->lock);
+	if (started) /* here, and not when the worker says so: whoever waits goes on first, and the processors are ours again */
+		cs_spare_refill();
 	return hr;
 }
 

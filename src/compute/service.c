@@ -194,7 +194,7 @@ HRESULT HcsGetServiceProperties(const char *query, char **result)
 	return HCS_S_OK;
 }
 
-/* {"PropertyType": "SeccompProfile", "Settings": {"Profile": text}} */
+/* {"PropertyType": "SeccompProfile", "Settings": {"Profile": text}} or {"PropertyType": "StartExpected"} */
 static int modify(const char *settings, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const known[] = {"PropertyType", "Settings", NULL}, *const inner[] = {"Profile", NULL};
@@ -204,7 +204,13 @@ static int modify(const char *settings, struct cs_str *out, struct cs_err **err)
 	json_t *what = NULL;
 
 	if (!o || cs_field_is_obj(o, "settings", err) < 0 || cs_field_only(o, "", known, err) < 0 ||
-	    cs_field_str(o, "", "PropertyType", CS_F_REQUIRED, &type, err) < 0 || cs_field_obj(o, "", "Settings", CS_F_REQUIRED, &what, err) < 0)
+	    cs_field_str(o, "", "PropertyType", CS_F_REQUIRED, &type, err) < 0)
+		return -1;
+	if (strcmp(type, "StartExpected") == 0) {
+		cs_spare_expect();
+		return 0;
+	}
+	if (cs_field_obj(o, "", "Settings", CS_F_REQUIRED, &what, err) < 0)
 		return -1;
 	if (strcmp(type, "SeccompProfile") != 0)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "PropertyType: %s is not available in this build", type);

@@ -10,12 +10,15 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "compute/internal.h"
+#include "compute/process/ahead.h"
 
 static struct {
 	pthread_mutex_t lock;
 	int control, begin; /* of the idle worker, -1 when there is none */
-	bool filling, open;
-} spare = {.lock = PTHREAD_MUTEX_INITIALIZER, .control = -1, .begin = -1};
+	bool filling, open, told; /* told: that a start begins */
+	struct cs_str steps; /* what the plan that was made last allows to be done ahead */
+	int steps_fd;        /* the same, sealed, or -1 */
+} spare = {.lock = PTHREAD_MUTEX_INITIALIZER, .control = -1, .begin = -1, .steps = CS_STR_INIT(CS_PLAN_MAX_SIZE), .steps_fd = -1};
 
 /* Empty; only a build with sanitizers tells its workers where reports go. */
 static void worker_environment(char **envp, size_t room)
@@ -58,6 +61,25 @@ static int pair(int *ours, int *theirs, struct cs_err **err)
 
 /* ---- the idle worker ---- */
 
+void cs_spare_learn(const struct cs_str *plan)
+{
+	cs_autostr struct cs_str steps = CS_STR_INIT(CS_PLAN_MAX_SIZE);
+	cs_autofd int fd = -EBADF;
+
+	if (plan->failed || !cs_ahead_steps(&(struct cs_plan){plan->buf, plan->len}, &steps))
+		return; /* the next one will be an ordinary one again */
+	pthread_mutex_lock(&spare.lock);
+	bool known = spare.steps_fd >= 0 && steps.len == spare.steps.len && memcmp(steps.buf, spare.steps.buf, steps.len) == 0;
+	if (!known && cs_plan_to_memfd(&steps, &fd, NULL) == 0) {
+		struct cs_str old = spare.steps;
+		spare.steps = steps;
+		steps = old;
+		cs_close(spare.steps_fd);
+		spare.steps_fd = TAKE_FD(fd);
+	}
+	pthread_mutex_unlock(&spare.lock);
+}
+
 static void fill(void *arg)
 {
 	char id[CS_W_WAIT_ID_ROOM + 1];
@@ -67,8 +89,11 @@ static void fill(void *arg)
 	(void)arg;
 	memset(id, ' ', CS_W_WAIT_ID_ROOM); /* the worker writes its system's id over it, for ps(1) */
 	id[CS_W_WAIT_ID_ROOM] = 0;
+	pthread_mutex_lock(&spare.lock);
+	cs_autofd int steps = spare.steps_fd < 0 ? -EBADF : fcntl(spare.steps_fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&spare.lock);
 	bool ok = pair(&control, &control_theirs, &err) == 0 && pair(&begin, &begin_theirs, &err) == 0 &&
-		  spawn(id, true, control_theirs, begin_theirs, -1, &err) == 0;
+		  spawn(id, true, control_theirs, begin_theirs, steps, &err) == 0;
 	if (!ok) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_debug("compute", "no idle worker: %s", text);
@@ -78,6 +103,7 @@ static void fill(void *arg)
 	if (ok && spare.open && spare.control < 0) {
 		spare.control = TAKE_FD(control);
 		spare.begin = TAKE_FD(begin);
+		spare.told = false;
 	}
 	pthread_mutex_unlock(&spare.lock);
 }
@@ -91,6 +117,16 @@ void cs_spare_refill(void)
 	pthread_mutex_unlock(&spare.lock);
 	if (want)
 		cs_background(fill, NULL);
+}
+
+void cs_spare_expect(void)
+{
+	const char byte = CS_W_WAIT_BEGIN;
+
+	pthread_mutex_lock(&spare.lock);
+	if (spare.begin >= 0 && !spare.told)
+		spare.told = cs_send_fds(spare.begin, &byte, 1, NULL, 0, MSG_DONTWAIT) == 1;
+	pthread_mutex_unlock(&spare.lock);
 }
 
 void cs_spare_open(void)
@@ -107,7 +143,9 @@ void cs_spare_close(void)
 	spare.open = false;
 	cs_close(spare.control);
 	cs_close(spare.begin);
-	spare.control = spare.begin = -1;
+	cs_close(spare.steps_fd);
+	cs_str_done(&spare.steps);
+	spare.control = spare.begin = spare.steps_fd = -1;
 	pthread_mutex_unlock(&spare.lock);
 }
 

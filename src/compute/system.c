@@ -342,6 +342,7 @@ static int compile(struct cs_system *s, const char *text, struct cs_err **err)
 		return -1;
 	s->init->tty = s->document.tty;
 	s->text = cs_xstrdup(text);
+	cs_spare_learn(&plan);
 	return cs_plan_to_memfd(&plan, &s->plan_fd, err);
 }
 

@@ -21,11 +21,11 @@
  * connections may be open; events go to all that said HELLO (connection 3 counts as having said it).
  *
  * An idle worker, started ahead of need, has argv = {"caisson-worker", CS_W_WAIT_ID_ROOM blanks, CS_W_WAIT_FLAG}, a SOCK_SEQPACKET socket as
- * descriptor 4 and nothing of use as 5. It waits for one packet on 4, the system's id, with two descriptors: plan and runtime directory; then
- * it is a worker as above. It ends when either connection is closed before that.
+ * descriptor 4, and as 5 a plan of what it is to do ahead (process/ahead.h) or nothing of use. It waits for one packet on 4, the system's id, with two descriptors: plan and runtime directory; then
+ * it is a worker as above. A byte CS_W_WAIT_BEGIN before that tells that a start has begun whose plan is being made. It ends when either connection is closed before that.
  *
  * Files in the runtime directory, written by rename so that a reader never sees half of one:
- *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\n           after a successful start
+ *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\nahead=0 (all was done by then), 1, 2 (a part before, by the first process, too)\n  after a successful start
  *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
  *   reserve      room for `status`, renamed to it at the exit: a full file system must not lose the exit
  *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine is connected
@@ -44,6 +44,7 @@
 #define CS_W_PROTOCOL_MIN 1 /* the oldest peer that this build can serve */
 #define CS_W_WAIT_FLAG "--wait"
 #define CS_W_WAIT_ID_ROOM 128
+#define CS_W_WAIT_BEGIN '\1' /* in no id */
 #define CS_W_MAX_PACKET 65536 /* header and payload */
 
 enum cs_w_type {

@@ -580,6 +580,8 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	if (may_start(c, err) < 0)
 		return -1;
 	cs_files_settle(c);
+	/* what every start needs is begun while we say what this one needs; not more than a hint */
+	(void)HcsModifyServiceSettings("{\"PropertyType\":\"StartExpected\"}", NULL);
 	if (build_document(c, &net, &doc, &inner) < 0)
 		return start_failed(c, by_policy, inner, err);
 	if (doc.failed) {

@@ -27,6 +27,7 @@ struct cs_worker worker = {
 	.self_exe = -EBADF,
 	.own_pidns = -EBADF,
 	.mounts = -EBADF,
+	.ahead = CS_AHEAD_NONE,
 	.signals = {.fd = -EBADF},
 	.listener = {.fd = -EBADF},
 	.oom = {.fd = -EBADF},
@@ -126,45 +127,75 @@ static bool check_descriptors(void)
 	return true;
 }
 
+/* What the engine expects of the next plan: without it, or when this does not come about, the start does everything. */
+static void prepare_ahead(void)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	struct cs_plan steps;
+
+	if (cs_plan_map(FD_DIR, &steps) < 0) /* the null device */
+		return;
+	if (cs_setup_ahead(&steps, &worker.ahead, &err) < 0)
+		cs_ahead_done(&worker.ahead);
+	cs_plan_unmap(&steps);
+}
+
+/* One packet from the engine: 1 the plan is there, 0 a start begins, -1 no work for us. */
+static int take_work(char *id, size_t room)
+{
+	size_t n_fds = 2;
+	int fds[2];
+
+	memset(id, 0, room);
+	ssize_t n = cs_recv_fds(FD_PLAN, id, room, fds, &n_fds, 0);
+	if (n == 1 && n_fds == 0 && *id == CS_W_WAIT_BEGIN) {
+		cs_setup_early(&worker.ahead, worker.self_exe);
+		return 0;
+	}
+	if (n <= 0 || n_fds != 2)
+		return -1;
+	bool taken = dup3(fds[0], FD_PLAN, O_CLOEXEC) == FD_PLAN && dup3(fds[1], FD_DIR, O_CLOEXEC) == FD_DIR && close(fds[0]) == 0 && close(fds[1]) == 0;
+	return taken ? 1 : -1;
+}
+
 /* The idle worker's wait. Returns false when the engine has gone or has no work for us. */
 static bool wait_for_work(char *id)
 {
 	struct pollfd p[2] = {{.fd = FD_CONTROL}, {.fd = FD_PLAN, .events = POLLIN}};
-	size_t room = strlen(id), n_fds = 2;
+	size_t room = strlen(id);
 	bool trimmed = false;
-	int fds[2];
 
+	prepare_ahead();
 	for (;;) {
-		int ready = poll(p, 2, trimmed ? -1 : 1000);
+		int ready = poll(p, 2, trimmed && worker.ahead.early.pid < 0 ? -1 : 1000);
 		if (ready < 0 && errno != EINTR)
 			return false;
-		if (ready == 0) { /* nobody needs us soon */
+		if (ready == 0) { /* nobody needs us soon; and a process that is cloned now should begin to run now */
+			if (worker.ahead.early.pid > 0)
+				cs_ahead_done(&worker.ahead);
 			drop_code();
 			trimmed = true;
 		}
 		if (p[0].revents & (POLLHUP | POLLERR))
 			return false;
-		if (p[1].revents)
-			break;
+		int r = p[1].revents ? take_work(id, room) : 0;
+		if (r)
+			return r > 0;
 	}
-	memset(id, 0, room);
-	ssize_t n = cs_recv_fds(FD_PLAN, id, room, fds, &n_fds, 0);
-	if (n <= 0 || n_fds != 2)
-		return false;
-	return dup3(fds[0], FD_PLAN, O_CLOEXEC) == FD_PLAN && dup3(fds[1], FD_DIR, O_CLOEXEC) == FD_DIR && close(fds[0]) == 0 && close(fds[1]) == 0;
 }
 
 static int start(struct cs_err **err)
 {
 	int r = cs_plan_map(FD_PLAN, &worker.plan);
 
-	cs_close(FD_PLAN);
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INVALID, -r, "map the start plan");
 	if (cs_proc_prepare_init(err) < 0)
 		return -1;
 	cs_control_take_early();
-	return cs_proc_start_init(err);
+	r = cs_proc_start_init(FD_PLAN, err);
+	cs_close(FD_PLAN);
+	return r;
 }
 
 static void start_failed(const struct cs_err *err)
@@ -216,8 +247,10 @@ int main(int argc, char **argv)
 	cs_loop_init();
 	own_the_process();
 	if (argc > 2 && strcmp(argv[2], CS_W_WAIT_FLAG) == 0) {
-		if (!wait_for_work(argv[1]))
+		if (!wait_for_work(argv[1])) {
+			cs_ahead_done(&worker.ahead);
 			return 0;
+		}
 		memset(argv[2], 0, strlen(argv[2]));
 	}
 	/* of an earlier run in the same directory: if we are killed, nobody may take them for ours */

@@ -228,14 +228,14 @@ static void on_settle(struct cs_timer *t)
 	watch_oom();
 }
 
-int cs_proc_start_init(struct cs_err **err)
+int cs_proc_start_init(int plan_fd, struct cs_err **err)
 {
 	struct cs_proc *p = cs_proc_init();
 	struct cs_setup_child ch = {0};
 
 	worker.cgroups_left = true;
 	be_ordinary();
-	int r = cs_setup_start(&worker.plan, init_stdio.fd, worker.self_exe, &(struct cs_setup_caller){.warn = cs_control_warn, .meanwhile = beside_the_child}, &ch, err);
+	int r = cs_setup_start(&worker.plan, init_stdio.fd, worker.self_exe, &(struct cs_setup_caller){.warn = cs_control_warn, .meanwhile = beside_the_child, .ahead = &worker.ahead, .plan_fd = plan_fd}, &ch, err);
 	be_protected();
 	cs_stdio_done(&init_stdio);
 	if (r < 0)
@@ -247,7 +247,7 @@ int cs_proc_start_init(struct cs_err **err)
 	if (ch.pty >= 0)
 		cs_stdio_set_pty(p, ch.pty);
 	worker.phase = CS_PHASE_RUNNING;
-	cs_state_started(p);
+	cs_state_started(p, ch.early ? 2 : ch.ahead);
 	struct {
 		struct cs_w_started s;
 		uint32_t protocol;

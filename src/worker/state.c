@@ -28,13 +28,14 @@ static void save(const char *name, struct cs_str *s)
 	cs_str_done(s);
 }
 
-void cs_state_started(const struct cs_proc *p)
+void cs_state_started(const struct cs_proc *p, int ahead)
 {
 	struct cs_str s = CS_STR_INIT(1024);
 
 	put(&s, "pid", p->pid);
 	put(&s, "started_at", p->started_at);
 	put(&s, "worker", getpid());
+	put(&s, "ahead", ahead);
 	save("started", &s);
 	/* the exit must find room even when the file system is full then */
 	char blank[RESERVED];

@@ -100,6 +100,7 @@ struct cs_worker {
 	bool rest_killed;  /* dying: the cgroup is empty, or we gave up */
 	int kill_tries;
 	int own_pidns;
+	struct cs_ahead ahead; /* idle: made for the next plan */
 	int mounts;   /* the container's mount namespace, or -1 */
 	char oom_score[8]; /* what we were started with */
 	struct cs_timer kill_timer;
@@ -122,7 +123,7 @@ void cs_control_close(void); /* flushes what it can without blocking */
 /* proc.c */
 struct cs_proc *cs_proc_init(void);
 struct cs_proc *cs_proc_find(const char *id);
-CS_MUST_CHECK int cs_proc_start_init(struct cs_err **err);
+CS_MUST_CHECK int cs_proc_start_init(int plan_fd, struct cs_err **err);
 CS_MUST_CHECK int cs_proc_prepare_init(struct cs_err **err); /* pipes, before early clients are taken */
 CS_MUST_CHECK int cs_proc_exec(const struct cs_w_request *r, int plan_fd, int client_fd, struct cs_proc **ret, struct cs_err **err);
 void cs_proc_forget(struct cs_proc *p);
@@ -180,7 +181,7 @@ void cs_follow_end_all(void); /* nothing more will be logged */
 bool cs_follow_any(void);
 
 /* state.c */
-void cs_state_started(const struct cs_proc *p);
+void cs_state_started(const struct cs_proc *p, int ahead);
 void cs_state_status(const struct cs_w_exited *x);
 void cs_state_exec(const struct cs_proc *p);
 /* Takes fd. */

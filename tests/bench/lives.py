@@ -4,7 +4,7 @@
 lives, so that what else the machine does hits all of them. Medians of the wall time, and the processor time per life of everything that
 belongs to the engine (daemon, workers, containers: cgroup accounting), which is the steadier measure.
 
-    lives.py build ../other/build [--dockerd] [--rounds 40] [--network host,none] [--phases]
+    lives.py build ../other/build [--dockerd] [--rounds 20] [--network host,none] [--first]
 """
 import argparse
 import os
@@ -30,25 +30,27 @@ def cpu_seconds(engine):
     raise RuntimeError("no accounting of processor time")
 
 
-def account(engine):
-    """The daemon into a group beside its containers', so that one counter has both."""
+def account(engine, first):
+    """The daemon into a group beside its containers', so that one counter has both. first: before all else on this machine."""
     for where in set(fx.cgroup_roots()):
-        if "cpuacct" in where or fx.cgroup_is_v2():
-            own = Path(where + engine.cgroup, "own")
-            own.mkdir(parents=True, exist_ok=True)
-            (own / "cgroup.procs").write_text(str(engine.proc.pid))
-            for helper in engine.helpers():
-                (own / "cgroup.procs").write_text(str(helper))
-        shares = Path(where + engine.cgroup, "cpu.shares")
-        if shares.exists():     # containers against the rest of the machine, as --first has it for the engine
-            shares.write_text("262144")
+        base = Path(where + engine.cgroup)
+        own = base / "own"
+        if not fx.cgroup_is_v2() and not (base.parent / "cpuacct.usage").exists() and not (base.parent / "cpu.shares").exists():
+            continue
+        own.mkdir(parents=True, exist_ok=True)
+        for pid in [engine.proc.pid, *engine.helpers()]:
+            (own / "cgroup.procs").write_text(str(pid))
+        for group in (base, own) if first else ():
+            for name, value in (("cpu.shares", 1 << 18), ("cpu.weight", 10000)):
+                if (group / name).exists():
+                    (group / name).write_text(str(value))
 
 
 class Contender:
-    def __init__(self, name, engine, networks):
+    def __init__(self, name, engine, networks, first):
         self.name, self.engine = name, engine
         engine.start().prepare()
-        account(engine)
+        account(engine, first)
         self.wire = Wire(engine.sock)
         self.wall = {n: [] for n in networks}
         self.cpu = {n: [] for n in networks}
@@ -84,14 +86,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--lives", type=int, default=8)
     parser.add_argument("--network", default="host,none")
-    parser.add_argument("--first", action="store_true", help="before all else that runs here (nice -20): for a busy machine")
+    parser.add_argument("--first", action="store_true", help="before all else that runs here, as far as weights go: for a busy machine")
     args = parser.parse_args()
     if args.first:
         os.nice(-20)
     networks = args.network.split(",")
     engines = [(str(b), bench_engine("caisson", b.resolve())) for b in args.builds] + ([("dockerd", bench_engine("dockerd"))] if args.dockerd else [])
     try:
-        contenders = [Contender(name, engine, networks) for name, engine in engines]
+        contenders = [Contender(name, engine, networks, args.first) for name, engine in engines]
         for n in range(args.rounds):
             for network in networks:
                 for c in contenders if n % 2 else reversed(contenders):
@@ -100,8 +102,8 @@ def main():
         for network in networks:
             for c in contenders:
                 parts = " ".join(f"{statistics.median(p):.2f}" for p in zip(*c.phases[network]))
-                low = statistics.quantiles(c.wall[network], n=10)[0]
-                print(f"{network:8} {c.name:40} wall {statistics.median(c.wall[network]):6.2f} ms (best tenth {low:.2f}; create start wait remove {parts}), "
+                low, *best = (statistics.quantiles(v, n=10)[0] for v in (c.wall[network], *zip(*c.phases[network])))
+                print(f"{network:8} {c.name:40} wall {statistics.median(c.wall[network]):6.2f} ms (create start wait remove {parts}), best tenth {low:.2f} ({' '.join(f'{b:.2f}' for b in best)}), "
                       f"cpu {statistics.median(c.cpu[network]):6.2f} ms")
     finally:
         for _, engine in engines:

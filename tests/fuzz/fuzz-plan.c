@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A plan as the worker walks it: any bytes either walk to the end or are refused. */
-#include "compute/process/plan.h"
+#include "compute/process/ahead.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -16,6 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (cs_plan_next(&c, &step) == 1) {
 	}
 	cs_plan_dump(&plan, &out);
+	cs_str_clear(&out);
+	(void)cs_ahead_steps(&plan, &out);
 	cs_str_done(&out);
 	return 0;
 }

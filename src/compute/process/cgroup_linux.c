@@ -190,6 +190,19 @@ int cs_cgroup_join_v1(const struct cs_plan *plan, struct cs_err **err)
 	return 0;
 }
 
+int cs_cgroup_trees(const struct cs_plan *plan, int *ret, size_t *ret_n, struct cs_err **err)
+{
+	struct cs_plan_cursor c = {0};
+	struct cs_step s;
+
+	for (*ret_n = 0; each_group(plan, &c, &s) == 1 && *ret_n < CS_AHEAD_MAX_GROUPS; (*ret_n)++) {
+		ret[*ret_n] = sys_open_tree(AT_FDCWD, s.arg[1].s, OPEN_TREE_CLONE);
+		if (ret[*ret_n] < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, -ret[*ret_n], "mount cgroup %s", s.arg[1].s);
+	}
+	return 0;
+}
+
 bool cs_cgroup_v2_dir(const struct cs_plan *plan, struct cs_step *ret)
 {
 	struct cs_plan_cursor c = {0};

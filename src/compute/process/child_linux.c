@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
@@ -121,7 +122,7 @@ static int lift(int fd, int low)
 /* Leaves 0,1,2 = stdio, 3 = socket, 4.. = what is still needed (self_exe, namespaces, init's pidfd), nothing else. */
 static int shed_descriptors(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
 {
-	int *list[3 + 4 + CS_ARRAY_SIZE(a->ns)];
+	int *list[3 + 6 + CS_ARRAY_SIZE(a->ns)];
 	size_t n = 0;
 
 	for (int i = 0; i < 3; i++)
@@ -130,6 +131,8 @@ static int shed_descriptors(struct cs_child *c, struct cs_child_args *a, struct 
 	list[n++] = &a->self_exe;
 	list[n++] = &a->init_pidfd;
 	list[n++] = &a->mntns;
+	list[n++] = &a->ahead[0];
+	list[n++] = &a->ahead[1];
 	for (size_t i = 0; i < a->n_ns; i++)
 		list[n++] = &a->ns[i];
 	for (size_t i = 0; i < n; i++)
@@ -170,6 +173,20 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The namespaces in which a part was done before. Joining a mount namespace sets root and working directory to its root. */
+static int join_ahead(struct cs_child *c, const struct cs_child_args *a, struct cs_err **err)
+{
+	int r = sys_setns(a->ahead[0], CLONE_NEWIPC);
+
+	if (r == 0)
+		r = sys_setns(a->ahead[1], CLONE_NEWNS);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "join the namespaces that were made ahead");
+	if (c->empty < 0)
+		c->empty = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return c->empty < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "open the empty root") : 0;
+}
+
 static int join(struct cs_child *c, const struct cs_child_args *a, struct cs_err **err)
 {
 	const int all = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
@@ -181,6 +198,8 @@ static int join(struct cs_child *c, const struct cs_child_args *a, struct cs_err
 			return cs_fail(err, CS_ERR_INTERNAL, -r, "join namespace 0x%x", (unsigned)a->ns_type[i]);
 		cs_close(a->ns[i]);
 	}
+	if (c->ahead && join_ahead(c, a, err) < 0)
+		return -1;
 	if (c->is_exec) {
 		r = sys_setns(a->init_pidfd, all);
 		if (r == -ESRCH)
@@ -195,22 +214,33 @@ static int join(struct cs_child *c, const struct cs_child_args *a, struct cs_err
 	return 0;
 }
 
+static void await_worker(struct cs_child *c)
+{
+	char go;
+
+	if (cs_recv_fds(c->sock, &go, 1, NULL, NULL, 0) != 1) /* the worker has failed, or is gone: it reports, not we */
+		_exit(125);
+}
+
 /* Enters the cgroups, and then the namespace whose root they become. On v1 the worker makes them while we mount: this waits for it, at the latest
  * where the host's /sys/fs/cgroup is still in sight. */
-static int enter_groups(struct cs_child *c, const struct cs_plan *groups, struct cs_err **err)
+int cs_child_enter_groups(struct cs_child *c, const struct cs_plan *groups, struct cs_err **err)
 {
-	if (c->groups_pending) {
-		char go;
-		ssize_t n = cs_recv_fds(c->sock, &go, 1, NULL, NULL, 0);
-		if (n != 1) /* the worker has failed, or is gone: it reports, not we */
-			_exit(125);
-		c->groups_pending = false;
-	}
+	if (c->groups_pending)
+		await_worker(c);
+	c->groups_pending = false;
 	if (cs_cgroup_join_v1(groups, err) < 0)
 		return -1;
 	if (c->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "make a cgroup namespace");
 	return 0;
+}
+
+void cs_child_await_caller(struct cs_child *c)
+{
+	if (c->caller_pending)
+		await_worker(c);
+	c->caller_pending = false;
 }
 
 /* musl returns a group of small blocks to the kernel with its last block and maps it again for the next: holding one block of each
@@ -225,35 +255,56 @@ static void prime_allocator(void)
 	}
 }
 
-static int prologue(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
+static int private_null_tree(struct cs_child *c, struct cs_err **err);
+
+/* What needs no plan. */
+static int begin(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
 {
 	struct statfs fs;
-	struct cs_step s;
 
 	(void)prctl(PR_SET_DUMPABLE, 0);
-	if (cs_plan_find(c->plan, CS_PLAN_STDIO, &s) == 1) {
-		c->tty = s.arg[0].u != 0;
-		c->rows = (uint16_t)s.arg[3].u;
-		c->cols = (uint16_t)s.arg[4].u;
-	}
 	if (shed_descriptors(c, a, err) < 0)
 		return -1;
 	reset_signals();
 	(void)umask(0);
 	cs_child_stage("caisson:join");
-
-	c->init = cs_plan_find(c->plan, CS_PLAN_INIT, &s) == 1;
 	c->host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (c->host_proc < 0 || fstatfs(c->host_proc, &fs) < 0 || (unsigned long)fs.f_type != PROC_SUPER_MAGIC_)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "the host's /proc is not a proc file system");
+	return 0;
+}
+
+static void read_stdio(struct cs_child *c)
+{
+	struct cs_step s;
+
+	if (cs_plan_find(c->plan, CS_PLAN_STDIO, &s) != 1)
+		return;
+	c->tty = s.arg[0].u != 0;
+	c->rows = (uint16_t)s.arg[3].u;
+	c->cols = (uint16_t)s.arg[4].u;
+}
+
+static int prologue(struct cs_child *c, struct cs_child_args *a, struct cs_err **err)
+{
+	struct cs_step s;
+
+	c->init = cs_plan_find(c->plan, CS_PLAN_INIT, &s) == 1;
 	if (cs_plan_find(c->plan, CS_PLAN_OOM_SCORE, &s) == 1 && cs_step_oom_score(c, c->host_proc, s.arg[0].s, err) < 0)
 		return -1;
 	if (c->is_exec) /* nothing of the host may be open while processes of the container can see us */
 		cs_close(TAKE_FD(c->host_proc));
-	c->groups_pending = a->late_groups;
+	c->groups_pending = c->caller_pending = a->late_groups;
 	c->unshare_cgroup = a->unshare_cgroup;
-	if (!c->groups_pending && enter_groups(c, a->start ? a->start : a->plan, err) < 0)
+	if (!c->groups_pending && cs_child_enter_groups(c, a->start ? a->start : a->plan, err) < 0)
 		return -1;
+	c->ahead = a->ahead[1] >= 0;
+	if (c->ahead) {
+		c->parts = cs_parts_of(c->plan);
+		c->parts.early = c->parts.early && a->early;
+		if (cs_child_open_host(c, err) < 0 || private_null_tree(c, err) < 0)
+			return -1;
+	}
 	return join(c, a, err);
 }
 
@@ -355,6 +406,9 @@ static bool allowed_in_exec(enum cs_plan_op op)
 	return op == CS_PLAN_ID || op == CS_PLAN_STDIO || op == CS_PLAN_DETACH_KEYS || (op >= CS_PLAN_RLIMIT && op <= CS_PLAN_ARGS);
 }
 
+/* Of what was done before: the mount in which all the rest is. */
+static bool is_top(const struct cs_step *s) { return s->op == CS_PLAN_MOUNT && !strchr(s->arg[2].s + 1, '/'); }
+
 static int walk(struct cs_child *c, struct cs_err **err)
 {
 	struct cs_plan_cursor cur = {.plan = c->plan};
@@ -364,9 +418,9 @@ static int walk(struct cs_child *c, struct cs_err **err)
 	while ((r = cs_plan_next(&cur, &s)) == 1) {
 		if (c->is_exec && !allowed_in_exec(s.op))
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "step %d is not allowed in an exec plan", (int)s.op);
-		if (c->groups_pending && (s.op == CS_PLAN_CGROUP_MOUNT || s.op == CS_PLAN_PIVOT) && enter_groups(c, c->plan, err) < 0)
+		if (c->groups_pending && (s.op == CS_PLAN_CGROUP_MOUNT || s.op == CS_PLAN_PIVOT) && cs_child_enter_groups(c, c->plan, err) < 0)
 			return -1;
-		if (apply(c, &s, err) < 0)
+		if (cs_step_when(&c->parts, &s) == CS_WHEN_LATE ? apply(c, &s, err) < 0 : is_top(&s) && cs_step_ready(c, &s, err) < 0)
 			return -1;
 	}
 	if (r < 0)
@@ -378,14 +432,107 @@ static int walk(struct cs_child *c, struct cs_err **err)
 	return 0;
 }
 
+/* ---- before the plan is there ---- */
+
+/* The host's null device, for what is masked. A copy of a mount is its original's peer until it is told not to be. */
+static int private_null_tree(struct cs_child *c, struct cs_err **err)
+{
+	if (c->null_tree >= 0)
+		return 0;
+	if (cs_child_null_tree(c, err) < 0)
+		return -1;
+	int r = sys_mount_setattr(c->null_tree, "", AT_EMPTY_PATH, 0, 0, MS_PRIVATE);
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "separate the null device's mount") : 0;
+}
+
+/* The plan's steps of one kind, in the empty root. */
+static int walk_before(struct cs_child *c, const struct cs_plan *steps, enum cs_when when, struct cs_err **err)
+{
+	const struct cs_parts all = {true, true, true};
+	struct cs_plan_cursor cur = {.plan = steps};
+	struct cs_step s;
+	int r;
+
+	while ((r = cs_plan_next(&cur, &s)) == 1)
+		if (cs_step_when(&all, &s) == when && apply(c, &s, err) < 0)
+			return -1;
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "malformed plan") : 0;
+}
+
+/* Goes there, does what is EARLY, and comes back: the plan will name things of the host's. */
+static int do_early(struct cs_child *c, const struct cs_child_args *a, struct cs_err **err)
+{
+	cs_autofd int home = openat(c->host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	struct stat before, after;
+
+	if (home < 0 || stat("/", &before) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the own mount namespace");
+	if (private_null_tree(c, err) < 0 || join_ahead(c, a, err) < 0)
+		return -1;
+	c->root = c->empty;
+	if (walk_before(c, a->plan, CS_WHEN_EARLY, err) < 0)
+		return -1;
+	c->root = -EBADF;
+	int r = sys_setns(home, CLONE_NEWNS);
+	if (r < 0 || stat("/", &after) < 0 || before.st_dev != after.st_dev || before.st_ino != after.st_ino)
+		return cs_fail(err, CS_ERR_INTERNAL, r < 0 ? -r : errno, "return to the own mount namespace");
+	return 0;
+}
+
+/* Waits for the plan and what comes with it: standard streams, namespaces to join. */
+static int take_plan(struct cs_child *c, struct cs_child_args *a, struct cs_plan *plan, struct cs_err **err)
+{
+	struct cs_setup_plan m;
+	int fds[4 + CS_ARRAY_SIZE(a->ns)];
+	size_t n = CS_ARRAY_SIZE(fds);
+	ssize_t len = cs_recv_fds(c->sock, &m, sizeof(m), fds, &n, 0);
+
+	if (len != (ssize_t)sizeof(m) || m.type != CS_SETUP_PLAN || n != 4 + m.n_ns) /* not wanted any more */
+		_exit(125);
+	int r = cs_plan_map(fds[0], plan);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "map the plan");
+	cs_close(fds[0]);
+	for (int i = 0; i < 3; i++) {
+		if (dup2(fds[1 + i], i) < 0)
+			return cs_fail(err, CS_ERR_INTERNAL, errno, "rearrange descriptors");
+		cs_close(fds[1 + i]);
+	}
+	for (size_t i = 0; i < m.n_ns; i++) {
+		a->ns[i] = fds[4 + i];
+		a->ns_type[i] = m.ns_type[i];
+	}
+	a->n_ns = m.n_ns;
+	a->late_groups = m.late_groups;
+	a->unshare_cgroup = m.unshare_cgroup;
+	c->plan = a->plan = plan;
+	return 0;
+}
+
+static struct cs_child new_child(const struct cs_child_args *a)
+{
+	return (struct cs_child){.plan = a->plan, .sock = a->sock, .is_exec = a->start != NULL, .self_exe = a->self_exe, .host_proc = -EBADF, .mntns = -EBADF,
+				 .root = -EBADF, .null_tree = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .overlay = -EBADF, .empty = -EBADF,
+				 .umask = 0022};
+}
+
 _Noreturn void cs_child_main(const struct cs_child_args *args)
 {
 	struct cs_child_args a = *args;
-	struct cs_child c = {.plan = a.plan, .sock = a.sock, .is_exec = a.start != NULL, .self_exe = a.self_exe, .host_proc = -EBADF, .mntns = -EBADF, .root = -EBADF,
-			     .null_tree = -EBADF, .mask_tree = -EBADF, .pty_slave = -EBADF, .umask = 0022};
+	struct cs_child c = new_child(&a);
 	struct cs_err *err = NULL;
+	struct cs_plan plan;
 
 	prime_allocator();
+	read_stdio(&c);
+	if (begin(&c, &a, &err) < 0)
+		die(&c, err);
+	if (a.early) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (do_early(&c, &a, &err) < 0 || take_plan(&c, &a, &plan, &err) < 0)
+			die(&c, err);
+		read_stdio(&c);
+	}
 	if (prologue(&c, &a, &err) < 0)
 		die(&c, err);
 	cs_child_stage("caisson:mounts");
@@ -394,4 +541,42 @@ _Noreturn void cs_child_main(const struct cs_child_args *args)
 	cs_child_stage("caisson:program");
 	(void)cs_run_program(&c, &err);
 	die(&c, err);
+}
+
+/* In the new namespaces. */
+static int make_ahead(struct cs_child *c, int ret[2], struct cs_err **err)
+{
+	if (cs_child_empty_root(c, err) < 0 || walk_before(c, c->plan, CS_WHEN_AHEAD, err) < 0)
+		return -1;
+	cs_autofd int ipc = openat(c->host_proc, "self/ns/ipc", O_RDONLY | O_CLOEXEC);
+	cs_autofd int mnt = openat(c->host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (ipc < 0 || mnt < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the new namespaces");
+	ret[0] = TAKE_FD(ipc);
+	ret[1] = TAKE_FD(mnt);
+	return 0;
+}
+
+/* By the worker itself, since a process more would cost as much as all the rest. It must not stay there: then it is no worker any more. */
+int cs_child_ahead(const struct cs_plan *steps, int ret[2], struct cs_err **err)
+{
+	const struct cs_child_args a = {.plan = steps, .sock = -EBADF, .self_exe = -EBADF};
+	struct cs_child c = new_child(&a);
+	struct stat before, after;
+
+	c.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cs_autofd int home_ipc = openat(c.host_proc, "self/ns/ipc", O_RDONLY | O_CLOEXEC);
+	cs_autofd int home_mnt = openat(c.host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (home_ipc < 0 || home_mnt < 0 || stat("/", &before) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the own namespaces");
+	mode_t mask = umask(0);
+	int r = unshare(CLONE_NEWNS | CLONE_NEWIPC) < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "make namespaces") : make_ahead(&c, ret, err);
+	if (sys_setns(home_ipc, CLONE_NEWIPC) < 0 || sys_setns(home_mnt, CLONE_NEWNS) < 0 || stat("/", &after) < 0 || before.st_dev != after.st_dev ||
+	    before.st_ino != after.st_ino)
+		_exit(125);
+	(void)umask(mask);
+	cs_close(c.root);
+	cs_close(c.null_tree);
+	cs_close(c.host_proc);
+	return r;
 }

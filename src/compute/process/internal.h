@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "compute/process/ahead.h"
 #include "compute/process/plan.h"
 
 #define CS_SETUP_TEXT_MAX 3500
@@ -19,14 +20,22 @@ struct cs_setup_packet { /* child to worker; the text follows */
 	int32_t sys;
 };
 
-struct cs_shared_bind {
+struct cs_early_bind {
 	const char *source; /* points into the plan: identifies the step */
 	int fd;
 };
 
 struct cs_child {
 	bool null_attached;
-	bool groups_pending, unshare_cgroup; /* still to be entered: cs_child_groups */
+	bool groups_pending, unshare_cgroup; /* still to be entered */
+	bool caller_pending;                 /* what the worker's caller prepares */
+
+	/* with what was made ahead; opened while the host's mounts are in sight */
+	struct cs_parts parts;
+	bool ahead;
+	int overlay, empty; /* the overlay, detached; O_PATH: the root that was made ahead */
+	int groups[CS_AHEAD_MAX_GROUPS]; /* detached mounts of the plan's groups, in its order */
+	size_t n_groups;
 	const struct cs_plan *plan;
 	int sock;
 	bool is_exec;
@@ -42,8 +51,8 @@ struct cs_child {
 	int pty_slave;
 
 	uint64_t root_propagation;
-	struct cs_shared_bind *shared;
-	size_t n_shared;
+	struct cs_early_bind *early;
+	size_t n_early;
 
 	/* process steps, applied at the end in the order of program_linux.c */
 	bool have_user, have_caps, have_seccomp, have_cwd, no_new_privs, init;
@@ -61,6 +70,8 @@ struct cs_identity {
 
 void cs_child_warn(struct cs_child *c, const char *fmt, ...) CS_PRINTF(2, 3);
 CS_MUST_CHECK int cs_child_send_pty(struct cs_child *c, int master, struct cs_err **err);
+CS_MUST_CHECK int cs_child_enter_groups(struct cs_child *c, const struct cs_plan *groups, struct cs_err **err); /* when the worker has made them */
+void cs_child_await_caller(struct cs_child *c);
 void cs_child_executing(struct cs_child *c); /* tells the worker that only execve is left */
 void cs_child_stage(const char *name);
 /* errno text as Go spells it; part of Docker's contract (docker's client looks for these words). */
@@ -95,6 +106,14 @@ CS_MUST_CHECK int cs_step_loopback(struct cs_child *c, struct cs_err **err);
 CS_MUST_CHECK int cs_step_sysctl(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_rlimit(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
 CS_MUST_CHECK int cs_step_oom_score(struct cs_child *c, int proc, const char *value, struct cs_err **err);
+CS_MUST_CHECK int cs_fs_options(int fsfd, const char *fstype, const char *opts, struct cs_err **err); /* "a=b,c" */
+/* With what was made ahead: opens the overlay, the binds' sources and the rest of what lies on the host; puts a directory that
+ * is ready in its place. */
+CS_MUST_CHECK int cs_child_open_host(struct cs_child *c, struct cs_err **err);
+CS_MUST_CHECK int cs_step_ready(struct cs_child *c, const struct cs_step *s, struct cs_err **err);
+CS_MUST_CHECK int cs_child_empty_root(struct cs_child *c, struct cs_err **err);
+/* A detached mount of each group, in the plan's order; up to CS_AHEAD_MAX_GROUPS. */
+CS_MUST_CHECK int cs_cgroup_trees(const struct cs_plan *plan, int *ret, size_t *ret_n, struct cs_err **err);
 /* A fresh detached mount; *ret is its descriptor. opts "a=b,c". */
 CS_MUST_CHECK int cs_new_mount(const char *fstype, const char *source, const char *opts, unsigned attr, int *ret, struct cs_err **err);
 

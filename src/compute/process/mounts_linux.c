@@ -103,7 +103,7 @@ static int fail_fs(int fsfd, int r, const char *fstype, const char *opt, struct 
 		       n > 2 ? ": " : "", n > 2 ? msg + 2 : "");
 }
 
-static int set_options(int fsfd, const char *fstype, const char *opts, struct cs_err **err)
+int cs_fs_options(int fsfd, const char *fstype, const char *opts, struct cs_err **err)
 {
 	cs_autofree char *copy = cs_xstrdup(opts);
 
@@ -135,7 +135,7 @@ int cs_new_mount(const char *fstype, const char *source, const char *opts, unsig
 		if (r < 0)
 			return fail_fs(fsfd, r, fstype, "source", err);
 	}
-	if (set_options(fsfd, fstype, opts, err) < 0)
+	if (cs_fs_options(fsfd, fstype, opts, err) < 0)
 		return -1;
 	int r = sys_fsconfig(fsfd, CS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 	if (r < 0)
@@ -209,13 +209,11 @@ static int fail_target(int r, const char *target, struct cs_err **err)
 	return cs_fail(err, r == -ENOTDIR || r == -EISDIR ? CS_ERR_INVALID : CS_ERR_INTERNAL, -r, "mount target %s", target);
 }
 
-int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+/* Puts a mount where the step wants it. `tree` is borrowed. */
+static int place_mount(struct cs_child *c, int tree, const struct cs_step *s, struct cs_err **err)
 {
 	const char *fstype = s->arg[0].s, *target = s->arg[2].s;
-	cs_autofd int tree = -EBADF;
 
-	if (cs_new_mount(fstype, s->arg[1].s, s->arg[4].s, (unsigned)s->arg[3].u, &tree, err) < 0)
-		return cs_wrap(err, "mount %s on %s", s->arg[1].s, target);
 	if (check_proc_target(target, tree, err) < 0)
 		return -1;
 	cs_autofd int at = cs_child_target(c, target, CS_TARGET_DIR);
@@ -231,11 +229,31 @@ int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **e
 	return 0;
 }
 
+int cs_step_mount(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	const char *fstype = s->arg[0].s, *target = s->arg[2].s;
+	cs_autofd int tree = -EBADF;
+
+	if (cs_new_mount(fstype, s->arg[1].s, s->arg[4].s, (unsigned)s->arg[3].u, &tree, err) < 0)
+		return cs_wrap(err, "mount %s on %s", s->arg[1].s, target);
+	return place_mount(c, tree, s, err);
+}
+
+int cs_step_ready(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	/* a copy: mounts are listed in the order in which they were made, and the root should stand first */
+	cs_autofd int tree = sys_open_tree(c->empty, s->arg[2].s + 1, OPEN_TREE_CLONE | AT_RECURSIVE);
+
+	if (tree < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -tree, "find the %s that was made before", s->arg[2].s);
+	return place_mount(c, tree, s, err);
+}
+
 static int bind_tree(struct cs_child *c, const struct cs_step *s)
 {
-	for (size_t i = 0; i < c->n_shared; i++)
-		if (c->shared[i].source == s->arg[0].s)
-			return TAKE_FD(c->shared[i].fd);
+	for (size_t i = 0; i < c->n_early; i++)
+		if (c->early[i].source == s->arg[0].s)
+			return TAKE_FD(c->early[i].fd);
 	return sys_open_tree(AT_FDCWD, s->arg[0].s, OPEN_TREE_CLONE | (s->arg[2].u ? AT_RECURSIVE : 0));
 }
 
@@ -420,10 +438,16 @@ static uint64_t group_attributes(bool readonly)
 	return CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC | (readonly ? CS_MOUNT_ATTR_RDONLY : 0);
 }
 
-/* One hierarchy: the container's own group, bound. Inside a cgroup namespace this looks as if mounted there. */
-static int bind_group(const char *dir, int at, bool readonly, struct cs_err **err)
+/* `n`: which of the plan's groups. */
+static int group_tree(struct cs_child *c, size_t n, const char *dir)
 {
-	cs_autofd int tree = sys_open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE);
+	return c->ahead ? n < c->n_groups ? TAKE_FD(c->groups[n]) : -ENOENT : sys_open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE);
+}
+
+/* One hierarchy: the container's own group, bound. Inside a cgroup namespace this looks as if mounted there. */
+static int bind_group(struct cs_child *c, const char *dir, int at, bool readonly, struct cs_err **err)
+{
+	cs_autofd int tree = group_tree(c, 0, dir);
 	int r = tree < 0 ? tree : sys_mount_setattr(tree, "", AT_EMPTY_PATH, group_attributes(readonly), 0, MS_PRIVATE);
 
 	if (r >= 0)
@@ -432,7 +456,7 @@ static int bind_group(const char *dir, int at, bool readonly, struct cs_err **er
 }
 
 /* v1: a directory per hierarchy ("cpu,cpuacct") and a link per controller, as distributions lay it out. */
-static int mount_v1_group(int tmpfs, const struct cs_step *g, struct cs_err **err)
+static int mount_v1_group(struct cs_child *c, size_t n, int tmpfs, const struct cs_step *g, struct cs_err **err)
 {
 	const char *name = g->arg[0].s;
 
@@ -445,16 +469,16 @@ static int mount_v1_group(int tmpfs, const struct cs_step *g, struct cs_err **er
 	if (mkdirat(tmpfs, name, 0755) < 0 && errno != EEXIST)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "make cgroup directory %s", name);
 	/* by its name, which is a plain one, in a file system that is not two calls old; attributes come for all at the end */
-	cs_autofd int tree = sys_open_tree(AT_FDCWD, g->arg[1].s, OPEN_TREE_CLONE);
+	cs_autofd int tree = group_tree(c, n, g->arg[1].s);
 	int r = tree < 0 ? tree : sys_move_mount(tree, "", tmpfs, name, MOVE_MOUNT_F_EMPTY_PATH);
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount cgroup %s", g->arg[1].s);
 	for (const char *p = strchr(name, ',') ? name : ""; *p;) {
-		size_t n = strcspn(p, ",");
-		cs_autofree char *link = cs_xstrndup(p, n);
+		size_t len = strcspn(p, ",");
+		cs_autofree char *link = cs_xstrndup(p, len);
 		if (symlinkat(name, tmpfs, link) < 0 && errno != EEXIST)
 			return cs_fail(err, CS_ERR_INTERNAL, errno, "link cgroup %s", link);
-		p += n + (p[n] == ',');
+		p += len + (p[len] == ',');
 	}
 	return 0;
 }
@@ -505,7 +529,7 @@ int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_
 		if (cs_plan_find(c->plan, CS_PLAN_CGROUP, &g) != 1)
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "CGROUP_MOUNT without a cgroup");
 		cs_autofree char *top = has_cgroupns(c->plan) ? NULL : hierarchy_of(g.arg[1].s);
-		return bind_group(top ? top : g.arg[1].s, at, readonly, err);
+		return bind_group(c, top ? top : g.arg[1].s, at, readonly, err);
 	}
 	cs_autofd int tmpfs = -EBADF;
 	if (cs_new_mount("tmpfs", "cgroup", "mode=755", CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NODEV | CS_MOUNT_ATTR_NOEXEC, &tmpfs, err) < 0)
@@ -514,8 +538,8 @@ int cs_step_cgroup_mount(struct cs_child *c, const struct cs_step *s, struct cs_
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount tmpfs for cgroups");
 	cur = (struct cs_plan_cursor){.plan = c->plan};
-	while (cs_plan_next(&cur, &g) == 1)
-		if (g.op == CS_PLAN_CGROUP && mount_v1_group(tmpfs, &g, err) < 0)
+	for (size_t n = 0; cs_plan_next(&cur, &g) == 1;)
+		if (g.op == CS_PLAN_CGROUP && mount_v1_group(c, n++, tmpfs, &g, err) < 0)
 			return -1;
 	r = sys_mount_setattr(tmpfs, "", AT_EMPTY_PATH | AT_RECURSIVE, group_attributes(readonly), 0, MS_PRIVATE);
 	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "protect the cgroup tree") : 0;

@@ -229,8 +229,16 @@ int cs_plan_next(struct cs_plan_cursor *c, struct cs_step *step)
 	}
 	if (at != end)
 		return -EBADMSG;
+	c->last = c->pos;
 	c->pos += rec.size;
 	return 1;
+}
+
+void cs_plan_add_step(struct cs_str *plan, const struct cs_plan_cursor *c)
+{
+	if (plan->len == 0)
+		cs_str_put(plan, MAGIC, MAGIC_LEN);
+	cs_str_put(plan, c->plan->data + c->last, c->pos - c->last);
 }
 
 int cs_plan_find(const struct cs_plan *p, enum cs_plan_op op, struct cs_step *step)

@@ -95,12 +95,14 @@ struct cs_plan { /* a mapped or built plan; read side */
 };
 struct cs_plan_cursor {
 	const struct cs_plan *plan;
-	size_t pos;
+	size_t pos, last; /* behind the step that was read, and its beginning */
 };
 
 /* Build side. Arguments follow the signature: s const char *, u uint64_t (cast!), v char *const * (NULL = empty),
  * b const void * then size_t. Failure (too large) is sticky in the buffer. */
 void cs_plan_add(struct cs_str *plan, enum cs_plan_op op, ...);
+/* Adds the step that cs_plan_next has just read, as it stands. */
+void cs_plan_add_step(struct cs_str *plan, const struct cs_plan_cursor *c);
 /* Sealed memfd holding the plan. */
 CS_MUST_CHECK int cs_plan_to_memfd(const struct cs_str *plan, int *ret_fd, struct cs_err **err);
 

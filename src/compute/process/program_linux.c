@@ -254,6 +254,7 @@ int cs_run_program(struct cs_child *c, struct cs_err **err)
 	if (!c->have_caps && id.uid)
 		caps.effective = caps.permitted = 0;
 	c->have_caps = c->have_caps || id.uid;
+	cs_child_await_caller(c);
 	/* here, since a profile need not allow a thread to be waited for */
 	if (cs_pivot_settle(err) < 0 || restrict_privileges(c, &caps, id.uid == 0, err) < 0)
 		return -1;

@@ -15,19 +15,19 @@
 
 /* Binds that share mounts with the host have to be cloned while the host's tree is still shared with ours: afterwards they would
  * be slaves. Everything else then happens in a tree from which nothing travels back. */
-static int open_shared_binds(struct cs_child *c, struct cs_err **err)
+static int open_binds(struct cs_child *c, bool all, struct cs_err **err)
 {
 	struct cs_plan_cursor cur = {.plan = c->plan};
 	struct cs_step s;
 
 	while (cs_plan_next(&cur, &s) == 1) {
-		if (s.op != CS_PLAN_BIND || !(s.arg[5].u & MS_SHARED))
+		if (s.op != CS_PLAN_BIND || (!all && !(s.arg[5].u & MS_SHARED)))
 			continue;
 		int fd = sys_open_tree(AT_FDCWD, s.arg[0].s, OPEN_TREE_CLONE | (s.arg[2].u ? AT_RECURSIVE : 0));
 		if (fd < 0)
 			return cs_fail(err, CS_ERR_INVALID, -fd, "bind source %s", s.arg[0].s);
-		c->shared = cs_xreallocarray(c->shared, c->n_shared + 1, sizeof(*c->shared));
-		c->shared[c->n_shared++] = (struct cs_shared_bind){.source = s.arg[0].s, .fd = fd};
+		c->early = cs_xreallocarray(c->early, c->n_early + 1, sizeof(*c->early));
+		c->early[c->n_early++] = (struct cs_early_bind){.source = s.arg[0].s, .fd = fd};
 	}
 	return 0;
 }
@@ -39,7 +39,9 @@ int cs_step_propagation(struct cs_child *c, uint64_t flags, struct cs_err **err)
 	if (c->is_exec || c->root_propagation)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "propagation is set twice");
 	c->root_propagation = flags ? flags : MS_SLAVE;
-	if (open_shared_binds(c, err) < 0)
+	if (c->ahead) /* nothing of the host's is in this namespace */
+		return 0;
+	if (open_binds(c, false, err) < 0)
 		return -1;
 	if (mount(NULL, "/", NULL, MS_REC | host, NULL) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "detach the mount namespace from the host's");
@@ -121,8 +123,122 @@ static int mount_overlay(int base, int target, const struct cs_step *s, struct c
 	return 0;
 }
 
+/* A volatile overlay refuses its upper a second time, since the first mount was not synced. Whether it may be used again (no power failure since) is
+ * the engine's decision, and it has made it by asking. */
+static void forgive_volatile(int base, const struct cs_step *s)
+{
+	if (!*s->arg[3].s || !strstr(s->arg[5].s, "volatile"))
+		return;
+	cs_autofree char *dir = cs_path_join(s->arg[3].s, "work/incompat/volatile"), *mark = cs_path_join(dir, "dirty");
+	(void)unlinkat(base, mark, 0);
+	(void)unlinkat(base, dir, AT_REMOVEDIR);
+}
+
+/* ---- with what was made ahead ---- */
+
+static int set_layers(int fs, const struct cs_step *s)
+{
+	const char *p = s->arg[1].v.first;
+	int r = sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "source", "overlay", 0);
+
+	for (uint32_t i = 0; r >= 0 && i < s->arg[1].v.n; i++, p += strlen(p) + 1)
+		r = sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "lowerdir+", p, 0);
+	if (r >= 0)
+		r = sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "upperdir", s->arg[2].s, 0);
+	return r < 0 ? r : sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "workdir", s->arg[3].s, 0);
+}
+
+/* A detached overlay. */
+static int open_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
+{
+	cs_autofd int base = open(*s->arg[0].s ? s->arg[0].s : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cs_autofd int fs = sys_fsopen("overlay");
+
+	if (base < 0 || fs < 0 || fchdir(base) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, fs < 0 ? -fs : errno, "open %s", fs < 0 ? "overlay" : s->arg[0].s);
+	forgive_volatile(base, s);
+	int r = set_layers(fs, s);
+	if (r >= 0 && cs_fs_options(fs, "overlay", s->arg[5].s, err) < 0)
+		return -1;
+	if (r >= 0)
+		r = sys_fsconfig(fs, CS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (r >= 0)
+		r = c->overlay = sys_fsmount(fs, 0);
+	if (r < 0) {
+		char why[256] = "";
+		ssize_t n = read(fs, why, sizeof(why) - 1);
+		why[n > 0 ? n : 0] = 0;
+		return cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "mount overlay (upperdir=%s/%s) %.*s", s->arg[0].s, s->arg[2].s,
+			       (int)strcspn(why, "\n"), why);
+	}
+	return chdir("/") < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "enter the root") : 0;
+}
+
+int cs_child_open_host(struct cs_child *c, struct cs_err **err)
+{
+	struct cs_step s;
+
+	if (cs_plan_find(c->plan, CS_PLAN_OVERLAY, &s) != 1)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "plan without an OVERLAY step");
+	if (open_overlay(c, &s, err) < 0 || open_binds(c, true, err) < 0)
+		return -1;
+	if (c->groups_pending && cs_child_enter_groups(c, c->plan, err) < 0)
+		return -1;
+	return cs_plan_find(c->plan, CS_PLAN_CGROUP_MOUNT, &s) == 1 ? cs_cgroup_trees(c->plan, c->groups, &c->n_groups, err) : 0;
+}
+
+/* Over the empty root, which stays: whoever unmounts the container's root, or climbs out of it, is in a directory with nothing in it. */
+static int cover_root(struct cs_child *c, struct cs_err **err)
+{
+	int r = c->overlay < 0 ? -ENOENT : sys_move_mount(c->overlay, "", c->empty, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "put the overlay in its place");
+	c->root = TAKE_FD(c->overlay);
+	return 0;
+}
+
+static int enter_overlay(struct cs_child *c, struct cs_err **err)
+{
+	int r = sys_mount_setattr(c->empty, "", AT_EMPTY_PATH, CS_MOUNT_ATTR_RDONLY, 0, 0);
+
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "close the empty root");
+	cs_close(TAKE_FD(c->empty));
+	if (fchdir(c->root) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "enter the container's root");
+	r = sys_chroot_here();
+	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "change to the container's root") : 0;
+}
+
+/* The root of a namespace in which a part is to be done ahead: as a detached mount first, so that nothing of the host's is touched by it. */
+int cs_child_empty_root(struct cs_child *c, struct cs_err **err)
+{
+	int tree = -EBADF;
+	cs_autofd int fs = sys_fsopen("overlay");
+	int r = fs < 0 ? fs : sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "lowerdir+", "/", 0);
+
+	if (r < 0) /* since Linux 6.8 */
+		return cs_fail(err, CS_ERR_UNSUPPORTED, -r, "detached overlays");
+	if (cs_step_propagation(c, MS_PRIVATE | MS_REC, err) < 0 ||
+	    cs_new_mount("tmpfs", "none", "size=64k,mode=0755", CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NOEXEC, &tree, err) < 0)
+		return -1;
+	r = sys_move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH); /* a directory that is there; the host's own is held already */
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount an empty root");
+	c->root = tree;
+	if (cs_step_pivot(c, err) < 0 || cs_pivot_settle(err) < 0)
+		return -1;
+	r = sys_chroot_here(); /* will be needed, and needs a capability */
+	return r < 0 ? cs_fail(err, CS_ERR_UNSUPPORTED, -r, "change the root") : 0;
+}
+
+/* ---- */
+
 int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
 {
+	if (c->ahead)
+		return cover_root(c, err);
 	cs_autofd int base = open(*s->arg[0].s ? s->arg[0].s : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (base < 0)
@@ -144,13 +260,7 @@ int cs_step_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err *
 		if (r < 0)
 			return cs_fail(err, CS_ERR_INTERNAL, -r, "mount layer %s", s->arg[1].v.first);
 	} else {
-		/* a volatile overlay refuses its upper a second time, since the first mount was not synced. Whether it may be used again (no
-		 * power failure since) is the engine's decision, and it has made it by asking. */
-		if (*s->arg[3].s && strstr(s->arg[5].s, "volatile")) {
-			cs_autofree char *dir = cs_path_join(s->arg[3].s, "work/incompat/volatile"), *mark = cs_path_join(dir, "dirty");
-			(void)unlinkat(base, mark, 0);
-			(void)unlinkat(base, dir, AT_REMOVEDIR);
-		}
+		forgive_volatile(base, s);
 		if (mount_overlay(base, target, s, err) < 0)
 			return -1;
 	}
@@ -255,6 +365,8 @@ int cs_step_pivot(struct cs_child *c, struct cs_err **err)
 {
 	if (c->root < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "PIVOT without a root");
+	if (c->ahead)
+		return enter_overlay(c, err);
 	if (cs_child_null_tree(c, err) < 0) /* for masks that follow */
 		return -1;
 	if (fchdir(c->root) < 0)

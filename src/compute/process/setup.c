@@ -97,6 +97,10 @@ static int receive(struct cs_setup_child *ch, bool *executing, void (*warn)(void
 	if (r == 0)
 		return cs_fail(err, CS_ERR_TIMEOUT, 0, "the container's set-up did not finish within %d seconds", SETUP_DEADLINE_MS / 1000);
 	ssize_t n = cs_recv_fds(ch->sock, buf.raw, sizeof(buf.raw) - 1, &fd, &n_fds, 0);
+	if (n == -ECONNRESET) { /* it ended before it read our GO; its own last word is still there */
+		n_fds = 1;
+		n = cs_recv_fds(ch->sock, buf.raw, sizeof(buf.raw) - 1, &fd, &n_fds, 0);
+	}
 	if (n < 0 && n != -ECONNRESET)
 		return cs_fail(err, CS_ERR_INTERNAL, (int)-n, "read from the container's set-up");
 	if (n <= 0)
@@ -111,6 +115,7 @@ static int receive(struct cs_setup_child *ch, bool *executing, void (*warn)(void
 		cs_close(fd);
 	switch ((enum cs_setup_msg)buf.p.type) {
 	case CS_SETUP_GO: /* ours to say, not the child's */
+	case CS_SETUP_PLAN:
 		break;
 	case CS_SETUP_EXECUTING:
 		*executing = true;
@@ -158,7 +163,7 @@ static int follow(struct cs_setup_child *ch, void (*warn)(void *, const char *),
 	return 0;
 }
 
-/* clone3 and the child's entry. exit_group after cs_child_main is never reached: it does not return. */
+/* clone3 and the child's entry, which does not return. */
 static int clone_child(struct cs_child_args *a, uint64_t flags, int cgroup_fd, struct cs_setup_child *ch)
 {
 	int sv[2], pidfd = -EBADF;
@@ -216,19 +221,118 @@ static int prepare(const struct cs_plan *plan, const struct cs_setup_caller *cal
 static int prepare_beside(struct cs_setup_child *ch, const struct cs_plan *plan, const struct cs_setup_caller *caller, struct cs_err **err)
 {
 	const char go = (char)CS_SETUP_GO;
+	int r = cs_cgroup_create(plan, caller->warn, caller->ctx, err);
 
-	if (prepare(plan, caller, err) < 0) {
-		reap(ch);
-		return -1;
+	if (r == 0) {
+		(void)cs_send_fds(ch->sock, &go, 1, NULL, 0, 0);
+		r = caller->meanwhile ? caller->meanwhile(caller->ctx, err) : 0;
 	}
-	(void)cs_send_fds(ch->sock, &go, 1, NULL, 0, 0);
+	if (r == 0)
+		(void)cs_send_fds(ch->sock, &go, 1, NULL, 0, 0);
+	else
+		reap(ch);
+	return r;
+}
+
+/* ---- before the plan is there ---- */
+
+#define NO_ARGS .self_exe = -EBADF, .init_pidfd = -EBADF, .mntns = -EBADF, .ahead = {-EBADF, -EBADF}
+
+void cs_ahead_done(struct cs_ahead *a)
+{
+	if (a->early.pid > 0)
+		reap(&a->early);
+	cs_close(TAKE_FD(a->mntns));
+	cs_close(TAKE_FD(a->ipcns));
+	cs_str_done(&a->steps);
+}
+
+int cs_setup_ahead(const struct cs_plan *steps, struct cs_ahead *ret, struct cs_err **err)
+{
+	int ns[2];
+
+	*ret = (struct cs_ahead)CS_AHEAD_NONE;
+	cs_str_init(&ret->steps, CS_PLAN_MAX_SIZE);
+	if (cs_child_ahead(steps, ns, err) < 0)
+		return -1;
+	ret->ipcns = ns[0];
+	ret->mntns = ns[1];
+	cs_str_put(&ret->steps, steps->data, steps->len);
 	return 0;
+}
+
+void cs_setup_early(struct cs_ahead *a, int self_exe)
+{
+	const struct cs_plan steps = {.data = a->steps.buf, .len = a->steps.len};
+	struct cs_child_args args = {NO_ARGS, .plan = &steps, .stdio = {0, 1, 2}, .early = true};
+	struct cs_step s;
+
+	args.self_exe = self_exe;
+	args.ahead[0] = a->ipcns;
+	args.ahead[1] = a->mntns;
+	if (a->mntns < 0 || a->early.pid > 0 || a->steps.failed || cs_plan_find(&steps, CS_PLAN_CLONE, &s) != 1)
+		return;
+	if (clone_child(&args, s.arg[0].u & ~(uint64_t)(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWCGROUP), -1, &a->early) < 0)
+		a->early.pid = -1;
+}
+
+static bool ahead_fits(const struct cs_ahead *a, const struct cs_plan *plan)
+{
+	struct cs_str steps = CS_STR_INIT(CS_PLAN_MAX_SIZE);
+	bool fit = a && a->mntns >= 0 && !a->steps.failed && cs_ahead_steps(plan, &steps) && steps.len == a->steps.len &&
+		   memcmp(steps.buf, a->steps.buf, steps.len) == 0;
+
+	cs_str_done(&steps);
+	return fit;
+}
+
+/* The child that was cloned early gets its plan. What it has to say follows on the socket. */
+static int send_plan(struct cs_ahead *ahead, const struct cs_child_args *a, int plan_fd, struct cs_setup_child *ch)
+{
+	struct cs_setup_plan m = {.type = CS_SETUP_PLAN, .late_groups = a->late_groups, .unshare_cgroup = a->unshare_cgroup, .n_ns = (uint32_t)a->n_ns};
+	int fds[4 + CS_ARRAY_SIZE(a->ns)] = {plan_fd};
+
+	for (int i = 0; i < 3; i++) /* with a terminal there are none, and the null device stays */
+		fds[1 + i] = a->stdio[i] < 0 ? i : a->stdio[i];
+	memcpy(m.ns_type, a->ns_type, sizeof(m.ns_type));
+	memcpy(fds + 4, a->ns, a->n_ns * sizeof(a->ns[0]));
+	ssize_t n = cs_send_fds(ahead->early.sock, &m, sizeof(m), fds, 4 + a->n_ns, 0);
+	if (n < 0)
+		return (int)n;
+	*ch = ahead->early;
+	ch->early = true;
+	ahead->early.pid = -1;
+	return 0;
+}
+
+/* The container's first process: the one that was cloned early, or a new one. */
+static int first_process(struct cs_child_args *a, const struct cs_setup_caller *caller, uint64_t flags, int cgroup, struct cs_setup_child *ch)
+{
+	struct cs_ahead *ahead = caller->ahead;
+	bool fit = ahead && ahead_fits(ahead, a->plan);
+
+	if (fit && ahead->early.pid > 0 && send_plan(ahead, a, caller->plan_fd, ch) == 0) {
+		ch->ahead = true;
+		return 0;
+	}
+	if (ahead && ahead->early.pid > 0) /* what it has begun in there is of no use any more */
+		fit = false;
+	if (fit) {
+		flags &= ~(uint64_t)(CLONE_NEWNS | CLONE_NEWIPC);
+		a->ahead[0] = ahead->ipcns;
+		a->ahead[1] = ahead->mntns;
+	} else if (ahead) {
+		cs_ahead_done(ahead);
+	}
+	int r = clone_child(a, flags, cgroup, ch);
+	ch->ahead = fit;
+	return r;
 }
 
 int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, const struct cs_setup_caller *caller,
 		   struct cs_setup_child *ret, struct cs_err **err)
 {
-	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF, .mntns = -EBADF};
+	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF, .mntns = -EBADF, .ahead = {-EBADF, -EBADF}};
 	cs_autofd int pidns = -EBADF, own_pidns = -EBADF, cgroup = -EBADF;
 	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	uint64_t flags = 0;
@@ -251,12 +355,14 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 			r = cs_fail(err, CS_ERR_INTERNAL, own_pidns < 0 ? errno : -r, "join the other container's process namespace");
 	}
 	if (r == 0) {
-		r = clone_child(&a, flags, cgroup, &ch);
+		r = first_process(&a, caller, flags, cgroup, &ch);
 		if (r < 0)
 			r = cs_fail(err, CS_ERR_INTERNAL, -r, "clone the container's first process");
 		if (own_pidns >= 0)
 			(void)sys_setns(own_pidns, CLONE_NEWPID);
 	}
+	if (caller->ahead)
+		cs_ahead_done(caller->ahead);
 	for (size_t i = 0; i < a.n_ns; i++)
 		cs_close(a.ns[i]);
 	cs_close(a.mntns);
@@ -300,7 +406,7 @@ static int init_cgroup_fd(const char *group, pid_t init)
 int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int init_pidfd, pid_t init_pid, const int stdio[3],
 		  struct cs_setup_child *ret, struct cs_err **err)
 {
-	struct cs_child_args a = {.plan = exec, .start = start, .self_exe = -EBADF, .init_pidfd = init_pidfd, .mntns = -EBADF};
+	struct cs_child_args a = {.plan = exec, .start = start, .self_exe = -EBADF, .init_pidfd = init_pidfd, .mntns = -EBADF, .ahead = {-EBADF, -EBADF}};
 	struct cs_setup_child ch = {.pid = -1, .pidfd = -EBADF, .sock = -EBADF, .pty = -EBADF};
 	cs_autofd int cgroup = cs_cgroup_v2_fd(start);
 	struct cs_step g;
