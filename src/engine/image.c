@@ -401,7 +401,7 @@ int cs_image_check_platform(const struct cs_image_info *i, const char *ref, cons
 
 void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes)
 {
-	size_t n;
+	size_t n, shown = 0;
 	int64_t bytes = 0;
 	struct cs_image_rec **v = cs_image_recs(e->images, &n);
 	struct seen {
@@ -410,6 +410,7 @@ void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes)
 	} *seen = NULL, *s, *next;
 
 	for (size_t i = 0; i < n; i++) {
+		shown += !cs_image_is_hidden(e->images, v[i]);
 		for (size_t k = 0; k < v[i]->n_layers; k++) {
 			HASH_FIND_STR(seen, v[i]->layers[k].chain.s, s);
 			if (s)
@@ -426,7 +427,7 @@ void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes)
 		free(s);
 	}
 	if (images)
-		*images = n;
+		*images = shown;
 	if (layer_bytes)
 		*layer_bytes = bytes;
 	cs_image_recs_free(v, n);

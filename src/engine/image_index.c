@@ -310,13 +310,20 @@ bool cs_image_content(struct cs_images *m, const struct cs_digest *manifest, int
 	return all;
 }
 
+static bool is_foreign(const struct cs_index_entry *e) { return e->attestation || (*e->platform.os && strcmp(e->platform.os, "linux") != 0); }
+
 bool cs_image_index_complete(struct cs_images *m, const struct cs_image_index *x)
 {
-	for (size_t i = 0; i < x->n; i++) {
-		if (!cs_image_content(m, &x->v[i].digest, NULL))
-			return false;
-	}
-	return true;
+	bool all = true;
+
+	/* index.json asks at each change: most indexes lack a platform, and that is known without the disk */
+	pthread_rwlock_rdlock(&m->lock);
+	for (size_t i = 0; i < x->n && all; i++)
+		all = is_foreign(&x->v[i]) || cs_image_of_manifest(m, &x->v[i].digest);
+	pthread_rwlock_unlock(&m->lock);
+	for (size_t i = 0; i < x->n && all; i++)
+		all = !is_foreign(&x->v[i]) || cs_image_content(m, &x->v[i].digest, NULL);
+	return all;
 }
 
 bool cs_image_index_counts(struct cs_images *m, const struct cs_image_index *x)
