@@ -594,6 +594,55 @@ static int check_network(struct cs_daemon_config *c, struct cs_err **err)
 	return check_pools(c->address_pools, err);
 }
 
+static bool parse_ulimit(const char *v, int64_t *soft, int64_t *hard)
+{
+	const char *colon = strchr(v, ':');
+	cs_autofree char *first = cs_xstrndup(v, colon ? (size_t)(colon - v) : strlen(v));
+
+	return cs_parse_i64(first, -1, INT64_MAX, soft) && cs_parse_i64(colon ? colon + 1 : first, -1, INT64_MAX, hard);
+}
+
+static int check_ulimits(const struct cs_strmap *m, struct cs_err **err)
+{
+	int64_t soft, hard;
+
+	for (size_t i = 0; m && i < m->n; i++)
+		if (!parse_ulimit(m->kv[i].val, &soft, &hard))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid default ulimit %s=%s: must be soft[:hard]", m->kv[i].key, m->kv[i].val);
+	return 0;
+}
+
+/* The last of two labels with one key would count, and nobody can tell which that was meant to be. */
+static int check_labels(char *const *labels, struct cs_err **err)
+{
+	for (size_t i = 0; i < cs_strv_len(labels); i++) {
+		const char *eq = strchr(labels[i], '=');
+		if (!eq)
+			return cs_fail(err, CS_ERR_INVALID, 0, "bad attribute format: %s", labels[i]);
+		for (size_t k = 0; k < i; k++)
+			if (!strncmp(labels[i], labels[k], (size_t)(eq - labels[i]) + 1) && strcmp(labels[i], labels[k]) != 0)
+				return cs_fail(err, CS_ERR_INVALID, 0, "conflict labels for %s and %s", labels[i], labels[k]);
+	}
+	return 0;
+}
+
+/* Other runtimes isolate more than ours, or otherwise: containers that silently get ours instead would be worse than none. */
+static int check_parts(const struct cs_daemon_config *c, struct cs_err **err)
+{
+	static const char *const drivers[] = { "overlay2", "overlayfs" }, *const runtimes[] = { "caisson", "runc", "io.containerd.runc.v2" };
+	bool driver = cs_empty(c->storage_driver), runtime = cs_empty(c->default_runtime);
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(drivers); i++)
+		driver = driver || !strcmp(c->storage_driver, drivers[i]);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(runtimes); i++)
+		runtime = runtime || !strcmp(c->default_runtime, runtimes[i]);
+	if (!driver)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "storage driver %s is not available in this build of Caisson: it uses overlay2", c->storage_driver);
+	if (!runtime)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "default runtime %s is not available in this build of Caisson: it runs containers itself", c->default_runtime);
+	return 0;
+}
+
 static int check(struct cs_daemon_config *c, struct cs_err **err)
 {
 	enum cs_log_level level;
@@ -610,9 +659,8 @@ static int check(struct cs_daemon_config *c, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0, "IPC can only be set to \"private\" or \"shareable\": %s", c->default_ipc_mode);
 	if (strcmp(c->log_driver, "json-file") && strcmp(c->log_driver, "local") && strcmp(c->log_driver, "none"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "log driver %s is not available in this build of Caisson: use json-file, local or none", c->log_driver);
-	for (size_t i = 0; i < cs_strv_len(c->labels); i++)
-		if (!strchr(c->labels[i], '='))
-			return cs_fail(err, CS_ERR_INVALID, 0, "bad attribute format: %s", c->labels[i]);
+	if (check_labels(c->labels, err) < 0 || check_ulimits(c->default_ulimits, err) < 0 || check_parts(c, err) < 0)
+		return -1;
 	if (check_registries(c, err) < 0 || check_network(c, err) < 0)
 		return -1;
 	if (!c->hosts)
@@ -710,14 +758,8 @@ void cs_daemon_config_take_live(struct cs_daemon_config *to, struct cs_daemon_co
 static void engine_ulimits(const struct cs_strmap *m, struct cs_engine_config *e)
 {
 	for (size_t i = 0; m && i < m->n; i++) {
-		const char *v = m->kv[i].val, *colon = strchr(v, ':');
-		cs_autofree char *soft = cs_xstrndup(v, colon ? (size_t)(colon - v) : strlen(v));
 		struct cs_ulimit u = { .name = cs_xstrdup(m->kv[i].key) };
-		if (!cs_parse_i64(soft, -1, INT64_MAX, &u.soft) || !cs_parse_i64(colon ? colon + 1 : soft, -1, INT64_MAX, &u.hard)) {
-			cs_warn("daemon", "default ulimit %s=%s is not soft[:hard] and is left out", m->kv[i].key, v);
-			free(u.name);
-			continue;
-		}
+		(void)parse_ulimit(m->kv[i].val, &u.soft, &u.hard); /* checked */
 		e->default_ulimits = cs_xreallocarray(e->default_ulimits, e->n_default_ulimits + 1, sizeof(u));
 		e->default_ulimits[e->n_default_ulimits++] = u;
 	}

@@ -10,7 +10,7 @@
 
 struct cs_daemon_config {
 	/* the daemon's own */
-	char *config_file, *data_root, *exec_root, *pidfile, *group, *log_level, *log_format, *worker, *base_image, *cgroup_parent;
+	char *config_file, *data_root, *exec_root, *pidfile, *group, *log_level, *log_format, *worker, *base_image, *cgroup_parent, *storage_driver, *default_runtime;
 	char **hosts;
 	bool debug, tls, tlsverify, validate, show_version, show_help;
 	char *tlscacert, *tlscert, *tlskey;

@@ -119,6 +119,8 @@ static int start(struct daemon *d, struct cs_err **err)
 		return -1;
 	d->has_pidfile = true;
 	cs_daemon_config_engine(&d->cfg, &d->view);
+	if (cs_engine_config_check(&d->view, err) < 0)
+		return -1;
 	d->view.version = CAISSON_VERSION;
 	d->view.git_commit = CAISSON_COMMIT;
 	d->view.build_time = CAISSON_BUILD_TIME;
@@ -223,6 +225,18 @@ static void serve_signals(struct daemon *d, const sigset_t *set)
 
 /* ---- main ---- */
 
+static int validate(const struct cs_daemon_config *c)
+{
+	struct cs_engine_config view;
+	cs_autoerr struct cs_err *err = NULL;
+
+	cs_daemon_config_engine(c, &view);
+	int r = cs_engine_config_check(&view, &err);
+	cs_daemon_config_engine_done(&view);
+	cs_autofree char *text = r < 0 ? cs_err_text(err) : NULL;
+	return fprintf(stderr, "%s\n", text ? text : "configuration OK") < 0 || r < 0;
+}
+
 static int print_and_leave(const struct cs_daemon_config *c)
 {
 	cs_autostr struct cs_str out = CS_STR_INIT(1 << 16);
@@ -232,7 +246,7 @@ static int print_and_leave(const struct cs_daemon_config *c)
 	else if (c->show_version)
 		cs_str_puts(&out, "Caisson version " CAISSON_VERSION ", build " CAISSON_COMMIT "\n");
 	else
-		return fputs("configuration OK\n", stderr) < 0;
+		return validate(c);
 	return fwrite(out.buf, 1, out.len, stdout) != out.len || fflush(stdout) != 0;
 }
 

@@ -28,6 +28,7 @@ const struct opt cs_daemon_options[] = {
 	{ "default-gateway-v6",     0, NULL,                  OPT_STR, 0, C(default_gateway_v6), NULL, "IPv6 default gateway of containers on the default bridge" },
 	{ "default-ipc-mode",      0,   NULL,                  OPT_STR,    0,             C(default_ipc_mode), "private", "Default IPC namespace of containers: shareable or private" },
 	{ "default-network-opt",    0, "default-network-opts",  OPT_NETOPT, 0, C(network_opts), NULL, "Default option of new networks (driver=key=value)" },
+	{ "default-runtime",       0,   NULL,                  OPT_STR,    0,             C(default_runtime), NULL, "caisson, or runc, which means the same here" },
 	{ "default-shm-size",      0,   NULL,                  OPT_BYTES,  0,             C(default_shm_size), "64m", "Default size of /dev/shm" },
 	{ "default-stop-timeout",  0,   NULL,                  OPT_INT,    OPT_FILE_ONLY, C(default_stop_timeout), "10", "Default seconds between the stop signal and SIGKILL" },
 	{ "default-ulimit",        0,   "default-ulimits",     OPT_ULIMIT, 0,             C(default_ulimits), NULL, "Default ulimits of containers (name=soft[:hard])" },
@@ -74,6 +75,7 @@ const struct opt cs_daemon_options[] = {
 	{ "registry-mirror",       0,   "registry-mirrors",    OPT_LIST,   OPT_LIVE,      C(registry_mirrors), NULL, "Preferred registry mirror" },
 	{ "seccomp-profile",       0,   NULL,                  OPT_STR,    0,             C(seccomp_profile), "builtin", "Seccomp profile: builtin, unconfined or a path" },
 	{ "shutdown-timeout",      0,   NULL,                  OPT_INT,    OPT_LIVE,      C(shutdown_timeout), "15", "Seconds that a shutdown may take" },
+	{ "storage-driver",        's', NULL,                  OPT_STR,    0,             C(storage_driver), NULL, "overlay2 is the only one" },
 	{ "tls",                   0,   NULL,                  OPT_BOOL,   0,             C(tls), NULL, "Use TLS for tcp:// (implied by --tlsverify)" },
 	{ "tlscacert",             0,   NULL,                  OPT_STR,    0,             C(tlscacert), "/etc/caisson/ca.pem", "Trust clients with certificates signed by this CA" },
 	{ "tlscert",               0,   NULL,                  OPT_STR,    0,             C(tlscert), "/etc/caisson/cert.pem", "TLS certificate" },
@@ -93,9 +95,9 @@ const struct opt cs_daemon_options[] = {
 	IGNL("add-runtime", "runtimes"),
 	IGNF("builder"), IGNL("cdi-spec-dir", "cdi-spec-dirs"), IGN("containerd"), IGN("containerd-namespace"), IGN("containerd-plugins-namespace"),
 	IGN("cpu-rt-period"), IGN("cpu-rt-runtime"),
-	IGN("default-runtime"), IGNL("exec-opt", "exec-opts"), IGNB("experimental"),
+	IGNL("exec-opt", "exec-opts"), IGNB("experimental"),
 	IGNL("feature", "features"), IGN("init-path"), IGN("min-api-version"),
-	IGN("network-control-plane-mtu"), IGNL("node-generic-resource", "node-generic-resources"), IGNB("raw-logs"), IGN("resolv-conf"), IGN("storage-driver"), IGNL("storage-opt", "storage-opts"),
+	IGN("network-control-plane-mtu"), IGNL("node-generic-resource", "node-generic-resources"), IGNB("raw-logs"), IGN("resolv-conf"), IGNL("storage-opt", "storage-opts"),
 	IGN("swarm-default-advertise-addr"), IGNB("userland-proxy"), IGN("userland-proxy-path"), IGNF("default-init"), IGNF("graph"), IGNF("cluster-store"),
 };
 /* clang-format on */

@@ -237,6 +237,7 @@ size_t cs_execs_count(struct cs_engine *e);
 void cs_health_start(struct cs_container *c, bool adopted); /* op_lock held, no lock */
 void cs_health_load(struct cs_container *c);                /* what an earlier engine knew, before cs_health_start */
 void cs_health_stop(struct cs_container *c);                /* op_lock held, no lock */
+void cs_health_forget(struct cs_container *c);              /* no further probe: the engine closes. No lock */
 void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code); /* from exec events */
 void cs_health_json(struct cs_container *c, struct cs_str *out); /* lock held: Health object; nothing without a check */
 const char *cs_health_status(struct cs_container *c);            /* lock held: "none" "starting" "healthy" "unhealthy" */

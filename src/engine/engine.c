@@ -157,6 +157,18 @@ static void stop_all(struct cs_engine *e, int64_t seconds)
 		cs_warn("engine", "shutdown: %d containers still run; they are found again at the next start", atomic_load(&left));
 }
 
+static void forget_probes(struct cs_engine *e)
+{
+	size_t n = 0;
+	struct cs_container **all = cs_containers_all(e, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		cs_health_forget(all[i]);
+		cs_container_unref(all[i]);
+	}
+	free(all);
+}
+
 void cs_engine_close(struct cs_engine *e, bool busy)
 {
 	if (!e)
@@ -167,6 +179,7 @@ void cs_engine_close(struct cs_engine *e, bool busy)
 	atomic_store(&e->closing, true);
 	cs_bus_free(e->bus); /* ends the event streams; the struct stays for stragglers */
 	cs_trim_stop();
+	forget_probes(e);
 	cs_loop_free(e->loop, 3000);
 	HcsShutdownService();
 	HcnShutdownService();
@@ -209,7 +222,6 @@ void cs_engine_reload(struct cs_engine *e, const struct cs_engine_config *cfg)
 	struct cs_strmap *m = cs_strmap_new();
 
 	atomic_store(&e->cfg, cfg);
-	cs_log_set_level(cfg->debug ? CS_LOG_DEBUG : CS_LOG_INFO);
 	cs_strmap_set(m, "name", "caisson");
 	cs_strmap_set(m, "debug", cfg->debug ? "true" : "false");
 	cs_strmap_set(m, "live-restore", cfg->live_restore ? "true" : "false");

@@ -53,6 +53,7 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	char **hosts;                /* what we listen on, for info */
 	struct cs_network_config network;
 };
+CS_MUST_CHECK int cs_engine_config_check(const struct cs_engine_config *cfg, struct cs_err **err); /* what it gives to containers; opens nothing */
 CS_MUST_CHECK int cs_engine_open(const struct cs_engine_config *cfg, struct cs_engine **ret, struct cs_err **err); /* includes reconciliation */
 /* live_restore: containers run on. Otherwise they are stopped first, within shutdown_timeout. busy: requests are still at work; what they use stays,
  * and the process has to end soon. */

@@ -37,6 +37,8 @@ struct cs_health {
 	struct result log[LOG_MAX];
 	size_t n;
 	bool active;
+	uint64_t timer; /* of the next probe, whose context is `due` until it is due */
+	struct probe *due;
 	/* as found on disk when the engine started */
 	int64_t saved_run, saved_streak; /* the run by its start */
 	const char *saved_status;
@@ -113,7 +115,15 @@ static void schedule(struct cs_container *c, int64_t delay_ns)
 
 	p->c = cs_container_ref(c);
 	p->run = c->run;
-	(void)cs_timer_set(c->e->loop, cs_monotonic_ns() + delay_ns, probe_due, p);
+	c->health->due = p;
+	c->health->timer = cs_timer_set(c->e->loop, cs_monotonic_ns() + delay_ns, probe_due, p);
+}
+
+/* lock held: with intervals of hours the timer would keep what was removed long ago. One that has run is not ours to free. */
+static void unschedule(struct cs_container *c)
+{
+	if (c->health && cs_timer_cancel(c->e->loop, c->health->timer))
+		probe_free(c->health->due);
 }
 
 /* lock held: the pause before the next probe */
@@ -459,8 +469,15 @@ void cs_health_stop(struct cs_container *c)
 	CS_GUARD(&c->lock);
 	if (!c->health)
 		return;
-	c->health->active = false; /* the timer finds that, and frees its own reference, when it is due */
+	c->health->active = false;
+	unschedule(c);
 	c->health->status = "unhealthy"; /* as dockerd: nothing that does not run is healthy */
+}
+
+void cs_health_forget(struct cs_container *c)
+{
+	CS_GUARD(&c->lock);
+	unschedule(c);
 }
 
 void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code)

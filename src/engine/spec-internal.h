@@ -45,6 +45,7 @@ void cs_resources_put_members(const struct cs_resources *res, struct cs_str *out
 
 /* validate_resources.c */
 CS_MUST_CHECK int cs_resources_check(struct cs_resources *r, bool update, char ***warnings, struct cs_err **err);
+CS_MUST_CHECK int cs_ulimits_check(const struct cs_ulimit *v, size_t n, char ***warnings, struct cs_err **err);
 CS_MUST_CHECK int cs_restart_policy_check(const struct cs_restart_policy *p, struct cs_err **err);
 void cs_warn(char ***warnings, const char *text);
 /* "0-2,4": every number present in `available` ("0-7"). */

@@ -277,10 +277,10 @@ static int check_devices(const struct cs_resources *r, struct cs_err **err)
 	return 0;
 }
 
-static int check_ulimits(const struct cs_resources *r, char ***warnings, struct cs_err **err)
+int cs_ulimits_check(const struct cs_ulimit *v, size_t n, char ***warnings, struct cs_err **err)
 {
-	for (size_t i = 0; i < r->n_ulimits; i++) {
-		const struct cs_ulimit *u = &r->ulimits[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct cs_ulimit *u = &v[i];
 		if (!cs_ulimit_oci_name(u->name))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid ulimit type: %s", u->name ? u->name : "");
 		if (u->soft < -1 || u->hard < -1)
@@ -310,7 +310,7 @@ int cs_resources_check(struct cs_resources *r, bool update, char ***w, struct cs
 	}
 	if (check_cpu(r, f, w, err) < 0 || check_cpuset(r, f, w, err) < 0 || check_blkio(r, f, w, err) < 0 || check_devices(r, err) < 0)
 		return -1;
-	return check_ulimits(r, w, err);
+	return cs_ulimits_check(r->ulimits, r->n_ulimits, w, err);
 }
 
 int cs_restart_policy_check(const struct cs_restart_policy *p, struct cs_err **err)
