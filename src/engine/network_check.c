@@ -339,6 +339,10 @@ int cs_network_doc_make(const struct cs_network_create *req, int api, const stru
 		return -1;
 	if (!d->config_only && !d->internal && cs_streq(d->driver, "bridge") && (cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY4), "isolated") || cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY6), "isolated")))
 		return invalid(err, "gateway mode 'isolated' can only be used for an internal network");
+	if (d->config_only) { /* as dockerd shows it: nothing is made of it */
+		free(d->driver);
+		d->driver = cs_xstrdup("null");
+	}
 	/* a subnet of a family that is off is accepted and not used, as dockerd has it */
 	size_t kept = 0;
 	for (size_t i = 0; i < d->ipam.n_config; i++) {

@@ -136,14 +136,17 @@ int cs_network_connect(struct cs_engine *e, const char *ref, const struct cs_net
 	return r;
 }
 
-static int disconnect(struct cs_container *c, const char *name, bool running, struct cs_err **err)
+/* n may be NULL: the network has gone. */
+static int disconnect(struct cs_container *c, const struct cs_network *n, const char *name, bool running, struct cs_err **err)
 {
 	struct cs_endpoint_settings *s = cs_container_endpoint(c, name);
 	cs_autofree char *ip = cs_xstrdup(s->ip_address), *ip6 = cs_xstrdup(s->global_ipv6_address);
 	bool up = running && !cs_empty(s->endpoint_id);
 
 	if (up)
-		cs_endpoint_down(c, s);
+		cs_endpoint_down(c, s); /* tells */
+	else if (n)
+		cs_network_event(c->e, n, "disconnect", c->id);
 	take_out(c, name);
 	if (up) {
 		cs_container_files_disconnected(c, ip, ip6);
@@ -176,5 +179,5 @@ int cs_network_disconnect(struct cs_engine *e, const char *ref, const struct cs_
 		return cs_fail(err, CS_ERR_INVALID, 0, "cannot disconnect container from host network - container was created in host network mode");
 	if (!cs_container_endpoint(c, name))
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "container %s is not connected to %s %s", c->id, running ? "network" : "the network", name);
-	return disconnect(c, name, running, err);
+	return disconnect(c, n, name, running, err);
 }

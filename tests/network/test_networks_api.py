@@ -128,6 +128,7 @@ def test_ambiguous_prefix(net_engine, networks):
 
 def test_config_only(net_engine, networks, net_boxes):
     networks.create("conf", ConfigOnly=True, IPAM={"Config": [{"Subnet": "10.65.0.0/24"}]}, Options={"com.docker.network.driver.mtu": "1300"})
+    assert networks.inspect("conf")["Driver"] == "null"
     assert create(net_engine, "true", network="conf").status == 403
     ident = networks.create("from-conf", ConfigFrom={"Network": "conf"}, Internal=True)
     n = networks.inspect("from-conf")
@@ -159,8 +160,12 @@ def test_events(net_engine, networks, net_boxes):
         assert seen.until("connect", ident)["Actor"]["Attributes"]["container"] == box.id
         box.rm()
         assert seen.until("disconnect", ident)["Actor"]["Attributes"]["container"] == box.id
+        stopped = net_boxes.create("true", network="ev")        # from one that never ran as well
+        networks.disconnect("ev", stopped)
+        stopped.rm()
         net_engine.http.delete("/networks/ev")
         assert seen.until("destroy", ident)["Actor"]["Attributes"]["name"] == "ev"
+        assert [e["Actor"]["Attributes"]["container"] for e in seen.seen if e["Action"] == "disconnect" and e["Actor"]["ID"] == ident] == [box.id, stopped.id]
 
 
 def test_a_container_dies_before_it_leaves_its_networks(net_engine, networks, net_boxes):
