@@ -95,10 +95,22 @@ static int connect_running(struct cs_container *c, struct cs_network **net, stru
 	return 0;
 }
 
+static bool asks_for_something(const struct cs_endpoint_settings *s)
+{
+	const struct cs_endpoint_ipam *ip = s->ipam_config;
+
+	return (ip && (!cs_empty(ip->ipv4_address) || !cs_empty(ip->ipv6_address) || cs_strv_len(ip->link_local_ips))) || cs_strv_len(s->links) ||
+	       cs_strv_len(s->aliases) || (s->driver_opts && s->driver_opts->n) || s->gw_priority || !cs_empty(s->wanted_mac);
+}
+
+/* A second time: what was asked for stays, unless something is asked for now. dockerd keeps the first in any case, and tells nobody. */
 static int connect_stopped(struct cs_container *c, struct cs_network *n, const struct cs_endpoint_settings *s, struct cs_err **err)
 {
-	if (cs_container_endpoint(c, n->doc->name))
-		take_out(c, n->doc->name); /* the newer settings */
+	if (cs_container_endpoint(c, n->doc->name)) {
+		if (!asks_for_something(s))
+			return 0;
+		take_out(c, n->doc->name);
+	}
 	insert(c, s, n->doc->name);
 	return cs_container_net_save(c, err);
 }

@@ -58,12 +58,14 @@ static char **gateway_ips(struct cs_container *c)
 	return ret;
 }
 
+/* The full name and its first label, also where the whole of it was given as host name. */
 static char *own_names(const struct cs_config *config)
 {
 	if (cs_empty(config->hostname))
 		return NULL;
-	return cs_empty(config->domainname) ? cs_xstrdup(config->hostname)
-					    : cs_xasprintf("%s.%s %s", config->hostname, config->domainname, config->hostname);
+	cs_autofree char *fqdn = cs_empty(config->domainname) ? cs_xstrdup(config->hostname) : cs_xasprintf("%s.%s", config->hostname, config->domainname);
+	const char *dot = strchr(fqdn, '.');
+	return dot && dot > fqdn ? cs_xasprintf("%s %.*s", fqdn, (int)(dot - fqdn), fqdn) : TAKE_PTR(fqdn);
 }
 
 static void own_lines(struct cs_container *c, const struct cs_endpoint_settings *s, char ***lines)

@@ -245,6 +245,14 @@ def test_a_removed_link_closes_its_ports(networks, net_engine, net_boxes):
     assert fetch(user, "http://rlc-db/", timeout=1) is None
 
 
+@pytest.mark.parametrize("config,names", [({"Hostname": "a.b.example"}, "a.b.example a"), ({"Hostname": "a", "Domainname": "b.example"}, "a.b.example a"),
+                                          ({"Hostname": "a.b", "Domainname": "c"}, "a.b.c a"), ({"Hostname": "a"}, "a")])
+def test_own_names(net_boxes, config, names):
+    """As dockerd writes them: the full name, and its first part."""
+    b = net_boxes.sleeper(network="bridge", **config)
+    assert b.exec("cat /etc/hosts")[1].splitlines()[-1] == f"{ip(b)}\t{names}"
+
+
 def test_extra_hosts(net_boxes):
     b = net_boxes.sleeper(network="bridge", Host={"ExtraHosts": ["up:host-gateway", "db:10.1.2.3"]})
     hosts = b.exec("cat /etc/hosts")[1]
@@ -330,8 +338,11 @@ def test_connect_a_stopped_one(networks, net_boxes):
     networks.connect("s-a", b, IPAMConfig={"IPv4Address": "10.74.1.50"})
     assert settings(b, "s-a")["IPAddress"] == "" and settings(b, "s-a")["IPAMConfig"] == {"IPv4Address": "10.74.1.50"}
     networks.disconnect("bridge", b)
+    networks.connect("s-a", b, IPAMConfig={}, Aliases=[], Links=[])       # what the command sends when nothing is asked for
+    assert settings(b, "s-a")["IPAMConfig"] == {"IPv4Address": "10.74.1.50"}
+    networks.connect("s-a", b, IPAMConfig={"IPv4Address": "10.74.1.51"})
     b.start()
-    assert list(settings(b)["Networks"]) == ["s-a"] and ip(b, "s-a") == "10.74.1.50"
+    assert list(settings(b)["Networks"]) == ["s-a"] and ip(b, "s-a") == "10.74.1.51"
 
 
 def test_from_the_default_bridge_to_names_and_back(networks, net_boxes):
