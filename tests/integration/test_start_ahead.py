@@ -85,12 +85,12 @@ def eng(engine, boxes):
 
 
 def same(text, ident):
-    """Without what differs from start to start: the id, numbers of mounts and devices, order; and how the overlay was told its layers."""
+    """Without what differs from start to start: the id, numbers of mounts and devices, order."""
     mounts, rest = text.replace(ident, "ID").replace(ident[:12], "ID").split("==\n")
     lines = []
     for line in mounts.splitlines():
         left, right = line.split(" - ", 1)
-        lines.append((left.split()[3:6], right.replace(",lowerdir+=", ":").replace("rw:", "rw,lowerdir=")))
+        lines.append((left.split()[3:6], right))
     return sorted(lines), rest
 
 

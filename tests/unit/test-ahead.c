@@ -20,16 +20,21 @@
 /* The parts of a plan that matter here; what a test leaves alone is as Docker's default has it. */
 struct shape {
 	uint64_t clone, propagation, group_version;
-	const char *layer, *bind, *bind_beneath, *tmpfs, *early_tmpfs, *mask, *netns, *dev_target, *groups_at;
+	const char *bind, *bind_beneath, *tmpfs, *early_tmpfs, *mask, *netns, *dev_target, *groups_at;
 	uint64_t bind_propagation;
-	unsigned groups;
+	unsigned groups, layers;
+	bool no_upper;
+	const char *image;
 };
 
 static void mount_step(struct cs_str *p, const char *type, const char *at) { cs_plan_add(p, CS_PLAN_MOUNT, type, type, at, NONE, "", NONE); }
 
 static void make(const struct shape *s, struct cs_str *p)
 {
-	char *layers[] = {(char *)(uintptr_t)(s->layer ? s->layer : "layers/a/diff"), NULL};
+	char *layers[CS_AHEAD_MAX_LAYERS + 2] = {(char *)(uintptr_t) "layers/a/diff"};
+
+	for (unsigned i = 1; i < s->layers; i++)
+		layers[i] = layers[0];
 
 	cs_plan_add(p, CS_PLAN_ID, "x");
 	for (unsigned i = 0; i < (s->groups ? s->groups : 1); i++)
@@ -38,7 +43,7 @@ static void make(const struct shape *s, struct cs_str *p)
 	if (s->netns)
 		cs_plan_add(p, CS_PLAN_SETNS, (uint64_t)CLONE_NEWNET, s->netns);
 	cs_plan_add(p, CS_PLAN_ROOT_PROPAGATION, s->propagation ? s->propagation : PRIVATE);
-	cs_plan_add(p, CS_PLAN_OVERLAY, "/d", layers, "s/upper", "s/work", "s", "");
+	cs_plan_add(p, CS_PLAN_OVERLAY, "/d", layers, s->no_upper ? "" : "s/upper", "s/work", "s", "");
 	if (s->early_tmpfs)
 		mount_step(p, "tmpfs", s->early_tmpfs);
 	mount_step(p, "proc", "/proc");
@@ -49,6 +54,8 @@ static void make(const struct shape *s, struct cs_str *p)
 		cs_plan_add(p, CS_PLAN_BIND, "/host", s->bind, (uint64_t)1, NONE, NONE, s->bind_propagation ? s->bind_propagation : PRIVATE);
 	if (s->bind_beneath)
 		cs_plan_add(p, CS_PLAN_BIND_BENEATH, "", "/host", "sub", s->bind_beneath, (uint64_t)1, NONE, NONE, PRIVATE);
+	if (s->image)
+		cs_plan_add(p, CS_PLAN_LAYERS, "/d", layers, "", "", "s", "", "", s->image);
 	if (s->tmpfs)
 		mount_step(p, "tmpfs", s->tmpfs);
 	cs_plan_add(p, CS_PLAN_DEVICE, "/dev/null", (uint64_t)S_IFCHR, (uint64_t)1, (uint64_t)3, (uint64_t)0666, NONE, NONE);
@@ -94,6 +101,7 @@ static void common(void **state)
 
 	all_of(want, sizeof(want), "", "", true);
 	expect((struct shape){0}, want);
+	expect((struct shape){.layers = CS_AHEAD_MAX_LAYERS}, want);
 	/* binds elsewhere, the user's tmpfs, masks outside of the kernel's directories: late, and no hindrance */
 	expect((struct shape){.bind = "/etc/hosts", .tmpfs = "/run", .mask = "/etc/secret"}, want);
 	all_of(want, sizeof(want), "MOUNT tmpfs tmpfs /dev/shm 0 \"\" 0\n", "MASK /proc/keys\n", true);
@@ -131,7 +139,6 @@ static void ahead_only(void **state)
 static void nothing(void **state)
 {
 	const uint64_t shared[] = {OWN & ~(uint64_t)CLONE_NEWPID, OWN & ~(uint64_t)CLONE_NEWIPC};
-	char longer[300];
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(shared); i++)
 		expect((struct shape){.clone = shared[i]}, "none");
@@ -143,15 +150,13 @@ static void nothing(void **state)
 	expect((struct shape){.bind = "/dev/shm"}, "none");
 	expect((struct shape){.bind = "/x/../dev/shm"}, "none");
 	expect((struct shape){.bind_beneath = "/x"}, "none");
+	expect((struct shape){.image = "/x"}, "none");
 	expect((struct shape){.tmpfs = "/dev"}, "none");
 	expect((struct shape){.early_tmpfs = "/dev/shm"}, "none");
 	expect((struct shape){.dev_target = "/devices"}, "none");
 	expect((struct shape){.groups_at = "/dev/cg"}, "none");
-	expect((struct shape){.layer = "a:b"}, "none");
-	expect((struct shape){.layer = "a,b"}, "none");
-	memset(longer, 'l', sizeof(longer));
-	longer[CS_AHEAD_PATH_MAX] = 0;
-	expect((struct shape){.layer = longer}, "none");
+	expect((struct shape){.layers = CS_AHEAD_MAX_LAYERS + 1}, "none");
+	expect((struct shape){.no_upper = true}, "none");
 }
 
 static void malformed(void **state)

@@ -62,19 +62,6 @@ enum cs_when cs_step_when(const struct cs_parts *p, const struct cs_step *s)
 	return CS_WHEN_LATE;
 }
 
-/* By fsopen(2) a layer is one string, and a list of layers one for each; mount(2) takes longer ones. */
-static bool layers_fit(const struct cs_step *s)
-{
-	const char *p = s->arg[1].v.first, *const own[] = {s->arg[2].s, s->arg[3].s};
-	bool fit = s->arg[1].v.n > 0;
-
-	for (size_t i = 0; i < CS_ARRAY_SIZE(own); i++)
-		fit = fit && *own[i] && strlen(own[i]) < CS_AHEAD_PATH_MAX && !strpbrk(own[i], ":,\\");
-	for (uint32_t i = 0; fit && i < s->arg[1].v.n; i++, p += strlen(p) + 1)
-		fit = *p && strlen(p) < CS_AHEAD_PATH_MAX && !strpbrk(p, ":,\\");
-	return fit;
-}
-
 struct look { /* what was seen of a plan so far */
 	bool own, overlay, dev, proc, sys, cgroupns, v2;
 	bool late_dev, late_kernels; /* something that must keep its place among what could be done before */
@@ -116,10 +103,11 @@ static void look_at(struct look *l, const struct cs_step *s)
 		l->cgroupns = s->arg[0].u & CLONE_NEWCGROUP;
 		break;
 	case CS_PLAN_ROOT_PROPAGATION: l->unfit = l->unfit || s->arg[0].u != (MS_PRIVATE | MS_REC); break;
-	case CS_PLAN_OVERLAY: l->overlay = layers_fit(s); break;
-	case CS_PLAN_BIND_BENEATH: l->unfit = true; break; /* looks at the host's mounts late */
+	case CS_PLAN_OVERLAY: l->overlay = s->arg[1].v.n > 0 && s->arg[1].v.n <= CS_AHEAD_MAX_LAYERS && *s->arg[2].s; break;
 	case CS_PLAN_BIND: l->unfit = l->unfit || s->arg[5].u != (MS_PRIVATE | MS_REC); break;
-	default: break;
+	default: /* BIND_BENEATH, LAYERS, and what may be added, look at the host's mounts when their turn comes */
+		l->unfit = l->unfit || s->op > CS_PLAN_CGROUP_DEVICE_BPF;
+		break;
 	}
 	if (target_of(s))
 		look_at_target(l, s, target_of(s));

@@ -15,7 +15,7 @@
 #include "compute/process/plan.h"
 
 #define CS_AHEAD_MAX_GROUPS 16 /* mounts of groups in one packet */
-#define CS_AHEAD_PATH_MAX 256  /* what fsconfig(2) takes as a string, with its NUL */
+#define CS_AHEAD_MAX_LAYERS 50 /* of an overlay that is made by fsconfig(2), which takes 255 characters: by numbers of descriptors */
 
 enum cs_when { CS_WHEN_AHEAD = 0x40, CS_WHEN_EARLY, CS_WHEN_LATE };
 struct cs_parts {

@@ -12,6 +12,7 @@
 #include "compute/process/internal.h"
 
 #define OVERLAY_DATA_MAX 4095 /* mount(2) takes one page of options */
+#define FSCONFIG_VALUE_MAX 255 /* fsconfig(2) as much for each */
 
 /* Binds that share mounts with the host have to be cloned while the host's tree is still shared with ours: afterwards they would
  * be slaves. Everything else then happens in a tree from which nothing travels back. */
@@ -136,41 +137,41 @@ static void forgive_volatile(int base, const struct cs_step *s)
 
 /* ---- with what was made ahead ---- */
 
-static int set_layers(int fs, const struct cs_step *s)
+static size_t longest_value(const char *options)
 {
-	const char *p = s->arg[1].v.first;
-	int r = sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "source", "overlay", 0);
+	size_t longest = 0;
 
-	for (uint32_t i = 0; r >= 0 && i < s->arg[1].v.n; i++, p += strlen(p) + 1)
-		r = sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "lowerdir+", p, 0);
-	if (r >= 0)
-		r = sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "upperdir", s->arg[2].s, 0);
-	return r < 0 ? r : sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "workdir", s->arg[3].s, 0);
+	for (const char *p = options; *p; p += strcspn(p, ",") + (p[strcspn(p, ",")] == ','))
+		longest = CS_MAX(longest, strcspn(p, ",") - CS_MIN(strcspn(p, "="), strcspn(p, ",")));
+	return longest;
 }
 
 /* A detached overlay. */
 static int open_overlay(struct cs_child *c, const struct cs_step *s, struct cs_err **err)
 {
+	struct cs_str o = CS_STR_INIT(1u << 20);
 	cs_autofd int base = open(*s->arg[0].s ? s->arg[0].s : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	cs_autofd int fs = sys_fsopen("overlay");
+	bool fds = needs_fds(s);
 
-	if (base < 0 || fs < 0 || fchdir(base) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, fs < 0 ? -fs : errno, "open %s", fs < 0 ? "overlay" : s->arg[0].s);
+	if (base < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open %s", s->arg[0].s);
 	forgive_volatile(base, s);
-	int r = set_layers(fs, s);
-	if (r >= 0 && cs_fs_options(fs, "overlay", s->arg[5].s, err) < 0)
+	if (overlay_options(&o, base, s, fds, err) < 0)
 		return -1;
-	if (r >= 0)
-		r = sys_fsconfig(fs, CS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-	if (r >= 0)
-		r = c->overlay = sys_fsmount(fs, 0);
-	if (r < 0) {
-		char why[256] = "";
-		ssize_t n = read(fs, why, sizeof(why) - 1);
-		why[n > 0 ? n : 0] = 0;
-		return cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "mount overlay (upperdir=%s/%s) %.*s", s->arg[0].s, s->arg[2].s,
-			       (int)strcspn(why, "\n"), why);
+	if (!fds && (o.failed || longest_value(o.buf) > FSCONFIG_VALUE_MAX)) {
+		cs_str_clear(&o);
+		fds = true;
+		if (overlay_options(&o, base, s, true, err) < 0)
+			return -1;
 	}
+	if ((fds ? chdir("/proc/self/fd") : fchdir(base)) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "enter the layers' directory");
+	if (cs_new_mount("overlay", "overlay", o.buf, 0, &c->overlay, err) < 0) {
+		if ((*err)->code == CS_ERR_INVALID) /* not the client's doing: the options are ours */
+			(*err)->code = CS_ERR_INTERNAL;
+		return cs_wrap(err, "mount overlay (%s)", o.buf);
+	}
+	cs_str_done(&o);
 	return chdir("/") < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "enter the root") : 0;
 }
 
@@ -215,15 +216,11 @@ static int enter_overlay(struct cs_child *c, struct cs_err **err)
 int cs_child_empty_root(struct cs_child *c, struct cs_err **err)
 {
 	int tree = -EBADF;
-	cs_autofd int fs = sys_fsopen("overlay");
-	int r = fs < 0 ? fs : sys_fsconfig(fs, CS_FSCONFIG_SET_STRING, "lowerdir+", "/", 0);
 
-	if (r < 0) /* since Linux 6.8 */
-		return cs_fail(err, CS_ERR_UNSUPPORTED, -r, "detached overlays");
 	if (cs_step_propagation(c, MS_PRIVATE | MS_REC, err) < 0 ||
 	    cs_new_mount("tmpfs", "none", "size=64k,mode=0755", CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NOEXEC, &tree, err) < 0)
 		return -1;
-	r = sys_move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH); /* a directory that is there; the host's own is held already */
+	int r = sys_move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH); /* a directory that is there; the host's own is held already */
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount an empty root");
 	c->root = tree;
