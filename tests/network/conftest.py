@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from unixhttp import TIME_FACTOR
+
 BUILD = Path(os.environ.get("CAISSON_BUILD", Path(__file__).resolve().parents[2] / "build"))
 DRIVER = BUILD / "tests" / "unit" / "run-network"
 
@@ -20,7 +22,7 @@ def guid():
 
 def wait_for(condition, *_, timeout=10):
     """The kernel takes things down behind the answer: looked at until it is so."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * TIME_FACTOR
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.005)
@@ -43,9 +45,12 @@ while True:
 """
 FETCH = """
 import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])) as s:
-    print(s.makefile().read())
+for _ in range(int(sys.argv[4])):
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])) as s:
+        print(s.makefile().read())
 """
+# without site-packages: it starts in half the time, on an emulated machine seconds
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
 
 
 class Place:
@@ -54,24 +59,28 @@ class Place:
     servers = ()
 
     def run(self, *argv, check=True, timeout=30):
-        r = subprocess.run(self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+        r = subprocess.run(self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout * TIME_FACTOR)
         assert not check or r.returncode == 0, f"{argv}: {r.stdout}"
         return r.stdout if check else r
 
     def ip(self, *argv):
-        out = subprocess.run(self.command("ip", "-j", "-d", *argv), stdout=subprocess.PIPE, text=True, timeout=30, check=True).stdout
+        out = subprocess.run(self.command("ip", "-j", "-d", *argv), stdout=subprocess.PIPE, text=True, timeout=30 * TIME_FACTOR, check=True).stdout
         return json.loads(out) if out.strip() else []
 
     def serve(self, port, word, v6=False):
         """A TCP server that says its word and the client's address to everybody."""
-        p = subprocess.Popen(self.command("/usr/bin/python3", "-c", SERVE, str(port), word, str(int(v6))), stdout=subprocess.PIPE, text=True)
+        p = subprocess.Popen(self.command(*PYTHON, SERVE, str(port), word, str(int(v6))), stdout=subprocess.PIPE, text=True)
         assert p.stdout.readline() == "ready\n"
         self.servers = [*self.servers, p]
 
-    def fetch(self, address, port, timeout=2):
-        """What such a server says, [word, client's address]; None: not reached."""
-        r = self.run("/usr/bin/python3", "-c", FETCH, address, str(port), str(timeout), check=False)
+    def fetch(self, address, port, timeout=2 * TIME_FACTOR):
+        """What such a server says, [word, client's address]; None: not reached, for which a test says how long it waits."""
+        r = self.run(*PYTHON, FETCH, address, str(port), str(timeout), "1", check=False)
         return r.stdout.split() if r.returncode == 0 else None
+
+    def words(self, address, port, times):
+        """What such servers say in so many connections."""
+        return set(self.run(*PYTHON, FETCH, address, str(port), "10", str(times), timeout=60).split()[::2])
 
     def stop_servers(self):
         for p in self.servers:
