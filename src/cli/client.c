@@ -175,6 +175,28 @@ static int wanted_api(void)
 	return api_version ? api_version : parse_api(CLIENT_API);
 }
 
+/* What the environment says of requests must make sense before there is one. */
+static int check_environment(struct cs_err **err)
+{
+	cs_autostrv char **custom = NULL;
+	const char *api = getenv("DOCKER_API_VERSION"), *headers = getenv("DOCKER_CUSTOM_HEADERS");
+
+	(void)wanted_api();
+	if (!cs_empty(api) && !api_pinned)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid API version %s (DOCKER_API_VERSION)", api);
+	if (cs_empty(headers))
+		return 0;
+	if (!csv_split(headers, &custom))
+		return cs_fail(err, CS_ERR_INVALID, 0, "Failed to initialize: failed to parse custom headers from DOCKER_CUSTOM_HEADERS environment variable: value must be formatted as comma-separated key=value pairs");
+	for (char **c = custom; c && *c; c++) {
+		const char *eq = strchr(*c, '=');
+		const char *why = !eq ? "missing \"=\" in key=value pair" : eq == *c ? "value contains a key=value pair with an empty key" : strpbrk(*c, "\r\n:") ? "invalid name or value" : NULL;
+		if (why)
+			return cs_fail(err, CS_ERR_INVALID, 0, "Failed to initialize: failed to set custom headers from DOCKER_CUSTOM_HEADERS environment variable: %s: '%s'", why, *c);
+	}
+	return 0;
+}
+
 static void learn_api(int servers)
 {
 	if (!api_pinned && servers >= 124)
@@ -207,7 +229,7 @@ static void put_own_headers(struct cs_str *req)
 		(void)csv_split(env, &custom);
 	for (char **c = custom; c && *c; c++) {
 		char *eq = strchr(*c, '=');
-		if (eq && eq > *c && !strpbrk(*c, "\r\n:"))
+		if (eq) /* they are good: check_environment */
 			cs_str_putf(req, "%.*s: %s\r\n", (int)(eq - *c), *c, eq + 1);
 	}
 	if (custom)
@@ -242,7 +264,7 @@ static int send_request(const char *method, const char *path, const char *body, 
 {
 	cs_autostr struct cs_str req = CS_STR_INIT((size_t)32 << 20);
 
-	r->fd = endpoint_dial(err);
+	r->fd = check_environment(err) < 0 ? -1 : endpoint_dial(err);
 	if (r->fd < 0)
 		return -1;
 	put_head(&req, method, path, upgrade);
@@ -302,7 +324,7 @@ int client_stream_begin(const char *method, const char *path, struct reply *r, s
 {
 	cs_autostr struct cs_str head = CS_STR_INIT(1 << 20);
 
-	if (client_api(err) < 0) /* a stream cannot be sent twice */
+	if (check_environment(err) < 0 || client_api(err) < 0) /* a stream cannot be sent twice */
 		return -1;
 	r->fd = endpoint_dial(err);
 	if (r->fd < 0)
@@ -472,6 +494,11 @@ int client_json(const char *method, const char *path, json_t *body, json_t **ret
 			return not_json(e.text, err);
 	}
 	return r.status;
+}
+
+int client_named(const char *kind, const char *name, struct cs_err **err)
+{
+	return *name ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid %s name or ID: value is empty", kind);
 }
 
 char *url_encode(const char *s)

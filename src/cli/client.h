@@ -58,5 +58,7 @@ void reply_done(struct reply *r);
 
 /* Whole request; the JSON answer (NULL for an empty one) in *ret unless ret is NULL. Returns the status or -1. */
 int client_json(const char *method, const char *path, json_t *body, json_t **ret, struct cs_err **err);
+/* What an empty operand is answered with, as docker has it: there is no path for it. kind: "container". 0 or -1. */
+CS_MUST_CHECK int client_named(const char *kind, const char *name, struct cs_err **err);
 /* Percent-encodes a path or query part; NULL is "". Caller frees. */
 char *url_encode(const char *s);

@@ -129,6 +129,8 @@ bool flag_given(const struct call *c, const void *member);
 /* For lists whose elements must be key=value. */
 char *check_key_value(char **value);
 
+/* What Go's strconv.ParseBool takes for false. */
+bool go_false(const char *s);
 /* For --disable-content-trust, which can only stay true. */
 char *check_no_trust(char **value);
 

@@ -53,8 +53,11 @@ json_t *config_root(void)
 	int e = cs_read_file_at(AT_FDCWD, path, &text);
 	if (e == 0 && text.len)
 		root = config_parse(text.buf, text.len, &why);
-	else if (e < 0 && e != -ENOENT && e != -ENOTDIR)
-		fprintf(stderr, "WARNING: Error loading config file: %s: %s\n", path, cs_errno_text(-e));
+	else if (e < 0 && e != -ENOENT) {
+		cs_autofree char *said = cs_xstrdup(cs_errno_text(-e));
+		*said = (char)tolower((unsigned char)*said);
+		fprintf(stderr, "WARNING: Error loading config file: open %s: %s\n", path, said);
+	}
 	if (why)
 		fprintf(stderr, "WARNING: Error parsing config file (%s): %s\n", path, why);
 	if (!root)

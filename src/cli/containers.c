@@ -70,6 +70,13 @@ static const struct flag stop_flags[] = {
 static int stop_or_restart(struct call *c, const char *action, size_t width)
 {
 	const struct stop_opts *o = c->opts;
+	bool given[2] = {false, false}; /* one member, two names: --timeout and what it was called before */
+
+	for (size_t i = 0, k = 0; stop_flags[i].name; i++)
+		if (stop_flags[i].off == offsetof(struct stop_opts, timeout))
+			given[k++] = c->given[i];
+	if (given[0] && given[1])
+		return cli_fail(1, "conflicting options: cannot specify both --timeout and --time");
 	cs_autofree char *sig = url_encode(o->signal), *q = flag_given(c, &o->timeout) ? cs_xasprintf("?t=%lld", (long long)o->timeout) : cs_xstrdup("");
 	cs_autofree char *both = cs_xasprintf("%s%s%s", q, *sig ? (*q ? "&signal=" : "?signal=") : "", sig);
 

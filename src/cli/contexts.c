@@ -506,7 +506,7 @@ static int cmd_ls(struct call *c)
 	json_array_foreach(rows, i, row) list_row(&l, &context_class, &(struct row){row, true});
 	int status = list_end(&l, context_headers);
 	json_decref(rows);
-	if (variable && !o->quiet) {
+	if (variable) {
 		(void)fflush(stdout);
 		fprintf(stderr, "Warning: %s environment variable overrides the active context. To use a context, either set the global --context flag, or unset %s environment variable.\n",
 			variable, variable);

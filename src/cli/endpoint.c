@@ -138,7 +138,7 @@ static int resolve(struct cs_err **err)
 	if (globals.hosts)
 		return by_host(globals.hosts[0], err);
 	if (cs_streq(name, "default"))
-		return by_host(variable && !globals.context ? getenv(variable) : NULL, err);
+		return by_host(variable ? getenv(variable) : NULL, err);
 	static struct context c; /* the endpoint borrows of it, for the life of the program */
 	if (context_load(name, &c, err) < 0)
 		return -1;
@@ -197,7 +197,7 @@ static int dial_unix(const char *path, struct cs_err **err)
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
 	if (strlen(path) >= sizeof(a.sun_path))
-		return cs_fail(err, CS_ERR_INVALID, 0, "unix socket path \"%s\" is too long", path);
+		return cs_fail(err, CS_ERR_INVALID, 0, "Failed to initialize: unix socket path \"%s\" is too long", path);
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	cs_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
@@ -238,6 +238,8 @@ static int dial_tcp(const char *addr, struct cs_err **err)
 	return fd < 0 ? cs_wrap(err, "error during connect: %s", endpoint.host) : fd;
 }
 
+#define BAD_SSH "Failed to initialize: ssh host connection is not valid: invalid SSH URL: "
+
 /* What the shell over there is told: `system dial-stdio` of caisson, or of docker where there is no caisson, speaks for the engine. For any login shell: it has
  * words in single quotes to pass on, nothing else. NULL with an error for a path that would not stay in its quotes in all of them. Caller frees. */
 static char *ssh_remote_command(const char *path, struct cs_err **err)
@@ -246,7 +248,7 @@ static char *ssh_remote_command(const char *path, struct cs_err **err)
 
 	for (const char *p = path; p && *p; p++)
 		if (*p == '\'' || *p == '\\' || *p == '!' || (unsigned char)*p < ' ') {
-			(void)cs_fail(err, CS_ERR_INVALID, 0, "ssh host connection is not valid: a path with \"%c\" is not supported", (unsigned char)*p < ' ' ? '?' : *p);
+			(void)cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "a path with \"%c\" is not supported", (unsigned char)*p < ' ' ? '?' : *p);
 			return NULL;
 		}
 	return path ? cs_xasprintf("sh -c '%s' sh --host 'unix://%s'", script, path) : cs_xasprintf("sh -c '%s' sh", script);
@@ -269,10 +271,13 @@ static int dial_ssh(const char *rest, struct cs_err **err)
 		*port++ = 0;
 	if (at)
 		*at = 0;
+	size_t more = strcspn(rest, "?#");
+	if (rest[more])
+		return cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "%s are not allowed: \"%s\"", rest[more] == '?' ? "query parameters" : "fragments", rest + more + 1);
 	if (at && strchr(who, ':'))
-		return cs_fail(err, CS_ERR_INVALID, 0, "ssh host connection is not valid: plain-text password is not supported");
+		return cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "plain-text password is not supported");
 	if (!*host || *host == '-')
-		return cs_fail(err, CS_ERR_INVALID, 0, "ssh host connection is not valid: no host specified");
+		return cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "hostname is empty");
 	cs_autofree char *command = ssh_remote_command(path, err);
 	if (!command)
 		return -1;
@@ -358,5 +363,5 @@ int endpoint_dial(struct cs_err **err)
 		cs_autofree char *one = cs_xstrndup(p, strcspn(p, "/")), *path = percent_decoded(*p == '/' ? p : one);
 		return dial_unix(path, err);
 	}
-	return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "protocol not available: %s", e->host);
+	return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "Failed to initialize: protocol not available: %s", e->host);
 }

@@ -161,7 +161,7 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 		cs_strv_push(member, val);
 		return NULL;
 	case FLAG_STRINGS:
-		return csv_split(val, member) ? NULL : cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
+		return !*val || csv_split(val, member) ? NULL : cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
 	case FLAG_MAP:
 		put_map(val, member);
 		return NULL;

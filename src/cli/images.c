@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "cli/create.h"
+#include "cli/image_tree.h"
 #include "cli/platform.h"
 #include "cli/rows.h"
 #include "registry/reference.h"
@@ -122,9 +124,23 @@ static const struct flag images_flags[] = {
 	FLAG(struct images_opts, format, "format", 0, HELP_FORMAT_TABLE),
 	FLAG(struct images_opts, no_trunc, "no-trunc", 0, "Don't truncate output"),
 	FLAG(struct images_opts, quiet, "quiet", 'q', "Only show image IDs"),
-	FLAG(struct images_opts, tree, "tree", 0, "List multi-platform images as a tree (EXPERIMENTAL)", .refused = "images are kept for one platform here: there is no tree to show", .api = 147),
+	FLAG(struct images_opts, tree, "tree", 0, "List multi-platform images as a tree (EXPERIMENTAL)", .api = 147),
 	FLAG_END,
 };
+
+/* What does not go together with --tree. 0, or the exit status. */
+static int check_tree(const struct images_opts *o)
+{
+	const struct {
+		bool given;
+		const char *name;
+	} others[] = {{o->quiet, "quiet"}, {o->no_trunc, "no-trunc"}, {o->digests, "show-digest"}, {!cs_empty(o->format), "format"}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(others); i++)
+		if (others[i].given)
+			return cli_fail(1, "--%s is not yet supported with --tree", others[i].name);
+	return 0;
+}
 
 /* `images ls` lists images named ls, which nobody means. */
 static void hint(const char *name)
@@ -145,16 +161,27 @@ static int cmd_images(struct call *call)
 	struct list l;
 	size_t i;
 
+	if (o->tree && check_tree(o)) {
+		json_decref(filters);
+		return 1;
+	}
+	if (match && !*match)
+		match = NULL;
 	if (match) {
 		json_t *refs = json_object_get(filters, "reference");
 		if (!refs)
 			(void)json_object_set_new(filters, "reference", refs = json_array());
 		(void)json_array_append_new(refs, json_string(match));
 	}
-	cs_autofree char *f = filters_query(filters), *query = cs_xasprintf("%s%s", o->all ? "&all=1" : "", f);
+	cs_autofree char *f = filters_query(filters), *query = cs_xasprintf("%s%s%s", o->all ? "&all=1" : "", f, o->tree ? "&manifests=1" : "");
 	cs_autofree char *path = cs_xasprintf("/images/json%s%s", *query ? "?" : "", *query ? query + 1 : "");
 	if (client_json("GET", path, NULL, &list, &err) < 0)
 		return cli_error(err, 1);
+	if (o->tree) {
+		image_tree_print(list, o->all);
+		json_decref(list);
+		return 0;
+	}
 	bool table = strncmp(format, "table", 5) == 0, has_digest = strstr(format, "{{.Digest}}");
 	cs_autofree char *with_digest = table && o->digests && !has_digest ? cs_xasprintf("%s\t{{.Digest}}", format) : NULL;
 	list_begin(&l, with_digest ? with_digest : format);
@@ -354,9 +381,12 @@ static int cmd_import(struct call *call)
 	bool url = strncasecmp(operands[0], "http://", 7) == 0 || strncasecmp(operands[0], "https://", 8) == 0; /* the engine fetches it */
 	cs_autofd int fd = url ? -EBADF : cs_streq(operands[0], "-") ? dup(0) : open(operands[0], O_RDONLY | O_CLOEXEC);
 	if (!url && fd < 0) {
-		cs_fail(&err, CS_ERR_INVALID, errno, "open %s", operands[0]);
+		(void)create_open_failed(operands[0], errno, &err);
 		return cli_error(err, 1);
 	}
+	cs_autoref struct cs_ref ref = {0};
+	if (operands[1] && cs_ref_parse(operands[1], &ref, &err) < 0)
+		return cli_error(err, 1);
 	cs_autofree char *source = url_encode(url ? operands[0] : "-");
 	cs_str_putf(&path, "/images/create?fromSrc=%s", source);
 	if (operands[1]) {
@@ -371,8 +401,9 @@ static int cmd_import(struct call *call)
 		cs_autofree char *e = url_encode(*c);
 		cs_str_putf(&path, "&changes=%s", e);
 	}
-	if (o->platform) {
-		cs_autofree char *p = url_encode(o->platform);
+	const char *platform = platform_given(o->platform);
+	if (!cs_empty(platform)) {
+		cs_autofree char *p = url_encode(platform);
 		cs_str_putf(&path, "&platform=%s", p);
 	}
 	if ((url ? client_open("POST", path.buf, NULL, 0, false, &r, &err) : client_upload("POST", path.buf, fd, &r, &err)) < 0)

@@ -93,8 +93,10 @@ static int get(const struct kind *k, const char *ref, bool size, const char *que
 	cs_autofree char *name = url_encode(ref), *base = cs_xasprintf(k->path, name), *path = cs_xasprintf("%s%s%s", base, k->query, size && k->size ? "?size=1" : query);
 
 	cs_str_clear(body);
+	if (!*ref && cs_streq(k->name, "image"))
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "Error: No such image: ");
 	if (!*ref) /* docker's client does not ask for it either */
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "Error response from daemon: page not found");
+		return client_named(k->name, ref, err);
 	return client_text(path, body, err);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * caisson login, logout. The engine tries the credentials; config.json or a helper program keeps them. */
+#include <signal.h>
 #include <sys/stat.h>
 #include <termios.h>
 
@@ -8,6 +9,7 @@
 #include "cli/auth.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/signals.h"
 
 #define SECRET_MAX ((size_t)1 << 20)
 
@@ -22,10 +24,30 @@ static const struct flag login_flags[] = {
 	FLAG_END,
 };
 
+static struct termios saved; /* while the terminal does not echo */
+
+/* Whatever ends us meanwhile leaves the terminal as it was. All of it is async-signal-safe. */
+static void leave(int sig)
+{
+	(void)tcsetattr(0, TCSANOW, &saved);
+	signals_die(sig);
+}
+
+static void on_end(void (*handler)(int))
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction was, act = {.sa_handler = handler};
+
+	sigemptyset(&act.sa_mask);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(signals); i++)
+		if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			(void)sigaction(signals[i], &act, NULL);
+}
+
 /* A line from standard input, with echo off for secrets. NULL at its end. */
 static char *ask(const char *question, bool secret)
 {
-	struct termios saved, quiet;
+	struct termios quiet;
 	char *line = NULL;
 	size_t cap = 0;
 
@@ -33,12 +55,14 @@ static char *ask(const char *question, bool secret)
 	if (off) { /* before it asks: who answers at once would be seen */
 		quiet = saved;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		on_end(leave);
 		off = tcsetattr(0, TCSAFLUSH, &quiet) == 0;
 	}
 	fprintf(stderr, "%s", question);
 	ssize_t n = getline(&line, &cap, stdin);
 	if (off) {
 		(void)tcsetattr(0, TCSAFLUSH, &saved);
+		on_end(SIG_DFL);
 		fprintf(stderr, "\n");
 	}
 	if (n < 0) {
@@ -60,7 +84,9 @@ static int password_from_stdin(struct auth *a)
 	}
 	while (text.len && (text.buf[text.len - 1] == '\n' || text.buf[text.len - 1] == '\r'))
 		text.buf[--text.len] = 0;
-	a->password = cs_str_steal(&text);
+	a->password = text.len ? cs_str_steal(&text) : NULL; /* an empty one is none: it is asked for */
+	if (!a->password)
+		cs_str_done(&text);
 	return 0;
 }
 

@@ -105,6 +105,20 @@ static int check_api(const struct call *c)
 	return bad;
 }
 
+/* $DOCKER_CONTENT_TRUST asks for what --disable-content-trust=false asks for: to go on without would be to do what was not meant. 0, or the exit status. */
+static int check_trust(const struct call *c)
+{
+	const char *env = getenv("DOCKER_CONTENT_TRUST");
+	size_t i = 0;
+
+	if (cs_empty(env) || go_false(env))
+		return 0;
+	for (const struct flag *f = c->cmd->options; f && f->name; f++, i++)
+		if (cs_streq(f->name, "disable-content-trust") && !c->given[i])
+			return cli_fail(c->cmd->flags & CMD_RUN_ERRORS ? 125 : 1, "DOCKER_CONTENT_TRUST is set: content trust (Notary v1) is not supported; unset it, or give --disable-content-trust");
+	return 0;
+}
+
 /* Says what is wrong with the number of operands: 0 if nothing. */
 static int check_operands(const struct call *c)
 {
@@ -173,6 +187,8 @@ static int run_command(const struct command *cmd, const char *path, char **argv)
 	} else if (status == 0) {
 		status = check_operands(&c);
 		if (status == 0)
+			status = check_trust(&c);
+		if (status == 0)
 			status = check_api(&c);
 		if (status == 0)
 			status = cmd->run(&c);
@@ -222,7 +238,8 @@ static int help_topic(char **argv)
 		return 0;
 	}
 	if (!c || *argv) {
-		fprintf(stderr, "unknown help topic: %s\n", *argv);
+		cs_autofree char *topic = cs_strv_join(c ? argv : words, " ");
+		fprintf(stderr, "unknown help topic: %s\n", topic);
 		return 1;
 	}
 	help_command(c, path);
@@ -298,14 +315,20 @@ static int program_flags(char **argv, struct call *c)
 {
 	int status = flags_parse(c, argv);
 
-	if (status == FLAGS_HELP) {
-		help_program();
+	const char *path;
+	bool command = c->args && c->args[0] && cmd_find(c->args[0], &path);
+	if (status == FLAGS_HELP) { /* "-h ps" is the help of ps */
+		const struct command *found = command ? find(&c->args, &path) : NULL;
+		if (found)
+			help_command(found, path);
+		else
+			help_program();
 		return 0;
 	}
 	if (status)
 		return status;
 	globals = *(struct global_opts *)c->opts;
-	if (globals.version) {
+	if (globals.version && !command) {
 		printf("Caisson version " CAISSON_VERSION "\n");
 		return 0;
 	}

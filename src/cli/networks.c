@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "cli/create.h"
 #include "cli/rows.h"
 
 /* ---- ls ---- */
@@ -180,7 +181,7 @@ static const struct flag network_create_flags[] = {
 	FLAG_AS(struct network_create_opts, ipam_opt, FLAG_MAP, "ipam-opt", 0, "Set IPAM driver specific options (default map[])"),
 	FLAG(struct network_create_opts, ipv4, "ipv4", 0, "Enable or disable IPv4 address assignment", .def = "true"),
 	FLAG(struct network_create_opts, ipv6, "ipv6", 0, "Enable or disable IPv6 address assignment"),
-	FLAG(struct network_create_opts, label, "label", 0, "Set metadata on a network"),
+	FLAG(struct network_create_opts, label, "label", 0, "Set metadata on a network", .check = check_label),
 	FLAG_AS(struct network_create_opts, opt, FLAG_MAP, "opt", 'o', "Set driver specific options (default map[])"),
 	FLAG(struct network_create_opts, scope, "scope", 0, "Control the network's scope", .api = 130),
 	FLAG_AS(struct network_create_opts, subnet, FLAG_STRINGS, "subnet", 0, "Subnet in CIDR format that represents a network segment", .type = "strings"),
@@ -336,7 +337,8 @@ static int cmd_connect(struct call *call)
 	json_t *body = json_pack("{s:s,s:{s:o,s:o,s:o,s:o,s:I}}", "Container", call->args[1], "EndpointConfig", "IPAMConfig", ip, "Links", strings(o->link), "Aliases",
 				 strings(o->alias), "DriverOpts", opts, "GwPriority", (json_int_t)o->gw_priority);
 	cs_autofree char *name = url_encode(call->args[0]), *path = cs_xasprintf("/networks/%s/connect", name);
-	int r = client_json("POST", path, body, NULL, &err);
+	bool named = client_named("network", call->args[0], &err) == 0 && client_named("container", call->args[1], &err) == 0;
+	int r = named ? client_json("POST", path, body, NULL, &err) : -1;
 	json_decref(body);
 	return r < 0 ? cli_error(err, 1) : 0;
 }
@@ -355,7 +357,8 @@ static int cmd_disconnect(struct call *call)
 	struct cs_err *err = NULL;
 	cs_autofree char *name = url_encode(call->args[0]), *path = cs_xasprintf("/networks/%s/disconnect", name);
 	json_t *body = json_pack("{s:s,s:b}", "Container", call->args[1], "Force", o->force);
-	int r = client_json("POST", path, body, NULL, &err);
+	bool named = client_named("network", call->args[0], &err) == 0 && client_named("container", call->args[1], &err) == 0;
+	int r = named ? client_json("POST", path, body, NULL, &err) : -1;
 
 	json_decref(body);
 	return r < 0 ? cli_error(err, 1) : 0;
@@ -374,7 +377,7 @@ static int cmd_rm(struct call *call)
 	for (char **n = call->args; *n; n++) {
 		struct cs_err *err = NULL;
 		cs_autofree char *name = url_encode(*n), *path = cs_xasprintf("/networks/%s", name);
-		if (client_json("DELETE", path, NULL, NULL, &err) >= 0)
+		if (client_named("network", *n, &err) == 0 && client_json("DELETE", path, NULL, NULL, &err) >= 0)
 			printf("%s\n", *n);
 		else if (o->force && err->code == CS_ERR_NOT_FOUND)
 			cs_err_free(err);

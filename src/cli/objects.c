@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "cli/create.h"
 #include "cli/auth.h"
 #include "cli/rows.h"
 
@@ -32,7 +33,7 @@ static int cmd_port(struct call *c)
 	uint64_t number;
 
 	cs_autofree char *name = url_encode(c->args[0]), *path = cs_xasprintf("/containers/%s/json", name);
-	if (client_json("GET", path, NULL, &j, &err) < 0)
+	if (client_named("container", c->args[0], &err) < 0 || client_json("GET", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	json_t *ports = json_object_get(json_object_get(j, "NetworkSettings"), "Ports");
 	if (wanted) {
@@ -81,7 +82,7 @@ static int cmd_top(struct call *c)
 
 	cs_autofree char *args = cs_strv_join(c->args + 1, " "), *enc = url_encode(args), *name = url_encode(c->args[0]);
 	cs_autofree char *path = cs_xasprintf("/containers/%s/top%s%s", name, *args ? "?ps_args=" : "", enc);
-	if (client_json("GET", path, NULL, &j, &err) < 0)
+	if (client_named("container", c->args[0], &err) < 0 || client_json("GET", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	put_cells(&text, json_object_get(j, "Titles"));
 	json_array_foreach(json_object_get(j, "Processes"), i, row) put_cells(&text, row);
@@ -159,7 +160,7 @@ static const struct flag update_flags[] = {
 static json_t *restart_policy(const char *text, struct cs_err **err)
 {
 	const char *colon = text ? strchr(text, ':') : NULL;
-	uint64_t n = 0;
+	int64_t n = 0;
 
 	if (cs_empty(text))
 		return json_pack("{s:s,s:i}", "Name", "", "MaximumRetryCount", 0);
@@ -167,7 +168,7 @@ static json_t *restart_policy(const char *text, struct cs_err **err)
 		cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: no policy provided before colon");
 		return NULL;
 	}
-	if (colon && !cs_parse_u64(colon + 1, 0, INT32_MAX, &n)) {
+	if (colon && create_int(colon + 1, &n)) {
 		cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: maximum retry count must be an integer");
 		return NULL;
 	}
@@ -206,7 +207,7 @@ static int cmd_update(struct call *c)
 		json_t *j = NULL;
 		cs_autofree char *n = url_encode(*name), *path = cs_xasprintf("/containers/%s/update", n);
 		err = NULL;
-		if (client_json("POST", path, body, &j, &err) < 0) {
+		if (client_named("container", *name, &err) < 0 || client_json("POST", path, body, &j, &err) < 0) {
 			cs_autofree char *text = cs_err_text(err);
 			cs_str_putf(&errors, "%s%s", errors.len ? "\n" : "", text);
 			cs_err_free(err);

@@ -25,8 +25,12 @@ char *platform_query(const char *platform, const char *prefix, struct cs_err **e
 
 	if (cs_empty(platform))
 		return cs_xstrdup("");
+	if (n > 3) {
+		cs_fail(err, CS_ERR_INVALID, 0, "\"%s\": cannot parse platform specifier: invalid argument", platform);
+		return NULL;
+	}
 	for (size_t i = 0; i < n; i++)
-		if (!*part[i] || part[i][strspn(part[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] || n > 3) {
+		if (!*part[i] || part[i][strspn(part[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")]) {
 			cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" is an invalid component of \"%s\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument", part[i],
 				platform);
 			return NULL;
@@ -37,6 +41,14 @@ char *platform_query(const char *platform, const char *prefix, struct cs_err **e
 		static const char *const systems[] = {"linux", "windows", "darwin", "freebsd", "openbsd", "netbsd", "solaris", "android", "aix", "dragonfly", "illumos", "js", "plan9"};
 		for (size_t i = 0; i < CS_ARRAY_SIZE(systems); i++)
 			is_os |= strcasecmp(os, systems[i]) == 0;
+		static const char *const machines[] = {"amd64", "arm64", "arm", "386", "ppc64", "ppc64le", "s390x", "riscv64", "mips", "mipsle", "mips64", "mips64le", "loong64", "wasm"};
+		bool is_arch = false;
+		for (size_t i = 0; i < CS_ARRAY_SIZE(machines); i++)
+			is_arch |= cs_streq(arch_name(os), machines[i]);
+		if (!is_os && !is_arch) {
+			cs_fail(err, CS_ERR_INVALID, 0, "\"%s\": unknown operating system or architecture: invalid argument", platform);
+			return NULL;
+		}
 		if (!is_os) {
 			arch = os;
 			os = "linux";
@@ -53,3 +65,5 @@ char *platform_query(const char *platform, const char *prefix, struct cs_err **e
 	json_decref(j);
 	return cs_xasprintf("%s%s", prefix, enc);
 }
+
+const char *platform_given(const char *flag) { return flag ? flag : getenv("DOCKER_DEFAULT_PLATFORM"); }

@@ -10,6 +10,7 @@
 #include "cli/api_socket.h"
 #include "cli/cli.h"
 #include "cli/create.h"
+#include "cli/platform.h"
 #include "cli/session.h"
 #include "cli/stream.h"
 #include "cli/transfer.h"
@@ -30,8 +31,13 @@ static void run_done(struct run *r)
 	cs_close(r->cid);
 }
 
-/* Exit status of what goes wrong before there is a container: create says 1 and the bare sentence, run 125 with its name. */
-static int refuse(const struct run *r, struct cs_err *err) { return cli_error(err, r->call->cmd->flags & CMD_RUN_ERRORS ? 125 : 1); }
+/* Exit status of what goes wrong before there is a container: create says 1 and the bare sentence, run 125 with its name, or
+ * 126 or 127 by the same words as later (docker's "permission denied" of a socket is 126). */
+static int refuse(const struct run *r, struct cs_err *err)
+{
+	int status = r->call->cmd->flags & CMD_RUN_ERRORS ? session_start_status(err) : 1;
+	return cli_error(err, status);
+}
 
 /* ---- what is looked at before the engine is asked ---- */
 
@@ -63,7 +69,7 @@ static int set_platform(struct run *r, struct cs_err **err)
 {
 	static const char *const systems[] = {"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "aix", "android", "dragonfly", "plan9", NULL};
 	static const char *const machines[] = {"amd64", "arm64", "arm", "386", "ppc64le", "ppc64", "s390x", "riscv64", "mips64le", "mips64", "mipsle", "mips", "loong64", "wasm", "x86_64", "aarch64", "armhf", "armel", "i386", NULL};
-	const char *p = r->o->platform ? r->o->platform : getenv("DOCKER_DEFAULT_PLATFORM");
+	const char *p = platform_given(r->o->platform);
 
 	r->platform = cs_xstrdup("");
 	if (cs_empty(p))
@@ -120,7 +126,11 @@ static int open_cidfile(struct run *r, struct cs_err **err)
 
 /* ---- create ---- */
 
-static int pull(struct run *r) { return transfer_pull(r->image, r->platform, r->o->quiet, stderr); }
+static int pull(struct run *r)
+{
+	int status = transfer_pull(r->image, r->platform, r->o->quiet, stderr);
+	return status && !(r->call->cmd->flags & CMD_RUN_ERRORS) ? 1 : status;
+}
 
 static int post_create(const struct run *r, json_t *body, json_t **answer, struct cs_err **err)
 {
@@ -164,7 +174,7 @@ static char *create(struct run *r, int *status)
 	if (cs_streq(when, "always") && (*status = pull(r)))
 		return NULL;
 	int http = post_create(r, body, &answer, &err);
-	if (http < 0 && cs_err_code(err) == CS_ERR_NOT_FOUND && (cs_streq(when, "missing") || cs_empty(when)) && (strstr(err->msg, "No such image") || strstr(err->msg, "does not match the specified platform"))) {
+	if (http < 0 && cs_err_code(err) == CS_ERR_NOT_FOUND && cs_streq(when, "missing") && (strstr(err->msg, "No such image") || strstr(err->msg, "does not match the specified platform"))) {
 		if (!r->o->quiet)
 			fprintf(stderr, "Unable to find image '%s' locally\n", r->image);
 		if ((*status = pull(r)))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Commands that move images: pull, push, save, load, commit, export. */
+#include <ctype.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "base/io.h"
 #include "cli/auth.h"
 #include "cli/cli.h"
+#include "cli/create.h"
 #include "cli/platform.h"
 #include "cli/progress.h"
 #include "cli/transfer.h"
@@ -50,7 +52,7 @@ static int pull(const struct cs_ref *ref, const char *platform, FILE *out)
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 	cs_autofree char *name = cs_xasprintf("%s/%s", ref->domain, ref->path), *full = cs_ref_full(ref), *auth = auth_header(full), *n = url_encode(name);
-	cs_autofree char *t = url_encode(ref->digest ? ref->digest : ref->tag), *p = url_encode(platform);
+	cs_autofree char *t = url_encode(ref->digest ? ref->digest : ref->tag), *p = url_encode(platform_given(platform));
 	cs_autofree char *path = cs_xasprintf("/images/create?fromImage=%s%s%s%s%s", n, *t ? "&tag=" : "", t, *p ? "&platform=" : "", p);
 
 	client_registry_auth = auth;
@@ -130,15 +132,15 @@ static int cmd_push(struct call *call)
 	cs_autostrv char **notes = NULL;
 	struct cs_err *err = NULL;
 
-	int status = one_name(call->args[0], o->all_tags, o->quiet, &ref);
-	if (status)
-		return status;
-	cs_autofree char *name = cs_xasprintf("%s/%s", ref.domain, ref.path), *full = cs_ref_full(&ref), *n = url_encode(name), *t = url_encode(ref.tag), *auth = auth_header(full);
 	cs_autofree char *platform = platform_query(o->platform, "&platform=", &err);
 	if (!platform) {
 		fprintf(stderr, "Invalid platform %s", o->platform);
 		return cli_error(err, 1);
 	}
+	int status = one_name(call->args[0], o->all_tags, o->quiet, &ref);
+	if (status)
+		return status;
+	cs_autofree char *name = cs_xasprintf("%s/%s", ref.domain, ref.path), *full = cs_ref_full(&ref), *n = url_encode(name), *t = url_encode(ref.tag), *auth = auth_header(full);
 	if (*platform)
 		note("Using --platform pushes only the specified platform manifest of a multi-platform image index.\nOther components, like attestations, will not be included.\n"
 		     "To push the complete multi-platform image, remove the --platform flag.\n");
@@ -156,9 +158,28 @@ static int cmd_push(struct call *call)
 
 /* ---- archives ---- */
 
+/* Whether there can be such a file, before the engine makes anything for it. -1 with an error. */
+static int check_output(const char *output, const char *what, struct cs_err **err)
+{
+	struct stat st;
+
+	if (cs_empty(output))
+		return isatty(1) ? cs_fail(err, CS_ERR_INVALID, 0, "cowardly refusing to save to a terminal. Use the -o flag or redirect") : 0;
+	if (stat(output, &st) == 0)
+		return S_ISDIR(st.st_mode) ? cs_fail(err, CS_ERR_INVALID, 0, "failed to %s: cannot write to a directory", what) : 0;
+	const char *slash = strrchr(output, '/');
+	cs_autofree char *dir = slash ? cs_xstrndup(output, slash == output ? 1 : (size_t)(slash - output)) : cs_xstrdup(".");
+	if (stat(dir, &st) == 0)
+		return 0;
+	cs_autofree char *why = cs_xstrdup(cs_errno_text(errno));
+	*why = (char)tolower((unsigned char)*why);
+	return cs_fail(err, CS_ERR_INVALID, 0, "failed to %s: invalid output path: stat %s: %s", what, dir, why);
+}
+
 /* The body into a file that appears when it is complete, or to standard output. */
 static int receive(struct reply *r, const char *output)
 {
+	output = cs_empty(output) ? NULL : output;
 	cs_autofree char *tmp = output ? cs_xasprintf("%s.tmp-%d", output, getpid()) : NULL, *buf = cs_xmalloc(256 * 1024);
 	cs_autofd int fd = output ? open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : dup(1);
 	struct cs_err *err = NULL;
@@ -196,8 +217,8 @@ static int cmd_save(struct call *call)
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 
-	if (!o->output && isatty(1))
-		return cli_fail(1, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
+	if (check_output(o->output, "save image", &err) < 0)
+		return cli_error(err, 1);
 	cs_str_puts(&path, "/images/get?names=");
 	for (char **op = operands; *op; op++) {
 		cs_autofree char *n = url_encode(*op);
@@ -231,11 +252,12 @@ static int cmd_load(struct call *call)
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 
-	if (!o->input && isatty(0))
+	const char *input = cs_empty(o->input) ? NULL : o->input;
+	if (!input && isatty(0))
 		return cli_fail(1, "requested load from stdin, but stdin is empty");
-	cs_autofd int fd = o->input ? open(o->input, O_RDONLY | O_CLOEXEC) : dup(0);
+	cs_autofd int fd = input ? open(input, O_RDONLY | O_CLOEXEC) : dup(0);
 	if (fd < 0) {
-		cs_fail(&err, CS_ERR_INVALID, errno, "open %s", o->input);
+		(void)create_open_failed(input, errno, &err);
 		return cli_error(err, 1);
 	}
 	cs_autofree char *platform = platform_query(o->platform, "&platform=", &err);
@@ -265,10 +287,10 @@ static int cmd_export(struct call *call)
 	auto_reply struct reply r = REPLY_INIT;
 	struct cs_err *err = NULL;
 
-	if (!o->output && isatty(1))
-		return cli_fail(1, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
+	if (check_output(o->output, "export container", &err) < 0)
+		return cli_error(err, 1);
 	cs_autofree char *name = url_encode(operands[0]), *path = cs_xasprintf("/containers/%s/export", name);
-	if (client_open("GET", path, NULL, 0, false, &r, &err) < 0)
+	if (client_named("container", operands[0], &err) < 0 || client_open("GET", path, NULL, 0, false, &r, &err) < 0)
 		return cli_error(err, 1);
 	return receive(&r, o->output);
 }
@@ -296,7 +318,7 @@ static int cmd_commit(struct call *call)
 	cs_autofree char *c = url_encode(operands[0]), *a = url_encode(o->author), *m = url_encode(o->message);
 	json_t *j = NULL;
 
-	if (operands[1] && cs_ref_parse(operands[1], &ref, &err) < 0)
+	if (client_named("container", operands[0], &err) < 0 || (operands[1] && cs_ref_parse(operands[1], &ref, &err) < 0))
 		return cli_error(err, 1);
 	if (operands[1] && ref.digest)
 		return cli_fail(1, "invalid repository name: a digest cannot be committed to");

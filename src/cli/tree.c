@@ -8,10 +8,19 @@
 #define NO_TRUST "content trust (Notary v1) is not supported"
 #define NO_CHECKPOINT "checkpoints are not supported"
 
+bool go_false(const char *s)
+{
+	static const char *const words[] = {"false", "0", "f", "F", "False", "FALSE"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(words); i++)
+		if (cs_streq(s, words[i]))
+			return true;
+	return false;
+}
+
 char *check_no_trust(char **value)
 {
-	bool on = cs_streq(*value, "false") || cs_streq(*value, "0") || cs_streq(*value, "f") || cs_streq(*value, "F") || cs_streq(*value, "False") || cs_streq(*value, "FALSE");
-	return on ? cs_xstrdup(NO_TRUST) : NULL;
+	return go_false(*value) ? cs_xstrdup(NO_TRUST) : NULL;
 }
 
 char *check_key_value(char **value)
@@ -29,7 +38,13 @@ const struct command group_commands[] = {
 	{.names = "container", .usage = "COMMAND", .help = "Manage containers"},
 	{.names = "context", .usage = "COMMAND", .help = "Manage contexts"},
 	{.names = "image", .usage = "COMMAND", .help = "Manage images"},
-	{.names = "manifest", .usage = "COMMAND", .help = "Manage Docker image manifests and manifest lists"},
+	{.names = "manifest", .usage = "COMMAND", .help = "Manage Docker image manifests and manifest lists",
+	 .about = "The **docker manifest** command has subcommands for managing image manifests and\nmanifest lists. A manifest list allows you to use one name to refer to the same image\n"
+		  "built for multiple architectures.\n\nTo see help for a subcommand, use:\n\n    caisson manifest CMD --help\n\n"
+		  "For full details on using docker manifest lists, see the registry v2 specification.\n\n"
+		  "EXPERIMENTAL:\n  docker manifest is an experimental feature.\n  Experimental features provide early access to product functionality. These\n"
+		  "  features may change between releases without warning, or can be removed from a\n  future release. Learn more about experimental features in our documentation:\n"
+		  "  https://docs.docker.com/go/experimental/"},
 	{.names = "network", .usage = "COMMAND", .help = "Manage networks"},
 	{.names = "plugin", .usage = "COMMAND", .help = "Manage plugins"},
 	{.names = "system", .usage = "COMMAND", .help = "Manage Caisson"},

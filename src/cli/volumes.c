@@ -3,6 +3,7 @@
  * caisson volume create, ls, rm. */
 #include <stdio.h>
 
+#include "cli/create.h"
 #include "cli/rows.h"
 
 #define NO_CLUSTER "this engine has no swarm mode, hence no cluster volumes"
@@ -16,7 +17,7 @@ static const struct flag volume_create_flags[] = {
 	FLAG(struct volume_create_opts, availability, "availability", 0, "Cluster Volume availability (\"active\", \"pause\", \"drain\")", .def = "active", .refused = NO_CLUSTER, .api = 142),
 	FLAG(struct volume_create_opts, driver, "driver", 'd', "Specify volume driver name", .def = "local"),
 	FLAG(struct volume_create_opts, group, "group", 0, "Cluster Volume group (cluster volumes)", .refused = NO_CLUSTER, .api = 142),
-	FLAG(struct volume_create_opts, label, "label", 0, "Set metadata for a volume"),
+	FLAG(struct volume_create_opts, label, "label", 0, "Set metadata for a volume", .check = check_label),
 	FLAG_AS(struct volume_create_opts, limit_bytes, FLAG_BYTES, "limit-bytes", 0, "Minimum size of the Cluster Volume in bytes", .refused = NO_CLUSTER, .api = 142),
 	FLAG(struct volume_create_opts, name, "name", 0, "Specify volume name", .flags = FLAG_HIDDEN),
 	FLAG_AS(struct volume_create_opts, opt, FLAG_MAP, "opt", 'o', "Set driver specific options (default map[])"),
@@ -158,7 +159,7 @@ static int cmd_rm(struct call *c)
 	for (char **v = c->args; *v; v++) {
 		struct cs_err *err = NULL;
 		cs_autofree char *name = url_encode(*v), *path = cs_xasprintf("/volumes/%s%s", name, o->force ? "?force=1" : "");
-		if (client_json("DELETE", path, NULL, NULL, &err) < 0) {
+		if (client_named("volume", *v, &err) < 0 || client_json("DELETE", path, NULL, NULL, &err) < 0) {
 			cs_autofree char *text = cs_err_text(err);
 			cs_str_putf(&errors, "%s%s", errors.len ? "\n" : "", text);
 			cs_err_free(err);
@@ -186,7 +187,7 @@ static int cmd_update(struct call *c)
 	json_t *j = NULL;
 	cs_autofree char *name = url_encode(c->args[0]), *path = cs_xasprintf("/volumes/%s", name);
 
-	if (client_json("GET", path, NULL, &j, &err) < 0)
+	if (client_named("volume", c->args[0], &err) < 0 || client_json("GET", path, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	json_decref(j);
 	return cli_fail(1, "can only update cluster volumes");

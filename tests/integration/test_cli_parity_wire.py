@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -82,6 +83,50 @@ def test_requests(line, tmp_path):
     assert seen["caisson"] == seen["docker"]
 
 
+# -- images --tree ----------------------------------------------------------------------------------------------------
+
+def manifest(ident, platform, kind="image", available=True, content=10**7, total=2 * 10**7, containers=()):
+    m = {"ID": "sha256:" + ident * 64, "Descriptor": {"mediaType": "x", "digest": "sha256:" + ident * 64, "size": 5}, "Available": available, "Kind": kind, "Size": {"Total": total, "Content": content}}
+    if kind == "image":
+        system, machine, *variant = platform.split("/")
+        m["ImageData"] = {"Platform": {"os": system, "architecture": machine, **({"variant": variant[0]} if variant else {})}, "Size": {"Unpacked": total - content}, "Containers": list(containers)}
+    elif kind == "attestation":
+        m["AttestationData"] = {"For": "sha256:" + "1" * 64}
+    return m
+
+
+def image(ident, tags, created, manifests=(), size=123456789):
+    return {"Id": "sha256:" + ident * 64, "RepoTags": tags, "RepoDigests": [], "Created": created, "Size": size, "Labels": {}, "Containers": 2, "Manifests": list(manifests), "ParentId": "", "SharedSize": -1}
+
+
+TREES = {
+    "none": [], "plain": [image("a", ["x:1"], 100), image("b", ["y:2", "y:latest", "longer/name/of/image:tag"], 200)],
+    "several": [image("c", ["m:1", "m:2"], 300, [manifest("1", "linux/amd64", containers=["q"]), manifest("2", "linux/arm64/v8", available=False, content=0, total=0), manifest("3", "", "attestation"), manifest("5", "", "unknown")]),
+                image("d", [], 50, [manifest("4", "linux/amd64")]), image("e", ["z:1"], 40)],
+    "long": [image("f", ["registry.example.com:5000/some/very/long/name/that/does/not/fit/into/a/terminal/of/eighty/columns:with-a-long-tag", "x:y"], 1, [manifest("5", "linux/amd64")])],
+    "names": [image("a", ["b:1", "a:1", "bbbb:1", "cc:1", "aaaa:1"], 100), image("b", ["x:y"], 90, [manifest("1", "linux/amd64/v2"), manifest("2", "windows/amd64"), manifest("3", "linux/386")])],
+    "untagged": [image("a", [], 100, [manifest("1", "linux/amd64")]), image("b", ["<none>:<none>"], 90), image("c", None, 80, [manifest("2", "linux/amd64", containers=["x"])], 0)],
+}
+
+
+@pytest.mark.parametrize("columns", [10, 30, 50, 80, 200])
+@pytest.mark.parametrize("tree", TREES)
+def test_image_tree(tree, columns, tmp_path):
+    with ScriptedEngine({("GET", "/images/json"): (200, json.dumps(TREES[tree]).encode())}) as engine:
+        for args in (["images", "--tree"], ["images", "--tree", "-a", "-f", "dangling=true", "x"]):
+            docker, caisson = (on_terminal(p, args, engine, tmp_path, columns) for p in PROGRAMS.values())
+            assert caisson == docker and said(engine.requests[-1]) == said(engine.requests[-2])
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_image_tree_without_colours(tree, tmp_path):
+    """docker's pipes get escapes for the titles; ours none, and neither does a terminal with NO_COLOR."""
+    with ScriptedEngine({("GET", "/images/json"): (200, json.dumps(TREES[tree]).encode())}) as engine:
+        docker, caisson = (subprocess.run([p, "images", "--tree"], env=environment(engine, tmp_path), capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False).stdout for p in PROGRAMS.values())
+        plain = on_terminal(PROGRAMS["caisson"], ["images", "--tree"], engine, tmp_path, 80, NO_COLOR="1")[1]
+    assert caisson == re.sub(rb"\x1b\[\d+m", b"", docker) and (tree == "long" or plain.replace(b"\r\n", b"\n") == caisson)
+
+
 # -- what is drawn ----------------------------------------------------------------------------------------------------
 
 def bar(ident, status, current, total, **more):
@@ -98,10 +143,10 @@ PULL = [{"status": "Pulling from library/i", "id": "latest"}, {"status": "Pullin
 BROKEN = [*PULL[:4], {"errorDetail": {"message": "it broke"}, "error": "it broke"}]
 
 
-def on_terminal(program, args, engine, home, columns):
+def on_terminal(program, args, engine, home, columns, **env):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=environment(engine, home), start_new_session=True)
+    proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave, stderr=subprocess.PIPE, env={**environment(engine, home), **env}, start_new_session=True)
     os.close(slave)
     out = b""
     while True:
