@@ -100,7 +100,6 @@ class Flows:
     """Two containers of one engine and the host they are on. The ends of a stream stand in the namespaces: what runs in them is the same for all engines."""
 
     def __init__(self, host, wire, program):
-        self.wire = wire
         self.boxes = [create(wire, ["sleep", "1000"], name=f"flow{n}") for n in range(2)]
         for b in self.boxes:
             wire.call("POST", f"/containers/{b}/start")
@@ -115,9 +114,9 @@ class Flows:
         sink, source, to = self.ways[way]
         self.found[way].append(flow([*sink, "sink", str(port)], [*source, "source", to, str(port)], seconds))
 
-    def close(self):
+    def close(self, wire):
         for b in self.boxes:
-            self.wire.call("DELETE", f"/containers/{b}?force=1")
+            wire.call("DELETE", f"/containers/{b}?force=1")
 
 
 def throughput(make_engine, close, wire_of, kinds, quick):
@@ -137,8 +136,8 @@ def throughput(make_engine, close, wire_of, kinds, quick):
             for way in next(iter(flows.values())).ways:
                 for kind in kinds if n % 2 else reversed(kinds):
                     flows[kind].piece(way, 5000 + n, seconds)
-        for f in flows.values():
-            f.close()
+        for kind, f in flows.items():
+            f.close(wire_of(engines[kind]))  # another connection: the first has been idle for too long
         return {kind: {way: statistics.median(v[1:]) for way, v in f.found.items()} for kind, f in flows.items()}
     finally:
         for e in engines.values():
