@@ -82,7 +82,7 @@ static bool repair(struct cs_firewall *fw, bool thorough, const struct fw_acl_te
 	return r == 0 && same;
 }
 
-int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
+static int rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
 {
 	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX), chains = CS_STR_INIT(FW_SCRIPT_MAX);
 	cs_autostr struct cs_str verdict_in = CS_STR_INIT(FW_SCRIPT_MAX), verdict_out = CS_STR_INIT(FW_SCRIPT_MAX);
@@ -106,6 +106,24 @@ int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
 	return script.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "firewall: the rules are too large") : run_own(fw, script.buf, err);
 }
 
+int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
+{
+	if (rebuild(fw, thorough, err) < 0)
+		return -1;
+	fw->chains = fw_script_chains(&fw->store);
+	return 0;
+}
+
+/* Does the transaction fill a set whose chain is not in the tables yet? */
+static bool wants_chain(const struct cs_firewall *fw)
+{
+	for (size_t i = 0; i < fw->store.n_touched; i++) {
+		if (fw_touched_adds(&fw->store.touched[i]) && fw_script_chain_of(fw->store.touched[i].item->set) & ~fw->chains)
+			return true;
+	}
+	return false;
+}
+
 static int bring(struct cs_firewall *fw, const char *script, struct cs_err **err)
 {
 	cs_autostr struct cs_str all = CS_STR_INIT(FW_SCRIPT_MAX);
@@ -123,14 +141,16 @@ int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
 	int r = 0;
 
 	if (fw->enabled && fw->settled && (fw->store.n_touched > 0 || script)) {
-		r = bring(fw, script, &why);
+		bool more = wants_chain(fw);
+
+		r = more ? fw_rebuild(fw, false, err) : bring(fw, script, &why);
 		/* The kernel does not have what we left there. For scripts libnftables hides the errno; trying the whole costs nothing but time. */
-		if (r < 0 && (script || why->sys == ENOENT || why->sys == EEXIST || why->sys == EBUSY)) {
+		if (r < 0 && !more && (script || why->sys == ENOENT || why->sys == EEXIST || why->sys == EBUSY)) {
 			cs_autofree char *text = cs_err_text(why);
 
 			cs_debug("network", "firewall: %s: building table %s anew", text, fw->table);
 			r = fw_rebuild(fw, true, err);
-		} else if (r < 0) {
+		} else if (r < 0 && !more) {
 			(void)cs_err_move(err, TAKE_PTR(why));
 		}
 	}

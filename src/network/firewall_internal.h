@@ -57,6 +57,7 @@ struct cs_firewall {
 	struct fw_sandbox *sandboxes;
 	struct fw_balancer *balancers;
 	uint64_t serial;
+	unsigned chains;   /* that are in the tables only when they are needed: firewall_script.h */
 	uint32_t own[FW_OWN_GENERATIONS]; /* numbers of transactions that libnftables did for us (the socket's are known by its port) */
 	unsigned n_own;
 	/* the monitor's */

@@ -9,6 +9,7 @@
  *     postrouting iif is nothing. */
 #include "network/firewall_script.h"
 
+#include <limits.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <string.h>
@@ -109,7 +110,9 @@ static const char inet_chains[] =
 	"chain from_us {\n"
 	"iifname @internal drop\n"
 	"ct state invalid drop\n" /* would go out without translation */
-	"}\n"
+	"}\n";
+
+static const char input_chain[] =
 	"chain input { type filter hook input priority 20; policy accept;\n"
 	"iifname != @confined accept\n"
 	"meta nfproto ipv4 iifname @isolated4 drop\n"
@@ -166,10 +169,6 @@ static const char bridge_chains[] =
 	"ip6 daddr . ip6 saddr . meta l4proto . th sport @links6 accept\n"
 	"drop\n"
 	"}\n"
-	/* ACLs. What they let pass is remembered with its peer, whichever side began, and the peer's packets pass without asking again. */
-	"chain postrouting { type filter hook postrouting priority 300; policy accept;\n"
-	"oifname @filtered goto entering\n"
-	"}\n"
 	"chain exempt {\n"
 	"ether type arp accept\n"
 	"icmpv6 type { " ND ", " MLD ", destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-reply } accept\n"
@@ -198,6 +197,38 @@ static const char bridge_chains[] =
 	"meta l4proto { 17, 132 } update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 3m }\n"
 	"meta l4proto { 17, 132 } update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 3m }\n"
 	"}\n";
+
+/* ACLs. What they let pass is remembered with its peer, whichever side began, and the peer's packets pass without asking again. */
+static const char entering_chain[] =
+	"chain postrouting { type filter hook postrouting priority 300; policy accept;\n"
+	"oifname @filtered goto entering\n"
+	"}\n";
+
+/* Base chains that are there only while a set has elements: each costs a packet 50 ns and more, the one at input every packet that comes to the host. */
+static const struct optional {
+	enum fw_set_id set;
+	const char *name, *text;
+} optional[] = {{FW_confined, "input", input_chain}, {FW_filtered, "postrouting", entering_chain}};
+
+unsigned fw_script_chain_of(unsigned set)
+{
+	for (unsigned i = 0; i < CS_ARRAY_SIZE(optional); i++) {
+		if (optional[i].set == set)
+			return 1u << i;
+	}
+	return 0;
+}
+
+unsigned fw_script_chains(const struct fw_store *s)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < s->cap; i++) {
+		if (s->slots[i] && s->slots[i]->refs > 0)
+			found |= fw_script_chain_of(s->slots[i]->set);
+	}
+	return found;
+}
 
 enum wanted { ALL, MISSING };
 
@@ -247,19 +278,32 @@ static void put_verdicts(struct cs_str *out, const char *name, const char *eleme
 	cs_str_puts(out, "}\n");
 }
 
+static void put_optional(struct cs_str *out, bool bridge, unsigned chains)
+{
+	for (unsigned i = 0; i < CS_ARRAY_SIZE(optional); i++) {
+		if (fw_sets[optional[i].set].bridge == bridge && chains & 1u << i)
+			cs_str_puts(out, optional[i].text);
+	}
+}
+
+/* s: NULL gives everything but elements. */
 static void put_tables(struct cs_str *out, const char *table, const struct fw_store *s, enum wanted what, bool balance, const struct fw_acl_text *acls, const char *version)
 {
+	unsigned chains = s ? fw_script_chains(s) : UINT_MAX;
+
 	cs_str_putf(out, "table inet %s {\ncomment \"%s\"\n", table, version);
 	put_sets(out, s, false, what, balance);
 	if (balance)
 		cs_str_puts(out, balance_chain);
 	cs_str_puts(out, inet_chains);
+	put_optional(out, false, chains);
 	cs_str_putf(out, "}\ntable bridge %s {\ncomment \"%s\"\n", table, version);
 	put_sets(out, s, true, what, false);
 	put_verdicts(out, "acl_in", acls->in);
 	put_verdicts(out, "acl_out", acls->out);
 	cs_str_puts(out, acls->chains);
 	cs_str_puts(out, bridge_chains);
+	put_optional(out, true, chains);
 	cs_str_puts(out, "}\n");
 }
 
@@ -293,9 +337,13 @@ void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_st
 
 static bool is_balance(const struct fw_kernel_chain *c) { return !c->bridge && strcmp(c->name, "balance") == 0; }
 
-/* Is it one of the fixed chains? */
-static bool is_fixed(const struct fw_kernel_chain *c)
+/* Is it one of the fixed chains that shall be there? */
+static bool is_fixed(const struct fw_kernel_chain *c, unsigned chains)
 {
+	for (unsigned i = 0; i < CS_ARRAY_SIZE(optional); i++) {
+		if (fw_sets[optional[i].set].bridge == c->bridge && strcmp(optional[i].name, c->name) == 0)
+			return chains & 1u << i;
+	}
 	cs_autofree char *line = cs_xasprintf("chain %s {", c->name);
 
 	return is_balance(c) || strstr(c->bridge ? bridge_chains : inet_chains, line);
@@ -305,6 +353,7 @@ static bool is_fixed(const struct fw_kernel_chain *c)
  * old and new rules. A base chain that is deleted and added again has no rules before, or after, for a packet that is just on its way through the two. */
 void fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, bool thorough, const struct fw_acl_text *acls)
 {
+	unsigned chains = fw_script_chains(s);
 	bool balance = true;
 
 	for (size_t i = 0; i < k->n_chains; i++) {
@@ -319,7 +368,7 @@ void fw_script_repair(struct cs_str *out, const char *table, const struct fw_sto
 		cs_str_putf(out, "delete map inet %s %s\n", table, fw_sets[balance_maps[i]].name);
 	cs_str_putf(out, "flush map bridge %s acl_in\nflush map bridge %s acl_out\n", table, table);
 	for (size_t i = 0; i < k->n_chains; i++) {
-		if (!is_fixed(&k->chains[i]))
+		if (!is_fixed(&k->chains[i], chains))
 			cs_str_putf(out, "delete chain %s %s %s\n", k->chains[i].bridge ? "bridge" : "inet", table, k->chains[i].name);
 	}
 	for (size_t i = 0; i < k->n_foreign; i++) {

@@ -20,6 +20,9 @@ void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_st
  * not wanted goes; items of the store that are not marked as there come. Nothing that is the same before and after is missing in between; `thorough`: except
  * for balancers, whose rules otherwise are left as they are when their number is right. */
 void fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, bool thorough, const struct fw_acl_text *acls);
+/* Some base chains are in the tables only while a set has elements: those that this store wants, as bits, and that of one set (0: none). */
+unsigned fw_script_chains(const struct fw_store *s);
+unsigned fw_script_chain_of(unsigned set);
 /* What a transaction changes, as commands. */
 void fw_script_changes(struct cs_str *out, const char *table, const struct fw_touched *t, size_t n);
 void fw_script_delete(struct cs_str *out, const char *table);

@@ -78,7 +78,7 @@ class World(Lab):
         """Of the table with its base chains, and of a rule: others each time they are made."""
         text = self.host.run("nft", "-a", "list", "table", "inet", TABLE)
         base = re.findall(r"chain (\w+) \{ # handle (\d+)\n\t\ttype", text)
-        assert len(base) == 6
+        assert len(base) == 5
         return (re.search(r"handle (\d+)", text).group(1), base), re.search(r"goto translate # handle (\d+)", text).group(1)
 
 
@@ -784,6 +784,7 @@ def test_damage_by_others_is_repaired(world, damage):
 
 def test_own_changes_and_other_tables_are_no_damage(world):
     w = world
+    w.endpoint("b", acls=[{"block": True}])  # the first one brings a base chain
     before = w.handles()
     for i in range(20):
         w.publish(8000 + i)
@@ -803,6 +804,24 @@ def test_own_changes_and_other_tables_are_no_damage(world):
 def ruleset(w):
     """Without the order of elements and chains, nor the numbers of ACLs' chains."""
     return sorted(", ".join(sorted(re.sub(r"acl\d+", "acl", line).split(", "))) for line in w.host.run("nft", "list", "ruleset").splitlines())
+
+
+def test_chains_that_few_need_come_with_the_first_who_does(world):
+    """What only internal or isolated networks and ACLs need costs others nothing."""
+    w = world
+
+    def hooks():
+        return re.findall(r"type filter hook (input|postrouting)", w.host.run("nft", "list", "ruleset"))
+    w.host.serve(7000)
+    assert hooks() == [] and w.c.reaches(HOST4, 7000) and w.a.reaches(B4, 80)
+    w.fw("network_add", bridge="br1", internal=True)
+    assert hooks() == ["input"] and not w.c.reaches(HOST4, 7000) and w.c.reaches("172.31.0.1", 7000)
+    w.endpoint("b", acls=[{"block": True, "local_ports": "80", "protocols": "6"}])
+    assert sorted(hooks()) == ["input", "postrouting"] and not w.a.reaches(B4, 80) and w.a.reaches(B4, 80, "udp")
+    w.endpoint("b")
+    w.fw("network_add", bridge="br1")
+    w.fw("settle")
+    assert hooks() == [] and w.c.reaches(HOST4, 7000) and w.a.reaches(B4, 80)
 
 
 def test_settling_puts_right_what_is_wrong_and_leaves_the_rest(world):
