@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "engine/network.h"
 #include "engine/spec-internal.h"
 
 #define FILE_MAX ((size_t)1 << 20)
@@ -88,6 +89,23 @@ static char **conf_words(const char *text, const char *key, bool all)
 	return ret;
 }
 
+/* The servers of resolv.conf: one in each line, as libcs read it; what is no address is none of them. */
+static char **conf_servers(const char *text)
+{
+	cs_autostrv char **lines = cs_strv_split(text ? text : "", '\n');
+	char **ret = NULL;
+
+	for (size_t i = 0; lines[i]; i++) {
+		cs_autostrv char **words = conf_words(lines[i], "nameserver", true);
+		cs_autofree char *bare = words ? cs_xstrndup(words[0], strcspn(words[0], "%")) : NULL; /* fe80::1%eth0 */
+		uint8_t b[16];
+		bool v6;
+		if (bare && cs_addr_parse(bare, b, &v6))
+			cs_strv_push(&ret, words[0]);
+	}
+	return ret;
+}
+
 static void put_line(struct cs_str *out, const char *key, char *const *words)
 {
 	cs_str_puts(out, key);
@@ -138,7 +156,7 @@ static void put_internal(const struct cs_engine_config *cfg, const struct cs_hos
 void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_host_config *host, const char *base, bool resolver, struct cs_str *out)
 {
 	bool private = cs_network_is_private(host->network_mode);
-	cs_autostrv char **ns = conf_words(base, "nameserver", true), **search = conf_words(base, "search", false),
+	cs_autostrv char **ns = conf_servers(base), **search = conf_words(base, "search", false),
 			 **options = conf_words(base, "options", false), **usable = NULL;
 	char *const *use;
 
@@ -151,12 +169,13 @@ void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_ho
 	if (resolver)
 		return put_internal(cfg, host, choose(host->dns, cfg->dns, ns), choose(host->dns_search, cfg->dns_search, search),
 				    choose(host->dns_options, cfg->dns_opts, options), out);
-	for (size_t i = 0; ns && ns[i]; i++)
-		if (!private || !is_loopback(ns[i]))
+	for (size_t i = 0; ns && ns[i]; i++) /* on the default bridge without IPv6 no server can be reached by it */
+		if (!private || (!is_loopback(ns[i]) && (cfg->network.ipv6 || !strchr(ns[i], ':'))))
 			cs_strv_push(&usable, ns[i]);
 	if (private && !usable) { /* dockerd's fallback when the host resolves through its own loopback */
-		cs_strv_push(&usable, "8.8.8.8");
-		cs_strv_push(&usable, "8.8.4.4");
+		static const char *const google[] = {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"};
+		for (size_t i = 0; i < (cfg->network.ipv6 ? 4 : 2); i++)
+			cs_strv_push(&usable, google[i]);
 	}
 	use = choose(host->dns_search, cfg->dns_search, search);
 	if (use && *use && !(cs_streq(use[0], ".") && !use[1]))
@@ -173,7 +192,7 @@ void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_ho
 static char *host_resolv_conf(bool private)
 {
 	char *text = read_host_file("/etc/resolv.conf");
-	cs_autostrv char **ns = conf_words(text, "nameserver", true);
+	cs_autostrv char **ns = conf_servers(text);
 
 	if (private && cs_strv_len(ns) == 1 && strcmp(ns[0], "127.0.0.53") == 0) {
 		char *real = read_host_file("/run/systemd/resolve/resolv.conf");

@@ -240,6 +240,21 @@ static void names(void **state)
 	cs_names_resolv_conf(&cfg, &h, "# x\nsearch a b\nnameserver 127.0.0.1\nnameserver 9.9.9.9\noptions ndots:1\n", false, &s);
 	assert_string_equal(s.buf, "search a b\nnameserver 9.9.9.9\noptions ndots:1\n");
 	cs_str_clear(&s);
+	/* one server in each line, and addresses only; without IPv6 on the default bridge none that needs it */
+	static const char mixed[] = "nameserver nonsense\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\nnameserver 9.9.9.9 extra\n";
+	cs_names_resolv_conf(&cfg, &h, mixed, false, &s);
+	assert_string_equal(s.buf, "nameserver 9.9.9.9\n");
+	cs_str_clear(&s);
+	cs_names_resolv_conf(&cfg, &h, "nameserver 2001:db8::53\n", false, &s);
+	assert_string_equal(s.buf, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+	cs_str_clear(&s);
+	const struct cs_engine_config six = {.network.ipv6 = true};
+	cs_names_resolv_conf(&six, &h, mixed, false, &s);
+	assert_string_equal(s.buf, "nameserver 2001:db8::53\nnameserver fe80::1%eth0\nnameserver 9.9.9.9\n");
+	cs_str_clear(&s);
+	cs_names_resolv_conf(&six, &h, "nameserver ::1\n", false, &s);
+	assert_string_equal(s.buf, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nnameserver 2001:4860:4860::8888\nnameserver 2001:4860:4860::8844\n");
+	cs_str_clear(&s);
 	cs_strv_push(&h.dns, "1.1.1.1");
 	cs_strv_push(&h.dns_search, ".");
 	cs_names_resolv_conf(&cfg, &h, "search a\nnameserver 127.0.0.1\n", false, &s);
