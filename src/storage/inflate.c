@@ -52,7 +52,6 @@ enum cs_packed cs_packed_kind(const void *head, size_t n)
 	} known[] = {
 		{{0x1f, 0x8b}, 2, CS_PACKED_GZIP},
 		{{0x28, 0xb5, 0x2f, 0xfd}, 4, CS_PACKED_ZSTD},
-		{{0x50, 0x2a, 0x4d, 0x18}, 4, CS_PACKED_ZSTD},        /* zstd that starts with a skippable frame */
 		{{'B', 'Z', 'h'}, 3, CS_PACKED_OTHER},
 		{{0xfd, '7', 'z', 'X', 'Z', 0}, 6, CS_PACKED_OTHER},
 		{{0x5d, 0, 0}, 3, CS_PACKED_OTHER},                   /* lzma */
@@ -61,6 +60,10 @@ enum cs_packed cs_packed_kind(const void *head, size_t n)
 		{{0x1f, 0x9d}, 2, CS_PACKED_OTHER},                   /* compress */
 	};
 
+	const unsigned char *h = head;
+
+	if (n >= 4 && (h[0] & 0xf0) == 0x50 && memcmp(h + 1, "\x2a\x4d\x18", 3) == 0)
+		return CS_PACKED_ZSTD; /* that starts with one of its sixteen kinds of skippable frames (RFC 8878, 3.1.2) */
 	for (size_t i = 0; i < CS_ARRAY_SIZE(known); i++) {
 		if (n >= known[i].len && memcmp(head, known[i].magic, known[i].len) == 0)
 			return known[i].kind;

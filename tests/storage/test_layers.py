@@ -288,7 +288,11 @@ def test_compressed_streams(store, pack):
         return gzip.compress(data) if pack == "gzip" else subprocess.run(["zstd", "-qc", "--check"], input=data, stdout=subprocess.PIPE, check=True).stdout
     whole = run(tar)
     split = run(tar[:700]) + run(tar[700:3000]) + run(b"") + run(tar[3000:])
-    for good in (whole, split):
+    goods = [whole, split]
+    if pack == "zstd":      # frames that a reader has to skip, also in front, of any kind
+        frames = [bytes([0x50 + kind, 0x2a, 0x4d, 0x18, 3, 0, 0, 0]) + b"abc" for kind in (0, 1, 15)]
+        goods += [whole + frames[0], *(f + whole for f in frames)]
+    for good in goods:
         assert store.good(good)[1]["diff_id"] == sha(tar)
     for cut in (1, 3, 5, 9, 10, 11, 100, len(whole) // 2, len(whole) - 9, len(whole) - 8, len(whole) - 1):
         assert "error" in store.unpack(whole[:cut]), cut
