@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from caisson_fixture import ROOTFS, Engine
+from caisson_fixture import ROOTFS, Engine, wait_for
 
 pytestmark = [pytest.mark.caisson, pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")]
 
@@ -119,3 +119,17 @@ def test_half_of_the_options_is_refused(certs, tmp_path):
         assert r.returncode == 1 and "none.pem" in r.stderr + r.stdout, r
     finally:
         shutil.rmtree(engine.root, ignore_errors=True)
+
+
+def test_strangers_do_not_lock_others_out(secured, certs):
+    """Connections that never begin a handshake, more than may wait: whoever has a certificate gets his answer."""
+    held = []
+    try:
+        for n in range(700):
+            held.append(socket.create_connection(("127.0.0.1", secured.port), 60))
+            if n % 100 == 99:
+                wait_for(lambda: ask(secured, certs, "client") == 200, 30, f"an answer beside {n + 1} connections")   # they end by themselves after 60 s
+    finally:
+        for s in held:
+            s.close()
+    wait_for(lambda: ask(secured, certs, "client") == 200, 30, "an answer")

@@ -57,6 +57,7 @@ def test_privileged_exec_only_where_asked(boxes):
 def test_blocked_system_calls(boxes, probed):
     assert boxes.run(["/probe", "blocked"], image=probed).out == ""
     assert boxes.run(["/probe", "blocked"], image=probed, User="app").out == ""
+    assert boxes.run(["/probe", "vsock"], image=probed).out.strip() == "vsock EPERM"
     up = boxes.sleeper(image=probed)
     assert up.exec(["/probe", "blocked"])[1] == ""
     assert "mount" not in boxes.run(["/probe", "blocked"], image=probed, Host={"CapAdd": ["SYS_PTRACE"]}).out
