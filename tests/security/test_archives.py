@@ -47,6 +47,7 @@ CORPUS = {
     "nul-ish": lambda t, c: t.file("a\x01b\nc", "x"),
     "device": lambda t, c: t.device("disk", 8, 0),
     "dot": lambda t, c: t.dir(".", 0o700, 12, 34),
+    "windows-names": lambda t, c: t.dir("Files").file("Files/..\\..\\planted", "x").file("..\\..\\planted", "x").file("f:stream:$DATA", "x"),     # CVE-2018-8115
     "empty-name": lambda t, c: t.dir("", 0o777),
 }
 

@@ -97,7 +97,7 @@ def test_ten_thousand_connections(fresh, room, kind):
     before = now(engine)
     most = (0, 0, 0)
     with Held(engine) as held:
-        for n in range(room if kind == "silent" else min(room, 3000)):
+        for n in range(room if kind == "silent" else min(room, 1500)):
             held.open({"silent": b"", "half requests": HALVES[n % len(HALVES)]}.get(kind, PING), kind == "idle after a request")
             if n % 500 == 499:
                 answers(engine)
