@@ -172,13 +172,11 @@ static struct cs_strmap *labels_of(const struct cs_volume_make *m)
 	return l;
 }
 
+/* The row first: a directory without one would be anybody's volume after a crash (see adopt), a row without a directory is forgotten. */
 int cs_volume_make(struct cs_engine *e, struct cs_volume *v, const struct cs_volume_make *m, struct cs_err **err)
 {
 	cs_autofree char *file = cs_volume_options_file(m->options);
-	bool made = false;
 
-	if (cs_vol_create(cs_volume_storage(e), v->name, file, &made, err) < 0)
-		return cs_wrap(err, "create %s", v->name);
 	pthread_mutex_lock(&e->volumes->lock);
 	v->labels = labels_of(m);
 	v->options = cs_strmap_copy(m->options);
@@ -187,6 +185,11 @@ int cs_volume_make(struct cs_engine *e, struct cs_volume *v, const struct cs_vol
 	v->owner = cs_xstrdup(m->owner);
 	pthread_mutex_unlock(&e->volumes->lock);
 	int r = put_row(e, v, err);
+	if (r == 0 && cs_vol_create(cs_volume_storage(e), v->name, file, NULL, err) < 0) {
+		r = cs_wrap(err, "create %s", v->name);
+		if (cs_store_volume_delete(e->store, v->name, NULL) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "volume", v->name, "cannot remove the row of a failed creation; the next start does");
+	}
 	pthread_mutex_lock(&e->volumes->lock);
 	v->present = r == 0;
 	if (r < 0) {
@@ -195,8 +198,6 @@ int cs_volume_make(struct cs_engine *e, struct cs_volume *v, const struct cs_vol
 		free(TAKE_PTR(v->owner));
 	}
 	pthread_mutex_unlock(&e->volumes->lock);
-	if (r < 0 && made && cs_vol_remove(cs_volume_storage(e), v->name, NULL) < 0)
-		cs_logk(CS_LOG_WARN, "engine", "volume", v->name, "cannot remove the directory of a failed creation");
 	if (r == 0)
 		cs_volume_event(e, "create", v->name, NULL);
 	return r;

@@ -3,6 +3,7 @@
 import http.client
 import os
 import random
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -215,6 +216,24 @@ def test_kill_inside(fresh, what):
         engine.http.delete("/volumes/vv", {"force": 1})
         assert engine.http.get("/volumes").json["Volumes"] == [], where
         wait_for(lambda: not mounts(engine) and os.listdir(engine.data / "volumes") == [], what=where)
+
+
+def test_killed_before_the_row(fresh):
+    """A death while the row of an anonymous volume cannot be written yet: nothing of it is left, above all no directory that nobody owns."""
+    engine = prepare(fresh())
+    db = sqlite3.connect(engine.data / "caisson.db", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")       # whoever writes has to wait
+    gone = []
+    seen = len(engine.log.read_text(errors="replace"))
+    thread = threading.Thread(target=lambda: gone.append(pytest.raises(GONE, create, engine, "true", image="t-filled", Volumes={"/anon": {}})))
+    thread.start()
+    wait_for(lambda: "POST /containers/create" in engine.log.read_text(errors="replace")[seen:], 30, "the request")
+    time.sleep(0.2)     # not waited for: a volume's directory, which must not come
+    engine.kill()
+    thread.join(20)
+    db.close()
+    engine.start()
+    assert gone and engine.http.get("/volumes").json["Volumes"] == [] and os.listdir(engine.data / "volumes") == []
 
 
 @pytest.mark.timeout(120)
