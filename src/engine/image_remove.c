@@ -427,6 +427,23 @@ static int prune_one(struct removal *x, bool *ret_deleted, struct cs_err **err)
 	return 0;
 }
 
+/* Layers of the family that are no more, each once. */
+static int64_t bytes_gone(struct cs_images *m, const struct family *f)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		for (size_t k = 0; k < f->v[i]->n_layers; k++) {
+			const struct cs_image_layer *l = &f->v[i]->layers[k];
+			bool seen = cs_layer_exists(m->storage, &l->chain);
+			for (size_t b = 0; b < i && !seen; b++) /* platforms rarely share a layer, but then from below */
+				seen = k < f->v[b]->n_layers && strcmp(f->v[b]->layers[k].chain.s, l->chain.s) == 0;
+			sum += seen ? 0 : l->size;
+		}
+	}
+	return sum;
+}
+
 int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_prune_watch *watch, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const allowed[] = {"dangling", "label", "label!", "until", NULL};
@@ -449,17 +466,17 @@ int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_
 	for (size_t i = 0; watch && i < n; i++)
 		watch->total += prunable(m, all[i], &f, dangling_only, until);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct removal x = {.m = m, .r = all[i], .out = &records, .force = true};
+		cs_auto(family_done) struct family family = {0};
 		if (!prunable(m, all[i], &f, dangling_only, until))
 			continue;
 		if (!cs_prune_begin(watch, all[i]->id.s))
 			break;
 		bool deleted;
+		family.v = cs_image_family(m, all[i], &family.n);
+		struct removal x = {.m = m, .r = all[i], .family = family, .out = &records, .force = true};
 		r = prune_one(&x, &deleted, err);
-		for (size_t k = 0; r == 0 && deleted && k < all[i]->n_layers; k++) {
-			if (!cs_layer_exists(m->storage, &all[i]->layers[k].chain))
-				reclaimed += all[i]->layers[k].size;
-		}
+		if (r == 0 && deleted)
+			reclaimed += bytes_gone(m, &family);
 		if (r == 0)
 			cs_prune_end(watch, all[i]->id.s, deleted);
 	}

@@ -34,10 +34,10 @@ class Multi:
     """A layout with an index for three platforms, an attestation, and one of another system."""
 
     def __init__(self, name=NAME, archs=("amd64", "arm64", "s390x")):
-        self.layout = it.Layout()
+        self.layout, self.label = it.Layout(), os.urandom(4).hex()
         base = rootfs.busybox().bytes()
         self.layers = {a: it.layer("arch", a + os.urandom(4).hex()) for a in archs}
-        self.confs = {a: it.config(base, self.layers[a], arch=a, config={"Cmd": ["cat", "/arch"]}, history=[{"created_by": "a"}, {"created_by": "b"}]) for a in archs}
+        self.confs = {a: it.config(base, self.layers[a], arch=a, config={"Cmd": ["cat", "/arch"], "Labels": {"test": self.label}}, history=[{"created_by": "a"}, {"created_by": "b"}]) for a in archs}
         self.manifests = {a: it.platform(self.layout.image(base, self.layers[a], conf=self.confs[a]), "linux", a) for a in archs}
         windows = it.platform(self.layout.image(it.layer("dll"), conf=it.config(it.layer("dll"), os="windows")), "windows", "amd64")
         note = self.layout.image(b'{"_type":"https://in-toto.io/Statement/v0.1"}', conf=b"{}", media="json")
@@ -194,6 +194,22 @@ def test_prune_takes_no_platform_alone(engine):
     load(engine, Multi().bytes)         # the name moves on
     engine.http.post("/images/prune")
     assert not {d["digest"][7:] for d in m.manifests.values()} & blobs(engine) and m.index["digest"][7:] not in blobs(engine)
+
+
+def test_prune_all(engine):
+    m = Multi()
+    before = stored(engine)
+    load(engine, m.bytes)
+    mine = json.dumps({"dangling": ["false"], "label": [f"test={m.label}"]})
+    box = engine.http.post("/containers/create", {"platform": "linux/s390x"}, body={"Image": NAME}).json["Id"]
+    assert engine.http.post("/images/prune", {"filters": mine}).json == {"ImagesDeleted": None, "SpaceReclaimed": 0}
+    engine.http.delete(f"/containers/{box}")
+    size = [x["Size"] for x in engine.http.get("/images/json").json if x["Id"] == m.ids[HOST]][0]
+    shared = {x["Id"]: x["SharedSize"] for x in engine.http.get("/images/json", {"shared-size": 1}).json}[m.ids[HOST]]
+    a = engine.http.post("/images/prune", {"filters": mine}).json
+    assert {x["Deleted"] for x in a["ImagesDeleted"] if "Deleted" in x} >= set(m.ids.values())
+    assert size - shared <= a["SpaceReclaimed"] <= size
+    wait_for(lambda: stored(engine) == before, what="nothing is left")
 
 
 # ---- save ----
