@@ -3,6 +3,9 @@
  * Deletion behind the caller's back: a tree is renamed into tmp/, which is where it ends to exist for everybody, and one thread
  * deletes it from there. The same thread makes spare snapshots (spare.c), once there is nothing left to delete. On a disk with discards or a busy journal the deletion takes tens of milliseconds that no client should wait for.
  * What a crash, or an end of the daemon that does not wait for it, leaves in tmp/ goes at the next open. The thread exists only while there is work. */
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "base/io.h"
 #include "base/log.h"
 #include "storage/internal.h"
@@ -17,6 +20,7 @@ static void *discard_main(void *arg)
 {
 	struct cs_storage *s = arg;
 
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10); /* of this thread alone: whoever is waited for goes first */
 	pthread_mutex_lock(&s->discard_lock);
 	while (!atomic_load(&s->closing)) {
 		struct cs_discarded *d = s->discarded;

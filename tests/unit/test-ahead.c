@@ -104,6 +104,7 @@ static void common(void **state)
 	expect((struct shape){.layers = CS_AHEAD_MAX_LAYERS}, want);
 	/* binds elsewhere, the user's tmpfs, masks outside of the kernel's directories: late, and no hindrance */
 	expect((struct shape){.bind = "/etc/hosts", .tmpfs = "/run", .mask = "/etc/secret"}, want);
+	expect((struct shape){.bind = "/etc/..hidden", .tmpfs = "/run/.x", .mask = "/x/../y"}, want);
 	all_of(want, sizeof(want), "MOUNT tmpfs tmpfs /dev/shm 0 \"\" 0\n", "MASK /proc/keys\n", true);
 	expect((struct shape){.tmpfs = "/dev/shm", .mask = "/proc/keys"}, want);
 	/* what covers the groups' mount, or all of a directory, keeps its place behind it */
@@ -133,6 +134,9 @@ static void ahead_only(void **state)
 	expect((struct shape){.tmpfs = "/sys/kernel/x"}, AHEAD_ONLY);
 	expect((struct shape){.groups_at = "/proc/cg"}, AHEAD_ONLY);
 	expect((struct shape){.mask = "/proc//keys"}, AHEAD_ONLY);
+	expect((struct shape){.mask = "/proc/keys/"}, AHEAD_ONLY);
+	expect((struct shape){.mask = "/proc/bus/../keys"}, AHEAD_ONLY);
+	expect((struct shape){.mask = "/proc/keys/."}, AHEAD_ONLY);
 	expect((struct shape){.early_tmpfs = "/proc"}, AHEAD_ONLY);
 }
 
@@ -149,6 +153,8 @@ static void nothing(void **state)
 	expect((struct shape){.bind = "/x", .bind_propagation = MS_SHARED}, "none");
 	expect((struct shape){.bind = "/dev/shm"}, "none");
 	expect((struct shape){.bind = "/x/../dev/shm"}, "none");
+	expect((struct shape){.bind = "/dev/shm/"}, "none");
+	expect((struct shape){.bind = "/./proc/x"}, "none");
 	expect((struct shape){.bind_beneath = "/x"}, "none");
 	expect((struct shape){.image = "/x"}, "none");
 	expect((struct shape){.tmpfs = "/dev"}, "none");

@@ -69,19 +69,34 @@ struct look { /* what was seen of a plan so far */
 	unsigned groups;
 };
 
+/* As cs_path_clean has it; without its allocation, for this is looked at three times in each start. */
+static bool is_clean(const char *path)
+{
+	for (const char *p = path; *p; p++) {
+		size_t n = strcspn(p + 1, "/");
+		if (*p == '/' && p[1] && (n == 0 || (n == 1 && p[1] == '.') || (n == 2 && p[1] == '.' && p[2] == '.')))
+			return false;
+		if (*p == '/' && !p[1] && p != path)
+			return false;
+	}
+	return *path == '/';
+}
+
 static void look_at_target(struct look *l, const struct cs_step *s, const char *at)
 {
-	cs_autofree char *clean = cs_path_clean(at);
+	bool unclean = !is_clean(at);
 
-	if (strcmp(clean, at) != 0 && !covers(s)) /* covers are looked up as they stand */
+	if (unclean && !covers(s)) { /* covers are looked up as they stand */
+		cs_autofree char *clean = cs_path_clean(at);
 		l->unfit = l->unfit || below(clean, "/dev") || in_kernels(clean);
+	}
 	if (fills_dev(s)) {
 		bool first = strcmp(at, "/dev") == 0;
 		l->late_dev = l->late_dev || (first ? l->dev || s->op != CS_PLAN_MOUNT : !l->dev);
 		l->dev = l->dev || first;
 	} else if (fills_kernels(s)) {
 		bool *mounted = below(at, "/proc") ? &l->proc : &l->sys;
-		l->late_kernels = l->late_kernels || strcmp(clean, at) != 0 || (s->op == CS_PLAN_MOUNT) == *mounted;
+		l->late_kernels = l->late_kernels || unclean || (s->op == CS_PLAN_MOUNT) == *mounted;
 		*mounted = true;
 	} else if (!covers(s)) { /* a bind, a mount of the user's, the groups */
 		l->late_dev = l->late_dev || below(at, "/dev");

@@ -244,15 +244,14 @@ void cs_child_await_caller(struct cs_child *c)
 }
 
 /* musl returns a group of small blocks to the kernel with its last block and maps it again for the next: holding one block of each
- * size saves a hundred mmap/munmap in the walk. They go with exec. */
-static void prime_allocator(void)
+ * size saves a hundred mmap/munmap in the walk. In a child they go with exec. */
+#define N_PRIMED 10
+static void prime_allocator(void *held[N_PRIMED])
 {
-	static const size_t sizes[] = {12, 28, 44, 60, 76, 92, 108, 124, 188, 252};
+	static const size_t sizes[N_PRIMED] = {12, 28, 44, 60, 76, 92, 108, 124, 188, 252};
 
-	for (size_t i = 0; i < CS_ARRAY_SIZE(sizes); i++) {
-		char *volatile p = cs_xmalloc(sizes[i]);
-		(void)p;
-	}
+	for (size_t i = 0; i < N_PRIMED; i++)
+		held[i] = cs_xmalloc(sizes[i]);
 }
 
 static int private_null_tree(struct cs_child *c, struct cs_err **err);
@@ -522,8 +521,9 @@ _Noreturn void cs_child_main(const struct cs_child_args *args)
 	struct cs_child c = new_child(&a);
 	struct cs_err *err = NULL;
 	struct cs_plan plan;
+	void *held[N_PRIMED];
 
-	prime_allocator();
+	prime_allocator(held);
 	read_stdio(&c);
 	if (begin(&c, &a, &err) < 0)
 		die(&c, err);
@@ -569,12 +569,16 @@ int cs_child_ahead(const struct cs_plan *steps, int ret[2], struct cs_err **err)
 	cs_autofd int home_mnt = openat(c.host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (home_ipc < 0 || home_mnt < 0 || stat("/", &before) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the own namespaces");
+	void *held[N_PRIMED];
+	prime_allocator(held);
 	mode_t mask = umask(0);
 	int r = unshare(CLONE_NEWNS | CLONE_NEWIPC) < 0 ? cs_fail(err, CS_ERR_INTERNAL, errno, "make namespaces") : make_ahead(&c, ret, err);
 	if (sys_setns(home_ipc, CLONE_NEWIPC) < 0 || sys_setns(home_mnt, CLONE_NEWNS) < 0 || stat("/", &after) < 0 || before.st_dev != after.st_dev ||
 	    before.st_ino != after.st_ino)
 		_exit(125);
 	(void)umask(mask);
+	for (size_t i = 0; i < N_PRIMED; i++)
+		free(held[i]);
 	cs_close(c.root);
 	cs_close(c.null_tree);
 	cs_close(c.host_proc);

@@ -137,6 +137,8 @@ static void forgive_volatile(int base, const struct cs_step *s)
 
 /* ---- with what was made ahead ---- */
 
+static int root_is_covered(int root);
+
 static size_t longest_value(const char *options)
 {
 	size_t longest = 0;
@@ -212,7 +214,7 @@ static int enter_overlay(struct cs_child *c, struct cs_err **err)
 	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "change to the container's root") : 0;
 }
 
-/* The root of a namespace in which a part is to be done ahead: as a detached mount first, so that nothing of the host's is touched by it. */
+/* The root of a namespace in which a part is to be done ahead. There is time: the old root's end is waited for (see below) without a second thread. */
 int cs_child_empty_root(struct cs_child *c, struct cs_err **err)
 {
 	int tree = -EBADF;
@@ -220,12 +222,16 @@ int cs_child_empty_root(struct cs_child *c, struct cs_err **err)
 	if (cs_step_propagation(c, MS_PRIVATE | MS_REC, err) < 0 ||
 	    cs_new_mount("tmpfs", "none", "size=64k,mode=0755", CS_MOUNT_ATTR_NOSUID | CS_MOUNT_ATTR_NOEXEC, &tree, err) < 0)
 		return -1;
-	int r = sys_move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH); /* a directory that is there; the host's own is held already */
-	if (r < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -r, "mount an empty root");
 	c->root = tree;
-	if (cs_step_pivot(c, err) < 0 || cs_pivot_settle(err) < 0)
-		return -1;
+	int r = sys_move_mount(tree, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH); /* a directory that is there; the host's own is held already */
+	if (r >= 0)
+		r = fchdir(tree) < 0 ? -errno : sys_pivot_root(".", ".");
+	if (r >= 0 && umount2(".", MNT_DETACH) < 0)
+		r = -errno;
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "enter an empty root");
+	if (root_is_covered(tree) == 1 || chdir("/") < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "the old root is still there");
 	r = sys_chroot_here(); /* will be needed, and needs a capability */
 	return r < 0 ? cs_fail(err, CS_ERR_UNSUPPORTED, -r, "change the root") : 0;
 }
