@@ -623,7 +623,7 @@ int cs_exec_resize(struct cs_engine *e, const char *id, uint16_t rows, uint16_t 
 	if (HcsOpenProcess(s->h, (uint32_t)pid, 0, &p) != HCS_S_OK)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "exec process is not running");
 	(void)snprintf(doc, sizeof(doc), "{\"Operation\":\"ConsoleSize\",\"ConsoleSize\":{\"Height\":%u,\"Width\":%u}}", rows, cols);
-	int r = cs_hcs_modify_process(p, doc, NULL, -1, err);
+	int r = x->cfg->tty ? cs_hcs_modify_process(p, doc, NULL, -1, err) : 0; /* without a terminal it is no error, as dockerd has it */
 	HcsCloseProcess(p);
 	if (r < 0)
 		return -1;

@@ -141,9 +141,11 @@ int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t ti
 		return -1;
 	pthread_mutex_lock(&c->lock);
 	bool starting = c->starting, restarting = c->status == CS_ST_RESTARTING;
+	bool removal = c->removing; /* a forced one kills: as dockerd's, it tells of no stop */
 	pthread_mutex_unlock(&c->lock);
 	if (restarting && stop_restarting(c)) {
-		cs_container_event(c, "stop", NULL);
+		if (!removal)
+			cs_container_event(c, "stop", NULL);
 		return 0;
 	}
 	if (starting) { /* let the start finish; it is bounded */
@@ -185,7 +187,8 @@ int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t ti
 		pthread_mutex_unlock(&c->lock);
 		return cs_wrap(err, "cannot stop container: %s", c->id);
 	}
-	cs_container_event(c, "stop", NULL);
+	if (!removal)
+		cs_container_event(c, "stop", NULL);
 	return 0;
 }
 
@@ -378,7 +381,7 @@ int cs_container_resize(struct cs_engine *e, const char *ref, uint16_t rows, uin
 	if (!s)
 		return not_running(c, err);
 	(void)snprintf(doc, sizeof(doc), "{\"Operation\":\"ConsoleSize\",\"ConsoleSize\":{\"Height\":%u,\"Width\":%u}}", rows, cols);
-	if (cs_hcs_modify_init(s->h, doc, NULL, -1, err) < 0)
+	if (c->config->tty && cs_hcs_modify_init(s->h, doc, NULL, -1, err) < 0) /* without a terminal it is no error, as dockerd has it */
 		return -1;
 	(void)snprintf(h, sizeof(h), "%u", rows);
 	(void)snprintf(w, sizeof(w), "%u", cols);

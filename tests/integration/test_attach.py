@@ -167,6 +167,14 @@ def test_console_size_at_create(boxes, engine):
     assert b.out == "11 22\r\n" or engine.kind == "dockerd"
 
 
+def test_resize_without_a_terminal(boxes):
+    b = boxes.sleeper()
+    assert b.post("resize", {"h": 33, "w": 77}).status == 200
+    ident = b.exec_create("sleep 100")
+    assert b.http.post(f"/exec/{ident}/start", body={"Detach": True}).status == 200
+    assert b.http.post(f"/exec/{ident}/resize", {"h": 33, "w": 77}).status in (200, 201)
+
+
 def test_resize_bad(boxes):
     b = boxes.sleeper(Tty=True)
     a = b.post("resize", {"h": "x", "w": 1})

@@ -13,6 +13,13 @@ def test_order_of_a_life(boxes, events):
     assert [a for a in events.actions(b.id)] in (["create", "start", "die", "destroy"], ["create", "attach", "start", "die", "destroy"])
 
 
+def test_forced_removal_kills_and_does_not_stop(boxes, events):
+    b = boxes.sleeper()
+    b.rm()
+    events.until("destroy", b.id)
+    assert [a for a in events.actions(b.id) if a not in ("attach", "disconnect")] == ["create", "start", "kill", "die", "destroy"]
+
+
 def test_content(boxes, events, http):
     since = time.time()
     b = boxes.run("exit 4", name="ev-content", Labels={"l": "v"})
