@@ -287,13 +287,15 @@ def test_websocket_ends_with_the_container(boxes):
 
 
 def test_concurrent_attach_and_exit(boxes):
-    """Attaching while the container ends: an answer, never a hang."""
+    """Attaching while the container ends: an answer, never a hang. Who comes after the end waits for the next start, until there can be none."""
     for _ in range(5):
         b = boxes.create("true")
         t = threading.Thread(target=b.start)
         t.start()
-        with b.http.hijack("POST", b.url + "/attach", {"stream": 1, "stdout": 1}, timeout=10) as h:
+        with b.http.hijack("POST", b.url + "/attach", {"stream": 1, "stdout": 1}, timeout=60) as h:
             t.join()
+            b.wait()
+            b.rm()
             if h.status in (101, 200) and b.engine.kind != "dockerd":
                 h.read_all()
 
