@@ -257,6 +257,8 @@ static enum cs_dns_verdict parsed(const struct cs_dns_table *t, const struct cs_
 		*out_len = bare(msg, LDNS_RCODE_FORMERR, out);
 		return CS_DNS_REPLY;
 	}
+	q->edns = cs_ldns.ldns_pkt_edns(pkt);
+	q->edns_do = q->edns && cs_ldns.ldns_pkt_edns_do(pkt);
 	if (tcp)
 		q->limit = CS_DNS_MESSAGE_MAX;
 	else if (cs_ldns.ldns_pkt_edns(pkt))
@@ -314,6 +316,12 @@ size_t cs_dns_failure(const struct cs_dns_query *q, const uint8_t *msg, unsigned
 		memcpy(out + n, msg + n, q->question_len);
 		n += q->question_len;
 		out[5] = 1;
+	}
+	if (q->name.len && q->edns) { /* resolvers that get none back think that we do not know EDNS, and ask again */
+		const uint8_t opt[OPT_BYTES] = {0, 0, LDNS_RR_TYPE_OPT, CS_DNS_UDP_MAX >> 8, CS_DNS_UDP_MAX & 0xff, 0, 0, q->edns_do ? 0x80 : 0};
+		memcpy(out + n, opt, sizeof(opt));
+		n += sizeof(opt);
+		out[11] = 1;
 	}
 	return n;
 }

@@ -24,6 +24,7 @@ struct cs_dns_query {
 	struct cs_dns_name name; /* len 0: the message did not get as far */
 	size_t question_len;     /* bytes of the question, behind the header */
 	size_t limit;            /* of an answer in bytes */
+	bool edns, edns_do;      /* it has an OPT, with that flag: so has its answer (RFC 6891 6.1.1) */
 	/* what became of it, for the counters */
 	bool malformed, refused;
 };

@@ -525,7 +525,9 @@ def test_internal(r, ns, upstreams):
     r("ns-update", "k", "net=n1", "internal")
     for ask in (udp, tcp):
         assert ask(ns, "secret.attacker.example").rcode() == NXDOMAIN
-        assert ask(ns, "secret").rcode() == NXDOMAIN
+        assert ask(ns, "secret").rcode() == NXDOMAIN and ask(ns, "secret").edns == -1
+        a = ask(ns, "secret", want_dnssec=True)     # RFC 6891: who asks with EDNS gets some back, also with bad news
+        assert a.rcode() == NXDOMAIN and a.edns == 0 and a.payload == 4096 and a.ednsflags & dns.flags.DO
         assert ask(ns, "1.1.168.192.in-addr.arpa", "PTR").rcode() == NXDOMAIN
         assert data(ask(ns, "web")) == ["10.0.0.2"]
     assert u.seen == [] and r.stats()["forwarded"] == 0
