@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared fixtures. `-m "not caisson"` is implied on dockerd: those tests need something that 20.10 lacks."""
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,22 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): a limit other than the default")
 
 
+def docker_release():
+    """Of the docker command: 28 of "Docker version 28.2.2, build e6534b4"; 0 when there is none."""
+    try:
+        said = subprocess.run(["docker", "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return 0
+    release = re.search(r"version (\d+)\.", said)
+    return int(release.group(1)) if release else 0
+
+
 def pytest_collection_modifyitems(config, items):
+    # Debian's docker (20.10) drives what any will do for; who compares word by word needs the release that was compared with.
+    if docker_release() != 28:
+        for item in items:
+            if hasattr(item.module, "parity") or hasattr(item.module, "Twins") or item.module.__name__.startswith("test_cli_parity"):
+                item.add_marker(pytest.mark.skip(reason="compares with docker 28"))
     if fx.sanitized():
         for item in items:
             if item.get_closest_marker("unsanitized"):

@@ -102,6 +102,7 @@ struct command {
 	const char *help;    /* one line */
 	const char *about;   /* long text for --help and the manual, instead of help; NULL: help */
 	const char *refused; /* Docker has the command, here it is answered with this text */
+	const char *refused_flags; /* "all|force": the long names that such a command has in docker; others are mistakes */
 	const struct flag *options;
 	int (*run)(struct call *c); /* returns the exit status */
 	short min, max;             /* operands; max may be ANY */

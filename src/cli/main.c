@@ -157,6 +157,23 @@ static int unknown_command(const char *group, const char *typed)
 /* Help that nobody asked for is no output: docker has it on stderr, too. */
 static void help_to_stderr(void) { (void)dup2(2, 1); }
 
+/* A flag that docker's command has not is a mistake of its own, there as here: 125. 0 for what it has. */
+static int check_refused_flags(const struct command *cmd, const char *path, char *const *argv)
+{
+	cs_autostrv char **known = cs_strv_split(cmd->refused_flags ? cmd->refused_flags : "", '|');
+
+	for (; *argv && !cs_streq(*argv, "--"); argv++) {
+		const char *name = cs_prefix(*argv, "--");
+		cs_autofree char *bare = name ? cs_xstrndup(name, strcspn(name, "=")) : NULL;
+		if (bare && !cs_strv_has(known, bare)) {
+			fprintf(stderr, "unknown flag: --%s\n", bare);
+			help_usage(cmd, path, "Run");
+			return 125;
+		}
+	}
+	return 0;
+}
+
 /* Runs one command with what stands behind its name. */
 static int run_command(const struct command *cmd, const char *path, char **argv)
 {
@@ -168,6 +185,9 @@ static int run_command(const struct command *cmd, const char *path, char **argv)
 				help_command(cmd, path);
 				return 0;
 			}
+		int status = cmd_is_group(cmd) ? 0 : check_refused_flags(cmd, path, argv);
+		if (status)
+			return status;
 		fprintf(stderr, "caisson: %s: %s\n", path, cmd->refused);
 		return 1;
 	}

@@ -13,6 +13,7 @@ import pytest
 
 import caisson_fixture as fx
 from registry import Authority, free_port
+from terminal import Terminal
 from twins import CAISSON, Twins, plain
 
 pytestmark = [pytest.mark.caisson, pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")]
@@ -192,6 +193,20 @@ def test_refused_commands_say_why():
             assert r.returncode == 1 and c["refused"] in r.stderr and not r.stdout, c["names"]
 
 
+@pytest.mark.parametrize("line", ["config ls --frob", "node ls --frob=x", "service create --nme x y", "checkpoint create --frob a b", "secret create --frob a"])
+def test_unknown_flags_of_refused_commands(offline, line):
+    assert offline.same(*line.split())[0] == 125
+
+
+def test_flags_of_refused_commands_are_known():
+    """Everything that docker has there is refused with the reason, not as a mistake."""
+    for c in TABLES:
+        for name in c["names"] if c.get("refused") else []:
+            flags = [f"--{f}=x" for f in DOCKER.get(name, [])]
+            r = subprocess.run([CAISSON, *name.split(), *flags], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+            assert r.returncode == 1 and c["refused"] in r.stderr, (name, r.stderr)
+
+
 def test_refused_flags_say_why():
     for c in TABLES:
         for f in c["flags"]:
@@ -270,6 +285,25 @@ def test_fish_completes(twins, things, tmp_path):
     for line, offered in FISH.items():
         r = subprocess.run(["fish", "-c", f"source {script}; complete -C '{line}'"], capture_output=True, text=True, check=True, env=env)
         assert r.stdout.splitlines() == [offered], r
+
+
+ZSH = {"caisson conta": ["caisson", "container"], "caisson start comp-": ["caisson", "start", "comp-created"], "caisson run --network=no": ["caisson", "run", "--network=none"],
+       "caisson ps --no-tr": ["caisson", "ps", "--no-trunc"], "caisson --debug volume rm comp": ["caisson", "--debug", "volume", "rm", "comp-volume"]}
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+def test_zsh_completes(engine, things, tmp_path):
+    """In a zsh at a terminal: after the tab, the line is made one that prints its words."""
+    (tmp_path / "_caisson").write_text(subprocess.run([CAISSON, "completion", "zsh"], capture_output=True, text=True, check=True).stdout)
+    t = Terminal(engine, "-f", "-i", program="zsh", env={"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "dumb", "PATH": f"{fx.BUILD}:{os.environ['PATH']}"})
+    try:
+        t.send(f"PS1=; fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; bindkey -e; unsetopt beep; print LOAD''ED\n".encode())
+        t.until(b"LOADED")
+        for line, words in ZSH.items():
+            t.send(line.encode() + b"\t\x01print -rl -- BEGIN \x05 END\n")
+            t.until("\r\n".join(["BEGIN", *words, "END", ""]).encode())
+    finally:
+        t.close()
 
 
 # -- plugins ------------------------------------------------------------------------------------------------------------
@@ -620,6 +654,12 @@ def test_doctor(engine, things):
     assert {"kernel", "namespaces", "cgroups", "overlayfs", "seccomp", "firewall", "KVM", "engine", "space"} <= subjects
     assert r.returncode == (1 if any(f["Health"] == "fail" for f in found) else 0)
     assert os.uname().release in next(f["Found"] for f in found if f["Subject"] == "kernel")
+    for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        t = Terminal(engine, "doctor", program=CAISSON, env=env)
+        seen = t.until(b"engine")
+        t.wait()
+        t.close()
+        assert (b"\x1b[" in seen) == coloured
     r = run("doctor", CAISSON_HOST="unix:///nonexistent.sock")
     assert r.returncode == 1 and "[FAIL] engine" in r.stdout and "-> start it" in r.stdout
 

@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
+import signal
+import termios
 
 import pytest
 
 import caisson_fixture as fx
 from registry import Registry
 from terminal import Terminal
-from twins import Twins
+from twins import CAISSON, Twins
 
 pytestmark = [pytest.mark.caisson, pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")]
 
@@ -141,3 +143,13 @@ def test_asks_without_echo(engine, twins, registry):
     finally:
         t.close()
     assert json.loads(twins.texts("config/config.json")[1])["auths"][registry.host]["auth"] == "bWU6c2VjcmV0OndvcmQ="
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_the_terminal_echoes_again_whatever_ends_the_question(engine, tmp_path, sig):
+    t = Terminal(engine, "login", "-u", "me", "r.invalid", program=CAISSON, env={"HOME": str(tmp_path)})
+    t.until(b"Password")
+    assert not termios.tcgetattr(t.master)[3] & termios.ECHO
+    t.proc.send_signal(sig)
+    assert t.wait() == -sig and termios.tcgetattr(t.master)[3] & termios.ECHO
+    t.close()
