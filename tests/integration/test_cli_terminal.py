@@ -43,7 +43,6 @@ def settings(t):
 def shell(engine, program, name, *flags, command="read x; echo got $x; exit 7", first="", **more):
     t = Terminal(engine, "run", "-it", "--network", "none", "--name", name, *flags, IMAGE, "sh", "-c", f"{first}echo ready; {command}", program=program, **more)
     try:
-        t.before = settings(t)
         t.until(b"ready")
         wait_for(lambda: is_raw(t), what="raw mode")
     except BaseException:
@@ -96,7 +95,7 @@ def test_detached_from_attach_and_exec(engine, program, name):
     engine.cli("run", "-dit", "--network", "none", "--name", name, IMAGE, "sh", "-c", "while read x; do echo got $x; done", check=True)
     for words in (["attach", name], ["exec", "-it", name, "sh", "-c", "while read x; do echo got $x; done"]):
         t = Terminal(engine, *words, program=program)
-        before = settings(t)
+        before = t.before
         wait_for(lambda t=t: is_raw(t), what="raw mode")
         t.send(b"there\r")
         t.until(b"got there")
@@ -118,7 +117,7 @@ def test_the_terminal_is_restored_when_nobody_reads_the_output(engine, name):
     r, w = os.pipe()
     t = Terminal(engine, "run", "-it", "--network", "none", "--name", name, IMAGE, "sh", "-c", "echo ready; read x; while :; do echo more; done", program=CAISSON, stdout=w)
     os.close(w)
-    before = settings(t)
+    before = t.before
     assert os.read(r, 5) == b"ready"
     os.close(r)
     t.send(b"\r")
@@ -160,7 +159,7 @@ def test_the_connection_is_lost():
     with FakeEngine(answers={("POST", f"/containers/{ID}/attach"): (101, gate), ("POST", f"/containers/{ID}/wait"): (200, gate)}) as fake:
         fake.cli_env = lambda **env: {"DOCKER_HOST": fake.host, "HOME": "/nonexistent", **env}
         t = Terminal(fake, "run", "-it", "busybox", program=CAISSON)
-        before = settings(t)
+        before = t.before
         wait_for(lambda: is_raw(t), what="raw mode")
         gate.set()
         t.until(b"connection to the engine was lost")

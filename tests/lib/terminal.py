@@ -20,6 +20,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         if size:
             fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+        self.before = termios.tcgetattr(self.master)[:4]     # before anybody can have changed it
         self.proc = subprocess.Popen([program, *args], stdin=slave, stdout=slave if stdout is None else stdout, stderr=slave, env=engine.cli_env(**(env or {})), start_new_session=True)
         os.close(slave)
 
