@@ -116,6 +116,17 @@ def test_same_container(eng, kw):
     assert err == err2
 
 
+@pytest.mark.parametrize("network", ["none", "bridge"])
+def test_sys_shows_the_own_network(net_engine, net_boxes, network):
+    """Whether it is made with the first process or joined with the plan."""
+    net_engine.boxes = net_boxes
+    warm(net_engine, network=network)
+    box = before(net_engine, network=network)
+    want = "lo\n" if network == "none" else "eth0\nlo\n"
+    assert box.exec("ls /sys/class/net")[1] == want
+    assert box.exec("grep -c : /proc/net/dev")[1] == f"{len(want.split())}\n"
+
+
 def test_root_is_the_first_mount(eng):
     warm(eng)
     box = before(eng)
@@ -177,18 +188,38 @@ def test_engine_dies(fresh):
     assert how(eng, start(eng)) == 0
 
 
-def test_begun_and_not_wanted(eng):
-    """A start that fails before its plan is there: the process that was cloned for it goes after a moment, and the next start does without."""
+def begin_in_vain(eng):
+    """A start that fails before its plan is there. Returns the idle worker that has been told of it."""
     donor = start(eng)
     joined = eng.boxes.create("true", network="container:" + donor.id)
     donor.kill()
     donor.wait()
     pid = ready(eng)
     assert joined.post("start").status == 409
+    return pid
+
+
+def children(pid):
+    return [child for child, parent, _ in processes() if parent == pid]
+
+
+def test_begun_and_not_wanted(eng):
+    """The process that was cloned for it goes after a moment, and the next start does without."""
+    pid = begin_in_vain(eng)
     if BEFORE == 2:
-        wait_for(lambda: not is_ready(pid) and not any(parent == pid for _, parent, _ in processes()), timeout=60, what="the process goes")
+        wait_for(lambda: not is_ready(pid) and not children(pid), timeout=60, what="the process goes")
     assert idle_worker(eng) == [pid]
     assert start(eng).exec("true")[0] == 0
+
+
+def test_engine_dies_when_begun(fresh):
+    eng = fresh()
+    eng.boxes = Boxes(eng)
+    warm(eng)
+    pid = begin_in_vain(eng)
+    family = [pid, *children(pid)]
+    eng.kill()
+    wait_for(lambda: not any(") Z " not in stat(p) and stat(p) for p in family), timeout=60, what="the end of the worker and its process")
 
 
 @pytest.mark.parametrize("name", ["proc", "dev", "sys"])
