@@ -3,6 +3,7 @@
  * How many connections there may be. Those at work (a handler runs, an answer is on its way) and those that wait for their client (idle, half a
  * header, half a body) are counted apart: whoever holds thousands of silent connections must not lock anybody out. When too many wait, the one
  * that has been silent for longest is closed; when too many are at work, the next request is refused. Any thread. */
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <utlist.h>
@@ -47,6 +48,21 @@ static void tell_once(struct http_conns *c, const char *what, unsigned n)
 	c->told = true;
 }
 
+/* What has come and not been read is no silence: its thread has not had its turn yet. Some are looked at, no more. The lock is held. */
+static struct http_conn *longest_silence(struct http_conns *c)
+{
+	for (int i = 0; i < 16; i++) {
+		struct http_conn *first = c->waiting;
+		int unread = 0;
+
+		if (ioctl(first->fd, FIONREAD, &unread) < 0 || unread == 0)
+			break;
+		DL_DELETE(c->waiting, first);
+		DL_APPEND(c->waiting, first);
+	}
+	return c->waiting;
+}
+
 /* The lock is held. */
 static void wait_last(struct http_conns *c, struct http_conn *conn)
 {
@@ -54,7 +70,7 @@ static void wait_last(struct http_conns *c, struct http_conn *conn)
 	DL_APPEND(c->waiting, conn);
 	c->n_waiting++;
 	while (c->n_waiting > c->waiting_max) {
-		struct http_conn *oldest = c->waiting;
+		struct http_conn *oldest = longest_silence(c);
 		tell_once(c, "connections without a request are closed, there are too many", c->n_waiting);
 		DL_DELETE(c->waiting, oldest);
 		c->n_waiting--;
