@@ -653,6 +653,14 @@ static int check(struct cs_daemon_config *c, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid log format: %s", c->log_format);
 	if (c->data_root[0] != '/' || c->exec_root[0] != '/')
 		return cs_fail(err, CS_ERR_INVALID, 0, "data-root and exec-root must be absolute paths");
+	cs_autostrv char **parts = cs_strv_split(c->cgroup_parent, '/');
+	if (cs_strv_has(parts, "..") || strpbrk(c->cgroup_parent, " \t\n"))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid cgroup parent: %s", c->cgroup_parent);
+	if (c->cgroup_parent[0] != '/') { /* as dockerd: below the root of each hierarchy */
+		char *full = cs_xasprintf("/%s", c->cgroup_parent);
+		free(c->cgroup_parent);
+		c->cgroup_parent = full;
+	}
 	if (c->default_cgroupns_mode && strcmp(c->default_cgroupns_mode, "host") && strcmp(c->default_cgroupns_mode, "private"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "default cgroup namespace mode (%s) is invalid, use \"host\" or \"private\"", c->default_cgroupns_mode);
 	if (strcmp(c->default_ipc_mode, "private") && strcmp(c->default_ipc_mode, "shareable"))

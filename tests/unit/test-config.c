@@ -67,13 +67,14 @@ static void test_flags_and_file(void **state)
 
 	assert_int_equal(load("{\"labels\":[\"a=b\"],\"log-opts\":{\"max-size\":\"1m\"},\"iptables\":false,\"default-shm-size\":\"1g\","
 			      "\"default-ulimits\":{\"nofile\":{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}},\"features\":{\"x\":true}}",
-			      &c, NULL, FLAGS("-D", "-Hunix:///a", "-H", "tcp://:1", "--host=/b", "-l=warn", "--live-restore=false", "-G", "adm")), 0);
+			      &c, NULL, FLAGS("-D", "-Hunix:///a", "-H", "tcp://:1", "--host=/b", "-l=warn", "--cgroup-parent=machine.slice", "--live-restore=false", "-G", "adm")), 0);
 	assert_true(c.debug && !c.live_restore);
 	assert_string_equal(c.hosts[0], "unix:///a");
 	assert_string_equal(c.hosts[1], "tcp://:1");
 	assert_string_equal(c.hosts[2], "unix:///b");
 	assert_string_equal(c.log_level, "warn");
 	assert_string_equal(c.group, "adm");
+	assert_string_equal(c.cgroup_parent, "/machine.slice");
 	assert_string_equal(cs_strmap_get(c.log_opts, "max-size"), "1m");
 	assert_int_equal(c.default_shm_size, 1 << 30);
 	assert_int_equal(cs_strv_len(c.warnings), 1);
@@ -106,6 +107,7 @@ static void test_refused(void **state)
 	expect_error("", FLAGS("-H", "tcp://x:99999"), "invalid bind address");
 	expect_error("", FLAGS("-l", "loud"), "invalid logging level: loud");
 	expect_error("", FLAGS("--label", "x"), "bad attribute format: x");
+	expect_error("{\"cgroup-parent\":\"/a/../b\"}", NULL, "invalid cgroup parent: /a/../b");
 	expect_error("{\"log-driver\":\"syslog\"}", NULL, "log driver syslog is not available");
 }
 
