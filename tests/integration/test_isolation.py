@@ -452,6 +452,7 @@ def test_sysctl_of_the_host_refused(boxes, engine):
 
 @pytest.mark.parametrize("cmd,code,text", [
     (["nosuch"], 127, 'exec: "nosuch": executable file not found in $PATH'),
+    (["n" * 9000], 127, 'nnn": executable file not found in $PATH'), (["/" + "n" * 3900], 127, "nnn: file name too long"),
     (["/nosuch"], 127, "no such file or directory"),
     (["/etc/passwd"], 126, "permission denied"),
     (["/tmp"], 126, "")])

@@ -65,15 +65,29 @@ int cs_child_send_pty(struct cs_child *c, int master, struct cs_err **err)
 
 void cs_child_executing(struct cs_child *c) { say(c, CS_SETUP_EXECUTING, CS_ERR_NONE, 0, ""); }
 
+/* Of a message with a name of kilobytes in it the beginning and the end, where the reason is: docker run decides by that. */
+static void put_short(struct cs_str *s, const char *msg)
+{
+	const size_t half = CS_SETUP_TEXT_MAX / 4, n = strlen(msg);
+
+	if (n <= 2 * half) {
+		cs_str_puts(s, msg);
+		return;
+	}
+	cs_str_put(s, msg, half);
+	cs_str_puts(s, "...");
+	cs_str_puts(s, msg + n - half);
+}
+
 static _Noreturn void die(struct cs_child *c, struct cs_err *err)
 {
-	struct cs_str s = CS_STR_INIT(CS_SETUP_TEXT_MAX * 2);
+	struct cs_str s = CS_STR_INIT(1 << 16);
 	int sys = 0;
 
 	for (struct cs_err *e = err; e; e = e->cause) {
 		if (s.len)
 			cs_str_puts(&s, ": ");
-		cs_str_puts(&s, e->msg);
+		put_short(&s, e->msg);
 		sys = e->sys;
 	}
 	enum cs_code code = cs_err_code(err);
