@@ -25,11 +25,11 @@ def test_a_restart_that_fails_is_tried_again(boxes, tmp_path, policy):
     wait_for(lambda: b.inspect()["RestartCount"] >= 3, what="three tries")
     state = b.state
     assert state["Restarting"] and state["Status"] == "restarting" and "bind source path does not exist" in state["Error"], state
-    began = time.monotonic()
-    wait_for(lambda: b.inspect()["RestartCount"] >= 5, what="two more")
-    assert time.monotonic() - began > 0.8, "no pauses"
+    count, began = b.inspect()["RestartCount"], time.monotonic()
+    wait_for(lambda: b.inspect()["RestartCount"] >= count + 2, 60, what="two more")
+    assert time.monotonic() - began > 0.8, "no pauses"      # at least the whole one between these two
     away.rename(source)
-    wait_for(lambda: b.state["Status"] == "running" or b.state["Error"] == "", what="it runs again", timeout=20)
+    wait_for(lambda: b.state["Status"] == "running" or b.state["Error"] == "", what="it runs again", timeout=60)
     source.rename(away)
     wait_for(lambda: b.state["Error"], what="fails again")
     assert b.post("stop").status == 204

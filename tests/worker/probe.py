@@ -4,6 +4,7 @@ import ctypes, fcntl, os, socket, struct, array, time, signal, tempfile, re, pat
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAGIC = 0x43570001
+SLOW = float(os.environ.get("CAISSON_TIME_FACTOR", "1"))     # multiplies every time-out here: emulated machines are slow
 (HELLO, EXEC, ATTACH, RESIZE, CLOSE_STDIN, WATCH_EXIT, SIGNAL, LIST, RELEASE, REOPEN_LOG, QUIT, KILL) = range(0x41, 0x4d)
 (OK, ERROR, HELLO_REPLY, EXEC_STARTED, LIST_REPLY) = range(0x80, 0x85)
 (STARTED, START_FAILED, EXITED, EXEC_EXITED, OOM, DETACHED, WARNING) = range(0xc0, 0xc7)
@@ -57,7 +58,7 @@ class Client:
         self.framed, self.raw = framed, bytearray()
 
     def read_all(self, timeout=20):
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * SLOW)
         while True:
             b = self.sock.recv(1 << 20)
             if not b:
@@ -66,7 +67,7 @@ class Client:
         return self.frames() if self.framed else bytes(self.raw)
 
     def read_until(self, what, timeout=5):
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * SLOW)
         while what not in self.raw:
             b = self.sock.recv(65536)
             if not b:
@@ -95,7 +96,7 @@ class Conn:
         return self.seq
 
     def recv(self, timeout=10):
-        self.s.settimeout(timeout)
+        self.s.settimeout(timeout * SLOW)
         b = self.s.recv(65536)
         if not b:
             raise EOFError
@@ -112,13 +113,13 @@ class Conn:
             self.events.append((t, b))
 
     def event(self, typ, timeout=10):
-        end = time.time() + timeout
+        end = time.time() + timeout * SLOW
         for i, (t, b) in enumerate(self.events):
             if t == typ:
                 del self.events[i]
                 return b
         while True:
-            t, s, b = self.recv(max(0.01, end - time.time()))
+            t, s, b = self.recv(max(0.01, end - time.time()) / SLOW)
             if s == 0 and t == typ:
                 return b
             self.events.append((t, b))
@@ -202,7 +203,7 @@ class Worker:
         self.wait()
 
     def wait(self, timeout=15):
-        end = time.time() + timeout
+        end = time.time() + timeout * SLOW
         while time.time() < end:
             pid, st = os.waitpid(self.pid, os.WNOHANG)
             if pid:
