@@ -298,6 +298,15 @@ static void default_hostname(const char *id, struct cs_create_request *req)
 	c->hostname = cs_xstrndup(id, strnlen(id, 12));
 }
 
+/* Ports are elements of the firewall's tables: without them what is asked for does not happen, and that is told. */
+static void warn_unpublished(const struct cs_engine_config *cfg, const struct cs_host_config *h, char ***warnings)
+{
+	bool publishes = h->publish_all_ports || (!cs_empty(h->port_bindings) && strcmp(h->port_bindings, "{}") != 0);
+
+	if (publishes && !cfg->network.firewall && cs_network_is_private(h->network_mode) && !cs_streq(h->network_mode, "none"))
+		cs_warn(warnings, "Published ports are discarded: the engine runs without its firewall tables (firewall: false)");
+}
+
 int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_container_lookup *lookup, const char *id,
 		       struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
 {
@@ -318,6 +327,7 @@ int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_conta
 	    check_mount_specs(req, err) < 0 || cs_resources_check(&h->res, false, warnings, err) < 0 || check_misc(h, err) < 0 ||
 	    check_security(h, warnings, err) < 0)
 		return -1;
+	warn_unpublished(cfg, h, warnings);
 	default_logging(cfg, &h->log_config);
 	if (cs_log_config_check(&h->log_config, err) < 0)
 		return -1;

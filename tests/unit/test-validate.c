@@ -180,6 +180,31 @@ static void warnings(void **state)
 	cs_host_facts_override(&facts);
 }
 
+/* Without the firewall's tables nothing is published: said to who asks for it. */
+static void unpublished(void **state)
+{
+	static const struct {
+		const char *json;
+		bool firewall, told;
+	} cases[] = {
+		{"{\"HostConfig\":{\"PortBindings\":{\"80\":[]}}}", false, true},
+		{"{\"HostConfig\":{\"PublishAllPorts\":true,\"NetworkMode\":\"web\"}}", false, true},
+		{"{\"HostConfig\":{\"PortBindings\":{\"80\":[]}}}", true, false},
+		{"{\"HostConfig\":{\"PortBindings\":{\"80\":[]},\"NetworkMode\":\"host\"}}", false, false},
+		{"{\"HostConfig\":{\"PortBindings\":{}}}", false, false},
+	};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		const struct cs_engine_config c = {.data_root = "/data", .network.firewall = cases[i].firewall};
+		struct cs_create_request r = {0};
+		cs_autostrv char **w = NULL;
+		assert_int_equal(cs_json_decode_text(&cs_create_request_type, cases[i].json, &r, NULL), 0);
+		assert_int_equal(cs_validate_create(&c, &lookup, ID, &r, 144, &w, NULL), 0);
+		assert_int_equal(cs_strv_has(w, "Published ports are discarded: the engine runs without its firewall tables (firewall: false)"), cases[i].told);
+		cs_json_release(&cs_create_request_type, &r);
+	}
+}
+
 static void network_refusals(void **state)
 {
 	static const struct {
@@ -336,7 +361,7 @@ static void update(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(refusals), cmocka_unit_test(defaults),      cmocka_unit_test(warnings),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(refusals), cmocka_unit_test(defaults),      cmocka_unit_test(warnings), cmocka_unit_test(unpublished),
 					   cmocka_unit_test(network_refusals), cmocka_unit_test(network_endpoints), cmocka_unit_test(image_merge), cmocka_unit_test(small_parsers), cmocka_unit_test(update)};
 
 	cs_host_facts_override(&facts);
