@@ -279,7 +279,7 @@ of its own and the same images. Daemons are spoken to over persistent unix conne
 podman has no daemon, so its command line is measured, process start included. *run* is create, start, wait and remove of `true`. Medians.
 Memory is PSS; dockerd's includes its containerd; *per container* is the worker or the shim; *peak during pull* is the daemon's largest resident
 set (without containerd). For the network rows each engine has a network namespace of its own as its host (tests/bench/network_bench.py), which has a cable to another host, as
-a real one has a network card. Streams take turns in pieces of half a second; the medians. *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
+a real one has a network card. Streams take turns in pieces of a quarter of a second; the medians. *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
 archive of it (load), its tree as one tar (import), and a file of 1 GB; each round begins with empty roots (tests/bench/image_bench.py).
 """
 

@@ -122,7 +122,7 @@ class Flows:
 def throughput(make_engine, close, wire_of, kinds, quick):
     """{kind: {way: Gbit/s}}. All engines run at once and take turns in short pieces, since one and the same stream differs by a third from minute to
     minute on a machine with neighbours; the order changes with each round. Medians of the pieces, the first of each being left out."""
-    seconds, rounds = (0.3, 7) if quick else (0.5, 21)
+    seconds, rounds = (0.25, 11) if quick else (0.25, 41)
     hosts, engines, flows = [], {}, {}
     try:
         for kind in kinds:
