@@ -78,15 +78,17 @@ static void take_bridges(const struct HcnNetwork *n, uint8_t family, struct cs_d
 	struct cs_prefix has, wanted = {0};
 	char text[CS_PREFIX_TEXT], ip[CS_IP_TEXT];
 
-	if (doc->prefix && (!cs_prefix_parse(doc->prefix, &wanted) || doc->n_routes || !cs_empty(doc->range)))
+	if (!cs_empty(doc->range) || doc->n_routes || (doc->prefix && !cs_prefix_parse(doc->prefix, &wanted)))
 		return;
 	if (!cs_bridge_has(n, doc->prefix ? wanted.ip.family : family, &has))
 		return;
 	struct cs_prefix subnet = {cs_prefix_base(has), has.len};
 	if (doc->prefix && (!cs_prefix_overlaps(subnet, wanted) || wanted.len <= subnet.len || !wanted.ip.n))
 		return;
+	free(doc->range);
 	doc->range = doc->prefix;
 	doc->prefix = cs_xstrdup(cs_prefix_text(subnet, text));
+	free(doc->routes);
 	doc->routes = cs_xcalloc(1, sizeof(*doc->routes));
 	doc->n_routes = 1;
 	doc->routes[0] = (struct cs_doc_route){.next_hop = cs_xstrdup(cs_ip_text(has.ip, ip)), .to = cs_xstrdup(has.ip.family == AF_INET ? "0.0.0.0/0" : "::/0")};
