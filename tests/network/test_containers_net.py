@@ -61,6 +61,7 @@ def test_nothing_is_left_of_a_stopped_one(net_engine, net_boxes):
     b = net_boxes.sleeper(network="bridge")
     address = ip(b)
     b.post("stop")
+    fx.wait_for(lambda: not settings(b, "bridge")["EndpointID"], 30, what="the endpoint to go")     # the answer to stop does not wait for it
     s = settings(b, "bridge")
     assert s["IPAddress"] == s["EndpointID"] == s["MacAddress"] == s["Gateway"] == "" and s["IPPrefixLen"] == 0
     assert settings(b)["SandboxID"] == "" and settings(b)["Ports"] == {}
