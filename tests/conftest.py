@@ -18,9 +18,10 @@ TEST_TIMEOUT = int(os.environ.get("CAISSON_TEST_TIMEOUT", "60"))
 
 
 def pytest_configure(config):
-    # a shell starts what runs in its background with these ignored, and so would everything that a test starts
+    # a shell starts what runs in its background with these ignored (nohup the last one), and so would everything that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "caisson: beyond dockerd 20.10 (newer API or Caisson's own behaviour)")
     config.addinivalue_line("markers", "unsanitized: measures memory, or needs the static worker that a build with sanitizers cannot have")
     config.addinivalue_line("markers", "host_mounts: the engine has to see mounts that the test makes")

@@ -37,21 +37,20 @@ class Front:
             threading.Thread(target=self._one, args=(conn,), daemon=True).start()
 
     def _one(self, conn):
-        with socket.create_connection(self.behind) as up:
-            try:
-                if conn.recv(1, socket.MSG_PEEK) == b"\x16":
-                    conn = self.context.wrap_socket(conn, server_side=True)
-                with conn:
-                    while True:     # one thread: a TLS connection is not for two
-                        buffered = isinstance(conn, ssl.SSLSocket) and conn.pending()
-                        ready = [conn] if buffered else select.select([conn, up], [], [])[0]
-                        for a in ready:
-                            data = a.recv(65536)
-                            if not data:
-                                return
-                            (up if a is conn else conn).sendall(data)
-            except OSError:
-                conn.close()
+        try:
+            if conn.recv(1, socket.MSG_PEEK) == b"\x16":
+                conn = self.context.wrap_socket(conn, server_side=True)
+            with conn, socket.create_connection(self.behind) as up:
+                while True:     # one thread: a TLS connection is not for two
+                    buffered = isinstance(conn, ssl.SSLSocket) and conn.pending()
+                    ready = [conn] if buffered else select.select([conn, up], [], [])[0]
+                    for a in ready:
+                        data = a.recv(65536)
+                        if not data:
+                            return
+                        (up if a is conn else conn).sendall(data)
+        except OSError:
+            conn.close()
 
     def close(self):
         self.server.close()

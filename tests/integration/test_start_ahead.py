@@ -94,7 +94,8 @@ def same(text, ident):
     return sorted(lines), rest
 
 
-@pytest.mark.parametrize("kw", [{}, {"network": "host"}, {"User": "1000:1000", "Host": {"Init": True, "ReadonlyRootfs": True}},
+@pytest.mark.parametrize("kw", [{}, {"network": "host"},
+                                pytest.param({"User": "1000:1000", "Host": {"Init": True, "ReadonlyRootfs": True}}, marks=pytest.mark.unsanitized),
                                 {"Host": {"Privileged": True}}, {"Host": {"Tmpfs": {"/run": "size=1m"}, "Binds": ["/usr/share:/usr/share:ro"], "ShmSize": 1 << 20}}],
                          ids=["plain", "host", "user", "privileged", "mounts"])
 def test_same_container(eng, kw):

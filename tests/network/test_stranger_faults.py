@@ -136,9 +136,14 @@ def test_killed_under_a_load_of_networks(fresh):
 def test_an_admin_takes_our_rules_away(net_engine, net_boxes, command):
     name = next(w.split()[2] for w in net_engine.netns.nft().splitlines() if w.startswith("table inet caisson"))
     b = server(net_boxes, "ruled", network="bridge", Host=publish(p80_tcp={"HostPort": "18640"}))
-    before = net_engine.netns.run("nft", "-s", "list", "ruleset").stdout
+
+    def rules():
+        return sorted(net_engine.netns.run("nft", "-s", "list", "ruleset").stdout.splitlines())
+    net_engine.netns.run("nft", "flush", "ruleset")     # chains that other tests' networks needed go with the first repair
+    fx.wait_for(lambda: any("18640" in line for line in rules()), timeout=30, what="the port")
+    before = rules()
     net_engine.netns.run("nft", *[name if w == "caisson" else w for w in command])
-    fx.wait_for(lambda: sorted(net_engine.netns.run("nft", "-s", "list", "ruleset").stdout.splitlines()) == sorted(before.splitlines()), what="the same rules")
+    fx.wait_for(lambda: rules() == before, timeout=30, what="the same rules")
     assert net_engine.netns.fetch("http://127.0.0.1:18640/") == "ruled\n" and b
 
 
