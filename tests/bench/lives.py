@@ -4,7 +4,7 @@
 lives, so that what else the machine does hits all of them. Medians of the wall time, and the processor time per life of everything that
 belongs to the engine (daemon, workers, containers: cgroup accounting), which is the steadier measure.
 
-    lives.py build ../other/build [--dockerd] [--rounds 20] [--network host,none] [--first]
+    lives.py build ../other/build [--dockerd] [--rounds 20] [--network host,none,bridge] [--first]
 """
 import argparse
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import caisson_fixture as fx  # noqa: E402
+from network_bench import Host, engine_on  # noqa: E402
 from wire import Wire, bench_engine, close  # noqa: E402
 
 
@@ -92,6 +93,9 @@ def main():
         os.nice(-20)
     networks = args.network.split(",")
     engines = [(str(b), bench_engine("caisson", b.resolve())) for b in args.builds] + ([("dockerd", bench_engine("dockerd"))] if args.dockerd else [])
+    hosts = [Host(f"-{n}") for n in range(len(engines))] if "bridge" in networks else []     # each engine has its own bridges
+    for host, (_, engine) in zip(hosts, engines):
+        engine_on(host, engine)
     try:
         contenders = [Contender(name, engine, networks, args.first) for name, engine in engines]
         for n in range(args.rounds):
@@ -109,6 +113,8 @@ def main():
         for _, engine in engines:
             if engine.proc:
                 close(engine)
+        for host in hosts:
+            host.close()
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def test_a_stuck_worker_holds_up_nobody(fresh):
     import threading
     engine = fresh()
     boxes = Boxes(engine)
-    stuck, other = boxes.sleeper(), boxes.sleeper()
+    stuck, other = boxes.sleeper(Tty=True), boxes.sleeper()     # without a terminal a resize asks nobody
     pid, worker = stuck.pid, worker_of(stuck)
     os.kill(worker, signal.SIGSTOP)
     try:
