@@ -71,6 +71,7 @@ class Cut:
 
     def __exit__(self, *exc):
         self.server.shutdown(socket.SHUT_RDWR)
+        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
         self.server.close()
         os.unlink(self.path)
         os.rmdir(self.dir)

@@ -400,6 +400,7 @@ class Relay:
         up.close()
 
     def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
         self.server.close()
 
 
@@ -580,6 +581,7 @@ class Talk:
                 conn.sendall(f"HTTP/1.1 {status}\r\nApi-Version: 1.{self.api}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
 
     def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
         self.server.close()
 
 

@@ -53,6 +53,7 @@ class Front:
             conn.close()
 
     def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
         self.server.close()
 
 
