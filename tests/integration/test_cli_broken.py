@@ -108,7 +108,8 @@ def test_the_engine_is_killed(tmp_path, words, status, said):
         else:
             wait_for(lambda: _waits_for_the_engine(p.pid), what="the request")
         eng.kill()
-        assert (p.wait(60 * fx.TIME_FACTOR), said in p.stderr.read()) == (status, True)
+        code, err = p.wait(60 * fx.TIME_FACTOR), p.stderr.read()
+        assert code == status and (said in err or words == ["events"] and err.strip()), (code, err)    # an event may have been cut in its middle
         p.stderr.close()
         eng.start()
         eng.cli("rm", "-f", "box", "stubborn")

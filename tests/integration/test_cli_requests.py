@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 import caisson_fixture as fx
-from fakeengine import ID, FakeEngine
+from fakeengine import ID, FakeEngine, ordered
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "requests.json"
 
@@ -318,7 +318,7 @@ def observe(program, line, config):
     with FakeEngine(answers=ANSWERS) as engine:
         env = {"PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(config), "LANG": "C.UTF-8"}
         out = subprocess.run([program, *shlex.split(line)], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20 * fx.TIME_FACTOR, check=False)
-        sent = [[m, p, meaning(q), prune(b) if isinstance(b, (dict, list)) else b.decode(errors="replace")] for m, p, q, b in engine.seen]
+        sent = [[m, p, meaning(q), prune(ordered(b)) if isinstance(b, (dict, list)) else b.decode(errors="replace")] for m, p, q, b in engine.seen]
     said = [re.sub(rf"\b{name}\b", "NAME", text, flags=re.I) for text in (out.stdout, out.stderr)]
     said[1] = re.sub(r"^\d{4}/\d\d/\d\d [\d:]+ Unsolicited response .*\n", "", said[1], flags=re.M)
     return json.loads(json.dumps([out.returncode, *said, sent]))

@@ -108,3 +108,10 @@ class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.server_close()
         os.unlink(self.sock)
         os.rmdir(self.dir)
+
+
+def ordered(body):
+    """docker takes a network's subnets from a Go map: their order in the request is chance."""
+    if isinstance(body, dict) and isinstance((body.get("IPAM") or {}).get("Config"), list):
+        body["IPAM"]["Config"].sort(key=lambda c: c.get("Subnet", ""))
+    return body
