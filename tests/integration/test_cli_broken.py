@@ -5,12 +5,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 
 import pytest
 
 import caisson_fixture as fx
 from caisson_fixture import wait_for
+from listener import Listener
 
 pytestmark = pytest.mark.caisson
 CAISSON = str(fx.BUILD / "caisson")
@@ -34,26 +34,15 @@ COMMANDS = ["ps", "images", "pull x", "push x", "load -i /dev/null", "import /de
 STATUS_IS_ALL = {"stop x", "rm x", "kill x", "start x", "rename x y"}   # what the engine did is said by that: there is nothing to read
 
 
-class Cut:
+class Cut(Listener):
     """Answers /_ping, and everything else with some bytes and a closed connection."""
 
     def __init__(self, answer):
         self.answer, self.dir = answer, tempfile.mkdtemp(prefix="cst-cut-")
         self.path = os.path.join(self.dir, "s")
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind(self.path)
-        self.server.listen(64)
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__(self.path)
 
-    def _serve(self):
-        while True:
-            try:
-                conn, _ = self.server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(conn,), daemon=True).start()
-
-    def _one(self, conn):
+    def serve(self, conn):
         with conn:
             head = b""
             try:
@@ -70,9 +59,7 @@ class Cut:
         return self
 
     def __exit__(self, *exc):
-        self.server.shutdown(socket.SHUT_RDWR)
-        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
-        self.server.close()
+        self.close()
         os.unlink(self.path)
         os.rmdir(self.dir)
 

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 import caisson_fixture as fx
+from listener import Listener
 from registry import Authority, free_port
 from terminal import Terminal
 from twins import CAISSON, Twins, plain
@@ -353,26 +354,14 @@ def test_aliases(tmp_path):
 
 # -- connections --------------------------------------------------------------------------------------------------------
 
-class Relay:
+class Relay(Listener):
     """Loopback port to the engine's socket, with TLS or without."""
 
     def __init__(self, sock, context=None):
         self.path, self.context = sock, context
-        self.server = socket.socket()
-        self.server.bind(("127.0.0.1", 0))
-        self.server.listen(16)
-        self.port = self.server.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def _serve(self):
-        while True:
-            try:
-                conn, _ = self.server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(conn,), daemon=True).start()
-
-    def _one(self, conn):
+    def serve(self, conn):
         try:
             if self.context:
                 conn = self.context.wrap_socket(conn, server_side=True)
@@ -398,10 +387,6 @@ class Relay:
         t.join(5)
         conn.close()
         up.close()
-
-    def close(self):
-        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
-        self.server.close()
 
 
 @pytest.fixture
@@ -549,40 +534,28 @@ def test_nobody_there(offline):
 
 # -- versions and headers -----------------------------------------------------------------------------------------------
 
-class Talk:
+class Talk(Listener):
     """A server of one API version that says what it was asked."""
 
     def __init__(self, api):
         self.api, self.seen = api, []
-        self.server = socket.socket()
-        self.server.bind(("127.0.0.1", 0))
-        self.server.listen(16)
-        self.host = f"tcp://127.0.0.1:{self.server.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
+        self.host = f"tcp://127.0.0.1:{self.port}"
 
-    def _serve(self):
-        while True:
-            try:
-                conn, _ = self.server.accept()
-            except OSError:
-                return
-            with conn:
-                head = b""
-                while b"\r\n\r\n" not in head and (part := conn.recv(4096)):
-                    head += part
-                line, *headers = head.decode().split("\r\n\r\n")[0].split("\r\n")
-                self.seen.append((line.rsplit(" ", 1)[0], dict(h.split(": ", 1) for h in headers)))
-                asked = re.match(r"\S+ /v1\.(\d+)/", line)
-                status, body = "200 OK", "[]"
-                if asked and int(asked.group(1)) > self.api:
-                    status, body = "400 Bad Request", json.dumps({"message": f"client version 1.{asked.group(1)} is too new. Maximum supported API version is 1.{self.api}"})
-                if line.startswith("HEAD"):
-                    body = ""
-                conn.sendall(f"HTTP/1.1 {status}\r\nApi-Version: 1.{self.api}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
-
-    def close(self):
-        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
-        self.server.close()
+    def serve(self, conn):
+        with conn:
+            head = b""
+            while b"\r\n\r\n" not in head and (part := conn.recv(4096)):
+                head += part
+            line, *headers = head.decode().split("\r\n\r\n")[0].split("\r\n")
+            self.seen.append((line.rsplit(" ", 1)[0], dict(h.split(": ", 1) for h in headers)))
+            asked = re.match(r"\S+ /v1\.(\d+)/", line)
+            status, body = "200 OK", "[]"
+            if asked and int(asked.group(1)) > self.api:
+                status, body = "400 Bad Request", json.dumps({"message": f"client version 1.{asked.group(1)} is too new. Maximum supported API version is 1.{self.api}"})
+            if line.startswith("HEAD"):
+                body = ""
+            conn.sendall(f"HTTP/1.1 {status}\r\nApi-Version: 1.{self.api}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import select
 import shutil
 import socket
 import ssl
-import threading
 import urllib.error
 import urllib.request
 
 import pytest
 
+from listener import Listener
 from registry import CONFIG, LAYER, MANIFEST, Authority, Registry, digest
 from twins import Twins
 
@@ -18,25 +18,16 @@ pytestmark = [pytest.mark.caisson, pytest.mark.skipif(not shutil.which("docker")
 OCI, OCI_INDEX, LIST = (f"application/vnd.{x}+json" for x in ("oci.image.manifest.v1", "oci.image.index.v1", "docker.distribution.manifest.list.v2"))
 
 
-class Front:
+class Front(Listener):
     """TLS and plain HTTP at one port, before a registry that speaks plain HTTP: of a registry at a loopback address docker reads by TLS, and writes without."""
 
     def __init__(self, behind, cert, key):
         self.behind, self.context = behind, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(cert, key)
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.host = "127.0.0.1:%d" % self.server.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
+        self.host = f"127.0.0.1:{self.port}"
 
-    def _serve(self):
-        while True:
-            try:
-                conn, _ = self.server.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(conn,), daemon=True).start()
-
-    def _one(self, conn):
+    def serve(self, conn):
         try:
             if conn.recv(1, socket.MSG_PEEK) == b"\x16":
                 conn = self.context.wrap_socket(conn, server_side=True)
@@ -51,10 +42,6 @@ class Front:
                         (up if a is conn else conn).sendall(data)
         except OSError:
             conn.close()
-
-    def close(self):
-        self.server.shutdown(socket.SHUT_RDWR)     # a close wakes nobody who waits in accept
-        self.server.close()
 
 
 class Remote:

@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
@@ -204,6 +203,8 @@ static int spares(void)
 	return n;
 }
 
+static void pause_ms(void) { (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
+
 /* A creation takes a directory that was made ahead, with the modes and the parent of one that is made in place; the next open finds none. */
 static void made_ahead(void **state)
 {
@@ -219,10 +220,10 @@ static void made_ahead(void **state)
 	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
 	(void)umask(022);
 	make(s, &layer, &blob); /* "box": nothing is ready for the first one, but it asks for more */
-	for (unsigned i = 0; i < 20 && !taken; i++) {
+	for (unsigned i = 0; i < 2000 && !taken; i++) { /* what is there may still be in the making, by a thread that gives way to others */
 		char name[16];
-		for (unsigned k = 0; k < 10000000 && spares() == 0; k++)
-			sched_yield();
+		for (unsigned k = 0; k < 20000 && spares() == 0; k++)
+			pause_ms();
 		assert_int_not_equal(spares(), 0);
 		(void)snprintf(name, sizeof(name), "s%u", i);
 		/* which one is taken is not ours to say: their numbers on disk tell */
@@ -250,12 +251,13 @@ static void made_ahead(void **state)
 		assert_int_equal(cs_snap_create(s, name, NULL, NULL), -1);
 		assert_int_equal(stat(at("snapshots/%s", name), &st), 0);
 		assert_int_equal(st.st_ino, was.st_ino);
+		pause_ms();
 	}
 	assert_true(taken);
 	/* the same for directories with files */
 	static const char *const files[] = {"one", "two", NULL};
 	taken = false;
-	for (unsigned i = 0; i < 200 && !taken; i++) {
+	for (unsigned i = 0; i < 2000 && !taken; i++) {
 		char name[16];
 		ino_t inos[64];
 		size_t n = 0;
@@ -277,7 +279,7 @@ static void made_ahead(void **state)
 			assert_int_equal(st.st_size, 0);
 		}
 		assert_int_equal(cs_dir_create(s, at("%s", name), files, NULL), -1);
-		sched_yield();
+		pause_ms();
 	}
 	assert_true(taken);
 	cs_storage_close(s);
