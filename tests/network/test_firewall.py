@@ -827,12 +827,15 @@ def test_chains_that_few_need_come_with_the_first_who_does(world):
 def test_settling_puts_right_what_is_wrong_and_leaves_the_rest(world):
     """The next life of the engine takes over the tables: base chains stay, what nobody has added again goes, what is missing comes, and what is not ours goes."""
     w = world
-    w.both(8080)
-    w.publish(8081)
-    w.endpoint("a", antispoof=True, acls=[{"block": True, "local_ports": "81"}])
-    w.endpoint("b", acls=[{"block": True, "local_ports": "82"}])
-    w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
-    w.fw("close_host")
+
+    def fill():
+        w.both(8080)
+        w.publish(8081)
+        w.endpoint("a", antispoof=True, acls=[{"block": True, "local_ports": "81"}])
+        w.endpoint("b", acls=[{"block": True, "local_ports": "82"}])
+        w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
+        w.fw("close_host")
+    fill()
     first, want = w.handles(), ruleset(w)
 
     def again():
@@ -841,12 +844,7 @@ def test_settling_puts_right_what_is_wrong_and_leaves_the_rest(world):
         w.fw("open", table=TABLE)
         w.fw("network_add", bridge="br0")
         w.fw("network_add", bridge="br1")
-        w.both(8080)
-        w.publish(8081)
-        w.endpoint("a", antispoof=True, acls=[{"block": True, "local_ports": "81"}])
-        w.endpoint("b", acls=[{"block": True, "local_ports": "82"}])
-        w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
-        w.fw("close_host")
+        fill()
     again()
     w.fw("settle")
     assert ruleset(w) == want and w.handles()[0] == first[0]
