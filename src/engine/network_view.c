@@ -8,9 +8,21 @@
 #include "engine/network.h"
 #include "engine/view.h"
 
+/* A run's values end with it: an exit is told before its endpoints are gone. The strings stay s's. */
+static struct cs_endpoint_settings as_seen(const struct cs_container *c, const struct cs_endpoint_settings *s)
+{
+	struct cs_endpoint_settings seen = *s;
+
+	if (c->status != CS_ST_RUNNING) {
+		seen.endpoint_id = seen.gateway = seen.ip_address = seen.ipv6_gateway = seen.global_ipv6_address = seen.mac_address = NULL;
+		seen.ip_prefix_len = seen.global_ipv6_prefix_len = 0;
+	}
+	return seen;
+}
+
 static void put_endpoint(struct cs_container *c, const struct cs_endpoint_settings *s, int api, struct cs_str *out)
 {
-	struct cs_endpoint_settings shown = *s; /* borrowed */
+	struct cs_endpoint_settings shown = as_seen(c, s);
 	cs_autostrv char **aliases = NULL;
 
 	/* before the process runs nothing has been given; what is wanted shows in the newer versions' own field */
@@ -46,23 +58,22 @@ bool cs_view_on_network(const struct cs_container *c, const char *name, const ch
 
 void cs_view_network_settings(struct cs_container *c, int api, struct cs_str *out)
 {
-	static const struct cs_endpoint_settings none;
-	const struct cs_endpoint_settings *b = cs_container_endpoint(c, "bridge");
+	const struct cs_endpoint_settings *bridge = cs_container_endpoint(c, "bridge");
 
 	cs_json_put_key(out, "Ports");
 	cs_str_puts(out, c->status == CS_ST_RUNNING && c->nets && c->nets->ports ? c->nets->ports : "{}");
 	if (api && api < 152) { /* those of the default bridge, from before there were networks */
-		b = b ? b : &none;
+		struct cs_endpoint_settings b = bridge ? as_seen(c, bridge) : (struct cs_endpoint_settings){0};
 		cs_str_puts(out, ",\"HairpinMode\":false,\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"SecondaryIPAddresses\":null,"
 				 "\"SecondaryIPv6Addresses\":null");
-		cs_json_put_kstr(out, "EndpointID", b->endpoint_id);
-		cs_json_put_kstr(out, "Gateway", b->gateway);
-		cs_json_put_kstr(out, "GlobalIPv6Address", b->global_ipv6_address);
-		cs_json_put_ki64(out, "GlobalIPv6PrefixLen", b->global_ipv6_prefix_len);
-		cs_json_put_kstr(out, "IPAddress", b->ip_address);
-		cs_json_put_ki64(out, "IPPrefixLen", b->ip_prefix_len);
-		cs_json_put_kstr(out, "IPv6Gateway", b->ipv6_gateway);
-		cs_json_put_kstr(out, "MacAddress", b->mac_address);
+		cs_json_put_kstr(out, "EndpointID", b.endpoint_id);
+		cs_json_put_kstr(out, "Gateway", b.gateway);
+		cs_json_put_kstr(out, "GlobalIPv6Address", b.global_ipv6_address);
+		cs_json_put_ki64(out, "GlobalIPv6PrefixLen", b.global_ipv6_prefix_len);
+		cs_json_put_kstr(out, "IPAddress", b.ip_address);
+		cs_json_put_ki64(out, "IPPrefixLen", b.ip_prefix_len);
+		cs_json_put_kstr(out, "IPv6Gateway", b.ipv6_gateway);
+		cs_json_put_kstr(out, "MacAddress", b.mac_address);
 	}
 	cs_json_put_key(out, "Networks");
 	cs_view_networks(c, api, out);

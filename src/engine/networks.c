@@ -42,7 +42,8 @@ static struct member *members(struct cs_container *const *all, const struct cs_n
 
 	for (; *all; all++) {
 		CS_GUARD(&(*all)->lock);
-		for (size_t i = 0; (*all)->nets && i < (*all)->nets->n_endpoints; i++) {
+		bool runs = (*all)->status == CS_ST_RUNNING || (*all)->starting;
+		for (size_t i = 0; runs && (*all)->nets && i < (*all)->nets->n_endpoints; i++) {
 			const struct cs_endpoint_settings *s = &(*all)->nets->endpoints[i];
 			if (cs_empty(s->endpoint_id) || !cs_streq(s->network_id, net->doc->id))
 				continue;

@@ -572,6 +572,7 @@ def test_a_stopped_one_has_no_addresses_after_a_restart(fresh):
     b = Boxes(eng).sleeper(network="bridge", Host=publish(p80_tcp={"HostPort": "18119"}))
     b.post("stop")
     before = settings(b)
+    assert not eng.http.get("/networks/bridge").json["Containers"]
     eng.restart()
     assert settings(b) == before and settings(b, "bridge")["IPAddress"] == settings(b, "bridge")["EndpointID"] == ""
 
