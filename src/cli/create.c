@@ -28,6 +28,13 @@ static void set_list(json_t *o, const char *key, char *const *v)
 		(void)json_object_set_new(o, key, list(v));
 }
 
+/* For lists that docker leaves out when they are empty: the engine keeps null and [] apart, and inspect shows it. */
+static void drop_empty(json_t *o, const char *key)
+{
+	if (!json_array_size(json_object_get(o, key)))
+		(void)json_object_del(o, key);
+}
+
 static void set_str(json_t *o, const char *key, const char *v)
 {
 	if (!cs_empty(v))
@@ -245,20 +252,18 @@ static int set_volumes(json_t *cfg, json_t *host, const struct run_opts *o, stru
 
 	(void)json_object_set_new(cfg, "Volumes", volumes);
 	(void)json_object_set_new(host, "Binds", binds);
+	(void)json_object_set_new(host, "Mounts", mounts);
 	for (char **v = o->volume; v && *v; v++)
-		if (one_volume(*v, volumes, binds, err) < 0) {
-			json_decref(mounts);
+		if (one_volume(*v, volumes, binds, err) < 0)
 			return -1;
-		}
 	for (char **m = o->mount; m && *m; m++) {
 		json_t *j = NULL;
 		cs_autofree char *why = create_mount(*m, &j); /* looked at when the flag was read */
 		if (!why)
 			(void)json_array_append_new(mounts, j);
 	}
-	if (json_array_size(mounts))
-		(void)json_object_set(host, "Mounts", mounts);
-	json_decref(mounts);
+	drop_empty(host, "Binds");
+	drop_empty(host, "Mounts");
 	set_map(host, "Tmpfs", o->tmpfs, ':');
 	set_list(host, "VolumesFrom", o->volumes_from);
 	set_str(host, "VolumeDriver", o->volume_driver);
@@ -370,9 +375,7 @@ static void set_parsed(json_t *host, const char *key, char *const *v, char *(*pa
 		if (!why)
 			(void)json_array_append_new(a, j);
 	}
-	if (json_array_size(a))
-		(void)json_object_set(host, key, a);
-	json_decref(a);
+	(void)json_object_set_new(host, key, a);
 }
 
 static char *bps(const char *text, json_t **ret) { return create_rate(text, true, ret); }
@@ -418,6 +421,7 @@ static int set_resources(const struct call *c, json_t *host, const struct run_op
 	}
 	if (create_devices(o->device, devices, requests, err) < 0)
 		return -1;
+	drop_empty(host, "DeviceRequests");
 	set_list(host, "DeviceCgroupRules", o->device_cgroup_rule);
 	set_parsed(host, "BlkioWeightDevice", o->blkio_weight_device, create_weight);
 	set_parsed(host, "BlkioDeviceReadBps", o->device_read_bps, bps);
@@ -483,9 +487,9 @@ static int set_storage(json_t *host, char *const *v, struct cs_err **err)
 
 static void set_names(json_t *host, const struct run_opts *o)
 {
-	set_list(host, "Dns", o->dns);
-	set_list(host, "DnsOptions", o->dns_option);
-	set_list(host, "DnsSearch", o->dns_search);
+	(void)json_object_set_new(host, "Dns", list(o->dns));
+	(void)json_object_set_new(host, "DnsOptions", list(o->dns_option));
+	(void)json_object_set_new(host, "DnsSearch", list(o->dns_search));
 	set_list(host, "ExtraHosts", o->add_host);
 	set_list(host, "Links", o->link);
 	for (char **d = o->dns; d && *d; d++)

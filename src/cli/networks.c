@@ -258,9 +258,12 @@ static int cmd_create(struct call *call)
 		(void)json_object_set_new(body, "EnableIPv4", json_boolean(o->ipv4));
 	if (flag_given(call, &o->ipv6))
 		(void)json_object_set_new(body, "EnableIPv6", json_boolean(o->ipv6));
+	int api = client_api(&err);
+	if (api >= 0 && api < 144) /* before, an engine made a second network of the name unless it was asked to look */
+		(void)json_object_set_new(body, "CheckDuplicate", json_true());
 	if (!cs_empty(o->config_from))
 		(void)json_object_set_new(body, "ConfigFrom", json_pack("{s:s}", "Network", o->config_from));
-	int r = client_json("POST", "/networks/create", body, &j, &err);
+	int r = api < 0 ? -1 : client_json("POST", "/networks/create", body, &j, &err);
 	json_decref(body);
 	if (r < 0)
 		return cli_error(err, 1);

@@ -40,13 +40,17 @@ static int cmd_create(struct call *call)
 
 	if (operands[0] && o->name)
 		return cli_fail(1, "conflicting options: cannot specify a volume-name through both --name and as a positional arg");
-	json_t *body = json_pack("{s:s,s:s,s:{},s:{}}", "Name", operands[0] ? operands[0] : o->name ? o->name : "", "Driver", o->driver, "DriverOpts", "Labels");
+	json_t *body = json_pack("{s:s,s:s}", "Name", operands[0] ? operands[0] : o->name ? o->name : "", "Driver", o->driver);
 	for (int k = 0; k < 2; k++) {
+		json_t *map = json_object();
 		for (char **v = k ? o->label : o->opt; v && *v; v++) {
 			cs_autofree char *key = cs_xstrndup(*v, strcspn(*v, "="));
 			const char *value = *v + strlen(key) + ((*v)[strlen(key)] == '=');
-			(void)json_object_set_new(json_object_get(body, k ? "Labels" : "DriverOpts"), key, json_string(value));
+			(void)json_object_set_new(map, key, json_string(value));
 		}
+		if (json_object_size(map)) /* inspect shows {} where {} was asked for */
+			(void)json_object_set(body, k ? "Labels" : "DriverOpts", map);
+		json_decref(map);
 	}
 	int r = client_json("POST", "/volumes/create", body, &j, &err);
 	json_decref(body);

@@ -101,6 +101,20 @@ def test_docker_still_does_so(place):
 
 
 @pytest.mark.caisson
+def test_empty_lists_are_dockers(place):
+    """An engine keeps null and [] apart, and inspect shows which it was given."""
+    lists = {}
+    for program in ("caisson", "docker") if docker_is_28() else ("caisson",):
+        with FakeEngine() as engine:
+            env = {"PATH": os.environ["PATH"], "HOME": "/root", "DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(place / "config")}
+            subprocess.run([str(fx.BUILD / "caisson") if program == "caisson" else program, "create", "busybox"], env=env, capture_output=True, stdin=subprocess.DEVNULL, check=True)
+            lists[program] = {k for k, v in engine.seen[0][3]["HostConfig"].items() if v == []}
+    assert lists["caisson"] == {"Dns", "DnsOptions", "DnsSearch", "Devices", "Ulimits", "BlkioWeightDevice",
+                                "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps"}
+    assert lists.get("docker", lists["caisson"]) == lists["caisson"]
+
+
+@pytest.mark.caisson
 def test_what_docker_drops_is_said(place):
     out = observe(str(fx.BUILD / "caisson"), "--kernel-memory 5m", place)
     assert out[0] == 0 and "--kernel-memory is deprecated and has no effect" in out[2]

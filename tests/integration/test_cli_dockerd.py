@@ -44,6 +44,15 @@ def test_streams(twins):
     assert twins.same("load", "-i", "s.tar")[1] == "Loaded image: docker-test/rootfs:latest\n"
 
 
+def test_a_networks_name_is_taken_once(twins):
+    """Engines before 1.44 make a second network of a name unless they are told to look first."""
+    try:
+        assert twins.one("docker", "network", "create", "--config-only", "once")[0] == 0      # makes no link
+        assert twins.same("network", "create", "--config-only", "once")[::2] == (1, "Error response from daemon: network with name once already exists\n\n")
+    finally:
+        twins.one("docker", "network", "rm", "once")
+
+
 def test_version_says_so(twins):
     out = twins.one("caisson", "version")[1]
     assert "API version:       1.41 (downgraded from 1." in out and "  API version:      1.41 (minimum version 1.12)\n" in out
