@@ -29,7 +29,7 @@ bool cmd_name(const struct command *c, size_t *pos, char *buf, size_t size)
 	return true;
 }
 
-bool cmd_is_group(const struct command *c) { return !c->run && !c->refused; }
+bool cmd_is_group(const struct command *c) { return !c->run && (!c->refused || cs_streq(c->usage, "COMMAND")); }
 
 /* Length of the group's part of a full name: 9 for "container ls", 0 for "ps". */
 static size_t group_length(const char *name, size_t n)

@@ -96,12 +96,12 @@ struct flag {
 
 struct call;
 struct command {
-	/* All full names, the first per group is the one in help: "container ls|container list|container ps|ps". A group's name has no run. */
+	/* All full names, the first per group is the one in help: "container ls|container list|container ps|ps". A group has no run, and COMMAND for its usage. */
 	const char *names;
 	const char *usage;   /* behind the name: "[OPTIONS] CONTAINER [CONTAINER...]"; lines after the first are further forms */
 	const char *help;    /* one line */
 	const char *about;   /* long text for --help and the manual, instead of help; NULL: help */
-	const char *refused; /* Docker has the command, here it is answered with this text */
+	const char *refused; /* Docker has the command, here it is answered with this text; a group of such commands says it in its help */
 	const char *refused_flags; /* "all|force": the long names that such a command has in docker; others are mistakes */
 	const struct flag *options;
 	int (*run)(struct call *c); /* returns the exit status */

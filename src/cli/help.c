@@ -185,8 +185,8 @@ static int by_entry_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* The commands directly below group ("" = top) that `want` is true for. */
-static size_t collect(const char *group, struct entry *list, size_t max)
+/* The commands directly below group ("" = top), in alphabetical order; hidden ones only where all are. */
+static size_t collect(const char *group, bool hidden, struct entry *list, size_t max)
 {
 	struct cmd_iter it = {0};
 	const struct command *c;
@@ -198,12 +198,13 @@ static size_t collect(const char *group, struct entry *list, size_t max)
 			const char *word = glen ? name + glen + 1 : name;
 			if (glen && (strncmp(name, group, glen) != 0 || name[glen] != ' '))
 				continue;
-			if (strchr(word, ' ') || (c->flags & CMD_HIDDEN))
+			if (strchr(word, ' ') || (c->flags & CMD_HIDDEN && !hidden))
 				continue;
 			(void)snprintf(list[n].name, sizeof(list[n].name), "%s", word);
 			list[n++].cmd = c;
 			break; /* the first name in this group only */
 		}
+	qsort(list, n, sizeof(list[0]), by_entry_name);
 	return n;
 }
 
@@ -219,13 +220,18 @@ static void put_commands(const char *title, const struct entry *list, size_t n)
 		printf("  %-*s  %s\n", pad + 0, list[i].name, list[i].cmd ? list[i].cmd->help : list[i].about);
 }
 
-static void put_subcommands(const char *group)
+static void put_subcommands(const struct command *cmd, const char *group)
 {
-	struct entry list[64];
-	size_t n = collect(group, list, CS_ARRAY_SIZE(list));
+	struct entry all[64], part[64];
+	size_t n = collect(group, cmd->flags & CMD_HIDDEN, all, CS_ARRAY_SIZE(all));
 
-	qsort(list, n, sizeof(list[0]), by_entry_name);
-	put_commands("Commands", list, n);
+	for (int groups = 1; groups >= 0; groups--) {
+		size_t k = 0;
+		for (size_t i = 0; i < n; i++)
+			if (cmd_is_group(all[i].cmd) == groups)
+				part[k++] = all[i];
+		put_commands(groups ? "Management Commands" : "Commands", part, k);
+	}
 }
 
 void help_command(const struct command *cmd, const char *path)
@@ -245,7 +251,7 @@ void help_command(const struct command *cmd, const char *path)
 	}
 	put_flags(cmd->options, "Options");
 	if (cmd_is_group(cmd)) {
-		put_subcommands(path);
+		put_subcommands(cmd, path);
 		printf("\nRun 'caisson %s COMMAND --help' for more information on a command.\n", path);
 	}
 }
@@ -271,9 +277,8 @@ void help_program(void)
 	/* the order in which people meet them */
 	static const char *const common[] = {"run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info"};
 	struct entry all[160], part[160];
-	size_t n = collect("", all, CS_ARRAY_SIZE(all)), k = 0;
+	size_t n = collect("", false, all, CS_ARRAY_SIZE(all)), k = 0;
 
-	qsort(all, n, sizeof(all[0]), by_entry_name);
 	printf("Usage:  caisson [OPTIONS] COMMAND\n\nA client for containers: Caisson's engine, and any other with Docker's API\n");
 	for (size_t c = 0; c < CS_ARRAY_SIZE(common); c++)
 		for (size_t i = 0; i < n; i++)

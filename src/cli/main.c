@@ -157,11 +157,16 @@ static int unknown_command(const char *group, const char *typed)
 /* Help that nobody asked for is no output: docker has it on stderr, too. */
 static void help_to_stderr(void) { (void)dup2(2, 1); }
 
-/* A flag that docker's command has not is a mistake of its own, there as here: 125. 0 for what it has. */
-static int check_refused_flags(const struct command *cmd, const char *path, char *const *argv)
+/* A command that docker has and this client has not. A flag that docker's has not either is a mistake of its own, there as here: 125. */
+static int refuse(const struct command *cmd, const char *path, char *const *argv)
 {
 	cs_autostrv char **known = cs_strv_split(cmd->refused_flags ? cmd->refused_flags : "", '|');
 
+	for (char *const *a = argv; *a; a++)
+		if (cs_streq(*a, "--help")) {
+			help_command(cmd, path);
+			return 0;
+		}
 	for (; *argv && !cs_streq(*argv, "--"); argv++) {
 		const char *name = cs_prefix(*argv, "--");
 		cs_autofree char *bare = name ? cs_xstrndup(name, strcspn(name, "=")) : NULL;
@@ -171,7 +176,8 @@ static int check_refused_flags(const struct command *cmd, const char *path, char
 			return 125;
 		}
 	}
-	return 0;
+	fprintf(stderr, "caisson: %s: %s\n", path, cmd->refused);
+	return 1;
 }
 
 /* Runs one command with what stands behind its name. */
@@ -179,18 +185,8 @@ static int run_command(const struct command *cmd, const char *path, char **argv)
 {
 	struct call c = {.cmd = cmd, .path = path};
 
-	if (cmd->refused) {
-		for (char **a = argv; *a; a++)
-			if (cs_streq(*a, "--help")) {
-				help_command(cmd, path);
-				return 0;
-			}
-		int status = cmd_is_group(cmd) ? 0 : check_refused_flags(cmd, path, argv);
-		if (status)
-			return status;
-		fprintf(stderr, "caisson: %s: %s\n", path, cmd->refused);
-		return 1;
-	}
+	if (cmd->refused && !cmd_is_group(cmd))
+		return refuse(cmd, path, argv);
 	current_call = &c;
 	int status = flags_parse(&c, argv);
 	if (status == FLAGS_HELP) {
