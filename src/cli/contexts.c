@@ -415,13 +415,12 @@ static int cmd_inspect(struct call *c)
 	int status = message ? cli_fail(64, "template parsing error: %s", message) : 0;
 	bool parsed = !status;
 
-	for (; *names && !status; names++) {
+	for (; *names && parsed; names++) {
 		struct cs_err *err = NULL;
 		json_t *j = inspect(*names, &err);
-		if (!j)
-			status = cli_error(err, 1);
-		else if (t)
-			status = format_one(a, t, j);
+		int bad = !j ? cli_error(err, 1) : t ? format_one(a, t, j) : 0;
+		if (bad)
+			status = bad;
 		if (j)
 			(void)json_array_append_new(all, j);
 	}

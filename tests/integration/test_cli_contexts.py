@@ -62,6 +62,7 @@ ls
 inspect
 inspect aa bb
 inspect nosuch
+inspect nosuch default nosuch2
 inspect bb nosuch
 show
 rm aa
