@@ -82,7 +82,7 @@ static int tell(const struct HcnNamespace *ns, const struct HcnEndpoint *e, cons
 {
 	cs_autofree struct cs_fw_addr *more = cs_xcalloc(cs_strv_len(p->link_local) + 1, sizeof(*more));
 	struct acls acls;
-	struct cs_firewall_endpoint f = {.id = e->o.text, .name = e->doc.name, .ifname = e->outer_name, .bridge = e->net->ifname, .sandbox = ns->o.text,
+	struct cs_firewall_endpoint f = {.id = e->o.text, .name = e->doc.name, .ifname = e->outer_name, .ifindex = (uint32_t)e->outer, .bridge = e->net->ifname, .sandbox = ns->o.text,
 					 .antispoof = antispoof(e, p), .more = more};
 	struct cs_ip ip;
 

@@ -96,6 +96,7 @@ struct cs_firewall_endpoint {
 	const char *id;      /* the endpoint's identity here, shown in reachability */
 	const char *name;    /* for reachability only; may be NULL */
 	const char *ifname;  /* the host's end of the veth */
+	uint32_t ifindex;    /* its number; 0: not known, and what it may send is looked up twice */
 	const char *bridge;  /* that of its network, which should have been added */
 	const char *sandbox; /* the namespace's id: endpoints of one sandbox may send with each other's addresses (several networks); may be NULL */
 	uint8_t mac[6];

@@ -18,6 +18,7 @@ struct fw_network {
 
 struct fw_endpoint {
 	char *id, *name, *ifname, *bridge, *sandbox;
+	uint32_t ifindex;
 	uint8_t mac[6];
 	struct cs_fw_addr v4, v6, *more;
 	size_t n_more;

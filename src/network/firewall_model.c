@@ -102,10 +102,10 @@ static int source(struct cs_firewall *fw, const struct fw_endpoint *e, const str
 
 	if (!v4 && a->family != AF_INET6)
 		return 0;
-	if (!e->rules[0] && !e->rules[1]) {
+	if (e->ifindex && !e->rules[0] && !e->rules[1]) {
 		struct fw_elem both = fw_elem(v4 ? FW_passing4 : FW_passing6);
 
-		if (fn(fw, fw_put_addr(fw_put_mac(fw_put_ifname(&both, e->ifname), e->mac), a), err) < 0)
+		if (fn(fw, fw_put_addr(fw_put_mac(fw_put_ifindex(&both, e->ifindex), e->mac), a), err) < 0)
 			return -1;
 	}
 	if (with_addr(fw, v4 ? FW_sources4 : FW_sources6, e->ifname, a, fn, err) < 0)
@@ -229,6 +229,7 @@ static struct fw_endpoint *endpoint_new(struct cs_firewall *fw, const struct cs_
 	e->ifname = cs_xstrdup(spec->ifname);
 	e->bridge = cs_xstrdup(spec->bridge);
 	e->sandbox = cs_xstrdup(spec->sandbox);
+	e->ifindex = spec->ifindex;
 	e->antispoof = spec->antispoof;
 	memcpy(e->mac, spec->mac, sizeof(e->mac));
 	e->v4 = fw_addr4(spec->v4);

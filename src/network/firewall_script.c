@@ -128,8 +128,8 @@ static const char bridge_chains[] =
 	"set flows4 { type ifname . ipv4_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
 	"set flows6 { type ifname . ipv6_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
 	"chain prerouting { type filter hook prerouting priority -300; policy accept;\n"
-	"iifname . ether saddr . ip saddr @passing4 accept\n"
-	"meta l4proto != 58 iifname . ether saddr . ip6 saddr @passing6 accept\n"
+	"iif . ether saddr . ip saddr @passing4 accept\n"
+	"meta l4proto != 58 iif . ether saddr . ip6 saddr @passing6 accept\n"
 	"iifname @guarded jump guard\n"
 	"iifname @filtered goto leaving\n"
 	"}\n"
@@ -157,10 +157,6 @@ static const char bridge_chains[] =
 	"iifname . ip6 saddr @sources6 return\n"
 	"ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, mld-listener-report, mld2-listener-report } return\n"
 	"drop\n"
-	"}\n"
-	/* icc off; there may be no conntrack for bridges, so a link is a pair of stateless rules */
-	"chain forward { type filter hook forward priority 0; policy accept;\n"
-	"iifname @separated goto separate\n"
 	"}\n"
 	"chain separate {\n"
 	"ether type arp accept\n"
@@ -204,11 +200,17 @@ static const char entering_chain[] =
 	"oifname @filtered goto entering\n"
 	"}\n";
 
+/* icc off; there may be no conntrack for bridges, so a link is a pair of stateless rules */
+static const char bridge_forward_chain[] =
+	"chain forward { type filter hook forward priority 0; policy accept;\n"
+	"iifname @separated goto separate\n"
+	"}\n";
+
 /* Base chains that are there only while a set has elements: each costs a packet 50 ns and more, the one at input every packet that comes to the host. */
 static const struct optional {
 	enum fw_set_id set;
 	const char *name, *text;
-} optional[] = {{FW_confined, "input", input_chain}, {FW_filtered, "postrouting", entering_chain}};
+} optional[] = {{FW_confined, "input", input_chain}, {FW_separated, "forward", bridge_forward_chain}, {FW_filtered, "postrouting", entering_chain}};
 
 unsigned fw_script_chain_of(unsigned set)
 {

@@ -18,7 +18,7 @@ static const struct {
 	const char *name;
 } kinds[] = {
 	[FW_IFNAME] = {IFNAMSIZ, IFNAMSIZ, "ifname"}, [FW_IP4] = {4, 4, "ipv4_addr"}, [FW_IP6] = {16, 16, "ipv6_addr"}, [FW_PROTO] = {1, 4, "inet_proto"},
-	[FW_PORT] = {2, 4, "inet_service"},           [FW_MAC] = {6, 8, "ether_addr"}, [FW_SLOT] = {4, 4, "integer"},
+	[FW_PORT] = {2, 4, "inet_service"},           [FW_MAC] = {6, 8, "ether_addr"}, [FW_SLOT] = {4, 4, "integer"}, [FW_IFINDEX] = {4, 4, "iface_index"},
 };
 
 static struct fw_elem *put(struct fw_elem *e, enum fw_field kind, const void *value)
@@ -50,6 +50,7 @@ struct fw_elem *fw_put_addr(struct fw_elem *e, const struct cs_fw_addr *a) { ret
 struct fw_elem *fw_put_proto(struct fw_elem *e, uint8_t proto) { return put(e, FW_PROTO, &proto); }
 struct fw_elem *fw_put_mac(struct fw_elem *e, const uint8_t mac[6]) { return put(e, FW_MAC, mac); }
 struct fw_elem *fw_put_slot(struct fw_elem *e, uint32_t slot) { return put(e, FW_SLOT, &slot); } /* numgen and jhash count in the host's order */
+struct fw_elem *fw_put_ifindex(struct fw_elem *e, uint32_t index) { return put(e, FW_IFINDEX, &index); }
 
 struct fw_elem *fw_put_port(struct fw_elem *e, uint16_t port)
 {
@@ -84,7 +85,7 @@ static void format_fields(struct cs_str *out, const uint8_t *fields, size_t max,
 {
 	for (size_t i = 0; i < max && fields[i] != FW_END; i++) {
 		char text[FW_ADDR_TEXT];
-		uint32_t slot;
+		uint32_t number;
 
 		if (i)
 			cs_str_puts(out, " . ");
@@ -96,8 +97,9 @@ static void format_fields(struct cs_str *out, const uint8_t *fields, size_t max,
 		case FW_PORT: cs_str_put_u64(out, (uint64_t)at[0] << 8 | at[1]); break;
 		case FW_MAC: cs_str_putf(out, "%02x:%02x:%02x:%02x:%02x:%02x", at[0], at[1], at[2], at[3], at[4], at[5]); break;
 		case FW_SLOT:
-			memcpy(&slot, at, sizeof(slot));
-			cs_str_put_u64(out, slot);
+		case FW_IFINDEX:
+			memcpy(&number, at, sizeof(number));
+			cs_str_put_u64(out, number);
 			break;
 		case FW_END: break;
 		}

@@ -6,7 +6,7 @@
 
 #include "network/firewall.h"
 
-enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW_SLOT };
+enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW_SLOT, FW_IFINDEX };
 
 /* name, bridge family, key, data (nothing: a set), how the script declares it where the fields' names are not enough */
 #define FW_F(...) {__VA_ARGS__}
@@ -48,8 +48,8 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 	X(sources4, true, FW_F(FW_IFNAME, FW_IP4), FW_F(0), NULL)                                                                                   \
 	X(sources6, true, FW_F(FW_IFNAME, FW_IP6), FW_F(0), NULL)                                                                                   \
 	X(targets6, true, FW_F(FW_IFNAME, FW_IP6), FW_F(0), "typeof iifname . @th,64,128") /* nft 1.0.6 has no name for an advertisement's target */ \
-	X(passing4, true, FW_F(FW_IFNAME, FW_MAC, FW_IP4), FW_F(0), NULL) /* what macs and sources4 say, where no ACL wants to see it: one look */              \
-	X(passing6, true, FW_F(FW_IFNAME, FW_MAC, FW_IP6), FW_F(0), NULL)                                                                           \
+	X(passing4, true, FW_F(FW_IFINDEX, FW_MAC, FW_IP4), FW_F(0), NULL) /* what macs and sources4 say, where no ACL wants to see it: one look, short */              \
+	X(passing6, true, FW_F(FW_IFINDEX, FW_MAC, FW_IP6), FW_F(0), NULL)                                                                           \
 	X(separated, true, FW_F(FW_IFNAME), FW_F(0), NULL) /* veths of networks without icc */                                                      \
 	X(links4, true, FW_F(FW_IP4, FW_IP4, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                                     \
 	X(links6, true, FW_F(FW_IP6, FW_IP6, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                                     \
@@ -88,6 +88,7 @@ struct fw_elem *fw_put_proto(struct fw_elem *e, uint8_t proto);
 struct fw_elem *fw_put_port(struct fw_elem *e, uint16_t port);
 struct fw_elem *fw_put_mac(struct fw_elem *e, const uint8_t mac[6]);
 struct fw_elem *fw_put_slot(struct fw_elem *e, uint32_t slot);
+struct fw_elem *fw_put_ifindex(struct fw_elem *e, uint32_t index);
 void fw_set_lengths(enum fw_set_id set, uint8_t *key, uint8_t *data); /* in bytes */
 bool fw_elem_whole(const struct fw_elem *e); /* all fields are there */
 

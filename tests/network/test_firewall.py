@@ -599,6 +599,7 @@ def test_protected_containers_work(world):
     for name in "abc":
         w.endpoint(name, antispoof=True)
     w.both(8080)
+    assert f'"va" . {MAC["a"]} . {A4}' in w.host.run("nft", "list", "set", "bridge", TABLE, "passing4"), "one look is enough for what is right"
     assert w.a.ask(B4, 80)[1] == "b" and w.a.ask(B6, 80)[1] == "b"
     assert w.outside.ask(HOST4, 8080) == (OUT4, "a") and w.outside.ask(HOST6, 8080) == (OUT6, "a")
     assert w.a.ask(OUT4, 80)[1] == "outside" and w.a.ask(OUT6, 80)[1] == "outside"
@@ -807,18 +808,21 @@ def ruleset(w):
 
 
 def test_chains_that_few_need_come_with_the_first_who_does(world):
-    """What only internal or isolated networks and ACLs need costs others nothing."""
+    """What only internal or isolated networks, icc=false and ACLs need costs others nothing."""
     w = world
 
     def hooks():
-        return re.findall(r"type filter hook (input|postrouting)", w.host.run("nft", "list", "ruleset"))
+        return sorted(re.findall(r"type filter hook (input|forward priority 0|postrouting)", w.host.run("nft", "list", "ruleset")))
     w.host.serve(7000)
     assert hooks() == [] and w.c.reaches(HOST4, 7000) and w.a.reaches(B4, 80)
     w.fw("network_add", bridge="br1", internal=True)
     assert hooks() == ["input"] and not w.c.reaches(HOST4, 7000) and w.c.reaches("172.31.0.1", 7000)
     w.endpoint("b", acls=[{"block": True, "local_ports": "80", "protocols": "6"}])
-    assert sorted(hooks()) == ["input", "postrouting"] and not w.a.reaches(B4, 80) and w.a.reaches(B4, 80, "udp")
+    assert hooks() == ["input", "postrouting"] and not w.a.reaches(B4, 80) and w.a.reaches(B4, 80, "udp")
     w.endpoint("b")
+    w.fw("network_add", bridge="br0", no_icc=True)
+    assert [h.split()[0] for h in hooks()] == ["forward", "input"] and not w.a.reaches(B4, 80, "udp")
+    w.fw("network_add", bridge="br0")
     w.fw("network_add", bridge="br1")
     w.fw("settle")
     assert hooks() == [] and w.c.reaches(HOST4, 7000) and w.a.reaches(B4, 80)
@@ -833,6 +837,7 @@ def test_settling_puts_right_what_is_wrong_and_leaves_the_rest(world):
         w.publish(8081)
         w.endpoint("a", antispoof=True, acls=[{"block": True, "local_ports": "81"}])
         w.endpoint("b", acls=[{"block": True, "local_ports": "82"}])
+        w.endpoint("c", antispoof=True)
         w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
         w.fw("close_host")
     fill()
@@ -852,7 +857,7 @@ def test_settling_puts_right_what_is_wrong_and_leaves_the_rest(world):
     w.host.nft(f"insert rule inet {TABLE} published accept; add chain inet {TABLE} foreign; add rule inet {TABLE} foreign drop; flush chain inet {TABLE} to_us;"
                f"add element inet {TABLE} any4 {{ tcp . 7777 : {A4} . 80 }}; delete element inet {TABLE} any4 {{ tcp . 8080 : {A4} . 80 }};"
                f"delete element inet {TABLE} any4 {{ tcp . 8081 : {A4} . 80 }}; add element inet {TABLE} any4 {{ tcp . 8081 : {B4} . 80 }};"
-               f"flush set bridge {TABLE} guarded; flush map bridge {TABLE} acl_in; flush chain inet {TABLE} balance; flush map inet {TABLE} balance4")
+               f"flush set bridge {TABLE} guarded; flush set bridge {TABLE} passing4; flush map bridge {TABLE} acl_in; flush chain inet {TABLE} balance; flush map inet {TABLE} balance4")
     assert ruleset(w) != want
     w.fw("settle")
     assert ruleset(w) == want and w.handles()[0] == first[0]

@@ -3,6 +3,7 @@
  * Driver of tests/network/test_firewall.py: a firewall (and reserved ports) in the network namespace it is started in, told what to do by lines of JSON
  * on standard input; each is answered by a line: {"ok":…} or {"error":text,"code":name}, with "us", how long it took. Needs root. */
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,6 +71,7 @@ static int endpoint_add(json_t *o, struct cs_err **err)
 	json_t *list = json_object_get(o, "acls"), *a;
 	size_t i;
 
+	e.ifindex = e.ifname ? if_nametoindex(e.ifname) : 0;
 	if (text(o, "mac"))
 		(void)sscanf(text(o, "mac"), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &e.mac[0], &e.mac[1], &e.mac[2], &e.mac[3], &e.mac[4], &e.mac[5]);
 	json_array_foreach(list, i, a) {
