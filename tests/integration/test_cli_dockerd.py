@@ -27,7 +27,7 @@ def twins(dockerd, tmp_path):
 
 @pytest.mark.parametrize("args", [
     ["version", "-f", "{{.Server.Version}} {{.Server.APIVersion}} {{.Client.APIVersion}}"], ["run", "--rm", "--network", "none", fx.ROOTFS, "sh", "-c", "echo hi; echo e >&2; exit 3"],
-    ["images", fx.ROOTFS], ["ps", "-a"], ["volume", "ls"], ["network", "ls"], ["system", "df"], ["info", "-f", "{{.ServerVersion}} {{.Swarm.LocalNodeState}}"], ["inspect", "nosuch"],
+    ["images", "--digests", "--format", "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.Size}}", fx.ROOTFS], ["ps", "-a"], ["volume", "ls"], ["network", "ls"], ["system", "df"], ["info", "-f", "{{.ServerVersion}} {{.Swarm.LocalNodeState}}"], ["inspect", "nosuch"],
     ["rm", "nosuch"], ["run", "--annotation", "a=b", fx.ROOTFS], ["volume", "prune", "-af"], ["save", "--platform", "linux/amd64", fx.ROOTFS], ["run", "--rm", "nosuch:never", "x"]],
     ids=lambda a: a[0])
 def test_as_docker(twins, args):
@@ -48,7 +48,7 @@ def test_a_networks_name_is_taken_once(twins):
     """Engines before 1.44 make a second network of a name unless they are told to look first."""
     try:
         assert twins.one("docker", "network", "create", "--config-only", "once")[0] == 0      # makes no link
-        assert twins.same("network", "create", "--config-only", "once")[::2] == (1, "Error response from daemon: network with name once already exists\n\n")
+        assert twins.same("network", "create", "--config-only", "once")[::2] == (1, "Error response from daemon: network with name once already exists\n")
     finally:
         twins.one("docker", "network", "rm", "once")
 
