@@ -6,7 +6,6 @@
 
 #include "base/json.h"
 
-#define MAX_NESTING 4
 #define MAX_DESCRIPTOR (64u << 10) /* as text */
 
 /* ---- the document ---- */
@@ -32,33 +31,32 @@ void cs_image_index_unref(struct cs_image_index *x)
 
 static int add_entry(struct cs_image_index *x, const struct cs_descriptor *d, json_t *j, struct cs_err **err)
 {
-	const char *subject = json_string_value(json_object_get(json_object_get(j, "annotations"), "vnd.docker.reference.digest"));
 	cs_autofree char *text = json_dumps(j, JSON_COMPACT);
 
-	if (x->n >= CS_MANIFEST_MAX_ENTRIES || !text || strlen(text) > MAX_DESCRIPTOR)
-		return cs_fail(err, CS_ERR_INVALID, 0, "index %s has too many or too large entries", x->digest.s);
+	if (!text || strlen(text) > MAX_DESCRIPTOR)
+		return cs_fail(err, CS_ERR_INVALID, 0, "index %s: the entry for %s is larger than %u KiB", x->digest.s, d->digest.s, MAX_DESCRIPTOR >> 10);
 	x->v = cs_xreallocarray(x->v, x->n + 1, sizeof(*x->v));
 	struct cs_index_entry *e = &x->v[x->n++];
-	*e = (struct cs_index_entry){.digest = d->digest, .size = d->size, .media_type = cs_xstrdup(d->media_type), .attestation = d->attestation};
+	*e = (struct cs_index_entry){
+		.digest = d->digest, .size = d->size, .media_type = cs_xstrdup(d->media_type), .attestation = d->attestation, .subject = d->subject};
 	cs_platform_set(&e->platform, d->platform.os, d->platform.arch, d->platform.variant);
-	if (!subject || !cs_digest_from(subject, &e->subject))
-		e->subject.s[0] = 0;
 	e->json = TAKE_PTR(text);
 	return 0;
 }
 
 /* Entries of the index `d`; 1: it is none. */
-static int add_entries(struct cs_images *m, struct cs_image_index *x, const struct cs_digest *d, int depth, struct cs_err **err)
+static int add_entries(struct cs_images *m, struct cs_image_index *x, const struct cs_digest *d, int depth, struct cs_index_walk *w, struct cs_err **err)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX + 1);
 	cs_automf struct cs_manifest mf = {0};
 
-	if (depth > MAX_NESTING)
-		return cs_fail(err, CS_ERR_INVALID, 0, "index %s is nested too deeply", x->digest.s);
 	if (cs_blob_get(m->storage, d, CS_MANIFEST_MAX, &text, err) < 0 || cs_manifest_parse(text.buf ? text.buf : "", text.len, NULL, &mf, err) < 0)
 		return -1;
 	if (mf.kind != CS_MANIFEST_INDEX)
 		return 1;
+	int seen = cs_index_walk_into(w, d, depth, mf.n, err);
+	if (seen != 0)
+		return seen < 0 ? -1 : 0;
 	if (depth == 0) {
 		x->size = (int64_t)text.len;
 		x->media_type = strcmp(mf.media_type, CS_MT_DOCKER_LIST) == 0 ? CS_MT_DOCKER_LIST : CS_MT_OCI_INDEX;
@@ -68,23 +66,23 @@ static int add_entries(struct cs_images *m, struct cs_image_index *x, const stru
 	}
 	cs_autojson json_t *j = cs_json_parse(text.buf, text.len, err);
 	for (size_t i = 0; j && i < mf.n; i++) {
-		const char *type = mf.v[i].media_type;
 		int r = 1;
-		if (strcmp(type, CS_MT_OCI_INDEX) == 0 || strcmp(type, CS_MT_DOCKER_LIST) == 0)
-			r = add_entries(m, x, &mf.v[i].digest, depth + 1, NULL) < 0 ? 1 : 0; /* one that is not here has nothing that is */
+		if (cs_manifest_type_is_index(mf.v[i].media_type))
+			r = add_entries(m, x, &mf.v[i].digest, depth + 1, w, NULL) < 0 ? 1 : 0; /* one that is not here has nothing that is */
 		if (r == 1 && add_entry(x, &mf.v[i], json_array_get(json_object_get(j, "manifests"), i), err) < 0)
 			return -1;
 	}
 	return j ? 0 : -1;
 }
 
-static int read_index(struct cs_images *m, const struct cs_digest *d, struct cs_image_index **ret, struct cs_err **err)
+int cs_image_index_read(struct cs_images *m, const struct cs_digest *d, struct cs_image_index **ret, struct cs_err **err)
 {
 	cs_autoindex x = cs_xcalloc(1, sizeof(*x));
+	struct cs_index_walk w = {0};
 
 	atomic_init(&x->refs, 1);
 	x->digest = *d;
-	int r = add_entries(m, x, d, 0, err);
+	int r = add_entries(m, x, d, 0, &w, err);
 	if (r != 0)
 		return r < 0 ? -1 : cs_fail(err, CS_ERR_INVALID, 0, "%s is no index", d->s);
 	*ret = TAKE_PTR(x);
@@ -116,7 +114,7 @@ int cs_image_index_use(struct cs_images *m, const struct cs_digest *d, struct cs
 
 	HASH_FIND_STR(m->indexes, d->s, x);
 	if (!x) {
-		if (read_index(m, d, &x, err) < 0)
+		if (cs_image_index_read(m, d, &x, err) < 0)
 			return -1;
 		pthread_rwlock_wrlock(&m->lock);
 		HASH_ADD_STR(m->indexes, digest.s, x);
@@ -312,6 +310,15 @@ bool cs_image_content(struct cs_images *m, const struct cs_digest *manifest, int
 
 static bool is_foreign(const struct cs_index_entry *e) { return e->attestation || (*e->platform.os && strcmp(e->platform.os, "linux") != 0); }
 
+/* Takes m->lock. */
+static bool is_image_here(struct cs_images *m, const struct cs_digest *manifest)
+{
+	pthread_rwlock_rdlock(&m->lock);
+	bool here = cs_image_of_manifest(m, manifest);
+	pthread_rwlock_unlock(&m->lock);
+	return here;
+}
+
 bool cs_image_index_complete(struct cs_images *m, const struct cs_image_index *x)
 {
 	bool all = true;
@@ -324,6 +331,35 @@ bool cs_image_index_complete(struct cs_images *m, const struct cs_image_index *x
 	for (size_t i = 0; i < x->n && all; i++)
 		all = !is_foreign(&x->v[i]) || cs_image_content(m, &x->v[i].digest, NULL);
 	return all;
+}
+
+int cs_image_index_reduce(struct cs_images *m, const struct cs_image_index *x, struct cs_image_index **ret, size_t *ret_of, struct cs_err **err)
+{
+	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX + 1);
+	cs_autojson json_t *list = json_array();
+	struct cs_digest d;
+
+	for (size_t i = 0; i < x->n; i++) {
+		const struct cs_index_entry *e = &x->v[i];
+		/* what is said about an image goes with it */
+		bool here = is_foreign(e) ? cs_image_content(m, &e->digest, NULL) && (!e->subject.s[0] || is_image_here(m, &e->subject)) : is_image_here(m, &e->digest);
+		if (here)
+			(void)json_array_append_new(list, cs_json_parse(e->json, strlen(e->json), NULL));
+	}
+	*ret = NULL;
+	*ret_of = x->n;
+	if (json_array_size(list) < 2)
+		return 0;
+	if (cs_blob_get(m->storage, &x->digest, CS_MANIFEST_MAX, &text, err) < 0)
+		return -1;
+	cs_autojson json_t *j = cs_json_parse(text.buf, text.len, err);
+	if (!j)
+		return -1;
+	(void)json_object_set(j, "manifests", list);
+	cs_autofree char *reduced = json_dumps(j, JSON_COMPACT);
+	if (!reduced)
+		return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "write an index");
+	return cs_blob_put(m->storage, reduced, strlen(reduced), &d, err) < 0 ? -1 : cs_image_index_read(m, &d, ret, err);
 }
 
 bool cs_image_index_counts(struct cs_images *m, const struct cs_image_index *x)

@@ -40,6 +40,8 @@ void cs_image_index_unref(struct cs_image_index *x); /* accepts NULL */
 static inline void cs_autoindex_done(struct cs_image_index **x) { cs_image_index_unref(*x); }
 #define cs_autoindex cs_auto(cs_autoindex_done) struct cs_image_index *
 
+/* From the content store; a reference. INVALID when it is none. */
+CS_MUST_CHECK int cs_image_index_read(struct cs_images *m, const struct cs_digest *d, struct cs_image_index **ret, struct cs_err **err);
 /* Under m->write: the index of a name that is being made; from the content store, unless it is in use already. Balance with unuse. */
 CS_MUST_CHECK int cs_image_index_use(struct cs_images *m, const struct cs_digest *d, struct cs_image_index **ret, struct cs_err **err);
 void cs_image_index_unuse(struct cs_images *m, struct cs_image_index *x); /* accepts NULL */
@@ -67,6 +69,9 @@ struct cs_image_rec **cs_image_family(struct cs_images *m, struct cs_image_rec *
 bool cs_image_content(struct cs_images *m, const struct cs_digest *manifest, int64_t *bytes);
 /* Can the index be given away as it is: are all of its manifests here? */
 bool cs_image_index_complete(struct cs_images *m, const struct cs_image_index *x);
+/* An index of what is here of this one: its platforms, and what is no image but about them or for everybody. The document is x's own otherwise, and stored;
+ * unless the caller has begun an unpacking (cs_images_unpack_begin), a sweep may take it. NULL: there are less than two manifests. of: how many x has. */
+CS_MUST_CHECK int cs_image_index_reduce(struct cs_images *m, const struct cs_image_index *x, struct cs_image_index **ret, size_t *of, struct cs_err **err);
 /* Is it worth showing as an index: complete, or more than one platform of it is here. */
 bool cs_image_index_counts(struct cs_images *m, const struct cs_image_index *x);
 

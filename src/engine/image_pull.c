@@ -7,61 +7,18 @@
 #include "base/time.h"
 #include "engine/events.h"
 #include "engine/image_index.h"
-#include "engine/manifest.h"
-#include "engine/progress.h"
-#include "engine/transfer.h"
+#include "engine/pull_internal.h"
 
 #define TICK_MS 100
+#define MT_PLUGIN "application/vnd.docker.plugin.v1+json"
 
-struct pull { /* one request */
-	struct cs_images *m;
-	struct cs_ref ref; /* without tag and digest: all tags */
-	char *familiar;    /* name alone */
-	bool any_platform; /* the request names none */
-	struct cs_platform want;
-	struct cs_registry_auth auth;
-	struct cs_registry *registry;
-	struct cs_session *session;
-	struct cs_producer *p;
-	struct cs_progress *out;
-	bool downloaded;
-	char *warning;
-};
-
-struct layer { /* of the image that is pulled */
-	struct cs_transfer *t; /* NULL: there already */
-	char id[13];
-	enum cs_transfer_phase told;
-	bool told_waiting;
-	int64_t told_got, told_at;
-	unsigned told_retries;
-	bool whole; /* extracted, not only its blob */
-};
-
-struct image { /* what is pulled for one tag or digest */
-	struct pull *x;
-	char *tag;             /* or digest */
-	struct cs_digest top;  /* what the reference resolved to: an index or a manifest */
-	struct cs_digest manifest_digest;
-	struct cs_manifest manifest;
-	struct cs_image_shape shape;
-	struct cs_digest *chains;
-	struct cs_digest *leased;
-	size_t n_leased;
-	struct layer *layers;
-	struct cs_image_layer *rows;
-	bool known_platform; /* shape.platform is filled */
-	bool artifact;
-	bool added;          /* what was fetched belongs to an image */
-};
-
-static bool cancelled(const struct pull *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
+bool pull_cancelled(const struct pull *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
 
 /* An artifact has no configuration of its own: its manifest is what it is. */
 static const struct cs_digest *id_of(const struct image *im) { return im->artifact ? &im->manifest_digest : &im->manifest.config.digest; }
 
 /* ---- leases ---- */
-static void lease(struct image *im, const struct cs_digest *d)
+void pull_lease(struct image *im, const struct cs_digest *d)
 {
 	im->leased = cs_xreallocarray(im->leased, im->n_leased + 1, sizeof(*im->leased));
 	im->leased[im->n_leased++] = *d;
@@ -76,10 +33,11 @@ static void image_done(struct image *im)
 
 	for (size_t i = 0; im->layers && i < im->manifest.n; i++)
 		cs_transfer_put(m->transfers, im->layers[i].t);
+	pull_notes_done(im);
 	if (im->rows)
 		cs_image_layers_free(im->rows, im->manifest.n);
 	pthread_mutex_lock(&m->write);
-	m->sweep_wanted = m->sweep_wanted || !im->added;
+	m->sweep_wanted = m->sweep_wanted || !im->added || im->stray;
 	cs_images_unlease(m, im->leased, im->n_leased);
 	pthread_mutex_unlock(&m->write);
 	free(im->leased);
@@ -91,13 +49,12 @@ static void image_done(struct image *im)
 }
 
 /* ---- documents ---- */
-/* A document by digest: ours, or the registry's, which is then kept. size: -1 = unknown. */
-static int document(struct image *im, const struct cs_digest *d, int64_t size, struct cs_str *text, char **media_type, struct cs_err **err)
+int pull_document(struct image *im, const struct cs_digest *d, int64_t size, struct cs_str *text, char **media_type, struct cs_err **err)
 {
 	struct cs_images *m = im->x->m;
 	cs_automanifest struct cs_remote_manifest rm = {0};
 
-	lease(im, d);
+	pull_lease(im, d);
 	if (cs_blob_get(m->storage, d, CS_MANIFEST_MAX, text, NULL) == 0)
 		return 0;
 	cs_str_clear(text);
@@ -114,7 +71,7 @@ static int document(struct image *im, const struct cs_digest *d, int64_t size, s
 	return 0;
 }
 
-static int keep(struct image *im, const struct cs_str *text, struct cs_err **err)
+int pull_keep(struct image *im, const struct cs_str *text, struct cs_err **err)
 {
 	struct cs_digest d;
 	return cs_blob_put(im->x->m->storage, text->buf, text->len, &d, err);
@@ -136,7 +93,7 @@ static int by_tag(struct image *im, struct cs_str *text, char **media_type, stru
 		if (cs_repo_manifest_head(x->session->repo, im->tag, &head, err) < 0)
 			return -1;
 		if (cs_digest_from(head.digest, &im->top) && cs_blob_get(x->m->storage, &im->top, CS_MANIFEST_MAX, text, NULL) == 0) {
-			lease(im, &im->top);
+			pull_lease(im, &im->top);
 			return 0;
 		}
 		cs_str_clear(text);
@@ -146,7 +103,7 @@ static int by_tag(struct image *im, struct cs_str *text, char **media_type, stru
 	if (!cs_digest_from(rm.digest, &im->top))
 		return cs_fail(err, CS_ERR_INVALID, 0, "manifest for %s has an unsupported digest", im->tag);
 	cs_hash_data(rm.data, rm.len, &im->top);
-	lease(im, &im->top);
+	pull_lease(im, &im->top);
 	cs_str_put(text, rm.data, rm.len);
 	*media_type = TAKE_PTR(rm.media_type);
 	return 0;
@@ -158,38 +115,46 @@ static int resolve(struct image *im, struct cs_str *text, char **media_type, str
 		return by_tag(im, text, media_type, err);
 	if (!cs_digest_from(im->x->ref.digest, &im->top))
 		return cs_fail(err, CS_ERR_INVALID, 0, "unsupported digest algorithm: %.100s", im->x->ref.digest);
-	if (document(im, &im->top, -1, text, media_type, err) < 0)
+	if (pull_document(im, &im->top, -1, text, media_type, err) < 0)
 		return -1;
 	/* content that is ours already says nothing about this repository, and what the user may have of it */
 	cs_automanifest struct cs_remote_manifest head = {0};
 	return *media_type ? 0 : cs_repo_manifest_head(im->x->session->repo, im->top.s, &head, err);
 }
 
-static int read_manifest(struct image *im, struct cs_str *text, const char *media_type, struct cs_err **err)
+/* What the reference leads to. A plugin is no image, although its parts look like one's: dockerd's words. */
+static int read_top(struct image *im, const struct cs_str *text, const char *media_type, struct cs_manifest *ret, struct cs_err **err)
 {
-	struct pull *x = im->x;
-	cs_automf struct cs_manifest index = {0};
-	cs_autofree char *type = NULL;
-	size_t pick;
-
-	if (cs_manifest_parse(text->buf, text->len, media_type, &index, err) < 0)
+	if (cs_manifest_parse(text->buf ? text->buf : "", text->len, media_type, ret, err) < 0)
 		return cs_wrap(err, "%s", im->top.s);
+	if (ret->kind == CS_MANIFEST_IMAGE && strcmp(ret->config.media_type, MT_PLUGIN) == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "Encountered remote \"%s\"(plugin) when fetching", MT_PLUGIN);
+	return 0;
+}
+
+/* top: what text says; it may be taken from. */
+static int read_manifest(struct image *im, struct cs_str *text, struct cs_manifest *top, struct cs_err **err)
+{
+	cs_autodesc struct cs_descriptor chosen = {0};
+	cs_autofree char *type = NULL;
+
 	im->manifest_digest = im->top;
-	if (index.kind == CS_MANIFEST_IMAGE) {
-		im->manifest = index;
-		index = (struct cs_manifest){0};
-		return keep(im, text, err);
-	}
-	if (cs_manifest_pick(&index, &x->want, &pick, err) < 0 || keep(im, text, err) < 0)
+	if (pull_keep(im, text, err) < 0)
 		return -1;
-	im->manifest_digest = index.v[pick].digest;
+	if (top->kind == CS_MANIFEST_IMAGE) {
+		im->manifest = *top;
+		*top = (struct cs_manifest){0};
+		return 0;
+	}
+	if (pull_pick(im, top, &chosen, err) < 0)
+		return -1;
 	cs_str_clear(text);
-	if (document(im, &im->manifest_digest, index.v[pick].size, text, &type, err) < 0 ||
-	    cs_manifest_parse(text->buf, text->len, type ? type : index.v[pick].media_type, &im->manifest, err) < 0)
+	if (pull_document(im, &im->manifest_digest, chosen.size, text, &type, err) < 0 ||
+	    cs_manifest_parse(text->buf, text->len, type ? type : chosen.media_type, &im->manifest, err) < 0)
 		return cs_wrap(err, "%s", im->manifest_digest.s);
 	if (im->manifest.kind != CS_MANIFEST_IMAGE)
-		return cs_fail(err, CS_ERR_INVALID, 0, "%s: nested indexes are not supported", im->manifest_digest.s);
-	return keep(im, text, err);
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s is an index where an image was announced", im->manifest_digest.s);
+	return pull_keep(im, text, err);
 }
 
 static int check_manifest(const struct cs_manifest *mf, struct cs_err **err)
@@ -208,7 +173,7 @@ static int read_config(struct image *im, struct cs_err **err)
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_CONFIG_MAX);
 	struct cs_digest is;
 
-	lease(im, &c->digest);
+	pull_lease(im, &c->digest);
 	if (cs_blob_get(m->storage, &c->digest, CS_CONFIG_MAX, &text, NULL) < 0) {
 		cs_str_clear(&text);
 		if (cs_repo_blob_get(im->x->session->repo, c->digest.s, c->size, CS_CONFIG_MAX, &text, err) < 0)
@@ -216,7 +181,7 @@ static int read_config(struct image *im, struct cs_err **err)
 		cs_hash_data(text.buf, text.len, &is);
 		if (strcmp(is.s, c->digest.s) != 0)
 			return cs_fail(err, CS_ERR_INVALID, 0, "image config verification failed for digest %s", c->digest.s);
-		if (keep(im, &text, err) < 0)
+		if (pull_keep(im, &text, err) < 0)
 			return -1;
 	}
 	im->artifact = im->manifest.artifact_type;
@@ -241,6 +206,17 @@ static void short_id(const struct cs_digest *d, char id[13])
 	id[12] = 0;
 }
 
+struct cs_transfer *pull_blob(struct image *im, const struct cs_descriptor *d)
+{
+	struct cs_transfer_want want = {.blob = d->digest, .size = d->size};
+	cs_autofd int fd = -EBADF;
+
+	pull_lease(im, &want.blob);
+	if (cs_blob_open(im->x->m->storage, &want.blob, &fd, NULL, NULL) == 0)
+		return NULL;
+	return cs_transfer_get(im->x->m->transfers, &want, im->x->session);
+}
+
 /* All of its blobs as they are. */
 static void plan_artifact(struct image *im)
 {
@@ -248,12 +224,8 @@ static void plan_artifact(struct image *im)
 
 	im->layers = cs_xcalloc(mf->n + 1, sizeof(*im->layers));
 	for (size_t i = 0; i < mf->n; i++) {
-		struct cs_transfer_want want = {.blob = mf->v[i].digest, .size = mf->v[i].size};
-		cs_autofd int fd = -EBADF;
-		short_id(&want.blob, im->layers[i].id);
-		lease(im, &want.blob);
-		if (cs_blob_open(im->x->m->storage, &want.blob, &fd, NULL, NULL) < 0)
-			im->layers[i].t = cs_transfer_get(im->x->m->transfers, &want, im->x->session);
+		short_id(&mf->v[i].digest, im->layers[i].id);
+		im->layers[i].t = pull_blob(im, &mf->v[i]);
 	}
 }
 
@@ -273,8 +245,8 @@ static void plan(struct image *im)
 	im->rows = cs_xcalloc(mf->n + 1, sizeof(*im->rows));
 	for (size_t i = 0; i < mf->n; i++) {
 		cs_chain_id(i ? &im->chains[i - 1] : NULL, &im->shape.diff[i], &im->chains[i]);
-		lease(im, &mf->v[i].digest);
-		lease(im, &im->chains[i]);
+		pull_lease(im, &mf->v[i].digest);
+		pull_lease(im, &im->chains[i]);
 	}
 	pthread_mutex_lock(&m->write);
 	/* the longest part from below that has rows and files */
@@ -361,7 +333,7 @@ static int wait_layers(struct image *im, struct cs_err **err)
 			if (im->layers[i].whole)
 				im->rows[i].size = s.size;
 		}
-		if (cancelled(im->x))
+		if (pull_cancelled(im->x))
 			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 		if (left == 0)
 			return 0;
@@ -459,6 +431,8 @@ static bool have_image(struct image *im, bool *ret_new, int *ret, struct cs_err 
 
 	if (cs_image_find(m, id_of(im)->s, &r, NULL, NULL) < 0)
 		return false;
+	pull_notes_begin(im);
+	pull_notes_end(im);
 	cs_autoerr struct cs_err *e = NULL;
 	*ret = add(im, r->layers, r->n_layers, ret_new, &e);
 	if (*ret < 0 && atomic_load(&r->gone))
@@ -468,19 +442,21 @@ static bool have_image(struct image *im, bool *ret_new, int *ret, struct cs_err 
 	return true;
 }
 
-static int fetch(struct image *im, struct cs_str *text, const char *media_type, bool *ret_new, struct cs_err **err)
+static int fetch(struct image *im, struct cs_str *text, struct cs_manifest *top, bool *ret_new, struct cs_err **err)
 {
 	struct pull *x = im->x;
 	int have;
 
-	if (read_manifest(im, text, media_type, err) < 0 || check_manifest(&im->manifest, err) < 0 || read_config(im, err) < 0)
+	if (read_manifest(im, text, top, err) < 0 || check_manifest(&im->manifest, err) < 0 || read_config(im, err) < 0)
 		return -1;
 	if (have_image(im, ret_new, &have, err))
 		return have;
 	plan(im);
 	tell_first(im);
+	pull_notes_begin(im);
 	if (wait_layers(im, err) < 0)
 		return -1;
+	pull_notes_end(im);
 	struct cs_transfer **t = cs_xcalloc(im->manifest.n + 1, sizeof(struct cs_transfer *));
 	for (size_t i = 0; i < im->manifest.n; i++)
 		t[i] = im->layers[i].t;
@@ -513,15 +489,19 @@ static int pull_one(struct pull *x, const char *tag, bool *ret_new, struct cs_er
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MANIFEST_MAX + 1);
 	cs_autofree char *media_type = NULL;
 	cs_autofree char *shown = cs_xasprintf("%s%s%s", x->familiar, x->ref.digest ? "@" : ":", tag);
+	cs_automf struct cs_manifest top = {0};
 
 	*ret_new = false;
-	if (resolve(&im, &text, &media_type, err) < 0) {
-		im.added = true; /* nothing was stored yet */
+	im.added = true; /* nothing was stored yet */
+	if (resolve(&im, &text, &media_type, err) < 0)
 		return -1;
-	}
+	bool known = up_to_date(&im);
+	if (!known && read_top(&im, &text, media_type, &top, err) < 0)
+		return -1;
+	im.added = known;
 	cs_autofree char *id = x->ref.digest ? cs_xasprintf("%s/%s@%s", x->ref.domain, x->ref.path, tag) : cs_xstrdup(tag);
 	cs_progress_status(x->out, id, "Pulling from %s", x->ref.path);
-	if (!up_to_date(&im) && fetch(&im, &text, media_type, ret_new, err) < 0)
+	if (!known && fetch(&im, &text, &top, ret_new, err) < 0)
 		return -1;
 	im.added = true;
 	cs_progress_status(x->out, NULL, "Digest: %s", im.top.s);

@@ -7,8 +7,6 @@
 
 #include "base/log.h"
 
-#define MAX_NESTING 4 /* indexes in indexes */
-
 /* One image on its way. */
 struct image {
 	struct cs_str config, manifest; /* manifest: empty when it must be made */
@@ -504,6 +502,8 @@ struct place {
 	char *const *names;
 	const struct cs_digest *index;
 	int depth;
+	struct cs_index_walk *walk;
+	size_t images; /* that came of it */
 };
 
 static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, struct place *at, struct cs_err **err);
@@ -562,11 +562,14 @@ static int oci_index(struct cs_load_session *l, const struct cs_manifest *node, 
 	cs_autoplatform struct cs_platform host = {0};
 	const struct cs_descriptor *best = NULL, *only = NULL, *lost = NULL;
 	bool all = at->index || (at->names && *at->names);
-	struct place below = {.names = at->names, .index = !all || at->index ? at->index : &self->digest, .depth = at->depth + 1};
-	size_t images = 0, taken = 0;
+	struct place below = {.names = at->names, .index = !all || at->index ? at->index : &self->digest, .depth = at->depth + 1, .walk = at->walk};
+	size_t images = 0;
 	struct cs_digest is;
 	int r = 0, most = 0;
 
+	int seen = cs_index_walk_into(at->walk, &self->digest, at->depth, node->n, err);
+	if (seen != 0)
+		return seen < 0 ? -1 : 0;
 	if (cs_platform_parse(NULL, &host, err) < 0 || (all && cs_blob_put(l->m->storage, text->buf, text->len, &is, err) < 0))
 		return -1;
 	for (size_t i = 0; i < node->n; i++) {
@@ -585,22 +588,21 @@ static int oci_index(struct cs_load_session *l, const struct cs_manifest *node, 
 	}
 	if (!best && images == 1 && !l->n_platforms)
 		best = only; /* for another machine, but there is no doubt which one is meant */
-	if (best) {
+	if (best)
 		r = oci_node(l, best, &below, err);
-		taken++;
-	}
 	for (size_t i = 0; r == 0 && i < node->n; i++) {
 		const struct cs_descriptor *d = &node->v[i];
 		int points = score(l, &host, d);
 		if (d == best || points < 0 || (l->n_platforms && points == 0) || (!all && !l->n_platforms) || !is_there(l, d))
 			continue;
 		r = oci_node(l, d, &below, err);
-		taken++;
 	}
-	if (r == 0 && taken == 0 && lost)
+	if (r == 0 && below.images == 0 && lost)
 		r = oci_node(l, lost, &below, err); /* says what is missing */
 	at->names = below.names;
-	return taken || lost ? r : no_platform(l, self->digest.s, err);
+	at->images += below.images;
+	/* an index in an index may well have nothing for us */
+	return r == 0 && at->depth == 0 && at->images == 0 ? no_platform(l, self->digest.s, err) : r;
 }
 
 static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, struct place *at, struct cs_err **err)
@@ -609,8 +611,6 @@ static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, st
 	struct cs_manifest node;
 	int r;
 
-	if (at->depth > MAX_NESTING)
-		return cs_fail(err, CS_ERR_INVALID, 0, "index %s is nested too deeply", d->digest.s);
 	if (read_node(l, d, &im.manifest, &node, err) < 0) {
 		image_done(&im);
 		return -1;
@@ -622,6 +622,7 @@ static int oci_node(struct cs_load_session *l, const struct cs_descriptor *d, st
 			cs_strv_push(&im.names, *names);
 		im.index = at->index;
 		at->names = NULL;
+		at->images++;
 		r = node.artifact_type ? add_artifact(l, d, &node, &im, err) : oci_manifest(l, &node, &im, err);
 		if (r < 0)
 			(void)cs_wrap(err, "manifest %s", d->digest.s);
@@ -686,7 +687,8 @@ static int oci_images(struct cs_load_session *l, const struct entry *e, bool mor
 		if (before)
 			continue;
 		cs_autostrv char **names = oci_names(&top, &d->digest);
-		struct place at = {.names = names};
+		struct cs_index_walk walk = {0};
+		struct place at = {.names = names, .walk = &walk};
 		r = oci_node(l, d, &at, err);
 	}
 	return r;

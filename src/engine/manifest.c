@@ -10,7 +10,7 @@
 #define MAX_URLS 16
 #define MAX_TEXT 255
 
-static void descriptor_done(struct cs_descriptor *d)
+void cs_descriptor_done(struct cs_descriptor *d)
 {
 	free(d->media_type);
 	cs_platform_done(&d->platform);
@@ -22,9 +22,9 @@ void cs_manifest_done(struct cs_manifest *m)
 {
 	free(m->media_type);
 	free(m->artifact_type);
-	descriptor_done(&m->config);
+	cs_descriptor_done(&m->config);
 	for (size_t i = 0; i < m->n; i++)
-		descriptor_done(&m->v[i]);
+		cs_descriptor_done(&m->v[i]);
 	free(m->v);
 	*m = (struct cs_manifest){0};
 }
@@ -64,6 +64,8 @@ static int read_descriptor(json_t *j, const char *what, struct cs_descriptor *d,
 	free(d->platform.os_version);
 	d->platform.os_version = cs_xstrdup(text(p, "os.version"));
 	d->attestation = *text(notes, "vnd.docker.reference.type") != 0;
+	if (!d->attestation || !cs_digest_from(text(notes, "vnd.docker.reference.digest"), &d->subject))
+		d->subject.s[0] = 0;
 	const char *name = text(notes, "io.containerd.image.name");
 	if (!*name)
 		name = text(notes, "org.opencontainers.image.ref.name");
@@ -89,7 +91,7 @@ static int read_list(json_t *list, const char *what, size_t max, struct cs_manif
 }
 
 static bool is_image_type(const char *t) { return strcmp(t, CS_MT_OCI_MANIFEST) == 0 || strcmp(t, CS_MT_DOCKER_MANIFEST) == 0; }
-static bool is_index_type(const char *t) { return strcmp(t, CS_MT_OCI_INDEX) == 0 || strcmp(t, CS_MT_DOCKER_LIST) == 0; }
+bool cs_manifest_type_is_index(const char *t) { return strcmp(t, CS_MT_OCI_INDEX) == 0 || strcmp(t, CS_MT_DOCKER_LIST) == 0; }
 
 static int read_image(json_t *j, struct cs_manifest *m, struct cs_err **err)
 {
@@ -129,7 +131,7 @@ static int parse(json_t *j, const char *media_type, struct cs_manifest *m, struc
 	/* A document that is both means different things to different readers (CVE-2021-41190). */
 	if ((has_layers || json_object_get(j, "fsLayers")) && has_entries)
 		return cs_fail(err, CS_ERR_INVALID, 0, "manifest: ambiguous document: it has both layers and manifests");
-	if (cs_empty(media_type) || (!is_image_type(media_type) && !is_index_type(media_type) && strcmp(media_type, "application/json") == 0) ||
+	if (cs_empty(media_type) || (!is_image_type(media_type) && !cs_manifest_type_is_index(media_type) && strcmp(media_type, "application/json") == 0) ||
 	    (media_type && strcmp(media_type, "text/plain") == 0))
 		media_type = *own ? own : has_entries ? CS_MT_OCI_INDEX : CS_MT_OCI_MANIFEST;
 	if (*own && strcmp(own, media_type) != 0)
@@ -137,7 +139,7 @@ static int parse(json_t *j, const char *media_type, struct cs_manifest *m, struc
 	m->media_type = cs_xstrdup(media_type);
 	if (is_image_type(media_type))
 		return has_entries ? cs_fail(err, CS_ERR_INVALID, 0, "manifest: an index where an image was announced") : read_image(j, m, err);
-	if (is_index_type(media_type))
+	if (cs_manifest_type_is_index(media_type))
 		return has_layers ? cs_fail(err, CS_ERR_INVALID, 0, "manifest: an image where an index was announced") : read_index(j, m, err);
 	return cs_fail(err, CS_ERR_INVALID, 0, "unsupported manifest media type and no default available: %.200s", media_type);
 }
@@ -166,7 +168,6 @@ int cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *
 
 	for (size_t i = 0; i < index->n; i++) {
 		const struct cs_descriptor *d = &index->v[i];
-		/* nested indexes are refused: only images are entries to us */
 		if (d->attestation || (*d->media_type && !is_image_type(d->media_type)))
 			continue;
 		int score = cs_platform_score(want, &d->platform);
@@ -179,6 +180,23 @@ int cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *
 		return 0;
 	cs_autofree char *name = cs_platform_text(want);
 	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "no matching manifest for %s in the manifest list entries", name);
+}
+
+int cs_index_walk_into(struct cs_index_walk *w, const struct cs_digest *index, int depth, size_t entries, struct cs_err **err)
+{
+	for (size_t i = 0; i < w->n_seen; i++) {
+		if (strcmp(w->seen[i].s, index->s) == 0)
+			return 1;
+	}
+	if (depth > CS_INDEX_MAX_DEPTH)
+		return cs_fail(err, CS_ERR_INVALID, 0, "index %s is nested more than %d deep", index->s, CS_INDEX_MAX_DEPTH);
+	if (w->n_seen == CS_INDEX_MAX_INNER)
+		return cs_fail(err, CS_ERR_INVALID, 0, "index %s is one of more than %d in one index", index->s, CS_INDEX_MAX_INNER);
+	w->seen[w->n_seen++] = *index;
+	w->entries += entries;
+	if (w->entries > CS_MANIFEST_MAX_ENTRIES)
+		return cs_fail(err, CS_ERR_INVALID, 0, "index %s: with it there are more than %d entries in one index", index->s, CS_MANIFEST_MAX_ENTRIES);
+	return 0;
 }
 
 static bool strip(const char *t, const char *prefix, const char *const *suffixes)

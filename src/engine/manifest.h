@@ -13,6 +13,8 @@
 #define CS_MT_DOCKER_LAYER "application/vnd.docker.image.rootfs.diff.tar"
 #define CS_MANIFEST_MAX_LAYERS 500
 #define CS_MANIFEST_MAX_ENTRIES 1000
+#define CS_INDEX_MAX_DEPTH 4  /* indexes within an index, one in the other */
+#define CS_INDEX_MAX_INNER 64 /* and all of them together */
 #define CS_BLOB_MAX (1ll << 40)
 #define CS_CONFIG_MAX (8u << 20)
 
@@ -23,8 +25,11 @@ struct cs_descriptor {
 	struct cs_platform platform; /* entries of an index; os "" when it names none */
 	char **urls;                 /* foreign layers */
 	bool attestation;            /* an index entry that is no image (vnd.docker.reference.type) */
+	struct cs_digest subject;    /* of an attestation: the manifest that it is about (vnd.docker.reference.digest), or "" */
 	char *name;                  /* an index entry's, in a layout: io.containerd.image.name, else org.opencontainers.image.ref.name; or NULL */
 };
+void cs_descriptor_done(struct cs_descriptor *d);
+#define cs_autodesc cs_auto(cs_descriptor_done) /* struct cs_descriptor x = {0} */
 enum cs_manifest_kind { CS_MANIFEST_IMAGE, CS_MANIFEST_INDEX };
 struct cs_manifest {
 	enum cs_manifest_kind kind;
@@ -40,6 +45,17 @@ void cs_manifest_done(struct cs_manifest *m);
 #define cs_automf cs_auto(cs_manifest_done) /* struct cs_manifest x = {0} */
 /* The entry that does best for a platform; NOT_FOUND "no matching manifest for linux/arm64/v8 in the manifest list entries". */
 CS_MUST_CHECK int cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *want, size_t *ret, struct cs_err **err);
+
+bool cs_manifest_type_is_index(const char *media_type);
+
+/* Indexes may stand in indexes, as OCI has it, and what is foreign may do so without end, or name one of them a million times over: a walk enters each once
+ * and counts. { 0 } is one that has not begun. */
+struct cs_index_walk {
+	struct cs_digest seen[CS_INDEX_MAX_INNER];
+	size_t n_seen, entries;
+};
+/* Into an index of `entries` entries, `depth` below the first. 1: the walk was there already, and there is nothing new in it. INVALID names the index. */
+CS_MUST_CHECK int cs_index_walk_into(struct cs_index_walk *w, const struct cs_digest *index, int depth, size_t entries, struct cs_err **err);
 
 /* Can these bytes be extracted as a layer? */
 bool cs_layer_type_known(const char *media_type);

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -13,7 +14,7 @@ import imagetar as it
 import rootfs
 from caisson_fixture import wait_for
 from images import busybox, files, pull, push
-from registry import Fake, digest
+from registry import Fake, Lie, Registry, Status, digest
 
 pytestmark = pytest.mark.caisson
 HOST = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
@@ -315,16 +316,135 @@ def test_push(engine, remote):
         assert f"{to}@{remote.index}" in inspect(engine, f"{to}:x").json["RepoDigests"]
 
 
+@pytest.fixture
+def noted():
+    """An index as BuildKit pushes it: two platforms, an attestation of each; the other platform's lies in an index within it."""
+    with Fake() as fake:
+        fake.own, fake.ids, fake.notes = {}, {}, {}
+        for arch in (HOST, OTHER):
+            layers = [busybox(), unique()]
+            mf = images.manifest(fake, layers, oci=True, conf=images.config(layers, arch=arch))
+            fake.ids[arch] = mf["config"]["digest"]
+            fake.own[arch] = images.entry(fake, "app", mf, {"os": "linux", "architecture": arch})
+            fake.notes[arch] = images.attestation(fake, "app", fake.own[arch], b'{"about":"%s"}' % os.urandom(8).hex().encode())
+        doc = lambda *entries, **more: {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": list(entries), **more}
+        fake.inner = images.entry(fake, "app", doc(fake.own[OTHER], fake.notes[OTHER]))
+        fake.doc = doc(fake.own[HOST], fake.notes[HOST], fake.inner, annotations={"org.example": "kept"})
+        fake.index = fake.manifest("app", "1", fake.doc, images.OCI_INDEX)
+        fake.name = f"{fake.host}/app"
+        yield fake
+
+
+def kinds(engine, ref):
+    return {m["ID"]: (m["Kind"], m["Available"]) for m in inspect(engine, ref, manifests=1).json["Manifests"]}
+
+
+def test_pull_of_an_index_in_an_index(engine, noted):
+    """OCI lets indexes nest: the platform that stands in the inner one is found, and so is what is said about it."""
+    before = stored(engine)
+    pull(engine.http, noted.name, "1", platform="linux/" + OTHER)
+    assert inspect(engine, noted.name + ":1").json["Id"] == noted.ids[OTHER]
+    assert kinds(engine, noted.name + ":1") == {noted.own[HOST]["digest"]: ("image", False), noted.notes[HOST]["digest"]: ("attestation", False),
+                                                noted.own[OTHER]["digest"]: ("image", True), noted.notes[OTHER]["digest"]: ("attestation", True)}
+    n = len(noted.requests)
+    assert "up to date" in pull(engine.http, noted.name, "1", platform="linux/" + OTHER)[-1]["status"]
+    assert {r["method"] for r in noted.requests[n:] if "/v2/app" in r["path"]} == {"HEAD"}
+    pull(engine.http, noted.name, "1")
+    assert {x for _, x in kinds(engine, noted.name + ":1").values()} == {True}
+    engine.restart()
+    assert {x for _, x in kinds(engine, noted.name + ":1").values()} == {True}
+    engine.http.delete(f"/images/{noted.name}:1")
+    wait_for(lambda: stored(engine) == before, what="nothing is left")
+
+
+def test_provenance_comes_along(engine, noted):
+    """docker pull of an image that BuildKit built, docker push to another registry: what is said about it is still there."""
+    with Fake() as other, Registry() as real:
+        for to in (f"{other.host}/app", f"{real.host}/app"):
+            pull(engine.http, noted.name, "1")
+            engine.http.post(f"/images/{noted.name}:1/tag", {"repo": to, "tag": "x"})
+            lines = push(engine.http, to, "x")          # an index of what is here
+            assert not lines.error, lines
+            assert "2 of 4 manifests" in " ".join(lines.said()), lines
+            text = fetch(to, lines[-1]["aux"]["Digest"])
+            assert digest(text) == lines[-1]["aux"]["Digest"] and len(text) == lines[-1]["aux"]["Size"]
+            assert json.loads(text) == {**noted.doc, "manifests": [noted.own[HOST], noted.notes[HOST]]}
+            assert fetch(to, "x") == text
+            for d in (noted.own[HOST], noted.notes[HOST]):
+                assert digest(fetch(to, d["digest"])) == d["digest"]
+            assert f"{to}@{digest(text)}" in inspect(engine, f"{to}:x").json["RepoDigests"]
+            engine.http.delete(f"/images/{to}:x")
+            engine.http.delete(f"/images/{noted.name}:1")
+            pull(engine.http, to, "x")                  # and back
+            assert set(kinds(engine, f"{to}:x").values()) == {("image", True), ("attestation", True)}
+            engine.http.delete(f"/images/{to}:x")
+
+
+def fetch(repo, ref):
+    host, _, path = repo.partition("/")
+    with urllib.request.urlopen(urllib.request.Request(f"http://{host}/v2/{path}/manifests/{ref}", headers={"Accept": images.OCI_INDEX + ", " + images.OCI_MANIFEST})) as r:
+        return r.read()
+
+
+def test_single_platform_with_provenance(engine):
+    """What `docker buildx build --push` makes for one machine: the index stays what it is, digest and all."""
+    with Fake() as fake, Registry() as real:
+        layers = [busybox(), unique()]
+        own = images.entry(fake, "app", images.manifest(fake, layers, oci=True, conf=images.config(layers, arch=HOST)), {"os": "linux", "architecture": HOST})
+        index = fake.manifest("app", "1", {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [own, images.attestation(fake, "app", own)]}, images.OCI_INDEX)
+        pull(engine.http, f"{fake.host}/app", "1")
+        engine.http.post(f"/images/{fake.host}/app:1/tag", {"repo": f"{real.host}/app", "tag": "1"})
+        lines = push(engine.http, f"{real.host}/app", "1")
+        assert not lines.error and lines[-1]["aux"]["Digest"] == index, lines
+        assert fetch(f"{real.host}/app", "1") == fake.manifests["app", "1"][1]
+
+
+@pytest.mark.parametrize("fault", [("manifest", Status(404, "MANIFEST_UNKNOWN", times=-1)), ("manifest", Lie(body=b"{}", times=-1)), ("blob", Status(404, "BLOB_UNKNOWN", times=-1)),
+                                   ("blob", Lie(body=b'{"other":"bytes, as many"}', times=-1))], ids=["no manifest", "wrong manifest", "no blob", "wrong blob"])
+def test_attestation_that_cannot_be_had(engine, noted, fault):
+    """It is no part of the image: the pull goes on without it, and nothing of it stays."""
+    before = stored(engine)
+    kind, what = fault
+    note = json.loads(noted.manifests["app", noted.notes[HOST]["digest"]][1])
+    noted.fault("GET", "/manifests/" + noted.notes[HOST]["digest"] if kind == "manifest" else "/blobs/" + note["layers"][0]["digest"], what)
+    lines = pull(engine.http, noted.name, "1")
+    assert "Downloaded" in lines[-1]["status"], lines
+    assert kinds(engine, noted.name + ":1")[noted.notes[HOST]["digest"]] == ("attestation", False)
+    blobs_of_note = {d["digest"][7:] for d in [note["config"], *note["layers"], noted.notes[HOST]]}
+    assert not blobs_of_note & blobs(engine)
+    engine.http.delete(f"/images/{noted.name}:1")
+    wait_for(lambda: stored(engine) == before, what="nothing is left")
+
+
+def test_huge_attestation_is_left_out(engine, noted):
+    big = {**json.loads(noted.manifests["app", noted.notes[HOST]["digest"]][1])}
+    big["layers"] = [{**big["layers"][0], "size": 65 << 20}]
+    note = {**images.entry(noted, "app", big, noted.notes[HOST]["platform"]), "annotations": noted.notes[HOST]["annotations"]}
+    noted.manifest("app", "2", {**noted.doc, "manifests": [noted.own[HOST], note]}, images.OCI_INDEX)
+    lines = pull(engine.http, noted.name, "2")
+    assert "Downloaded" in lines[-1]["status"], lines
+    assert not noted.count("GET", "/blobs/" + big["layers"][0]["digest"])
+
+
 def test_push_of_a_part(engine, remote):
     with Fake() as other:
         to = f"{other.host}/app"
         for arch in (OTHER, "s390x"):
             pull(engine.http, remote.name, "1", platform="linux/" + arch)
         engine.http.post(f"/images/{remote.name}:1/tag", {"repo": to, "tag": "x"})
-        assert push(engine.http, to, "x").error == "multiple matching manifests found but no specific platform requested"
+        lines = push(engine.http, to, "x")          # an index of these two
+        assert not lines.error and "2 of 3 manifests" in " ".join(lines.said()), lines
+        entries = {d["platform"]["architecture"]: d for d in json.loads(remote.manifests["app", "1"][1])["manifests"]}
+        mine = json.loads(other.manifests["app", "x"][1])["manifests"]
+        assert mine == [d for a, d in entries.items() if a != HOST]
+        for d in mine:
+            assert other.manifests["app", d["digest"]] == remote.manifests["app", d["digest"]]
+        assert ("app", entries[HOST]["digest"]) not in other.manifests
+        assert inspect(engine, f"{to}:x").json["Descriptor"]["digest"] == remote.index       # here the name means what it meant
         pull(engine.http, remote.name, "1")
-        engine.http.delete(f"/images/{remote.name}:1", {"platforms": p("s390x")})
-        lines = push(engine.http, to, "x")          # this host's
+        # what the other registry has is a name of its own for these two
+        assert engine.http.delete(f"/images/{remote.name}:1", {"platforms": [p("s390x"), p(OTHER)], "force": 1}).status == 200
+        lines = push(engine.http, to, "x")          # the only one
         assert not lines.error and json.loads(other.manifests["app", "x"][1])["config"]["digest"] == remote.ids[HOST]
 
 

@@ -16,6 +16,8 @@ from caisson_fixture import wait_for
 from registry import Cut, Fake, Fault, Lie, Registry, Stall, Status, digest
 from images import Layer, busybox, files, pull, put
 
+HOST = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+
 needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
 
 
@@ -424,6 +426,7 @@ def test_damaged_image_leaves_nothing(fresh, kind):
 def hostile_manifest(fake, kind):
     m = images.manifest(fake, unique(), oci=True)
     inner = images.manifest(fake, unique(), oci=True)
+    linux = {"os": "linux", "architecture": HOST}
     media = images.OCI_MANIFEST
     if kind == "ambiguous":
         m["manifests"] = [{"mediaType": media, "digest": digest(b""), "size": 0}]
@@ -439,14 +442,36 @@ def hostile_manifest(fake, kind):
         fake.manifests["hostile", digest(data)] = (images.OCI_INDEX, data)
         entry = {"mediaType": images.OCI_MANIFEST, "digest": digest(data), "size": len(data), "platform": {"os": "linux", "architecture": "amd64"}}
         return {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [entry]}, images.OCI_INDEX, ""
-    if kind == "only an index inside":
-        entry = {"mediaType": images.OCI_INDEX, "digest": digest(b"x"), "size": 1, "platform": {"os": "linux", "architecture": "amd64"}}
-        return {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": [entry]}, images.OCI_INDEX, "no matching manifest"
+    index = lambda *entries: {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": list(entries)}
+    put_in = lambda m, **more: images.entry(fake, "hostile", m, **more)
+    if kind == "an empty index inside":
+        return index(put_in(index())), images.OCI_INDEX, "no matching manifest"
+    if kind == "index inside missing":
+        return index(put_in(m, platform=linux), {"mediaType": images.OCI_INDEX, "digest": digest(b"x"), "size": 1}), images.OCI_INDEX, "index " + digest(b"x")
+    if kind == "image as inner index":
+        d = {**put_in({k: v for k, v in m.items() if k != "mediaType"} | {"mediaType": images.OCI_MANIFEST}), "mediaType": images.OCI_INDEX}
+        return index(d), images.OCI_INDEX, d["digest"] + " is an image where an index was announced"
+    if kind == "nested deep":
+        d = deepest = put_in(index(put_in(m, platform=linux)))
+        for _ in range(4):
+            d = put_in(index(d))
+        return index(d), images.OCI_INDEX, f"index {deepest['digest']} is nested more than 4 deep"
+    if kind == "many inside":
+        inner = [put_in({**index(), "annotations": {"n": str(i)}}) for i in range(64)]
+        return index(*inner), images.OCI_INDEX, f"index {inner[63]['digest']} is one of more than 64 in one index"
+    if kind == "many entries":
+        d = put_in(m, platform={"os": "linux", "architecture": "other"})
+        inner = [put_in({**index(*[d] * 400), "annotations": {"n": str(i)}}) for i in range(3)]
+        return index(*inner), images.OCI_INDEX, f"index {inner[2]['digest']}: with it there are more than 1000 entries in one index"
     if kind == "schema 1":
         return {"schemaVersion": 1, "name": "x", "tag": "y", "fsLayers": []}, "application/vnd.docker.distribution.manifest.v1+prettyjws", "schema 1 support has been removed"
     if kind == "layer type":
         m["layers"][0]["mediaType"] = "application/x-foo"
         return m, media, "application/x-foo"
+    if kind == "plugin":
+        plugin = "application/vnd.docker.plugin.v1+json"
+        m["config"]["mediaType"] = plugin
+        return {**m, "mediaType": images.MANIFEST}, images.MANIFEST, f'Encountered remote "{plugin}"(plugin) when fetching'
     if kind == "digest":
         m["layers"][0]["digest"] = "sha256:../../../../etc/passwd"
         return m, media, "unsupported digest"
@@ -478,7 +503,8 @@ def hostile_manifest(fake, kind):
 
 
 @pytest.mark.caisson
-@pytest.mark.parametrize("kind", ["ambiguous", "index as image", "image as index", "contradicting type", "nested", "only an index inside", "schema 1",
+@pytest.mark.parametrize("kind", ["ambiguous", "index as image", "image as index", "contradicting type", "nested", "an empty index inside",
+                                  "index inside missing", "image as inner index", "nested deep", "many inside", "many entries", "plugin", "schema 1",
                                   "layer type", "digest", "negative size", "huge size", "string size", "many layers", "windows", "no json", "a list",
                                   "index entry's size"])
 def test_hostile_manifest(engine, fake, kind):

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import platform
 import random
 import shutil
 import socket
@@ -282,6 +283,33 @@ def test_multi_platform(engine, nested):
     assert stored(engine) == before
     layout.entries = []             # without a name: what runs here
     assert loaded(engine, layout.add(top).bytes()).said == [f"Loaded image ID: {it.sha(confs[host])}\n"]
+
+
+@caisson
+def test_index_that_names_indexes_over_and_over(engine):
+    """900 times the same index, in which 900 times the same index … : each is looked at once."""
+    layout = it.Layout()
+    conf = it.config(it.layer("over"), arch=platform.machine().replace("x86_64", "amd64").replace("aarch64", "arm64"))
+    image = it.platform(layout.image(it.layer("over"), conf=conf), "linux", json.loads(conf)["architecture"])
+    inner = layout.index()
+    for _ in range(3):
+        inner = layout.index(*[inner] * 200)
+    top = layout.index(image, *[inner] * 200)
+    assert loaded(engine, layout.add(top, "t/over:1").bytes()).said == ["Loaded image: t/over:1\n"]
+    assert inspect(engine, "t/over:1")["Id"] == it.sha(conf)
+    windows = layout.index(it.platform(layout.image(it.layer("dll"), conf=it.config(it.layer("dll"), os="windows")), "windows", "amd64"))
+    layout.entries = []
+    loaded(engine, layout.add(layout.index(windows, layout.index(image)), "t/beside:1").bytes())     # nothing in one of them is no failure
+    assert inspect(engine, "t/beside:1")["Id"] == it.sha(conf)
+    layout.entries = []
+    assert "not found in " + windows["digest"] in load(engine, layout.add(windows, "t/windows:1").bytes()).error
+    deep = image
+    for _ in range(5):
+        deep = layout.index(deep)
+    layout.entries = []
+    deepest = json.loads(layout.blobs[deep["digest"]])["manifests"][0]
+    error = load(engine, layout.add(layout.index(deep), "t/deep:1").bytes()).error
+    assert error.startswith("index sha256:") and error.endswith(" is nested more than 4 deep") and deepest["digest"] not in error, error
 
 
 @caisson

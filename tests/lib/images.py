@@ -70,13 +70,25 @@ def put(fake, repo, tag, layers, oci=False, conf=None, **extra):
     return fake.manifest(repo, tag, m, m["mediaType"]), m["config"]["digest"]
 
 
+def entry(fake, repo, m, platform=None, **more):
+    """Puts a manifest or an index there; returns its descriptor, as it stands in an index."""
+    data = json.dumps(m).encode()
+    fake.manifests[repo, digest(data)] = (m["mediaType"], data)
+    return {"mediaType": m["mediaType"], "size": len(data), "digest": digest(data), **({"platform": platform} if platform else {}), **more}
+
+
+def attestation(fake, repo, subject, text=b'{"_type":"https://in-toto.io/Statement/v0.1"}'):
+    """What BuildKit says about a manifest: the descriptor of an entry beside it."""
+    conf = config([], arch="unknown", os="unknown")
+    m = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {"mediaType": OCI_CONFIG, "size": len(conf), "digest": fake.blob(conf)},
+         "layers": [{"mediaType": "application/vnd.in-toto+json", "size": len(text), "digest": fake.blob(text)}]}
+    return entry(fake, repo, m, {"os": "unknown", "architecture": "unknown"},
+                 annotations={"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": subject["digest"]})
+
+
 def index(fake, repo, tag, entries, oci=True):
     """entries: (manifest object, platform)."""
-    listed = []
-    for m, platform in entries:
-        data = json.dumps(m).encode()
-        fake.manifests[repo, digest(data)] = (m["mediaType"], data)
-        listed.append({"mediaType": m["mediaType"], "size": len(data), "digest": digest(data), "platform": platform})
+    listed = [entry(fake, repo, m, platform) for m, platform in entries]
     return fake.manifest(repo, tag, {"schemaVersion": 2, "mediaType": OCI_INDEX if oci else LIST, "manifests": listed}, OCI_INDEX if oci else LIST)
 
 

@@ -60,6 +60,26 @@ static void refused(void **state)
 	}
 }
 
+static void walk(void **state)
+{
+	struct cs_index_walk w = {0};
+	struct cs_digest d;
+	cs_autoerr struct cs_err *err = NULL;
+
+	for (int i = 0; i < CS_INDEX_MAX_INNER; i++) {
+		cs_hash_data(&i, sizeof(i), &d);
+		assert_int_equal(cs_index_walk_into(&w, &d, i % (CS_INDEX_MAX_DEPTH + 1), 3, NULL), 0);
+		assert_int_equal(cs_index_walk_into(&w, &d, CS_INDEX_MAX_DEPTH, 1000000, NULL), 1); /* a circle, if there could be one */
+	}
+	cs_hash_data("one more", 8, &d);
+	assert_int_equal(cs_index_walk_into(&w, &d, 1, 1, &err), -1);
+	cs_autofree char *text = cs_err_text(err);
+	assert_non_null(strstr(text, d.s));
+	w = (struct cs_index_walk){0};
+	assert_int_equal(cs_index_walk_into(&w, &d, CS_INDEX_MAX_DEPTH + 1, 1, NULL), -1);
+	assert_int_equal(cs_index_walk_into(&w, &d, 0, CS_MANIFEST_MAX_ENTRIES + 1, NULL), -1);
+}
+
 static void artifact(void **state)
 {
 	cs_automf struct cs_manifest m = {0};
@@ -157,7 +177,7 @@ static void shapes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(image), cmocka_unit_test(refused), cmocka_unit_test(artifact), cmocka_unit_test(platforms),
+		cmocka_unit_test(image), cmocka_unit_test(refused), cmocka_unit_test(artifact), cmocka_unit_test(walk), cmocka_unit_test(platforms),
 		cmocka_unit_test(scores), cmocka_unit_test(bars), cmocka_unit_test(shapes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
