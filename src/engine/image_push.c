@@ -575,17 +575,11 @@ static int push_index(struct push *x, const char *tag, struct cs_image_rec *rec,
 	return 0;
 }
 
-/* The manifest that was asked for, or one instead of an index of which not everything is here: the only one, or this host's. */
+/* The manifest that was asked for, or the only one that is here of an index. */
 static int choose(struct push *x, const char *shown, const struct cs_image_index *index, struct cs_image_rec **ret, struct cs_err **err)
 {
-	struct cs_platform host = {0};
-	size_t n;
-
-	if (x->any_platform && cs_platform_parse(NULL, &host, err) < 0)
-		return -1;
-	struct cs_image_rec **v = cs_image_index_recs(x->m, index, &n);
 	pthread_rwlock_rdlock(&x->m->lock);
-	struct cs_image_rec *r = x->any_platform && n == 1 ? v[0] : cs_image_index_pick(x->m, index, x->any_platform ? &host : &x->want, NULL, NULL);
+	struct cs_image_rec *r = cs_image_index_pick(x->m, index, x->any_platform ? NULL : &x->want, NULL, NULL);
 	if (r && !x->any_platform) { /* no substitute is pushed */
 		cs_autoplatform struct cs_platform is = {0};
 		cs_platform_set(&is, r->info.os, r->info.architecture, r->info.variant);
@@ -594,13 +588,9 @@ static int choose(struct push *x, const char *shown, const struct cs_image_index
 	if (r)
 		atomic_fetch_add(&r->refs, 1);
 	pthread_rwlock_unlock(&x->m->lock);
-	cs_platform_done(&host);
-	cs_image_recs_free(v, n);
 	*ret = r;
 	if (r)
 		return 0;
-	if (x->any_platform)
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "multiple matching manifests found but no specific platform requested");
 	cs_autofree char *text = cs_platform_text(&x->want);
 	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "image with reference %s was found but does not provide the specified platform (%s)", shown, text);
 }
@@ -618,12 +608,41 @@ static void tell_instead(struct push *x, const struct cs_image_index *index, con
 	cs_progress_aux(x->out, aux.buf);
 }
 
+/* Not all of it is here: an index of what is. 1: that is one manifest alone, which needs no index. */
+static int push_reduced(struct push *x, const char *tag, struct cs_image_rec *rec, const struct cs_image_index *index, struct cs_err **err)
+{
+	cs_autoindex part = NULL;
+	size_t of;
+	int r;
+
+	pthread_mutex_lock(&x->m->write);
+	cs_images_unpack_begin(x->m); /* nobody has a name for its document yet */
+	pthread_mutex_unlock(&x->m->write);
+	r = cs_image_index_reduce(x->m, index, &part, &of, err);
+	if (r == 0 && part) {
+		cs_progress_status(x->out, NULL, "Not all of the index is here: pushing an index of %zu of %zu manifests", part->n, of);
+		r = push_index(x, tag, rec, part, err);
+	} else if (r == 0) {
+		r = 1;
+	}
+	pthread_mutex_lock(&x->m->write);
+	x->m->sweep_wanted = x->m->sweep_wanted || r < 0;
+	cs_images_unpack_end(x->m);
+	pthread_mutex_unlock(&x->m->write);
+	return r;
+}
+
 static int push_of_index(struct push *x, const char *tag, const char *shown, struct cs_image_rec *rec, const struct cs_image_index *index, struct cs_err **err)
 {
 	struct cs_image_rec *one = NULL;
 
 	if (x->any_platform && cs_image_index_complete(x->m, index))
 		return push_index(x, tag, rec, index, err);
+	if (x->any_platform) {
+		int done = push_reduced(x, tag, rec, index, err);
+		if (done <= 0)
+			return done;
+	}
 	if (choose(x, shown, index, &one, err) < 0)
 		return -1;
 	atomic_fetch_add(&one->refs, 1);
