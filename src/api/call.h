@@ -45,7 +45,7 @@ struct call {
 	struct cs_request rq;
 	struct cs_response rs;
 	struct cs_err *err;   /* first error, answered when the body has been read */
-	bool started, dispatched, too_large, versioned_error;
+	bool started, dispatched, too_large;
 	bool upgrade;         /* the client asked for it */
 	bool chunked;         /* HTTP/1.1: a body of unknown length comes in chunks */
 	uint64_t discarded;

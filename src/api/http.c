@@ -117,6 +117,33 @@ static int check_peer(struct call *c, struct cs_err **err)
 	return 0;
 }
 
+static int redirect(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
+{
+	rs->status = MHD_HTTP_MOVED_PERMANENTLY;
+	rs->own_header = cs_xstrdup(rq->path);
+	rs->extra[0] = MHD_HTTP_HEADER_LOCATION;
+	rs->extra[1] = rs->own_header;
+	return 0;
+}
+
+/* What a browser asks before it calls from elsewhere; the headers of the answer are those of every answer. */
+static int preflight(struct cs_request *rq, struct cs_response *rs, struct cs_err **err) { return 0; }
+
+/* Answers that do not depend on what is asked for: /a//b is sent to /a/b, as dockerd does, and OPTIONS is answered where api-cors-header is set. */
+static bool find_general(struct call *c, size_t len)
+{
+	static const struct cs_route moved = {.fn = redirect, .flags = CS_ROUTE_DISCARD}, options = {.fn = preflight, .flags = CS_ROUTE_DISCARD};
+	cs_autofree char *clean = c->uri[0] == '/' ? cs_route_clean(c->uri, len) : NULL;
+
+	if (clean) {
+		c->rq.path = cs_xasprintf("%s%.*s", clean, (int)strcspn(c->uri + len, "#"), c->uri + len);
+		c->rq.route = &moved;
+	} else if (!strcmp(c->rq.method, MHD_HTTP_METHOD_OPTIONS) && !cs_empty(cs_engine_config(c->http->engine)->api_cors_header)) {
+		c->rq.route = &options;
+	}
+	return c->rq.route;
+}
+
 static int find_route(struct call *c, struct cs_err **err)
 {
 	size_t len = strcspn(c->uri, "?#");
@@ -125,7 +152,9 @@ static int find_route(struct call *c, struct cs_err **err)
 
 	if (!path)
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid URL escape in path");
-	if (cs_route_version(path, &c->rq.api, &rest, err) < 0)
+	if (find_general(c, len))
+		return 0;
+	if (cs_route_version(path, cs_engine_config(c->http->engine)->min_api, &c->rq.api, &rest, err) < 0)
 		return -1;
 	c->rq.path = cs_xstrdup(rest);
 	c->rq.route = cs_route_find(cs_routes, c->rq.method, rest, c->rq.api, c->rq.param);
@@ -265,6 +294,7 @@ static struct MHD_Response *body_response(struct call *c)
 static enum MHD_Result answer(struct call *c)
 {
 	const char *type = c->rs.content_type ? c->rs.content_type : "application/json";
+	const struct cs_engine_config *cfg = cs_engine_config(c->http->engine);
 	struct MHD_Response *r;
 	unsigned status;
 	bool empty = false;
@@ -285,9 +315,14 @@ static enum MHD_Result answer(struct call *c)
 	if (!r)
 		return MHD_NO;
 	header(r, "Api-Version", CS_API_MAX_TEXT);
-	header(r, "Docker-Experimental", "false");
+	header(r, "Docker-Experimental", cfg->experimental ? "true" : "false");
 	header(r, "Ostype", "linux");
 	header(r, "Server", c->http->server_header);
+	if (!cs_empty(cfg->api_cors_header)) {
+		header(r, "Access-Control-Allow-Origin", cfg->api_cors_header);
+		header(r, "Access-Control-Allow-Headers", "Origin, X-Requested-With, Content-Type, Accept, X-Registry-Auth");
+		header(r, "Access-Control-Allow-Methods", "HEAD, GET, POST, DELETE, PUT, OPTIONS");
+	}
 	if (!c->rs.websocket && (!empty || c->rs.content_type))
 		header(r, "Content-Type", type);
 	for (size_t i = 0; i + 1 < CS_ARRAY_SIZE(c->rs.extra) && c->rs.extra[i]; i += 2)

@@ -7,16 +7,12 @@
 #include "api/query.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "engine/engine.h"
 #include "engine/stream.h"
 
-struct cs_engine;
 struct cs_body;
 struct cs_route;
 
-#define CS_API_MIN 124
-#define CS_API_MAX 155
-#define CS_API_MIN_TEXT "1.24"
-#define CS_API_MAX_TEXT "1.55"
 #define CS_ROUTE_PARAMS 2
 #define CS_BODY_MAX (16u << 20)
 

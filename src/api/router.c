@@ -37,7 +37,7 @@ bool cs_route_match(const char *pattern, const char *path, char *param[CS_ROUTE_
 	return match(pattern, path, param, 0);
 }
 
-int cs_route_version(const char *path, int *api, const char **rest, struct cs_err **err)
+int cs_route_version(const char *path, int min, int *api, const char **rest, struct cs_err **err)
 {
 	uint64_t major, minor;
 	const char *v = cs_prefix(path, "/v");
@@ -53,12 +53,37 @@ int cs_route_version(const char *path, int *api, const char **rest, struct cs_er
 	*rest = v + n;
 	if (major * 100 + minor > CS_API_MAX)
 		return cs_fail(err, CS_ERR_INVALID, 0, "client version %.*s is too new. Maximum supported API version is " CS_API_MAX_TEXT, (int)n, v);
-	if (major * 100 + minor < CS_API_MIN)
+	if (major * 100 + minor < (uint64_t)min)
 		return cs_fail(err, CS_ERR_INVALID, 0,
-			       "client version %.*s is too old. Minimum supported API version is " CS_API_MIN_TEXT
-			       ", please upgrade your client to a newer version", (int)n, v);
+			       "client version %.*s is too old. Minimum supported API version is %d.%d, please upgrade your client to a newer version", (int)n, v,
+			       min / 100, min % 100);
 	*api = (int)(major * 100 + minor);
 	return 0;
+}
+
+char *cs_route_clean(const char *path, size_t len)
+{
+	struct cs_str s cs_autostr = CS_STR_INIT(len + 2);
+	bool slash = len > 0 && path[len - 1] == '/';
+
+	for (size_t i = 0; i < len;) {
+		size_t n = 0;
+		while (i < len && path[i] == '/')
+			i++;
+		while (i + n < len && path[i + n] != '/')
+			n++;
+		if (n == 2 && !memcmp(path + i, "..", 2)) {
+			while (s.len > 0 && s.buf[--s.len] != '/')
+				;
+		} else if (n > 0 && !(n == 1 && path[i] == '.')) {
+			cs_str_putc(&s, '/');
+			cs_str_put(&s, path + i, n);
+		}
+		i += n;
+	}
+	if (slash || s.len == 0)
+		cs_str_putc(&s, '/');
+	return s.len == len && !memcmp(s.buf, path, len) ? NULL : cs_xstrndup(s.buf, s.len);
 }
 
 static bool version_fits(const struct cs_route *r, int api)

@@ -22,8 +22,11 @@ struct cs_route {
  * Values are appended to param (caller frees), which must be all NULL. Pure. */
 bool cs_route_match(const char *pattern, const char *path, char *param[CS_ROUTE_PARAMS]);
 
-/* Splits "/v1.44/x" into 144 and "/x". Without a version: *api = CS_API_MAX. Errors as dockerd's for too old and too new. */
-CS_MUST_CHECK int cs_route_version(const char *path, int *api, const char **rest, struct cs_err **err);
+/* Splits "/v1.44/x" into 144 and "/x". Without a version: *api = CS_API_MAX. Older than `min`: an error. Errors as dockerd's for too old and too new. */
+CS_MUST_CHECK int cs_route_version(const char *path, int min, int *api, const char **rest, struct cs_err **err);
+
+/* The path (raw, `len` bytes) as Go's path.Clean makes it, without empty parts, "." and ".."; a '/' at the end stays. NULL: it is clean. Pure, caller frees. */
+char *cs_route_clean(const char *path, size_t len);
 
 /* First route for method and path (version already split off), or NULL. HEAD finds GET routes only when listed. */
 const struct cs_route *cs_route_find(const struct cs_route *const *tables, const char *method, const char *path, int api, char *param[CS_ROUTE_PARAMS]);

@@ -21,7 +21,7 @@ static const char *key_of(const struct opt *o)
 
 static bool is_bool(const struct opt *o)
 {
-	return o->kind == OPT_BOOL || o->kind == OPT_IGNORE_BOOL || o->kind == OPT_REFUSE_BOOL;
+	return o->kind == OPT_BOOL;
 }
 
 static bool parse_bool(const char *s, bool *ret)
@@ -90,18 +90,45 @@ static int bad_value(const struct opt *o, const char *v, struct cs_err **err)
 	return cs_fail(err, CS_ERR_INVALID, 0, "invalid argument \"%s\" for \"--%s\" flag", v, o->flag);
 }
 
-static void warn_ignored(struct cs_daemon_config *c, const char *name)
+/* buildkit or buildkit=false -> "buildkit": "false" */
+static int set_feature(struct cs_strmap **m, const struct opt *o, const char *text, struct cs_err **err)
 {
-	cs_strv_take(&c->warnings, cs_xasprintf("option \"%s\" has no meaning in this build of Caisson and is ignored", name));
+	size_t n = strcspn(text, "=");
+	cs_autofree char *name = cs_xstrndup(text, n);
+	bool on = true;
+
+	if (n == 0 || (text[n] && !parse_bool(text + n + 1, &on)))
+		return bad_value(o, text, err);
+	if (!*m)
+		*m = cs_strmap_new();
+	cs_strmap_set(*m, name, on ? "true" : "false");
+	return 0;
+}
+
+/* Options that are not kept. v: a text of their kind, not empty. */
+static int set_unkept(struct cs_daemon_config *c, const struct opt *o, const char *v, struct cs_err **err)
+{
+	bool on = true;
+	int64_t n = 1;
+
+	if ((o->kind == OPT_BOOL && !parse_bool(v, &on)) || (o->kind == OPT_INT && !cs_parse_i64(v, INT32_MIN, INT32_MAX, &n)))
+		return bad_value(o, v, err);
+	if (o->flags & OPT_MOOT)
+		cs_strv_take(&c->warnings, cs_xasprintf("option \"%s\": %s", key_of(o), o->help));
+	else if (on && n)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "option \"%s\" is not available in this build of Caisson%s%s", key_of(o),
+			       o->flags & OPT_FILE_ONLY ? ": " : "", o->flags & OPT_FILE_ONLY ? o->help : "");
+	return 0;
 }
 
 /* Sets a member from text: a flag's value, or a scalar of the file. */
 static int set_text(struct cs_daemon_config *c, const struct opt *o, const char *v, struct cs_err **err)
 {
 	void *m = (char *)c + o->off;
-	bool b = false;
 	int64_t n;
 
+	if (o->flags & (OPT_MOOT | OPT_REFUSED))
+		return *v ? set_unkept(c, o, v, err) : 0;
 	switch (o->kind) {
 	case OPT_BOOL:
 		return parse_bool(v, m) ? 0 : bad_value(o, v, err);
@@ -110,7 +137,7 @@ static int set_text(struct cs_daemon_config *c, const struct opt *o, const char 
 		*(char **)m = cs_xstrdup(v);
 		return 0;
 	case OPT_INT:
-		if (!cs_parse_i64(v, -1, INT32_MAX, &n))
+		if (!cs_parse_i64(v, INT32_MIN, INT32_MAX, &n))
 			return bad_value(o, v, err);
 		*(int64_t *)m = n;
 		return 0;
@@ -129,20 +156,12 @@ static int set_text(struct cs_daemon_config *c, const struct opt *o, const char 
 		return set_pool(m, v, err);
 	case OPT_NETOPT:
 		return set_netopt(m, v, err);
-	case OPT_IGNORE_BOOL:
-	case OPT_IGNORE:
-		warn_ignored(c, key_of(o));
-		return 0;
-	case OPT_REFUSE_BOOL:
-		if (parse_bool(v, &b) && !b)
-			return 0;
-		break;
-	case OPT_REFUSE:
-		if (!*v)
-			return 0;
+	case OPT_FEATURE:
+		return set_feature(m, o, v, err);
+	case OPT_OBJECT: /* never kept */
 		break;
 	}
-	return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "option \"%s\" is not available in this build of Caisson", key_of(o));
+	return 0;
 }
 
 /* ---- flags ---- */
@@ -285,6 +304,10 @@ static int set_map(struct cs_daemon_config *c, const struct opt *o, json_t *v, s
 		if (o->kind == OPT_ULIMIT) {
 			if (set_ulimit(o, *m, key, item, err) < 0)
 				return -1;
+		} else if (o->kind == OPT_FEATURE) {
+			if (!json_is_boolean(item))
+				return wrong_type(o, "an object of true or false", err);
+			cs_strmap_set(*m, key, json_is_true(item) ? "true" : "false");
 		} else if (!json_is_string(item)) {
 			return wrong_type(o, "an object of strings", err);
 		} else {
@@ -334,15 +357,29 @@ static int set_netopts(struct cs_daemon_config *c, const struct opt *o, json_t *
 	return 0;
 }
 
-static bool is_empty_value(const json_t *v)
+/* A value of an option that is not kept, as text; its type is looked at all the same. */
+static int set_json_unkept(struct cs_daemon_config *c, const struct opt *o, json_t *v, struct cs_err **err)
 {
-	return json_is_null(v) || json_is_false(v) || (json_is_string(v) && !*json_string_value(v)) || (json_is_array(v) && json_array_size(v) == 0);
+	cs_autofree char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+	bool fits = o->kind == OPT_BOOL ? json_is_boolean(v) : o->kind == OPT_INT ? json_is_integer(v) : o->kind == OPT_LIST ? json_is_array(v) :
+		    o->kind == OPT_OBJECT ? json_is_object(v) : json_is_string(v);
+
+	if (!fits)
+		return wrong_type(o, o->kind == OPT_BOOL ? "true or false" : o->kind == OPT_INT ? "a number" : o->kind == OPT_LIST ? "an array of strings" :
+				     o->kind == OPT_OBJECT ? "an object" : "a string", err);
+	if (json_is_string(v))
+		return set_text(c, o, json_string_value(v), err);
+	return (json_is_array(v) || json_is_object(v)) && strlen(text) == 2 ? 0 : set_text(c, o, text, err);
 }
 
 static int set_json(struct cs_daemon_config *c, const struct opt *o, json_t *v, struct cs_err **err)
 {
 	cs_autofree char *number = NULL;
 
+	if (json_is_null(v)) /* as Go's decoder: as if it were not there */
+		return 0;
+	if (o->flags & (OPT_MOOT | OPT_REFUSED))
+		return set_json_unkept(c, o, v, err);
 	switch (o->kind) {
 	case OPT_BOOL:
 		return json_is_boolean(v) ? set_text(c, o, json_is_true(v) ? "true" : "false", err) : wrong_type(o, "true or false", err);
@@ -360,18 +397,14 @@ static int set_json(struct cs_daemon_config *c, const struct opt *o, json_t *v, 
 		return set_list(c, o, v, err);
 	case OPT_MAP:
 	case OPT_ULIMIT:
+	case OPT_FEATURE:
 		return set_map(c, o, v, err);
 	case OPT_POOL:
 		return set_pools(c, o, v, err);
 	case OPT_NETOPT:
 		return set_netopts(c, o, v, err);
-	case OPT_IGNORE_BOOL:
-	case OPT_IGNORE:
-		warn_ignored(c, key_of(o));
-		return 0;
-	case OPT_REFUSE_BOOL:
-	case OPT_REFUSE:
-		return is_empty_value(v) ? 0 : set_text(c, o, "true", err);
+	case OPT_OBJECT: /* never kept */
+		break;
 	}
 	return 0;
 }
@@ -481,13 +514,15 @@ static void release(struct cs_daemon_config *c, const struct opt *o)
 {
 	void *m = (char *)c + o->off;
 
+	if (o->flags & (OPT_MOOT | OPT_REFUSED))
+		return;
 	if (o->kind == OPT_STR) {
 		free(*(char **)m);
 		*(char **)m = NULL;
 	} else if (o->kind == OPT_LIST || o->kind == OPT_POOL) {
 		cs_strv_free(*(char ***)m);
 		*(char ***)m = NULL;
-	} else if (o->kind == OPT_MAP || o->kind == OPT_ULIMIT || o->kind == OPT_NETOPT) {
+	} else if (o->kind == OPT_MAP || o->kind == OPT_ULIMIT || o->kind == OPT_NETOPT || o->kind == OPT_FEATURE) {
 		cs_strmap_free(*(struct cs_strmap **)m);
 		*(struct cs_strmap **)m = NULL;
 	}
@@ -551,6 +586,8 @@ void cs_daemon_config_engine(const struct cs_daemon_config *c, struct cs_engine_
 		.shutdown_timeout = c->shutdown_timeout, .dns = c->dns, .dns_search = c->dns_search, .dns_opts = c->dns_opts,
 		.insecure_registries = c->insecure_registries, .registry_mirrors = c->registry_mirrors, .registry_hosts_dirs = c->registry_hosts_dirs,
 		.http_proxy = proxy_of(c, "http-proxy"), .https_proxy = proxy_of(c, "https-proxy"), .no_proxy = proxy_of(c, "no-proxy"), .hosts = c->hosts,
+		.init_path = cs_empty(c->init_path) ? c->default_init : c->init_path, .resolv_conf = c->resolv_conf, .api_cors_header = c->api_cors_header,
+		.min_api = c->min_api, .experimental = c->experimental, .container_size = c->container_size,
 		.network = {.enabled = true, .bridge = c->bridge, .bip = c->bip, .bip6 = c->bip6, .fixed_cidr = c->fixed_cidr, .fixed_cidr_v6 = c->fixed_cidr_v6,
 			    .default_gateway = c->default_gateway, .default_gateway_v6 = c->default_gateway_v6, .ip = c->publish_ip,
 			    .firewall = c->firewall && c->iptables, .direct_routing = c->direct_routing, .ipv6 = c->ipv6, .icc = c->icc, .ip_forward = c->ip_forward, .ip_forward_no_drop = c->ip_forward_no_drop, .ip_masq = c->ip_masq,
@@ -570,7 +607,7 @@ void cs_daemon_config_engine_done(struct cs_engine_config *e)
 
 void cs_daemon_config_help(struct cs_str *out)
 {
-	static const char *const kind[] = { "", "string", "int", "bytes", "list", "map", "ulimit", "pool", "option", "", "value", "", "value" };
+	static const char *const kind[] = { "", "string", "int", "bytes", "list", "map", "ulimit", "pool", "option", "feature", "object" };
 
 	cs_str_puts(out, "\nUsage:  caissond [OPTIONS]\n\nA Docker-compatible container engine.\n\nOptions:\n");
 	for (size_t i = 0; i < cs_daemon_n_options; i++) {

@@ -20,7 +20,13 @@ struct cs_daemon_config {
 	int64_t max_layer_size;
 	int64_t default_shm_size, default_stop_timeout, shutdown_timeout;
 	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts;
-	bool init, no_new_privileges, live_restore;
+	bool init, no_new_privileges, live_restore, experimental;
+	char *init_path, *default_init, *resolv_conf, *api_cors_header, *min_api_version;
+	char **exec_opts, **storage_opts;
+	struct cs_strmap *features;
+	int min_api;              /* min_api_version as 124 */
+	int64_t oom_score_adjust;
+	int64_t container_size;   /* bytes, of storage-opts; 0: no limit */
 	char **dns, **dns_search, **dns_opts, **insecure_registries, **registry_mirrors, **registry_hosts_dirs;
 	char *http_proxy, *https_proxy, *no_proxy; /* flags */
 	struct cs_strmap *proxies;                 /* the same in the file */

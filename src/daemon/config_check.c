@@ -4,6 +4,7 @@
 #include "daemon/config_check.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 
 #include "api/http.h"
 #include "base/log.h"
@@ -205,6 +206,131 @@ static int check_parts(const struct cs_daemon_config *c, struct cs_err **err)
 	return 0;
 }
 
+/* "1.40" -> 140; as dockerd the environment may give it, too. */
+static int check_min_api(struct cs_daemon_config *c, struct cs_err **err)
+{
+	const char *env = getenv("DOCKER_MIN_API_VERSION"), *v = !cs_empty(c->min_api_version) ? c->min_api_version : env;
+	const char *what = !cs_empty(c->min_api_version) ? "min-api-version" : "DOCKER_MIN_API_VERSION", *dot = v ? strchr(v, '.') : NULL;
+	uint64_t major, minor;
+
+	c->min_api = CS_API_MIN;
+	if (cs_empty(v))
+		return 0;
+	if (!dot || !cs_parse_u64n(v, (size_t)(dot - v), 0, 1000, &major) || !cs_parse_u64(dot + 1, 0, 99, &minor))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: %s is no version of the API, as 1.40 is", what, v);
+	if (major * 100 + minor < CS_API_MIN)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: minimum supported API version is " CS_API_MIN_TEXT ": %s", what, v);
+	if (major * 100 + minor > CS_API_MAX)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: maximum supported API version is " CS_API_MAX_TEXT ": %s", what, v);
+	c->min_api = (int)(major * 100 + minor);
+	return 0;
+}
+
+static char *trimmed(const char *s, size_t n)
+{
+	for (; n > 0 && isspace((unsigned char)*s); n--)
+		s++;
+	while (n > 0 && isspace((unsigned char)s[n - 1]))
+		n--;
+	return cs_xstrndup(s, n);
+}
+
+/* Splits "Key = value", spaces and case of the key apart, as dockerd does. Caller frees both. */
+static bool split_opt(const char *text, char **key, char **value)
+{
+	const char *eq = strchr(text, '=');
+
+	if (!eq)
+		return false;
+	*key = trimmed(text, (size_t)(eq - text));
+	*value = trimmed(eq + 1, strlen(eq + 1));
+	for (char *p = *key; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return **key && **value;
+}
+
+static int check_exec_opts(char *const *opts, struct cs_err **err)
+{
+	for (; opts && *opts; opts++) {
+		cs_autofree char *key = NULL, *value = NULL;
+		if (!split_opt(*opts, &key, &value))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid exec-opt (%s): must be formatted 'opt=value'", *opts);
+		if (!strcmp(key, "isolation"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid exec-opt (%s): option 'isolation' is only supported on windows", *opts);
+		if (strcmp(key, "native.cgroupdriver"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid exec-opt (%s): unknown option: '%s'", *opts, key);
+		if (!strcmp(value, "systemd"))
+			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "exec-opt %s is not available in this build of Caisson: it makes cgroups itself (cgroupfs), below cgroup-parent", *opts);
+		if (strcmp(value, "cgroupfs"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid exec-opt (%s): native.cgroupdriver must be cgroupfs", *opts);
+	}
+	return 0;
+}
+
+static int check_storage_opts(struct cs_daemon_config *c, struct cs_err **err)
+{
+	for (char **p = c->storage_opts; p && *p; p++) {
+		cs_autofree char *key = NULL, *value = NULL;
+		bool valid = split_opt(*p, &key, &value);
+		if (!valid)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid storage-opt: Unable to parse key/value option: %s", *p);
+		if (!strcmp(key, "overlay2.override_kernel_check") || !strcmp(key, "overlay.override_kernel_check"))
+			cs_strv_take(&c->warnings, cs_xasprintf("storage-opt \"%s\": No effect: the kernel is asked for what it can do", *p));
+		else if (strcmp(key, "overlay2.size"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "overlay2: Unknown option %s", key);
+		else if (!cs_parse_bytes(value, &c->container_size) || c->container_size < 0)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid storage-opt: invalid size: '%s'", value);
+	}
+	return 0;
+}
+
+/* dockerd ignores what it does not know; a slip of the pen would go unseen. */
+static int check_features(struct cs_daemon_config *c, struct cs_err **err)
+{
+	static const char *const known[][2] = {{"buildkit", "there is no builder"}, {"containerd-snapshotter", "there is one image store, and it keeps what both of dockerd's do"},
+					       {"cdi", NULL}};
+
+	for (size_t i = 0; c->features && i < c->features->n; i++) {
+		const char *name = c->features->kv[i].key;
+		size_t k = 0;
+		while (k < CS_ARRAY_SIZE(known) && strcmp(known[k][0], name))
+			k++;
+		if (k == CS_ARRAY_SIZE(known))
+			return cs_fail(err, CS_ERR_INVALID, 0, "unknown feature: %s", name);
+		if (known[k][1])
+			cs_strv_take(&c->warnings, cs_xasprintf("feature \"%s\": No effect: %s", name, known[k][1]));
+		else if (!strcmp(c->features->kv[i].val, "true"))
+			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "feature %s is not available in this build of Caisson", name);
+	}
+	return 0;
+}
+
+static int check_files(const struct cs_daemon_config *c, struct cs_err **err)
+{
+	const char *init = cs_empty(c->init_path) ? c->default_init : c->init_path, *key = cs_empty(c->init_path) ? "default-init" : "init-path";
+
+	if (!cs_empty(init) && init[0] != '/')
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid %s: must be an absolute path: %s", key, init);
+	if (!cs_empty(init) && access(init, X_OK) < 0)
+		return cs_fail(err, CS_ERR_INVALID, errno, "invalid %s: %s", key, init);
+	if (!cs_empty(c->resolv_conf) && c->resolv_conf[0] != '/')
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid resolv-conf: must be an absolute path: %s", c->resolv_conf);
+	if (!cs_empty(c->resolv_conf) && access(c->resolv_conf, R_OK) < 0)
+		return cs_fail(err, CS_ERR_INVALID, errno, "invalid resolv-conf: %s", c->resolv_conf);
+	return 0;
+}
+
+static int check_ranges(const struct cs_daemon_config *c, struct cs_err **err)
+{
+	if (c->oom_score_adjust < -1000 || c->oom_score_adjust > 1000)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid oom-score-adjust: %lld is not between -1000 and 1000", (long long)c->oom_score_adjust);
+	if (c->default_stop_timeout < -1)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid default-stop-timeout: %lld", (long long)c->default_stop_timeout);
+	if (c->shutdown_timeout < -1)
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid shutdown-timeout: %lld", (long long)c->shutdown_timeout);
+	return 0;
+}
+
 int cs_daemon_config_check(struct cs_daemon_config *c, struct cs_err **err)
 {
 	enum cs_log_level level;
@@ -232,6 +358,9 @@ int cs_daemon_config_check(struct cs_daemon_config *c, struct cs_err **err)
 	if (check_labels(c->labels, err) < 0 || check_ulimits(c->default_ulimits, err) < 0 || check_parts(c, err) < 0)
 		return -1;
 	if (check_registries(c, err) < 0 || check_network(c, err) < 0)
+		return -1;
+	if (check_min_api(c, err) < 0 || check_exec_opts(c->exec_opts, err) < 0 || check_storage_opts(c, err) < 0 || check_features(c, err) < 0 ||
+	    check_files(c, err) < 0 || check_ranges(c, err) < 0)
 		return -1;
 	if (!c->hosts)
 		cs_strv_push(&c->hosts, "unix:///run/caisson.sock");

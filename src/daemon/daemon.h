@@ -14,8 +14,8 @@ CS_MUST_CHECK int cs_pidfile_take(const char *path, struct cs_err **err);
 /* systemd's readiness protocol; nothing happens without NOTIFY_SOCKET. */
 void cs_notify(const char *state);
 
-/* Best effort: descriptors, OOM score, allocator, signals' dispositions. Before any thread. */
-void cs_process_setup(void);
+/* Best effort: descriptors, OOM score (-1000 to 1000; false: it was not allowed), allocator, signals' dispositions. Before any thread. */
+bool cs_process_setup(int64_t oom_score);
 
 /* Threads (names, where they wait in the kernel) and the engine's own view, to <exec_root>/dump-<time>.txt and the log. */
 void cs_dump(struct cs_engine *e, const char *exec_root);

@@ -26,6 +26,7 @@
 
 #define PEM_MAX (1u << 20)
 #define DRAIN_S 10
+#define OOM_SCORE_DEFAULT (-500) /* as in options.c */
 
 struct daemon {
 	struct cs_daemon_config cfg;
@@ -255,6 +256,7 @@ int main(int argc, char **argv)
 	static struct daemon d; /* outlives main's frame: threads use it */
 	cs_autoerr struct cs_err *err = NULL;
 	sigset_t set;
+	int r = 0;
 
 	d.argc = argc;
 	d.argv = argv;
@@ -273,8 +275,10 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGQUIT);
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* all threads inherit it */
-	cs_process_setup();
-	if (start(&d, &err) < 0) {
+	bool scored = cs_process_setup(d.cfg.oom_score_adjust);
+	if (!scored && d.cfg.oom_score_adjust != OOM_SCORE_DEFAULT) /* asked for by the user */
+		r = cs_fail(&err, CS_ERR_DENIED, 0, "oom-score-adjust: the kernel does not allow %lld (CAP_SYS_RESOURCE is needed for less than now)", (long long)d.cfg.oom_score_adjust);
+	if (r < 0 || start(&d, &err) < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_error("daemon", "failed to start daemon: %s", text);
 		cs_listen_cleanup(d.listeners, d.n_listeners);

@@ -4,16 +4,17 @@
 #include "daemon/options.h"
 
 #define C(m) offsetof(struct cs_daemon_config, m)
-#define IGNORED "Accepted for dockerd's sake; has no meaning in this build"
-#define REFUSED "Not available in this build"
-#define IGN(name) { name, 0, NULL, OPT_IGNORE, 0, 0, NULL, IGNORED }
-#define IGNB(name) { name, 0, NULL, OPT_IGNORE_BOOL, 0, 0, NULL, IGNORED }
-#define IGNF(name) { name, 0, NULL, OPT_IGNORE, OPT_FILE_ONLY, 0, NULL, IGNORED }
-#define IGNL(name, key) { name, 0, key, OPT_IGNORE, 0, 0, NULL, IGNORED }
+#define NONE(kind_) OPT_##kind_, OPT_REFUSED, 0, NULL, "Not available in this build"
+#define MOOT(kind_, why) OPT_##kind_, OPT_MOOT, 0, NULL, why
+#define MOOT_KEY(key_, kind_, why) { key_, 0, NULL, OPT_##kind_, OPT_MOOT | OPT_FILE_ONLY, 0, NULL, why }
+#define NONE_KEY(key_, kind_, why) { key_, 0, NULL, OPT_##kind_, OPT_REFUSED | OPT_FILE_ONLY, 0, NULL, why }
+#define NO_CONTAINERD "No effect: there is no containerd"
+#define NO_SWARM "No effect: there is no swarm mode"
 
 /* clang-format off */
 const struct opt cs_daemon_options[] = {
 	{ "allow-direct-routing",   0, NULL,                  OPT_BOOL, 0, C(direct_routing), NULL, "Ports of containers may be reached by the containers' own addresses from outside" },
+	{ "api-cors-header",       0,   NULL,                  OPT_STR,    0,             C(api_cors_header), NULL, "Origin that browsers may call the API from (Access-Control-Allow-Origin)" },
 	{ "base-image",            0,   NULL,                  OPT_STR,    0,             C(base_image), NULL, "OCI archive that is loaded at the first start (default: caisson-base.tar beside caissond, then ../share/caisson)" },
 	{ "bip",                    0, NULL,                  OPT_STR, 0, C(bip), NULL, "Address of the default bridge on the host, with its prefix length" },
 	{ "bip6",                   0, NULL,                  OPT_STR, 0, C(bip6), NULL, "IPv6 address of the default bridge on the host, with its prefix length" },
@@ -35,7 +36,10 @@ const struct opt cs_daemon_options[] = {
 	{ "dns",                   0,   NULL,                  OPT_LIST,   0,             C(dns), NULL, "DNS server of containers" },
 	{ "dns-opt",               0,   "dns-opts",            OPT_LIST,   0,             C(dns_opts), NULL, "DNS option of containers" },
 	{ "dns-search",            0,   NULL,                  OPT_LIST,   0,             C(dns_search), NULL, "DNS search domain of containers" },
+	{ "exec-opt",              0,   "exec-opts",           OPT_LIST,   0,             C(exec_opts), NULL, "native.cgroupdriver=cgroupfs is the only one" },
 	{ "exec-root",             0,   NULL,                  OPT_STR,    0,             C(exec_root), "/run/caisson", "Directory of the run-time state" },
+	{ "experimental",          0,   NULL,                  OPT_BOOL,   0,             C(experimental), NULL, "Tell clients that experimental features are on" },
+	{ "feature",               0,   "features",            OPT_FEATURE, 0,            C(features), NULL, "Feature to switch on or off (name=true|false): buildkit, containerd-snapshotter, cdi" },
 	{ "firewall",               0, NULL,                  OPT_BOOL, 0, C(firewall), "true", "Make firewall rules in a table of our own (without them: no published ports, no masquerading, no isolation)" },
 	{ "firewall-backend",       0, NULL,                  OPT_STR, 0, C(firewall_backend), NULL, "nftables is the only one" },
 	{ "fixed-cidr",             0, NULL,                  OPT_STR, 0, C(fixed_cidr), NULL, "Range of the default bridge that containers get their addresses from" },
@@ -48,6 +52,7 @@ const struct opt cs_daemon_options[] = {
 	{ "https-proxy",           0,   NULL,                  OPT_STR,    OPT_FLAG_ONLY | OPT_LIVE, C(https_proxy), NULL, "Proxy for registries over https (default: the environment's HTTPS_PROXY)" },
 	{ "icc",                    0, NULL,                  OPT_BOOL, 0, C(icc), "true", "Containers on the default bridge may talk to each other" },
 	{ "init",                  0,   NULL,                  OPT_BOOL,   0,             C(init), NULL, "Run an init in every container" },
+	{ "init-path",             0,   NULL,                  OPT_STR,    0,             C(init_path), NULL, "Program that runs as the init of containers instead of the built-in one" },
 	{ "insecure-registry",     0,   "insecure-registries", OPT_LIST,   OPT_LIVE,      C(insecure_registries), NULL, "Registry without a valid certificate" },
 	{ "ip",                     0, NULL,                  OPT_STR, 0, C(publish_ip), "0.0.0.0", "Host address of ports that are published without one" },
 	{ "ip-forward",             0, NULL,                  OPT_BOOL, 0, C(ip_forward), "true", "Switch on IP forwarding when a network needs it" },
@@ -66,16 +71,20 @@ const struct opt cs_daemon_options[] = {
 	{ "max-layer-size",        0,   NULL,                  OPT_BYTES,  0,             C(max_layer_size), "256g", "Largest layer of an image, unpacked; a larger one is refused" },
 	{ "max-concurrent-uploads", 0,  NULL,                  OPT_INT,    OPT_LIVE,      C(max_concurrent_uploads), "5", "Layers that are uploaded at once" },
 	{ "max-download-attempts", 0,   NULL,                  OPT_INT,    OPT_LIVE,      C(max_download_attempts), "5", "Attempts at each transfer from a registry" },
+	{ "min-api-version",       0,   NULL,                  OPT_STR,    0,             C(min_api_version), NULL, "Oldest version of the API that clients may speak (default: $DOCKER_MIN_API_VERSION, else 1.24)" },
 	{ "mtu",                    0, NULL,                  OPT_INT, 0, C(mtu), NULL, "MTU of the default bridge (default 1500)" },
 	{ "no-new-privileges",     0,   NULL,                  OPT_BOOL,   0,             C(no_new_privileges), NULL, "Set no-new-privileges for new containers" },
 	{ "no-proxy",              0,   NULL,                  OPT_STR,    OPT_FLAG_ONLY | OPT_LIVE, C(no_proxy), NULL, "Hosts that are reached without a proxy, by commas (default: the environment's NO_PROXY)" },
+	{ "oom-score-adjust",      0,   NULL,                  OPT_INT,    0,             C(oom_score_adjust), "-500", "oom_score_adj of the daemon" },
 	{ "pidfile",               'p', NULL,                  OPT_STR,    0,             C(pidfile), "/run/caisson.pid", "Path of the PID file" },
 	{ "proxies",               0,   NULL,                  OPT_MAP,    OPT_FILE_ONLY | OPT_LIVE, C(proxies), NULL, "http-proxy, https-proxy and no-proxy" },
 	{ "registry-hosts-dir",    0,   "registry-hosts-dirs", OPT_LIST,   OPT_LIVE,      C(registry_hosts_dirs), NULL, "Directory with <host>/hosts.toml and certificates (default: /etc/caisson/certs.d, /etc/docker/certs.d)" },
 	{ "registry-mirror",       0,   "registry-mirrors",    OPT_LIST,   OPT_LIVE,      C(registry_mirrors), NULL, "Preferred registry mirror" },
+	{ "resolv-conf",           0,   NULL,                  OPT_STR,    0,             C(resolv_conf), NULL, "File that is read instead of /etc/resolv.conf" },
 	{ "seccomp-profile",       0,   NULL,                  OPT_STR,    0,             C(seccomp_profile), "builtin", "Seccomp profile: builtin, unconfined or a path" },
 	{ "shutdown-timeout",      0,   NULL,                  OPT_INT,    OPT_LIVE,      C(shutdown_timeout), "15", "Seconds that a shutdown may take" },
 	{ "storage-driver",        's', NULL,                  OPT_STR,    0,             C(storage_driver), NULL, "overlay2 is the only one" },
+	{ "storage-opt",           0,   "storage-opts",        OPT_LIST,   0,             C(storage_opts), NULL, "Option of the storage driver: overlay2.size, the default size limit of containers (needs project quotas)" },
 	{ "tls",                   0,   NULL,                  OPT_BOOL,   0,             C(tls), NULL, "Use TLS for tcp:// (implied by --tlsverify)" },
 	{ "tlscacert",             0,   NULL,                  OPT_STR,    0,             C(tlscacert), "/etc/caisson/ca.pem", "Trust clients with certificates signed by this CA" },
 	{ "tlscert",               0,   NULL,                  OPT_STR,    0,             C(tlscert), "/etc/caisson/cert.pem", "TLS certificate" },
@@ -85,20 +94,41 @@ const struct opt cs_daemon_options[] = {
 	{ "version",               'v', NULL,                  OPT_BOOL,   OPT_FLAG_ONLY, C(show_version), NULL, "Print version and quit" },
 	{ "worker",                0,   NULL,                  OPT_STR,    0,             C(worker), NULL, "Path of caisson-worker (default: beside caissond, then libexec)" },
 
+	{ "default-init",          0,   NULL,                  OPT_STR,    OPT_FILE_ONLY, C(default_init), NULL, "As init-path, which counts before it" },
 	{ "host-gateway", 0, "host-gateway-ip", OPT_STR, OPT_FILE_ONLY, C(host_gateway_ip), NULL, "The older form of host-gateway-ips" },
-	{ "bridge-accept-fwmark", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },
-	{ "authorization-plugin", 0, "authorization-plugins", OPT_REFUSE, 0, 0, NULL, REFUSED },
-	{ "userns-remap", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },
-	{ "selinux-enabled", 0, NULL, OPT_REFUSE_BOOL, 0, 0, NULL, REFUSED },
-	{ "metrics-addr", 0, NULL, OPT_REFUSE, 0, 0, NULL, REFUSED },
+	{ "add-runtime",           0,   "runtimes",            NONE(OBJECT) },
+	{ "apparmor-profile",      0,   NULL,                  NONE(STR) },
+	{ "authorization-plugin",  0,   "authorization-plugins", NONE(LIST) },
+	{ "bridge-accept-fwmark",  0,   NULL,                  NONE(STR) },
+	{ "cdi-spec-dir",          0,   "cdi-spec-dirs",       NONE(LIST) },
+	{ "cpu-rt-period",         0,   NULL,                  NONE(INT) },
+	{ "cpu-rt-runtime",        0,   NULL,                  NONE(INT) },
+	{ "cri-containerd",        0,   NULL,                  NONE(BOOL) },
+	{ "metrics-addr",          0,   NULL,                  NONE(STR) },
+	{ "network-diagnostic-port", 0, NULL,                  NONE(INT) },
+	{ "nri-opts",              0,   NULL,                  NONE(OBJECT) },
+	{ "rootless",              0,   NULL,                  NONE(BOOL) },
+	{ "selinux-enabled",       0,   NULL,                  NONE(BOOL) },
+	{ "userns-remap",          0,   NULL,                  NONE(STR) },
+	NONE_KEY("cluster-advertise", STR, "Removed from Docker with its classic overlay networks"),
+	NONE_KEY("cluster-store", STR, "Removed from Docker with its classic overlay networks"),
+	NONE_KEY("cluster-store-opts", OBJECT, "Removed from Docker with its classic overlay networks"),
+	NONE_KEY("graph", STR, "The old name of data-root, which has to be used instead"),
 
-	IGNL("add-runtime", "runtimes"),
-	IGNF("builder"), IGNL("cdi-spec-dir", "cdi-spec-dirs"), IGN("containerd"), IGN("containerd-namespace"), IGN("containerd-plugins-namespace"),
-	IGN("cpu-rt-period"), IGN("cpu-rt-runtime"),
-	IGNL("exec-opt", "exec-opts"), IGNB("experimental"),
-	IGNL("feature", "features"), IGN("init-path"), IGN("min-api-version"),
-	IGN("network-control-plane-mtu"), IGNL("node-generic-resource", "node-generic-resources"), IGNB("raw-logs"), IGN("resolv-conf"), IGNL("storage-opt", "storage-opts"),
-	IGN("swarm-default-advertise-addr"), IGNB("userland-proxy"), IGN("userland-proxy-path"), IGNF("default-init"), IGNF("graph"), IGNF("cluster-store"),
+	{ "allow-nondistributable-artifacts", 0, NULL,         MOOT(LIST, "No effect: as in newer dockerds, which layers a push sends does not depend on it") },
+	{ "containerd",            0,   NULL,                  MOOT(STR, NO_CONTAINERD) },
+	{ "containerd-namespace",  0,   NULL,                  MOOT(STR, NO_CONTAINERD) },
+	{ "containerd-plugins-namespace", 0, "containerd-plugin-namespace", MOOT(STR, NO_CONTAINERD) },
+	{ "network-control-plane-mtu", 0, NULL,                MOOT(INT, NO_SWARM) },
+	{ "node-generic-resource", 0,   "node-generic-resources", MOOT(LIST, NO_SWARM) },
+	{ "raw-logs",              0,   NULL,                  MOOT(BOOL, "No effect: the log always has full timestamps and no colours") },
+	{ "swarm-default-advertise-addr", 0, NULL,             MOOT(STR, NO_SWARM) },
+	{ "userland-proxy",        0,   NULL,                  MOOT(BOOL, "No effect: the kernel forwards published ports on all addresses, loopback among them") },
+	{ "userland-proxy-path",   0,   NULL,                  MOOT(STR, "No effect: there is no userland proxy") },
+	MOOT_KEY("builder", OBJECT, "No effect: there is no builder whose cache could be collected"),
+	MOOT_KEY("deprecated-key-path", STR, "No effect: there is no trust key"),
+	MOOT_KEY("swarm-raft-election-tick", INT, NO_SWARM),
+	MOOT_KEY("swarm-raft-heartbeat-tick", INT, NO_SWARM),
 };
 /* clang-format on */
 const size_t cs_daemon_n_options = CS_ARRAY_SIZE(cs_daemon_options);

@@ -77,7 +77,7 @@ static void raise_files(void)
 	(void)setrlimit(RLIMIT_NOFILE, &have);
 }
 
-void cs_process_setup(void)
+bool cs_process_setup(int64_t oom_score)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, reap = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
 
@@ -89,7 +89,8 @@ void cs_process_setup(void)
 	(void)mallopt(M_TRIM_THRESHOLD, 128 * 1024);
 	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	raise_files();
-	(void)cs_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "-500", 4); /* needs CAP_SYS_RESOURCE */
+	cs_autofree char *score = cs_xasprintf("%lld", (long long)oom_score);
+	return cs_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", score, strlen(score)) >= 0; /* a lower one needs CAP_SYS_RESOURCE */
 }
 
 static void dump_file(int task, const char *tid, const char *name, struct cs_str *out)

@@ -28,6 +28,12 @@ struct cs_network_config { /* borrowed; dockerd's keys */
 	struct cs_strmap *network_opts; /* "driver=key" -> value */
 	char **host_gateway_ips;
 };
+/* Versions of the API: 1.24 is 124. */
+#define CS_API_MIN 124
+#define CS_API_MAX 155
+#define CS_API_MIN_TEXT "1.24"
+#define CS_API_MAX_TEXT "1.55"
+
 struct cs_engine_config { /* borrowed for the engine's life; the live members change under cs_engine_reload */
 	const char *data_root, *exec_root, *worker_path, *cgroup_parent, *version, *git_commit, *build_time;
 	const char *base_image; /* OCI archive loaded at first start, or NULL */
@@ -51,6 +57,12 @@ struct cs_engine_config { /* borrowed for the engine's life; the live members ch
 	const char *http_proxy, *https_proxy, *no_proxy; /* NULL: as the environment says */
 	int64_t max_concurrent_downloads, max_concurrent_uploads, max_download_attempts; /* 3, 5, 5 */
 	char **hosts;                /* what we listen on, for info */
+	int min_api;                 /* oldest version that clients may speak, CS_API_MIN to CS_API_MAX */
+	bool experimental;           /* told to clients, nothing else */
+	const char *api_cors_header; /* Access-Control-Allow-Origin of every answer, or NULL */
+	const char *init_path;       /* init of containers that want one; NULL: the worker's own */
+	const char *resolv_conf;     /* NULL: /etc/resolv.conf */
+	int64_t container_size;      /* bytes, limit of containers that name none; 0: none */
 	struct cs_network_config network;
 };
 CS_MUST_CHECK int cs_engine_config_check(const struct cs_engine_config *cfg, struct cs_err **err); /* what it gives to containers; opens nothing */

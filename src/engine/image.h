@@ -80,7 +80,9 @@ CS_MUST_CHECK int cs_registry_auth_check(struct cs_engine *e, const char *body, 
 void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
 
 /* Snapshots: a container's own writable layer (upper/ work/ below the returned directory). */
-/* StorageOpt of a container whose snapshot was just made. */
+/* Can the engine's container_size be kept here? INVALID: no. */
+CS_MUST_CHECK int cs_snapshot_check_size(struct cs_engine *e, struct cs_err **err);
+/* StorageOpt of a container whose snapshot was just made; without a size, the engine's container_size. */
 CS_MUST_CHECK int cs_snapshot_options(struct cs_engine *e, const char *container_id, const struct cs_strmap *options, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);
 void cs_snapshot_dir(struct cs_engine *e, const char *container_id, char **ret_dir);

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "engine/image.h"
 #include "engine/network.h"
+#include "engine/spec.h"
 #include "engine/validate.h"
 #include "computestorage.h"
 
@@ -142,6 +143,9 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 	struct cs_host_config host = *c->host; /* borrowed */
 	cs_autostrv char **links = cs_links_view(c);
 	host.links = links ? links : host.links;
+	cs_autofree struct cs_ulimit *ulimits = cs_ulimits_merged(cs_engine_config(c->e), &host.res, &host.res.n_ulimits);
+	if (host.res.n_ulimits)
+		host.res.ulimits = ulimits;
 	cs_json_encode(&cs_host_config_type, &host, api, out);
 	put_graph_driver(c, img, snap, out);
 	if (size) {

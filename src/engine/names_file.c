@@ -122,6 +122,8 @@ static char *const *choose(char *const *own, char *const *engine, char *const *h
 	return own && *own ? own : engine && *engine ? engine : host;
 }
 
+static const char *host_file(const struct cs_engine_config *cfg) { return cs_empty(cfg->resolv_conf) ? "/etc/resolv.conf" : cfg->resolv_conf; }
+
 static bool is_ndots(const char *option) { return cs_prefix(option, "ndots:") != NULL; }
 
 /* With networks of the user's own the embedded resolver is asked, which asks the servers that would stand here else. */
@@ -143,7 +145,7 @@ static void put_internal(const struct cs_engine_config *cfg, const struct cs_hos
 		cs_str_putf(out, " %s", *p);
 	}
 	cs_str_puts(out, ndots ? "\n" : " ndots:0\n");
-	cs_str_puts(out, "\n# Based on host file: '/etc/resolv.conf' (internal resolver)\n");
+	cs_str_putf(out, "\n# Based on host file: '%s' (internal resolver)\n", host_file(cfg));
 	if (*ext)
 		cs_str_putf(out, "# ExtServers: [%s]\n", ext);
 	else
@@ -189,12 +191,12 @@ void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_ho
 }
 
 /* systemd-resolved's stub answers on the host's loopback only; the real servers stand beside it. */
-static char *host_resolv_conf(bool private)
+static char *host_resolv_conf(const struct cs_engine_config *cfg, bool private)
 {
-	char *text = read_host_file("/etc/resolv.conf");
+	char *text = read_host_file(host_file(cfg));
 	cs_autostrv char **ns = conf_servers(text);
 
-	if (private && cs_strv_len(ns) == 1 && strcmp(ns[0], "127.0.0.53") == 0) {
+	if (private && cs_empty(cfg->resolv_conf) && cs_strv_len(ns) == 1 && strcmp(ns[0], "127.0.0.53") == 0) {
 		char *real = read_host_file("/run/systemd/resolve/resolv.conf");
 		if (real) {
 			free(text);
@@ -219,7 +221,7 @@ static int replace(int dirfd, const char *dir, const char *name, const struct cs
 char *cs_names_resolv_text(const struct cs_engine_config *cfg, const struct cs_host_config *host, bool resolver)
 {
 	struct cs_str s cs_autostr = CS_STR_INIT(4 * FILE_MAX);
-	cs_autofree char *base = host_resolv_conf(cs_network_is_private(host->network_mode) && !resolver);
+	cs_autofree char *base = host_resolv_conf(cfg, cs_network_is_private(host->network_mode) && !resolver);
 
 	cs_names_resolv_conf(cfg, host, base, resolver, &s);
 	return cs_str_steal(&s);

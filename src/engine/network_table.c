@@ -305,6 +305,8 @@ static void open_service(struct cs_engine *e, const struct cs_engine_config *cfg
 		cs_json_put_ki64(&doc, "WarmNamespaces", 0);
 	put_pools(&doc, cfg->network.address_pools);
 	put_list(&doc, "DnsServers", cfg->dns);
+	if (!cs_empty(cfg->resolv_conf))
+		cs_json_put_kstr(&doc, "ResolvConf", cfg->resolv_conf);
 	cs_str_putc(&doc, '}');
 	HRESULT r = HcnInitializeService(doc.buf, &record);
 	if (r == HCS_S_OK)

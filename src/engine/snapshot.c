@@ -26,9 +26,18 @@ int cs_snapshot_create(struct cs_engine *e, const char *container_id, const stru
 	return r;
 }
 
+int cs_snapshot_check_size(struct cs_engine *e, struct cs_err **err)
+{
+	if (!cs_engine_config(e)->container_size || cs_storage_has_quota(e->images->storage))
+		return 0;
+	return cs_fail(err, CS_ERR_INVALID, 0, "Storage Option overlay2.size only supported for backing file systems with project quotas (mounted with 'pquota' or 'prjquota'): %s has none",
+		       cs_engine_config(e)->data_root);
+}
+
 int cs_snapshot_options(struct cs_engine *e, const char *container_id, const struct cs_strmap *options, struct cs_err **err)
 {
 	struct cs_storage *s = e->images->storage;
+	bool named = false;
 
 	for (size_t i = 0; options && i < options->n; i++) {
 		const char *key = options->kv[i].key, *value = options->kv[i].val;
@@ -39,8 +48,10 @@ int cs_snapshot_options(struct cs_engine *e, const char *container_id, const str
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "invalid size: '%s'", value);
 		if (cs_snap_limit(s, container_id, bytes, err) < 0)
 			return -1;
+		named = true;
 	}
-	return 0;
+	int64_t usual = cs_engine_config(e)->container_size;
+	return named || !usual ? 0 : cs_snap_limit(s, container_id, usual, err);
 }
 
 #define LAYERS_MAX 500 /* of overlayfs (OVL_MAX_STACK) */

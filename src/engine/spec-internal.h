@@ -37,6 +37,9 @@ CS_MUST_CHECK int cs_log_config_check(const struct cs_log_config *log, struct cs
 CS_MUST_CHECK int cs_log_put(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err);
 
 /* spec_process.c: the "process" member of the specification */
+enum cs_init { CS_INIT_NONE, CS_INIT_BUILT_IN, CS_INIT_FILE /* init-path, bound to CS_INIT_PLACE */ };
+#define CS_INIT_PLACE "/sbin/docker-init"
+enum cs_init cs_spec_init(const struct cs_engine_config *cfg, const struct cs_host_config *h);
 void cs_process_put(const struct cs_engine_config *cfg, const struct cs_config *c, const struct cs_host_config *h,
 		    const struct cs_security_opts *sec, uint64_t caps, uint16_t rows, uint16_t cols, struct cs_str *out);
 

@@ -208,9 +208,10 @@ static int put_user_mount(struct cs_str *out, const struct user_mount *m, struct
 static int put_mounts(const struct cs_spec_input *in, const struct cs_security_opts *sec, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const files[] = {"resolv.conf", "hostname", "hosts"};
+	bool init = cs_spec_init(in->cfg, in->host) == CS_INIT_FILE;
 	const struct cs_strmap *tmpfs = in->host->tmpfs;
 	size_t n_tmpfs = tmpfs ? tmpfs->n : 0, n = 0;
-	cs_autofree struct user_mount *v = cs_xcalloc(in->n_mounts + n_tmpfs + CS_ARRAY_SIZE(files), sizeof(*v));
+	cs_autofree struct user_mount *v = cs_xcalloc(in->n_mounts + n_tmpfs + CS_ARRAY_SIZE(files) + init, sizeof(*v));
 	char *paths[CS_ARRAY_SIZE(files)] = {NULL}, *dests[CS_ARRAY_SIZE(files)] = {NULL};
 	const char *dir = in->network_dir ? in->network_dir : in->container_dir;
 
@@ -225,6 +226,8 @@ static int put_mounts(const struct cs_spec_input *in, const struct cs_security_o
 		if (!has_dest(v, n_user, dests[i]))
 			add_mount(v, &n, (struct user_mount){.dest = dests[i], .bind = paths[i], .ro = in->host->readonly_rootfs});
 	}
+	if (init)
+		add_mount(v, &n, (struct user_mount){.dest = CS_INIT_PLACE, .bind = in->cfg->init_path, .ro = true});
 	qsort(v, n, sizeof(*v), by_depth);
 	cs_json_put_key(out, "mounts");
 	cs_str_putc(out, '[');
@@ -413,7 +416,6 @@ static void put_storage(const struct cs_spec_input *in, struct cs_str *out)
 static int put_container(const struct cs_spec_input *in, uint16_t rows, uint16_t cols, struct cs_str *out, struct cs_err **err)
 {
 	const struct cs_config *c = in->config;
-	bool init = in->host->init == CS_TRUE || (in->host->init == CS_NULL && in->cfg->init);
 
 	cs_str_puts(out, "{\"Owner\":\"caisson\",\"SchemaVersion\":{\"Major\":2,\"Minor\":1},\"ShouldTerminateOnLastHandleClosed\":false,"
 			 "\"Container\":{\"GuestOs\":{");
@@ -433,8 +435,7 @@ static int put_container(const struct cs_spec_input *in, uint16_t rows, uint16_t
 	cs_str_putc(out, '}');
 	if (cs_log_put(in, out, err) < 0)
 		return -1;
-	/* an init needs to be pid 1 */
-	cs_json_put_kbool(out, "Init", init && cs_empty(in->host->pid_mode));
+	cs_json_put_kbool(out, "Init", cs_spec_init(in->cfg, in->host) == CS_INIT_BUILT_IN);
 	cs_str_putc(out, '}');
 	return 0;
 }

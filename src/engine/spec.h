@@ -48,6 +48,9 @@ char **cs_spec_env(const struct cs_config *config, bool tty, char *const *extra)
 char *const *cs_default_masked_paths(void);
 char *const *cs_default_readonly_paths(void);
 
+/* The container's ulimits, then the engine's defaults that it does not name: what counts at a start, and what inspect shows. Caller frees the array only. */
+struct cs_ulimit *cs_ulimits_merged(const struct cs_engine_config *cfg, const struct cs_resources *r, size_t *ret_n);
+
 /* ---- names_file.c: what stands in <container_dir>/{hostname,hosts,resolv.conf} ---- */
 struct cs_names_extra { /* borrowed; of networks */
 	char *const *own, *const *links; /* lines of the hosts file */

@@ -118,40 +118,61 @@ static void put_rlimit(struct cs_str *out, const struct cs_ulimit *u)
 	cs_str_putc(out, '}');
 }
 
-/* The container's, then the engine's defaults that it does not name. */
-static void put_rlimits(const struct cs_engine_config *cfg, const struct cs_resources *r, struct cs_str *out)
+struct cs_ulimit *cs_ulimits_merged(const struct cs_engine_config *cfg, const struct cs_resources *r, size_t *ret_n)
 {
-	if (!r->n_ulimits && !cfg->n_default_ulimits)
-		return;
-	cs_json_put_key(out, "rlimits");
-	cs_str_putc(out, '[');
-	for (size_t i = 0; i < r->n_ulimits; i++)
-		put_rlimit(out, &r->ulimits[i]);
+	struct cs_ulimit *v = cs_xcalloc(r->n_ulimits + cfg->n_default_ulimits + 1, sizeof(*v));
+	size_t n = r->n_ulimits;
+
+	if (n)
+		memcpy(v, r->ulimits, n * sizeof(*v));
 	for (size_t i = 0; i < cfg->n_default_ulimits; i++) {
 		bool own = false;
 		for (size_t k = 0; k < r->n_ulimits; k++)
 			own = own || cs_streq(r->ulimits[k].name, cfg->default_ulimits[i].name);
 		if (!own)
-			put_rlimit(out, &cfg->default_ulimits[i]);
+			v[n++] = cfg->default_ulimits[i];
+	}
+	*ret_n = n;
+	return v;
+}
+
+static void put_rlimits(const struct cs_engine_config *cfg, const struct cs_resources *r, struct cs_str *out)
+{
+	size_t n;
+	cs_autofree struct cs_ulimit *v = cs_ulimits_merged(cfg, r, &n);
+
+	if (!n)
+		return;
+	cs_json_put_key(out, "rlimits");
+	cs_str_putc(out, '[');
+	for (size_t i = 0; i < n; i++)
+		put_rlimit(out, &v[i]);
+	cs_str_putc(out, ']');
+}
+
+static void put_args(struct cs_str *out, char *const *init, char *const *entrypoint, char *const *cmd)
+{
+	char *const *const parts[] = {init, entrypoint, cmd};
+
+	cs_json_put_key(out, "args");
+	cs_str_putc(out, '[');
+	for (size_t k = 0; k < CS_ARRAY_SIZE(parts); k++) {
+		for (char *const *p = parts[k]; p && *p; p++) {
+			if (out->buf[out->len - 1] != '[')
+				cs_str_putc(out, ',');
+			cs_json_put_string(out, *p);
+		}
 	}
 	cs_str_putc(out, ']');
 }
 
-static void put_args(struct cs_str *out, char *const *entrypoint, char *const *cmd)
+enum cs_init cs_spec_init(const struct cs_engine_config *cfg, const struct cs_host_config *h)
 {
-	cs_json_put_key(out, "args");
-	cs_str_putc(out, '[');
-	for (size_t i = 0; entrypoint && entrypoint[i]; i++) {
-		if (i)
-			cs_str_putc(out, ',');
-		cs_json_put_string(out, entrypoint[i]);
-	}
-	for (size_t i = 0; cmd && cmd[i]; i++) {
-		if (out->buf[out->len - 1] != '[')
-			cs_str_putc(out, ',');
-		cs_json_put_string(out, cmd[i]);
-	}
-	cs_str_putc(out, ']');
+	bool wanted = h->init == CS_TRUE || (h->init == CS_NULL && cfg->init);
+
+	if (!wanted || !cs_empty(h->pid_mode)) /* an init needs to be pid 1 */
+		return CS_INIT_NONE;
+	return cs_empty(cfg->init_path) ? CS_INIT_BUILT_IN : CS_INIT_FILE;
 }
 
 static bool no_new_privileges(const struct cs_engine_config *cfg, const struct cs_security_opts *sec)
@@ -163,6 +184,7 @@ void cs_process_put(const struct cs_engine_config *cfg, const struct cs_config *
 		    const struct cs_security_opts *sec, uint64_t caps, uint16_t rows, uint16_t cols, struct cs_str *out)
 {
 	cs_autostrv char **env = cs_spec_env(c, c->tty, NULL);
+	char *init[] = {(char *)(uintptr_t)CS_INIT_PLACE, (char *)(uintptr_t)"--", NULL};
 
 	cs_json_put_key(out, "process");
 	cs_str_putc(out, '{');
@@ -170,7 +192,7 @@ void cs_process_put(const struct cs_engine_config *cfg, const struct cs_config *
 	if (c->tty && rows && cols)
 		cs_str_putf(out, ",\"consoleSize\":{\"height\":%u,\"width\":%u}", rows, cols);
 	put_user(out, c->user, h->group_add);
-	put_args(out, c->entrypoint, c->cmd);
+	put_args(out, cs_spec_init(cfg, h) == CS_INIT_FILE ? init : NULL, c->entrypoint, c->cmd);
 	cs_json_put_key(out, "env");
 	cs_json_put_strv(out, env);
 	cs_json_put_kstr(out, "cwd", cs_empty(c->working_dir) ? "/" : c->working_dir);
@@ -198,7 +220,7 @@ int cs_spec_exec_process(const struct cs_engine_config *cfg, const char *id, con
 	if (exec->tty && rows && cols)
 		cs_str_putf(out, ",\"consoleSize\":{\"height\":%u,\"width\":%u}", rows, cols);
 	put_user(out, cs_empty(exec->user) ? config->user : exec->user, host->group_add);
-	put_args(out, NULL, exec->cmd);
+	put_args(out, NULL, NULL, exec->cmd);
 	cs_json_put_key(out, "env");
 	cs_json_put_strv(out, env);
 	const char *cwd = cs_empty(exec->working_dir) ? config->working_dir : exec->working_dir;

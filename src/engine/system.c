@@ -16,8 +16,6 @@
 #include "engine/image_internal.h"
 #include "registry/registry.h"
 
-#define API_MAX "1.55" /* src/api/request.h */
-#define API_MIN "1.24"
 /* not in every linux/magic.h */
 #define ZFS_MAGIC 0x2fc12fc1u
 #define BCACHEFS_MAGIC 0xca451a4eu
@@ -302,7 +300,7 @@ static void put_runtime(struct cs_engine *e, struct cs_str *out, int api)
 	const struct cs_engine_config *cfg = cs_engine_config(e);
 	const char *worker = cfg->worker_path ? cfg->worker_path : "caisson-worker";
 
-	cs_json_put_kbool(out, "ExperimentalBuild", false);
+	cs_json_put_kbool(out, "ExperimentalBuild", cfg->experimental);
 	cs_json_put_kstr(out, "ServerVersion", cfg->version);
 	cs_json_put_key(out, "Runtimes");
 	/* the names that create accepts; all mean the same */
@@ -320,7 +318,7 @@ static void put_runtime(struct cs_engine *e, struct cs_str *out, int api)
 	cs_str_puts(out, "{\"NodeID\":\"\",\"NodeAddr\":\"\",\"LocalNodeState\":\"inactive\",\"ControlAvailable\":false,\"Error\":\"\",\"RemoteManagers\":null}");
 	cs_json_put_kbool(out, "LiveRestoreEnabled", cfg->live_restore);
 	cs_json_put_kstr(out, "Isolation", "");
-	cs_json_put_kstr(out, "InitBinary", "caisson-init");
+	cs_json_put_kstr(out, "InitBinary", cs_empty(cfg->init_path) ? "caisson-init" : cfg->init_path);
 	static const char *const commits[] = {"ContainerdCommit", "RuncCommit", "InitCommit"};
 	for (size_t i = 0; i < CS_ARRAY_SIZE(commits); i++) {
 		cs_json_put_key(out, commits[i]);
@@ -379,7 +377,8 @@ int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct c
 	const char *arch = cs_host_facts()->arch;
 	struct utsname u = {0};
 	const char *keys[] = {"ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion", "Os", "Arch", "KernelVersion"};
-	const char *vals[] = {API_MAX, API_MIN, cfg->git_commit ? cfg->git_commit : "", "", "linux", arch, NULL};
+	cs_autofree char *min = cs_xasprintf("%d.%d", cfg->min_api / 100, cfg->min_api % 100);
+	const char *vals[] = {CS_API_MAX_TEXT, min, cfg->git_commit ? cfg->git_commit : "", "", "linux", arch, NULL};
 
 	(void)api;
 	(void)uname(&u);
@@ -391,7 +390,7 @@ int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct c
 	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++)
 		cs_json_put_kstr(out, keys[i], vals[i]);
 	cs_json_put_kstr(out, "BuildTime", cfg->build_time ? cfg->build_time : "");
-	cs_json_put_kstr(out, "Experimental", "false");
+	cs_json_put_kstr(out, "Experimental", cfg->experimental ? "true" : "false");
 	cs_str_puts(out, "}},{\"Name\":\"caisson-worker\"");
 	cs_json_put_kstr(out, "Version", cfg->version);
 	cs_str_puts(out, ",\"Details\":{");
@@ -401,6 +400,8 @@ int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct c
 	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++)
 		cs_json_put_kstr(out, keys[i], vals[i]);
 	cs_json_put_kstr(out, "BuildTime", cfg->build_time ? cfg->build_time : "");
+	if (cfg->experimental) /* omitted when false, as dockerd does */
+		cs_json_put_kbool(out, "Experimental", true);
 	cs_str_puts(out, "}");
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "version") : 0;
 }

@@ -17,7 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort(); /* nobody said so */
 	if (q)
 		*q++ = 0;
-	if (cs_route_version(s, &api, &rest, NULL) == 0)
+	char *clean = cs_route_clean(s, strlen(s)), *again = clean ? cs_route_clean(clean, strlen(clean)) : NULL;
+	if (again)
+		abort(); /* what is clean stays as it is */
+	free(clean);
+	if (cs_route_version(s, CS_API_MIN, &api, &rest, NULL) == 0)
 		for (size_t m = 0; m < 4; m++) {
 			(void)cs_route_find(cs_routes, (const char *const[]){"GET", "POST", "DELETE", "HEAD"}[m], rest, api, param);
 			for (size_t i = 0; i < CS_ROUTE_PARAMS; i++) {

@@ -160,3 +160,10 @@ def test_deep_nesting(http, unchanged):
 def test_odd_ids(http):
     for path in ("/containers/%00/json", "/containers/..%2f..%2fetc/json", "/containers/%2e%2e/json", "/images/..%2f../json", "/exec/%ff/json"):
         assert http.get(path).status in (301, 400, 404, 500), path
+
+
+@pytest.mark.parametrize("path,clean", [("//version", "/version"), ("/v1.41//version?a=b", "/v1.41/version?a=b"), ("/v1.41/../info", "/info"), ("/./containers//json", "/containers/json")])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_unclean_paths_are_sent_to_the_clean_one(engine, method, path, clean):
+    a = engine.http.request(method, path, rec=False)
+    assert a.status == 301 and a.headers["Location"] == clean and a.body == b""

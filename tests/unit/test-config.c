@@ -66,7 +66,7 @@ static void test_flags_and_file(void **state)
 	struct cs_engine_config e;
 
 	assert_int_equal(load("{\"labels\":[\"a=b\"],\"log-opts\":{\"max-size\":\"1m\"},\"iptables\":false,\"default-shm-size\":\"1g\","
-			      "\"default-ulimits\":{\"nofile\":{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}},\"features\":{\"x\":true}}",
+			      "\"default-ulimits\":{\"nofile\":{\"Name\":\"nofile\",\"Soft\":1,\"Hard\":2}},\"features\":{\"buildkit\":true}}",
 			      &c, NULL, FLAGS("-D", "-Hunix:///a", "-H", "tcp://:1", "--host=/b", "-l=warn", "--cgroup-parent=machine.slice", "--live-restore=false", "-G", "adm")), 0);
 	assert_true(c.debug && !c.live_restore);
 	assert_string_equal(c.hosts[0], "unix:///a");
@@ -173,6 +173,83 @@ static void test_empty_refusals_pass(void **state)
 	cs_daemon_config_done(&c);
 }
 
+/* What dockerd knows and we do not keep: accepted and told, or refused; its type counts in both cases. */
+static void test_unkept(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+
+	assert_int_equal(load("{\"containerd\":\"/run/c.sock\",\"userland-proxy\":false,\"builder\":{\"gc\":{\"enabled\":true}},\"node-generic-resources\":[\"a=1\"],"
+			      "\"network-control-plane-mtu\":1500,\"swarm-raft-heartbeat-tick\":1,\"containerd-plugin-namespace\":\"x\",\"deprecated-key-path\":null}",
+			      &c, NULL, FLAGS("--raw-logs", "--containerd-namespace=moby")), 0);
+	assert_int_equal(cs_strv_len(c.warnings), 9);
+	assert_true(cs_strv_has(c.warnings, "option \"containerd\": No effect: there is no containerd"));
+	cs_daemon_config_done(&c);
+	assert_int_equal(load("{\"runtimes\":{},\"cdi-spec-dirs\":[],\"cpu-rt-period\":0,\"metrics-addr\":\"\",\"rootless\":false,\"containerd\":\"\"}", &c, NULL, FLAGS("--cri-containerd=false")), 0);
+	assert_int_equal(cs_strv_len(c.warnings), 0);
+	cs_daemon_config_done(&c);
+
+	expect_error("{\"runtimes\":{\"runsc\":{\"path\":\"/runsc\"}}}", NULL, "\"runtimes\" is not available");
+	expect_error("", FLAGS("--add-runtime", "runsc=/runsc"), "\"runtimes\" is not available");
+	expect_error("", FLAGS("--cpu-rt-runtime=95000"), "\"cpu-rt-runtime\" is not available");
+	expect_error("", FLAGS("--cpu-rt-runtime=x"), "invalid argument \"x\" for \"--cpu-rt-runtime\"");
+	expect_error("", FLAGS("--rootless"), "\"rootless\" is not available");
+	expect_error("", FLAGS("--selinux-enabled=maybe"), "invalid argument \"maybe\"");
+	expect_error("{\"metrics-addr\":\":9323\"}", NULL, "\"metrics-addr\" is not available");
+	expect_error("{\"authorization-plugins\":[\"x\"]}", NULL, "\"authorization-plugins\" is not available");
+	expect_error("{\"graph\":\"/x\"}", NULL, "\"graph\" is not available in this build of Caisson: The old name of data-root");
+	expect_error("{\"containerd\":5}", NULL, "containerd: expected a string");
+	expect_error("{\"userland-proxy\":\"no\"}", NULL, "userland-proxy: expected true or false");
+	expect_error("{\"builder\":[]}", NULL, "builder: expected an object");
+	expect_error("{\"cpu-rt-period\":\"1\"}", NULL, "cpu-rt-period: expected a number");
+}
+
+static void test_values(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+	struct cs_engine_config e;
+
+	assert_int_equal(load("{\"min-api-version\":\"1.40\",\"experimental\":true,\"exec-opts\":[\" Native.CgroupDriver = cgroupfs\"],"
+			      "\"storage-opts\":[\"overlay2.size=20G\",\"overlay2.override_kernel_check=true\"],\"default-init\":\"/bin/sh\",\"resolv-conf\":\"/dev/null\"}",
+			      &c, NULL, FLAGS("--feature", "buildkit", "--feature=cdi=false", "--api-cors-header=*", "--oom-score-adjust=-10")), 0);
+	assert_int_equal(cs_strv_len(c.warnings), 2);
+	assert_int_equal(c.oom_score_adjust, -10);
+	cs_daemon_config_engine(&c, &e);
+	assert_true(e.min_api == 140 && e.experimental && e.container_size == 20ll << 30);
+	assert_string_equal(e.init_path, "/bin/sh");
+	assert_string_equal(e.resolv_conf, "/dev/null");
+	assert_string_equal(e.api_cors_header, "*");
+	cs_daemon_config_engine_done(&e);
+	cs_daemon_config_done(&c);
+
+	assert_int_equal(setenv("DOCKER_MIN_API_VERSION", "1.30", 1), 0);
+	assert_int_equal(load("", &c, NULL, NULL), 0);
+	assert_int_equal(c.min_api, 130);
+	cs_daemon_config_done(&c);
+	expect_error("{\"min-api-version\":\"1.99\"}", NULL, "invalid min-api-version: maximum supported API version is 1.55: 1.99");
+	assert_int_equal(setenv("DOCKER_MIN_API_VERSION", "1.12", 1), 0);
+	expect_error("", NULL, "invalid DOCKER_MIN_API_VERSION: minimum supported API version is 1.24: 1.12");
+	assert_int_equal(unsetenv("DOCKER_MIN_API_VERSION"), 0);
+	expect_error("", FLAGS("--min-api-version=v1.40"), "invalid min-api-version: v1.40");
+	expect_error("", FLAGS("--exec-opt=x"), "invalid exec-opt (x): must be formatted 'opt=value'");
+	expect_error("", FLAGS("--exec-opt=a=b"), "invalid exec-opt (a=b): unknown option: 'a'");
+	expect_error("", FLAGS("--exec-opt=isolation=hyperv"), "only supported on windows");
+	expect_error("", FLAGS("--exec-opt=native.cgroupdriver=systemd"), "exec-opt native.cgroupdriver=systemd is not available");
+	expect_error("", FLAGS("--exec-opt=native.cgroupdriver=x"), "must be cgroupfs");
+	expect_error("", FLAGS("--storage-opt=overlay2.foo=1"), "overlay2: Unknown option overlay2.foo");
+	expect_error("", FLAGS("--storage-opt=overlay2.size=lots"), "invalid size: 'lots'");
+	expect_error("", FLAGS("--storage-opt=x"), "Unable to parse key/value option: x");
+	expect_error("{\"features\":{\"cdi\":false}}", FLAGS("--feature=buildkit"), "specified both as a flag and in the configuration file: features");
+	expect_error("", FLAGS("--feature=foo"), "unknown feature: foo");
+	expect_error("", FLAGS("--feature=cdi"), "feature cdi is not available");
+	expect_error("", FLAGS("--feature=cdi=x"), "invalid argument \"cdi=x\"");
+	expect_error("{\"features\":{\"cdi\":1}}", NULL, "features: expected an object of true or false");
+	expect_error("", FLAGS("--init-path=/nosuch"), "invalid init-path: /nosuch: No such file or directory");
+	expect_error("", FLAGS("--init-path=tini"), "invalid init-path: must be an absolute path: tini");
+	expect_error("", FLAGS("--resolv-conf=/nosuch"), "invalid resolv-conf: /nosuch");
+	expect_error("", FLAGS("--oom-score-adjust=-2000"), "invalid oom-score-adjust: -2000");
+	expect_error("{\"default-stop-timeout\":-2}", NULL, "invalid default-stop-timeout: -2");
+}
+
 static void test_live(void **state)
 {
 	struct cs_daemon_config a = { 0 }, b = { 0 };
@@ -242,7 +319,7 @@ int main(void)
 {
 	char name[] = "/tmp/caisson-test-config-XXXXXX";
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_defaults), cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_refused),
-					    cmocka_unit_test(test_network), cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_live), cmocka_unit_test(test_registries), cmocka_unit_test(test_table) };
+					    cmocka_unit_test(test_network), cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_unkept), cmocka_unit_test(test_values), cmocka_unit_test(test_live), cmocka_unit_test(test_registries), cmocka_unit_test(test_table) };
 	int fd = mkstemp(name), r;
 
 	if (fd < 0)

@@ -85,7 +85,7 @@ static void test_version(void **state)
 	for (size_t i = 0; i < CS_ARRAY_SIZE(t); i++) {
 		cs_autoerr struct cs_err *err = NULL;
 		const char *rest;
-		int api, r = cs_route_version(t[i].path, &api, &rest, &err);
+		int api, r = cs_route_version(t[i].path, CS_API_MIN, &api, &rest, &err);
 		if (t[i].message) {
 			cs_autofree char *text = cs_err_text(err);
 			assert_int_equal(r, -1);
@@ -96,6 +96,33 @@ static void test_version(void **state)
 			assert_int_equal(api, t[i].api);
 			assert_string_equal(rest, t[i].rest);
 		}
+	}
+}
+
+static void test_min_version(void **state)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	const char *rest;
+	int api;
+
+	assert_int_equal(cs_route_version("/v1.40/x", 140, &api, &rest, NULL), 0);
+	assert_int_equal(cs_route_version("/x", 140, &api, &rest, NULL), 0);
+	assert_int_equal(cs_route_version("/v1.39/x", 140, &api, &rest, &err), -1);
+	cs_autofree char *text = cs_err_text(err);
+	assert_string_equal(text, "client version 1.39 is too old. Minimum supported API version is 1.40, please upgrade your client to a newer version");
+}
+
+static void test_clean(void **state)
+{
+	static const char *const t[][2] = {{"/a/b", NULL}, {"/", NULL}, {"/a/", NULL}, {"//a", "/a"}, {"/a//b", "/a/b"}, {"/a/./b", "/a/b"}, {"/a/../b", "/b"}, {"/../a", "/a"},
+					   {"/a/..", "/"}, {"/a/b/../..//c/", "/c/"}, {"/...", NULL}, {"/.a", NULL}, {"/a/.", "/a"}, {"", "/"}, {"//", "/"}, {"/v1.41//version", "/v1.41/version"}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(t); i++) {
+		cs_autofree char *clean = cs_route_clean(t[i][0], strlen(t[i][0]));
+		if (t[i][1])
+			assert_string_equal(clean, t[i][1]);
+		else
+			assert_null(clean);
 	}
 }
 
@@ -118,7 +145,7 @@ static void test_find(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_match), cmocka_unit_test(test_version), cmocka_unit_test(test_find) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_match), cmocka_unit_test(test_version), cmocka_unit_test(test_min_version), cmocka_unit_test(test_clean), cmocka_unit_test(test_find) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
