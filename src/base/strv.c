@@ -50,6 +50,18 @@ bool cs_strv_has(char *const *v, const char *s)
 	return false;
 }
 
+bool cs_strv_equal(char *const *a, char *const *b)
+{
+	size_t n = cs_strv_len(a);
+
+	if (n != cs_strv_len(b))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return true;
+}
+
 char **cs_strv_split(const char *s, char sep)
 {
 	char **v = NULL;
@@ -137,4 +149,16 @@ void cs_strmap_del(struct cs_strmap *m, const char *key)
 	size_t i = (size_t)(kv - m->kv);
 	memmove(kv, kv + 1, (m->n - i - 1) * sizeof(*kv));
 	m->n--;
+}
+
+bool cs_strmap_equal(const struct cs_strmap *a, const struct cs_strmap *b)
+{
+	if ((a ? a->n : 0) != (b ? b->n : 0))
+		return false;
+	for (size_t i = 0; a && i < a->n; i++) {
+		const char *other = cs_strmap_get(b, a->kv[i].key);
+		if (!other || strcmp(a->kv[i].val, other) != 0)
+			return false;
+	}
+	return true;
 }

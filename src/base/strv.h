@@ -13,6 +13,7 @@ char **cs_strv_copy(char *const *v);          /* NULL -> NULL */
 void cs_strv_push(char ***v, const char *s);  /* copies s */
 void cs_strv_take(char ***v, char *s);        /* takes s */
 bool cs_strv_has(char *const *v, const char *s);
+bool cs_strv_equal(char *const *a, char *const *b); /* the same strings in the same order; NULL is empty */
 char **cs_strv_split(const char *s, char sep); /* "" -> {""} as Go's strings.Split */
 char *cs_strv_join(char *const *v, const char *sep);
 
@@ -29,3 +30,4 @@ struct cs_strmap *cs_strmap_copy(const struct cs_strmap *m);
 void cs_strmap_set(struct cs_strmap *m, const char *key, const char *val);
 const char *cs_strmap_get(const struct cs_strmap *m, const char *key); /* NULL map is empty */
 void cs_strmap_del(struct cs_strmap *m, const char *key);
+bool cs_strmap_equal(const struct cs_strmap *a, const struct cs_strmap *b); /* in any order; NULL is empty */

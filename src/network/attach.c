@@ -352,28 +352,6 @@ void cs_detach_all(struct HcnNamespace *ns)
 	}
 }
 
-static bool same_strings(char *const *a, char *const *b)
-{
-	size_t n = cs_strv_len(a);
-
-	if (n != cs_strv_len(b))
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(a[i], b[i]) != 0)
-			return false;
-	return true;
-}
-
-static bool same_map(const struct cs_strmap *a, const struct cs_strmap *b)
-{
-	if ((a ? a->n : 0) != (b ? b->n : 0))
-		return false;
-	for (size_t i = 0; a && i < a->n; i++)
-		if (!cs_streq(a->kv[i].val, cs_strmap_get(b, a->kv[i].key)))
-			return false;
-	return true;
-}
-
 HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err)
 {
 	struct HcnEndpoint *now[2];
@@ -392,8 +370,8 @@ HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_en
 	struct cs_nl b;
 	HRESULT hr;
 
-	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu || !same_strings(now->link_local, e->pol.link_local) ||
-	    !same_map(now->sysctls, e->pol.sysctls))
+	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu || !cs_strv_equal(now->link_local, e->pol.link_local) ||
+	    !cs_strmap_equal(now->sysctls, e->pol.sysctls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name, MTU, link-local addresses and sysctls of an interface that is in use cannot be changed");
 	hr = cs_edge_replug(ns, e, now, err);
 	if (hr == HCS_S_OK && e->outer && (now->n_ports > 0) != (e->pol.n_ports > 0)) {

@@ -318,16 +318,6 @@ static bool same_ports(const struct cs_endpoint_policies *a, const struct cs_end
 	return true;
 }
 
-static bool same_links(const struct cs_strmap *a, const struct cs_strmap *b)
-{
-	if ((a ? a->n : 0) != (b ? b->n : 0))
-		return false;
-	for (size_t i = 0; a && i < a->n; i++)
-		if (!cs_streq(a->kv[i].val, cs_strmap_get(b, a->kv[i].key)))
-			return false;
-	return true;
-}
-
 /* Ports that stay the same would be in their own way: the old ones are closed first, and opened again if the new ones cannot be. */
 static HRESULT swap_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
@@ -345,7 +335,7 @@ static HRESULT swap_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *now
 HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *ignored = NULL;
-	bool swap = !same_ports(&e->pol, now) || !same_links(e->pol.links, now->links);
+	bool swap = !same_ports(&e->pol, now) || !cs_strmap_equal(e->pol.links, now->links);
 
 	if (!e->net->driver->bridge && (now->n_ports > 0 || now->acls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "endpoints of a %s network have neither published ports nor ACLs", e->net->driver->type);

@@ -228,6 +228,15 @@ static void on_settle(struct cs_timer *t)
 	watch_oom();
 }
 
+static void runs(struct cs_proc *p, const struct cs_setup_child *ch)
+{
+	p->pid = ch->pid;
+	p->pidfd = ch->pidfd;
+	p->started_at = cs_now_ns();
+	if (ch->pty >= 0)
+		cs_stdio_set_pty(p, ch->pty);
+}
+
 int cs_proc_start_init(int plan_fd, struct cs_err **err)
 {
 	struct cs_proc *p = cs_proc_init();
@@ -240,12 +249,8 @@ int cs_proc_start_init(int plan_fd, struct cs_err **err)
 	cs_stdio_done(&init_stdio);
 	if (r < 0)
 		return -1;
-	p->pid = ch.pid;
-	p->pidfd = ch.pidfd;
-	p->started_at = cs_now_ns();
+	runs(p, &ch);
 	hold_mounts();
-	if (ch.pty >= 0)
-		cs_stdio_set_pty(p, ch.pty);
 	worker.phase = CS_PHASE_RUNNING;
 	cs_state_started(p, ch.early ? 2 : ch.ahead);
 	struct {
@@ -285,12 +290,7 @@ static int run_exec(const struct cs_plan *plan, const struct cs_w_request *r, st
 	cs_stdio_done(&io);
 	if (rc < 0)
 		return -1;
-	p->pid = ch.pid;
-	p->pidfd = ch.pidfd;
-	p->started_at = cs_now_ns();
-	hold_mounts();
-	if (ch.pty >= 0)
-		cs_stdio_set_pty(p, ch.pty);
+	runs(p, &ch);
 	return 0;
 }
 

@@ -188,6 +188,12 @@ static void test_strv(void **state)
 	struct cs_strmap *mc = cs_strmap_copy(m);
 	cs_strmap_set(mc, "fresh", "1");
 	assert_int_equal(mc->n, 21);
+	assert_false(cs_strmap_equal(m, mc));
+	cs_strmap_del(mc, "fresh");
+	assert_true(cs_strmap_equal(m, mc));
+	cs_strmap_set(mc, "k5", "other");
+	assert_false(cs_strmap_equal(m, mc));
+	assert_false(cs_strmap_equal(NULL, mc));
 	cs_strmap_free(mc);
 	cs_strmap_set(m, "k3", "new");
 	cs_strmap_del(m, "k4");
