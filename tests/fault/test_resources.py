@@ -139,27 +139,6 @@ def test_sigterm_ignorer_does_not_delay_shutdown(fresh):
     assert b.state["Running"]
 
 
-def test_descriptors_do_not_grow(fresh):
-    engine = fresh()
-    boxes = Boxes(engine)
-    up = boxes.sleeper()
-
-    def round():
-        for _ in range(10):
-            boxes.run("echo x").rm()
-            up.exec("true")
-            up.attach(stdin=0).close()
-
-    def fds():
-        return len(os.listdir(f"/proc/{engine.proc.pid}/fd"))
-    round()
-    time.sleep(0.3)
-    before = fds()
-    for _ in range(3):
-        round()
-    wait_for(lambda: fds() <= before + 3, 5, f"descriptors: {before} before")
-
-
 def test_sighup_and_sigusr1(fresh):
     import json
     import signal
