@@ -265,6 +265,7 @@ struct cs_service {
 	struct cs_host host;
 	char *runtime, *worker, *cgroup_parent;
 	int systems_fd, worker_fd;
+	int guard_fd; /* socket_guard.h, or -EBADF */
 	char **warnings;
 };
 extern struct cs_service cs_service;

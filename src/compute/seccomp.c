@@ -16,6 +16,7 @@
 #include "compute/document/fields.h"
 #include "compute/seccomp_cache.h"
 #include "compute/seccomp_shrink.h"
+#include "compute/socket_guard.h"
 
 #define ENTRIES 8
 
@@ -252,6 +253,12 @@ static int export_bpf(scmp_filter_ctx ctx, struct cs_filter *f, struct cs_err **
 		free(f->bpf);
 		f->bpf = less;
 		f->len = n * sizeof(struct sock_filter);
+	}
+	struct sock_filter *insns = f->bpf;
+	n = f->len / sizeof(*insns);
+	if (cs_guard_mark(&insns, &n)) {
+		f->bpf = insns;
+		f->len = n * sizeof(*insns);
 	}
 	return 0;
 }

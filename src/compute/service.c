@@ -7,13 +7,15 @@
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/strv.h"
 #include "base/sys.h"
 #include "base/time.h"
 #include "compute/internal.h"
 #include "compute/seccomp_cache.h"
+#include "compute/socket_guard.h"
 
-struct cs_service cs_service = {.lock = PTHREAD_MUTEX_INITIALIZER, .systems_fd = -EBADF, .worker_fd = -EBADF};
+struct cs_service cs_service = {.lock = PTHREAD_MUTEX_INITIALIZER, .systems_fd = -EBADF, .worker_fd = -EBADF, .guard_fd = -EBADF};
 
 bool cs_service_ready(void) { return cs_service.open; }
 
@@ -130,10 +132,23 @@ static void close_service(void)
 {
 	cs_close(TAKE_FD(cs_service.systems_fd));
 	cs_close(TAKE_FD(cs_service.worker_fd));
+	cs_close(TAKE_FD(cs_service.guard_fd));
 	free(TAKE_PTR(cs_service.runtime));
 	free(TAKE_PTR(cs_service.worker));
 	free(TAKE_PTR(cs_service.cgroup_parent));
 	cs_host_done(&cs_service.host);
+}
+
+static void open_guard(void)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (!cs_service.host.seccomp || cs_guard_open(&cs_service.guard_fd, &err) == 0)
+		return;
+	cs_autofree char *families = cs_guard_open_families(), *text = cs_err_text(err);
+	cs_log(families ? CS_LOG_WARN : CS_LOG_DEBUG, "compute", "sockets of 32-bit programs: %s", text);
+	if (families)
+		cs_warnf(&cs_service.host.warnings, "32-bit programs can make sockets that the seccomp profile refuses (%s), through socketcall: %s", families, text);
 }
 
 static int open_service(const char *settings, struct cs_err **err)
@@ -147,6 +162,7 @@ static int open_service(const char *settings, struct cs_err **err)
 	if (read_settings(settings, err) < 0 || cs_host_probe(&cs_service.host, err) < 0 || open_runtime(err) < 0 ||
 	    cs_worker_load(cs_service.worker, &cs_service.worker_fd, err) < 0)
 		return -1;
+	open_guard();
 	return cs_monitor_start(err);
 }
 

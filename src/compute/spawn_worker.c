@@ -33,7 +33,7 @@ static void worker_environment(char **envp, size_t room)
 		envp[n] = NULL;
 }
 
-/* fd4, fd5: what the worker finds there; -1 = the null device. */
+/* fd4, fd5: what the worker finds there; -1 = the null device. As 6 it keeps the sockets' guard, if there is one. */
 static int spawn(char *id, bool wait, int control, int fd4, int fd5, struct cs_err **err)
 {
 	cs_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -43,8 +43,8 @@ static int spawn(char *id, bool wait, int control, int fd4, int fd5, struct cs_e
 	worker_environment(envp, CS_ARRAY_SIZE(envp));
 	if (null < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open /dev/null");
-	const int fds[] = {null, null, null, control, fd4, fd5 < 0 ? null : fd5};
-	struct cs_spawn sp = {.exe_fd = cs_service.worker_fd, .argv = argv, .envp = envp, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds), .new_session = true};
+	const int fds[] = {null, null, null, control, fd4, fd5 < 0 ? null : fd5, cs_service.guard_fd};
+	struct cs_spawn sp = {.exe_fd = cs_service.worker_fd, .argv = argv, .envp = envp, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds) - (cs_service.guard_fd < 0), .new_session = true};
 	return cs_spawn(&sp, err);
 }
 

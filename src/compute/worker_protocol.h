@@ -16,7 +16,7 @@
  * before init is let go, so that such a client misses nothing; they are answered as always.
  *
  * The worker starts with descriptors 0,1,2 = /dev/null, 3 = its first control connection, 4 = plan memfd, 5 = its runtime
- * directory; argv = {"caisson-worker", id}. It applies the plan at once and reports STARTED or START_FAILED on 3 with seq 0. It
+ * directory, and perhaps 6, to be kept open; argv = {"caisson-worker", id}. It applies the plan at once and reports STARTED or START_FAILED on 3 with seq 0. It
  * also listens on "worker.sock" in its runtime directory (0600); a later engine connects there and sends HELLO. Any number of
  * connections may be open; events go to all that said HELLO (connection 3 counts as having said it).
  *

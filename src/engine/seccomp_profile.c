@@ -3,10 +3,8 @@
  * Docker's seccomp profile format (archMap, includes, excludes) to OCI linux.seccomp for one capability set. Producing it costs
  * a JSON parse of the profile, so the text is kept per (profile, capabilities): built-in ones for good, own ones in a small ring.
  *
- * AF_ALG (38) is refused by argument of socket(2). On i386 the same call can come through socketcall(2), whose arguments lie behind a pointer
- * that seccomp cannot read. Refusing all of socketcall breaks every old 32-bit program (moby 29.4.2 did, 29.4.3 took it back), refusing its
- * SYS_SOCKET number breaks those that create any socket that way; so, as in moby, socketcall stays allowed and this last road to
- * AF_ALG is for an LSM to close. */
+ * AF_ALG (38) and AF_VSOCK (40) are refused by argument of socket(2). What i386's socketcall(2) can hide from a filter is refused by the compute service
+ * (compute/socket_guard.h). */
 #include <pthread.h>
 #include <string.h>
 

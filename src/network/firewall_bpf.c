@@ -5,12 +5,11 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 
+#include "base/bpf.h"
 #include "base/io.h"
 #include "base/log.h"
 
@@ -26,32 +25,24 @@ struct target {
 	uint32_t mapped; /* an IPv4 address: for connect only */
 };
 
-#define I(code_, dst, src, off_, imm_) ((struct bpf_insn){.code = (code_), .dst_reg = (dst), .src_reg = (src), .off = (off_), .imm = (imm_)})
-#define MOV(dst, src) I(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
-#define MOV_K(dst, k) I(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, k)
-#define ADD_K(dst, k) I(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, k)
-#define LOAD(dst, src, off) I(BPF_LDX | BPF_MEM | BPF_W, dst, src, off, 0)
-#define STORE(dst, off, src) I(BPF_STX | BPF_MEM | BPF_W, dst, src, off, 0)
-#define STORE64(dst, off, src) I(BPF_STX | BPF_MEM | BPF_DW, dst, src, off, 0)
-#define CALL(f) I(BPF_JMP | BPF_CALL, 0, 0, 0, f)
-#define UNLESS(reg, k) I(BPF_JMP32 | BPF_JNE | BPF_K, reg, 0, OUT, (int32_t)(k)) /* leaves when it is not so */
-#define LEAVE_IF_0(reg) I(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, OUT, 0)
-#define WIDE(dst, kind, value) I(BPF_LD | BPF_DW | BPF_IMM, dst, kind, 0, (int32_t)(uint32_t)(value)), I(0, 0, 0, 0, (int32_t)(uint32_t)((uint64_t)(value) >> 32))
-#define OUT INT16_MAX /* put right by load() */
+#define MOV BI_MOV
+#define MOV_K BI_MOV_K
+#define ADD_K BI_ADD_K
+#define CALL BI_CALL
+#define WIDE BI_WIDE
+#define LOAD(dst, src, off) BI_LOAD(BPF_W, dst, src, off)
+#define STORE(dst, off, src) BI_STORE(BPF_W, dst, off, src)
+#define STORE64(dst, off, src) BI_STORE(BPF_DW, dst, off, src)
+#define OUT 0 /* label */
+#define UNLESS(reg, k) BI_JUMP32_K(BPF_JNE, reg, k, OUT) /* leaves when it is not so */
+#define LEAVE_IF_0(reg) BI_JUMP_K(BPF_JEQ, reg, 0, OUT)
 
 /* r6 is the context; in another network namespace we have nothing to do */
 #define BEGIN(cookie)                                                                                                  \
-	MOV(BPF_REG_6, BPF_REG_1), CALL(BPF_FUNC_get_netns_cookie), WIDE(BPF_REG_1, 0, cookie), I(BPF_JMP | BPF_JNE | BPF_X, BPF_REG_0, BPF_REG_1, OUT, 0)
-#define END MOV_K(BPF_REG_0, 1), I(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) /* 1: go on */
+	MOV(BPF_REG_6, BPF_REG_1), CALL(BPF_FUNC_get_netns_cookie), WIDE(BPF_REG_1, 0, cookie), BI_JUMP(BPF_JNE, BPF_REG_0, BPF_REG_1, OUT)
+#define END BI_LABEL(OUT), MOV_K(BPF_REG_0, 1), BI_EXIT /* 1: go on */
 #define CTX(member) (int16_t)offsetof(struct bpf_sock_addr, member)
 #define IP(i) (int16_t)(offsetof(struct bpf_sock_addr, user_ip6) + 4 * (i))
-
-static int sys_bpf(int cmd, union bpf_attr *attr)
-{
-	int r = (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr));
-
-	return r < 0 ? -errno : r;
-}
 
 static int make_map(uint32_t type, uint32_t key, uint32_t value, uint32_t max, uint32_t flags)
 {
@@ -63,14 +54,9 @@ static int make_map(uint32_t type, uint32_t key, uint32_t value, uint32_t max, u
 
 static int load(struct bpf_insn *code, size_t n, enum bpf_attach_type where)
 {
-	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR, .expected_attach_type = where, .insns = (uintptr_t)code, .insn_cnt = (uint32_t)n, .license = (uintptr_t) "Apache-2.0"};
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR, .expected_attach_type = where};
 
-	for (size_t i = 0; i < n; i++) {
-		if (code[i].off == OUT)
-			code[i].off = (int16_t)(n - 2 - i - 1);
-	}
-	memcpy(a.prog_name, "caisson_lo6", sizeof("caisson_lo6"));
-	return sys_bpf(BPF_PROG_LOAD, &a);
+	return cs_bpf_load("caisson_lo6", "Apache-2.0", code, n, &a);
 }
 
 /* connect and (where the kernel can) sendmsg: ::1 and a published port become the container's address. Remembered for UDP, whose answers show where they come from. */

@@ -21,6 +21,7 @@
 #define FD_CONTROL 3
 #define FD_PLAN 4
 #define FD_DIR 5
+#define FD_GUARD 6 /* or none: nothing to do with it but to have it (compute/socket_guard.h) */
 
 struct cs_worker worker = {
 	.dirfd = FD_DIR,
@@ -123,7 +124,8 @@ static bool check_descriptors(void)
 	for (int fd = FD_CONTROL; fd <= FD_DIR; fd++)
 		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			return false;
-	(void)sys_close_range(FD_DIR + 1, ~0u, 0);
+	(void)fcntl(FD_GUARD, F_SETFD, FD_CLOEXEC);
+	(void)sys_close_range(FD_GUARD + 1, ~0u, 0);
 	return true;
 }
 

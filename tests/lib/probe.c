@@ -110,9 +110,12 @@ static int verb_sockets32(void)
 	if (args == MAP_FAILED)
 		return 1;
 	call32("socket-alg", 359, AF_ALG, SOCK_SEQPACKET, 0);
+	call32("socket-vsock", 359, 40, SOCK_STREAM, 0);
 	call32("socket-inet", 359, AF_INET, SOCK_STREAM, 0);
 	memcpy(args, (unsigned[]){AF_ALG, SOCK_SEQPACKET, 0}, 12);
 	call32("socketcall-socket-alg", 102, 1, at, 0);
+	memcpy(args, (unsigned[]){40, SOCK_STREAM, 0}, 12);
+	call32("socketcall-socket-vsock", 102, 1, at, 0);
 	memcpy(args, (unsigned[]){AF_INET, SOCK_STREAM, 0}, 12);
 	call32("socketcall-socket-inet", 102, 1, at, 0);
 	memcpy(args, (unsigned[]){AF_UNIX, SOCK_STREAM, 0, sv}, 16);

@@ -285,19 +285,6 @@ def test_cve_2026_31431_af_alg(boxes, image, probe):
 
 
 @pytest.mark.caisson
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the i386 table of x86-64")
-def test_cve_2026_31431_af_alg_of_32_bit_programs(boxes, image, probe):
-    """The direct call is refused; socketcall works for all else (moby 29.4.2 broke that). AF_ALG by socketcall is a known limit of docs/security.md."""
-    ref = image(rootfs.busybox().file("probe", probe.read_bytes(), 0o755))
-    b = boxes.run(["/probe", "sockets32"], image=ref, network="host")
-    if b.code == 128 + 11:
-        pytest.skip("this kernel runs no 32-bit programs")
-    seen = dict(l.split() for l in b.out.splitlines())
-    assert seen["socket-alg"] == "EPERM", seen
-    assert [seen[k] for k in ("socket-inet", "socketcall-socket-inet", "socketcall-socketpair", "socketcall-send")] == ["ok"] * 4, seen
-
-
-@pytest.mark.caisson
 def test_ghsa_jq35_85cj_fj4p_side_channels(boxes):
     """GHSA-jq35-85cj-fj4p, GHSA-6fw5-f8r9-fgfm. Not every machine has them: what is masked where they are is told by the container's own list."""
     b = boxes.run("ls -A /sys/devices/virtual/powercap 2>/dev/null | wc -l; cat /proc/interrupts | wc -c; "

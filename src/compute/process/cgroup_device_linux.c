@@ -2,12 +2,9 @@
  *
  * v2 has no devices controller: a BPF program attached to the group decides. The program comes ready-made with the plan. Runs in the
  * worker. */
-#include <linux/bpf.h>
-
+#include "base/bpf.h"
 #include "base/sys.h"
 #include "compute/process/internal.h"
-
-static int sys_bpf(int cmd, union bpf_attr *attr) { return (int)syscall(SYS_bpf, cmd, attr, sizeof(*attr)); }
 
 int cs_cgroup_device_program(const char *dir, const void *insns, size_t len, struct cs_err **err)
 {
@@ -25,13 +22,14 @@ int cs_cgroup_device_program(const char *dir, const void *insns, size_t len, str
 	load.license = (uint64_t)(uintptr_t) "Apache-2.0"; /* it calls no helpers */
 	cs_autofd int prog = sys_bpf(BPF_PROG_LOAD, &load);
 	if (prog < 0)
-		return cs_fail(err, errno == ENOSYS ? CS_ERR_UNSUPPORTED : CS_ERR_INTERNAL, errno, "load the device program of cgroup %s", dir);
+		return cs_fail(err, prog == -ENOSYS ? CS_ERR_UNSUPPORTED : CS_ERR_INTERNAL, -prog, "load the device program of cgroup %s", dir);
 	memset(&attach, 0, sizeof(attach));
 	attach.target_fd = (uint32_t)group;
 	attach.attach_bpf_fd = (uint32_t)prog;
 	attach.attach_type = BPF_CGROUP_DEVICE;
 	attach.attach_flags = BPF_F_ALLOW_MULTI; /* a program further up (systemd's) keeps its say */
-	if (sys_bpf(BPF_PROG_ATTACH, &attach) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "attach the device program to cgroup %s", dir);
+	int r = sys_bpf(BPF_PROG_ATTACH, &attach);
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "attach the device program to cgroup %s", dir);
 	return 0;
 }
