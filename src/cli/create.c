@@ -315,6 +315,7 @@ static int seccomp_profile(const char *path, char **ret, struct cs_err **err)
 static int set_security(json_t *host, char *const *opts, struct cs_err **err)
 {
 	cs_autostrv char **kept = NULL;
+	const char *first = opts ? *opts : NULL;
 
 	for (; opts && *opts; opts++) {
 		size_t n = strcspn(*opts, "=");
@@ -337,7 +338,8 @@ static int set_security(json_t *host, char *const *opts, struct cs_err **err)
 		}
 		cs_strv_push(&kept, *opts);
 	}
-	set_list(host, "SecurityOpt", kept);
+	if (first)
+		(void)json_object_set_new(host, "SecurityOpt", list(kept));
 	return 0;
 }
 

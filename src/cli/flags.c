@@ -317,7 +317,7 @@ static int short_flags(struct parser *p, const char *arg, const char *next)
 	for (const char *s = arg + 1; *s; s++) {
 		const struct flag *f = by_letter(p->call->cmd, *s);
 		if (!f && *s == 'h') {
-			printf("Flag shorthand -h has been deprecated, use --help\n");
+			fprintf(*p->call->path ? stdout : stderr, "Flag shorthand -h has been deprecated, use --help\n"); /* where docker has it */
 			p->help = true;
 			continue;
 		}

@@ -21,13 +21,15 @@ struct run {
 	const struct run_opts *o;
 	unsigned attach;
 	char *image, *platform; /* as the engine is asked: familiar name with tag; os/arch[/variant] or "" */
-	int cid;                /* descriptor of --cidfile */
+	int cid;                /* descriptor of --cidfile, until there is an id in it */
 };
 
 static void run_done(struct run *r)
 {
 	free(r->image);
 	free(r->platform);
+	if (r->cid >= 0) /* nothing was made: the next try must not meet the file */
+		(void)unlink(r->o->cidfile);
 	cs_close(r->cid);
 }
 
@@ -196,6 +198,7 @@ static char *create(struct run *r, int *status)
 	}
 	if (r->cid >= 0 && cs_write_full(r->cid, id, strlen(id)) < 0)
 		fprintf(stderr, "failed to write the container ID to the file: %s\n", cs_errno_text(errno));
+	cs_close(TAKE_FD(r->cid));
 	return id;
 }
 

@@ -217,6 +217,16 @@ def test_push_and_pull_with_credentials(engine, tmp_path):
         assert mine("rmi", name + ":1").returncode == 0
 
 
+def test_a_cidfile_stays_only_with_an_id_in_it(engine, name, tmp_path):
+    file = tmp_path / "cid"
+    for wrong in (["--pull", "never", "no/such:image"], ["--platform", "bogus", IMAGE], ["--name", "a b", IMAGE]):
+        assert client(engine, "create", "--cidfile", str(file), *wrong).returncode == 1
+        assert not file.exists(), wrong
+    made = client(engine, "create", "--name", name, "--network", "none", "--cidfile", str(file), IMAGE)
+    assert made.returncode == 0 and file.read_text() == made.stdout.strip()
+    assert "container ID file found" in client(engine, "create", "--cidfile", str(file), IMAGE).stderr and file.exists()
+
+
 def test_volumes(engine, name):
     assert client(engine, "volume", "create", "--label", "a=b=c", name).stdout == name + "\n"
     v = json.loads(client(engine, "volume", "inspect", name).stdout)
