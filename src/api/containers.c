@@ -213,7 +213,7 @@ static int update(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 const struct cs_route cs_routes_containers[] = {
 	{ "GET", "/containers/json", 0, 0, list },
 	{ "POST", "/containers/create", 0, 0, create },
-	{ "POST", "/containers/prune", 125, 0, prune },
+	{ "POST", "/containers/prune", 0, 0, prune },
 	{ "GET", "/containers/{id:.*}/json", 0, 0, inspect },
 	{ "GET", "/containers/{id:.*}/top", 0, 0, top },
 	{ "GET", "/containers/{id:.*}/logs", 0, 0, logs },

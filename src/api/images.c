@@ -137,7 +137,7 @@ static int build_prune(struct cs_request *rq, struct cs_response *rs, struct cs_
 const struct cs_route cs_routes_images[] = {
 	{ "GET", "/images/json", 0, 0, list },
 	{ "POST", "/images/create", 0, 0, create, CS_ROUTE_PULL | CS_ROUTE_BLOCKS },
-	{ "POST", "/images/prune", 125, 0, prune, CS_ROUTE_DISCARD },
+	{ "POST", "/images/prune", 0, 0, prune, CS_ROUTE_DISCARD },
 	{ "GET", "/images/search", 0, 0, search, CS_ROUTE_DISCARD },
 	{ "GET", "/images/{name:.*}/json", 0, 0, inspect },
 	{ "GET", "/images/{name:.*}/history", 0, 0, history },
@@ -146,10 +146,10 @@ const struct cs_route cs_routes_images[] = {
 	{ "POST", "/images/{name:.*}/tag", 0, 0, tag, CS_ROUTE_DISCARD },
 	{ "DELETE", "/images/{name:.*}", 0, 0, remove_, CS_ROUTE_DISCARD },
 	{ "POST", "/build", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
-	{ "POST", "/build/prune", 131, 0, build_prune, CS_ROUTE_DISCARD },
+	{ "POST", "/build/prune", 0, 0, build_prune, CS_ROUTE_DISCARD },
 	{ "POST", "/build/cancel", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "building images" },
 	{ "POST", "/session", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
 	{ "POST", "/grpc", 0, 0, cs_unavailable, CS_ROUTE_DISCARD, "BuildKit" },
-	{ "GET", "/distribution/{name:.*}/json", 130, 0, distribution, CS_ROUTE_DISCARD },
+	{ "GET", "/distribution/{name:.*}/json", 0, 0, distribution, CS_ROUTE_DISCARD },
 	{ NULL },
 };

@@ -84,7 +84,7 @@ const struct cs_route cs_routes_networks[] = {
 	{ "GET", "/networks", 0, 0, list },
 	{ "GET", "/networks/", 0, 0, list },
 	{ "POST", "/networks/create", 0, 0, create },
-	{ "POST", "/networks/prune", 125, 0, prune, CS_ROUTE_DISCARD },
+	{ "POST", "/networks/prune", 0, 0, prune, CS_ROUTE_DISCARD },
 	{ "GET", "/networks/reachability", 0, 0, reachability },
 	{ "GET", "/networks/{id}", 0, 0, inspect },
 	{ "DELETE", "/networks/{id}", 0, 0, remove_, CS_ROUTE_DISCARD },

@@ -76,7 +76,7 @@ const struct cs_route cs_routes_system[] = {
 	{ "GET", "/version", 0, 0, version },
 	{ "GET", "/info", 0, 0, info },
 	{ "GET", "/events", 0, 0, events },
-	{ "GET", "/system/df", 125, 0, df },
+	{ "GET", "/system/df", 0, 0, df },
 	{ "POST", "/system/check", 0, 0, check, CS_ROUTE_DISCARD },
 	{ "POST", "/auth", 0, 0, auth },
 	{ "GET", "/compute/systems", 0, 0, compute_list },

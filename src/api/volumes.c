@@ -46,7 +46,7 @@ static int update(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 const struct cs_route cs_routes_volumes[] = {
 	{ "GET", "/volumes", 0, 0, list },
 	{ "POST", "/volumes/create", 0, 0, create },
-	{ "POST", "/volumes/prune", 125, 0, prune, CS_ROUTE_DISCARD },
+	{ "POST", "/volumes/prune", 0, 0, prune, CS_ROUTE_DISCARD },
 	{ "GET", "/volumes/{name}", 0, 0, inspect },
 	{ "PUT", "/volumes/{name}", 142, 0, update, CS_ROUTE_DISCARD },
 	{ "DELETE", "/volumes/{name}", 0, 0, remove_, CS_ROUTE_DISCARD },

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/id.h"
 
+#include <net/if.h>
+#include <string.h>
 #include <sys/random.h>
 
 void cs_random_bytes(void *buf, size_t n)
@@ -32,3 +34,17 @@ void cs_id_new(char *buf)
 }
 
 bool cs_is_hex(const char *s) { return !cs_empty(s) && strspn(s, "0123456789abcdef") == strlen(s); }
+
+bool cs_link_name_valid(const char *name)
+{
+	static const char *const taken[] = {".", "..", "all", "default"};
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(taken); i++)
+		if (strcmp(name, taken[i]) == 0)
+			return false;
+	for (const char *p = name; *p; p++)
+		if (*p == '/' || *p == ':' || *p == '%' || (unsigned char)*p <= ' ' || (unsigned char)*p >= 127)
+			return false;
+	return n > 0 && n < IFNAMSIZ;
+}

@@ -98,7 +98,9 @@ static struct cpu v1_cpu(struct cs_system *s, const char *acct)
 	struct cpu c = {.usage = number_or(acct, "cpuacct.usage", 0)};
 	uint64_t tick = CS_NS_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK);
 
-	if (acct && read_at(acct, "cpuacct.stat", &t) == 0) {
+	c.user = number_or(acct, "cpuacct.usage_user", 0);
+	c.system = number_or(acct, "cpuacct.usage_sys", 0);
+	if (!c.user && !c.system && acct && read_at(acct, "cpuacct.stat", &t) == 0) { /* before Linux 4.7; in ticks */
 		c.user = keyed(t.buf, "user") * tick;
 		c.system = keyed(t.buf, "system") * tick;
 	}

@@ -7,6 +7,7 @@
 #include <ctype.h>
 
 #include "api/http.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "registry/registry.h"
@@ -144,7 +145,7 @@ static int check_network(struct cs_daemon_config *c, struct cs_err **err)
 	for (char **p = c->host_gateway_ips; p && *p; p++)
 		if (!is_address(*p, AF_INET) && !is_address(*p, AF_INET6))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid host-gateway-ips: %s", *p);
-	if (!cs_empty(c->bridge) && (strlen(c->bridge) > 15 || strpbrk(c->bridge, "/ \t\n:")))
+	if (!cs_empty(c->bridge) && !cs_link_name_valid(c->bridge))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid bridge: %s is not a name of an interface", c->bridge);
 	if (!cs_empty(c->bridge) && !cs_empty(c->bip) && !strcmp(c->bridge, "none"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "bip needs a default bridge, and bridge is none");

@@ -152,6 +152,8 @@ static inline void cs_autosystem_done(struct cs_system **s) { cs_system_put(*s);
 CS_MUST_CHECK int cs_hcs_properties(HCS_SYSTEM s, const char *query, char **ret, struct cs_err **err); /* query: property query or NULL */
 #define CS_HCS_TIMEOUT_MS 60000u
 /* Waits for the accepted operation and closes it. ret may be NULL. */
+/* A failed launch, or exec, is about a user or group that the image does not know: NOT_FOUND there, INTERNAL from then on, as in dockerd (a 404 would be the container's). */
+bool cs_hcs_unknown_user(struct cs_err *launch);
 CS_MUST_CHECK int cs_hcs_finish(HCS_OPERATION op, HRESULT accepted, uint32_t timeout_ms, char **ret, struct cs_err **err);
 CS_MUST_CHECK int cs_hcs_signal(HCS_SYSTEM s, int sig, struct cs_err **err);    /* init */
 CS_MUST_CHECK int cs_hcs_terminate(HCS_SYSTEM s, struct cs_err **err);          /* SIGKILL to all */

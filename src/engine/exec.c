@@ -377,6 +377,7 @@ int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t
 	if (cs_hcs_finish(op, hr, CS_HCS_TIMEOUT_MS, &result, &inner) < 0) {
 		if (p)
 			HcsCloseProcess(p);
+		(void)cs_hcs_unknown_user(inner);
 		return exec_failed(x, inner, client, err);
 	}
 	HcsFree(result);

@@ -70,6 +70,14 @@ int cs_hcs_finish(HCS_OPERATION op, HRESULT accepted, uint32_t timeout_ms, char 
 	return 0;
 }
 
+bool cs_hcs_unknown_user(struct cs_err *launch)
+{
+	if (cs_err_code(launch) != CS_ERR_NOT_FOUND)
+		return false;
+	launch->code = CS_ERR_INTERNAL;
+	return true;
+}
+
 static HCS_OPERATION new_op(void) { return HcsCreateOperation(NULL, NULL); }
 
 int cs_hcs_properties(HCS_SYSTEM s, const char *query, char **ret, struct cs_err **err)

@@ -322,7 +322,7 @@ static void put_row(struct cs_container *c, const char *image, int64_t now, int 
 	}
 	cs_json_put_key(out, "NetworkSettings");
 	cs_str_puts(out, "{\"Networks\":");
-	cs_view_networks(c, api, out);
+	cs_view_networks(c, api, true, out);
 	cs_str_putc(out, '}');
 	cs_json_put_key(out, "Mounts");
 	cs_containers_json_mounts(c->mounts, c->n_mounts, false, out);

@@ -3,6 +3,7 @@
  * What a client asks of a network or an endpoint, checked, with dockerd's texts. Pure. */
 #include <string.h>
 
+#include "base/id.h"
 #include "base/num.h"
 #include "base/time.h"
 #include "engine/network.h"
@@ -144,7 +145,7 @@ static int check_bridge_options(const struct cs_strmap *o, struct cs_err **err)
 	if (v && !cs_parse_i64(v, 0, 65535, &mtu))
 		return bad_option(CS_OPT_MTU, v, "a number up to 65535 is needed", err);
 	v = cs_strmap_get(o, CS_OPT_BRIDGE_NAME);
-	if (!cs_empty(v) && (strlen(v) > 15 || strpbrk(v, "/ \t\n:") || strcmp(v, ".") == 0 || strcmp(v, "..") == 0))
+	if (!cs_empty(v) && !cs_link_name_valid(v))
 		return bad_option(CS_OPT_BRIDGE_NAME, v, "not a name of an interface", err);
 	v = cs_strmap_get(o, CS_OPT_PREFIX);
 	if (!cs_empty(v) && (strlen(v) > 10 || strpbrk(v, "/ \t\n:.")))
@@ -203,7 +204,7 @@ static int check_lan_options(const char *driver, const struct cs_strmap *o, stru
 		return cs_fail(err, CS_ERR_INVALID, 0, "a network with driver %s needs an interface of this host: option parent", driver);
 	if (strcmp(parent, "lo") == 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "loopback interface is not a valid %s parent link", driver);
-	if ((strlen(parent) > 15 || strpbrk(parent, "/ \t\n")))
+	if (!cs_link_name_valid(parent))
 		return bad_option("parent", parent, "not a name of an interface", err);
 	if (mtu && !cs_parse_i64(mtu, 0, 65535, &n))
 		return bad_option(CS_OPT_MTU, mtu, "a number up to 65535 is needed", err);

@@ -20,7 +20,7 @@ static struct cs_endpoint_settings as_seen(const struct cs_container *c, const s
 	return seen;
 }
 
-static void put_endpoint(struct cs_container *c, const struct cs_endpoint_settings *s, int api, struct cs_str *out)
+static void put_endpoint(struct cs_container *c, const struct cs_endpoint_settings *s, int api, bool brief, struct cs_str *out)
 {
 	struct cs_endpoint_settings shown = as_seen(c, s);
 	cs_autostrv char **aliases = NULL;
@@ -28,7 +28,10 @@ static void put_endpoint(struct cs_container *c, const struct cs_endpoint_settin
 	/* before the process runs nothing has been given; what is wanted shows in the newer versions' own field */
 	if (cs_empty(shown.mac_address))
 		shown.mac_address = shown.wanted_mac;
-	if (api && api < 145 && !cs_network_predefined(s->key)) {
+	if (brief) {
+		shown.aliases = shown.links = shown.dns_names = NULL;
+		shown.driver_opts = NULL;
+	} else if (api && api < 145 && !cs_network_predefined(s->key)) {
 		cs_autofree char *short_id = cs_xstrndup(c->id, CS_SHORT_ID_LEN);
 		aliases = cs_strv_copy(s->aliases);
 		if (!cs_strv_has(aliases, short_id))
@@ -38,12 +41,12 @@ static void put_endpoint(struct cs_container *c, const struct cs_endpoint_settin
 	cs_json_encode(&cs_endpoint_settings_type, &shown, api, out);
 }
 
-void cs_view_networks(struct cs_container *c, int api, struct cs_str *out)
+void cs_view_networks(struct cs_container *c, int api, bool brief, struct cs_str *out)
 {
 	cs_str_putc(out, '{');
 	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) {
 		cs_json_put_key(out, c->nets->endpoints[i].key);
-		put_endpoint(c, &c->nets->endpoints[i], api, out);
+		put_endpoint(c, &c->nets->endpoints[i], api, brief, out);
 	}
 	cs_str_putc(out, '}');
 }
@@ -76,7 +79,7 @@ void cs_view_network_settings(struct cs_container *c, int api, struct cs_str *ou
 		cs_json_put_kstr(out, "MacAddress", b.mac_address);
 	}
 	cs_json_put_key(out, "Networks");
-	cs_view_networks(c, api, out);
+	cs_view_networks(c, api, false, out);
 }
 
 /* ---- the list's ports ---- */

@@ -591,7 +591,8 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	cs_container_release_unsaved(c);
 	cs_attaching_settle(c, ATTACH_MS);
 	if (launch(c, doc.buf, &s, &pid, &started_at, &inner) < 0) {
-		(void)cs_wrap(&inner, "failed to create task for container");
+		if (!cs_hcs_unknown_user(inner)) /* dockerd finds that one out before there is a task */
+			(void)cs_wrap(&inner, "failed to create task for container");
 		return start_failed(c, by_policy, inner, err);
 	}
 	started(c, s, pid, started_at, by_policy);

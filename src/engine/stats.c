@@ -93,7 +93,7 @@ static json_t *blkio_stats(json_t *blkio)
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++) {
 		json_t *v = json_object_get(blkio, keys[i]);
-		json_object_set_new(j, keys[i], v ? json_incref(v) : json_null());
+		json_object_set_new(j, keys[i], v ? json_incref(v) : cs_host_facts()->cgroup_version == 2 ? json_null() : json_array());
 	}
 	return j;
 }

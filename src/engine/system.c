@@ -351,6 +351,8 @@ int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_e
 	cs_json_put_ktime(out, "SystemTime", cs_now_ns());
 	cs_json_put_kstr(out, "LoggingDriver", cs_empty(cfg->log_driver) ? "json-file" : cfg->log_driver);
 	cs_json_put_kstr(out, "CgroupDriver", "cgroupfs");
+	if (api && api < 125)
+		cs_json_put_kstr(out, "ExecutionDriver", "<not supported>");
 	if (!api || api >= 140)
 		cs_json_put_kstr(out, "CgroupVersion", h->cgroup_version == 2 ? "2" : "1");
 	cs_json_put_ki64(out, "NEventsListener", (int64_t)cs_bus_subscribers(e->bus));

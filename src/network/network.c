@@ -3,6 +3,8 @@
  * Networks: the document becomes subnets and links; changes; the way out. */
 #include "network/edge.h"
 
+#include "base/id.h"
+
 void cs_network_free(struct HcnNetwork *n)
 {
 	cs_prefix_release(n);
@@ -179,23 +181,11 @@ static HRESULT add_subnets(struct HcnNetwork *n, struct cs_err **err)
 
 /* ---- create ---- */
 
-static bool is_ifname(const char *s)
-{
-	size_t n = strlen(s);
-
-	if (n == 0 || n >= IFNAMSIZ || strcmp(s, ".") == 0 || strcmp(s, "..") == 0)
-		return false;
-	for (; *s; s++)
-		if (*s == '/' || *s == ':' || *s == '%' || (unsigned char)*s <= ' ' || (unsigned char)*s >= 127)
-			return false;
-	return true;
-}
-
 static HRESULT check_names(const struct HcnNetwork *n, struct cs_err **err)
 {
-	if (!cs_empty(n->pol.bridge) && !is_ifname(n->pol.bridge))
+	if (!cs_empty(n->pol.bridge) && !cs_link_name_valid(n->pol.bridge))
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "LinuxBridge.Name: %s is no name of an interface", n->pol.bridge);
-	if (!cs_empty(n->pol.prefix) && (!is_ifname(n->pol.prefix) || strlen(n->pol.prefix) > IFNAMSIZ - 5))
+	if (!cs_empty(n->pol.prefix) && (!cs_link_name_valid(n->pol.prefix) || strlen(n->pol.prefix) > IFNAMSIZ - 5))
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "LinuxBridge.ContainerPrefix: %s is no beginning of an interface's name", n->pol.prefix);
 	return HCS_S_OK;
 }

@@ -27,6 +27,17 @@ def test_ping_versioned(http, version):
     assert http.get("/_ping", version=version).status == 200
 
 
+@pytest.mark.parametrize("version", ["1.24", "1.41"])
+def test_what_came_with_1_25_answers_all_versions(http, version):
+    """As dockerd: newer routes are not hidden from older clients."""
+    df = http.get("/system/df", version=version)
+    assert df.status == 200 and {"LayersSize", "Images", "Containers", "Volumes"} <= set(df.json)
+    for what, key in [("containers", "ContainersDeleted"), ("images", "ImagesDeleted"), ("networks", "NetworksDeleted"), ("volumes", "VolumesDeleted")]:
+        a = http.post(f"/{what}/prune", {"filters": {"label": ["nobody-has-this"]}}, version=version)
+        assert a.status == 200 and key in a.json
+    assert http.get("/info", version=version).json.get("ExecutionDriver") == ("<not supported>" if version == "1.24" else None)
+
+
 def test_version(http):
     a = http.get("/version")
     v = a.json

@@ -234,3 +234,19 @@ def test_killed_in_creations(fresh):
         bridges = {n for n, l in eng.netns.links().items() if n.startswith("br-")}
         assert bridges == {"br-" + i[:12] for i in have if eng.http.get("/networks/" + i).json["Driver"] == "bridge" and eng.http.get("/networks/" + i).json["Name"] != "bridge"}
         eng.remove_all()
+
+
+@pytest.mark.parametrize("name", ["all", "default", ".", "a/b", "a-name-that-is-too-long"])
+def test_a_bridge_needs_a_name_that_an_interface_can_have(net_engine, name):
+    a = net_engine.http.post("/networks/create", body={"Name": "odd-bridge", "Options": {"com.docker.network.bridge.name": name}})
+    assert a.status == 400 and "not a name of an interface" in a.message
+
+
+def test_the_list_has_no_names_of_endpoints(net_engine, net_boxes, networks):
+    """Aliases and DNS names are inspect's; lists show null, in all versions."""
+    networks.create("brief")
+    b = net_boxes.create("sleep 1000", Host={"NetworkMode": "brief"}, NetworkingConfig={"EndpointsConfig": {"brief": {"Aliases": ["al"]}}}).start()
+    assert "al" in b.inspect()["NetworkSettings"]["Networks"]["brief"]["Aliases"]
+    for version in ("1.24", "1.44", "1.55"):
+        one = [c for c in net_engine.http.get("/containers/json", version=version).json if c["Id"] == b.id][0]["NetworkSettings"]["Networks"]["brief"]
+        assert one["IPAddress"] and one["Aliases"] is None and not one.get("DNSNames")

@@ -218,6 +218,17 @@ static void test_error(void **state)
 	assert_int_equal(cs_fail(NULL, CS_ERR_INTERNAL, 0, "nobody listens"), -1);
 }
 
+static void test_link_names(void **state)
+{
+	static const char *const good[] = {"eth0", "a", "br-0123456789ab", "all1", "...", "ALL"};
+	static const char *const bad[] = {"", ".", "..", "all", "default", "a/b", "a b", "a:b", "a%d", "sixteen-letters-", "\xc3\xa4"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(good); i++)
+		assert_true(cs_link_name_valid(good[i]));
+	for (size_t i = 0; i < CS_ARRAY_SIZE(bad); i++)
+		assert_false(cs_link_name_valid(bad[i]));
+}
+
 static void test_id(void **state)
 {
 	char a[CS_ID_LEN + 1], b[CS_ID_LEN + 1];
@@ -283,7 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_bytes), cmocka_unit_test(test_times), cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_str), cmocka_unit_test(test_clean), cmocka_unit_test(test_in_root), cmocka_unit_test(test_strv),
-		cmocka_unit_test(test_error), cmocka_unit_test(test_id), cmocka_unit_test(test_sha256), cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_error), cmocka_unit_test(test_id), cmocka_unit_test(test_link_names), cmocka_unit_test(test_sha256), cmocka_unit_test(test_base64),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

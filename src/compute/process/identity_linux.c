@@ -151,7 +151,7 @@ static bool find_group(const char *db, const struct group_query *q, int64_t *ret
 
 static int fail_range(struct cs_err **err)
 {
-	return cs_fail(err, CS_ERR_INTERNAL, 0, "uids and gids must be in range 0-%lld", ID_MAX);
+	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "uids and gids must be in range 0-%lld", ID_MAX);
 }
 
 /* A group given by name or number, with or without an entry. */
@@ -165,7 +165,7 @@ static int resolve_group(const char *db, const char *text, int64_t *ret, struct 
 	if (find_group(db, &q, ret, NULL))
 		return 0;
 	if (!number)
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "unable to find group %s: no matching entries in group file", text);
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "unable to find group %s: no matching entries in group file", text);
 	if (!in_range(q.gid))
 		return fail_range(err);
 	*ret = q.gid;
@@ -192,7 +192,7 @@ static int resolve_user(char *passwd, const char *groups, const char *spec, stru
 		id->home = cs_xstrdup(*row.home ? row.home : "/");
 	} else if (*user) {
 		if (!number)
-			return cs_fail(err, CS_ERR_INTERNAL, 0, "unable to find user %s: no matching entries in passwd file", user);
+			return cs_fail(err, CS_ERR_NOT_FOUND, 0, "unable to find user %s: no matching entries in passwd file", user);
 		if (!in_range(uid))
 			return fail_range(err);
 	}
