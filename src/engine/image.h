@@ -38,6 +38,8 @@ struct cs_image_list_opts {
 CS_MUST_CHECK int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform, bool manifests, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_history(struct cs_engine *e, const char *ref, const char *platform, struct cs_str *out, struct cs_err **err);
+/* ImageManifestDescriptor of a container whose image this is: its manifest, as the index has it that it came from, if any. Nothing when the image is gone. */
+void cs_image_put_descriptor(struct cs_str *out, struct cs_engine *e, const char *image_id);
 /* [{"Untagged":…},{"Deleted":…}] */
 CS_MUST_CHECK int cs_image_remove(struct cs_engine *e, const char *ref, char *const *platforms, bool force, bool noprune, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const char *tag, struct cs_err **err);

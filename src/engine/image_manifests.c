@@ -5,24 +5,67 @@
 
 #include "base/json.h"
 
-void cs_image_put_target(struct cs_str *out, const struct cs_image_rec *r, const struct cs_image_index *x)
+static void put_target(struct cs_str *out, const struct cs_image_rec *r, const struct cs_image_index *x)
 {
-	cs_str_puts(out, "{");
 	cs_json_put_kstr(out, "mediaType", x ? x->media_type : r->manifest_type);
 	cs_json_put_kstr(out, "digest", x ? x->digest.s : r->manifest.s);
 	cs_json_put_ki64(out, "size", x ? x->size : r->manifest_size);
+}
+
+void cs_image_put_target(struct cs_str *out, const struct cs_image_rec *r, const struct cs_image_index *x)
+{
+	cs_str_puts(out, "{");
+	put_target(out, r, x);
 	cs_str_puts(out, "}");
 }
 
-static void put_platform(struct cs_str *out, const char *os, const char *arch, const char *variant)
+static void put_platform(struct cs_str *out, const char *key, const char *os, const char *arch, const char *variant)
 {
-	cs_json_put_key(out, "Platform");
+	cs_json_put_key(out, key);
 	cs_str_puts(out, "{");
 	cs_json_put_kstr(out, "architecture", arch);
 	cs_json_put_kstr(out, "os", os);
 	if (!cs_empty(variant))
 		cs_json_put_kstr(out, "variant", variant);
 	cs_str_puts(out, "}");
+}
+
+/* Under m->lock: the entry of an index in use that is this manifest, or NULL. */
+static const struct cs_index_entry *entry_of(struct cs_images *m, const struct cs_digest *manifest)
+{
+	struct cs_image_member *member;
+	struct cs_image_index *x, *next;
+
+	HASH_FIND_STR(m->members, manifest->s, member); /* most are in none */
+	HASH_ITER(hh, m->indexes, x, next)
+	{
+		for (size_t i = 0; member && i < x->n; i++) {
+			if (strcmp(x->v[i].digest.s, manifest->s) == 0)
+				return &x->v[i];
+		}
+	}
+	return NULL;
+}
+
+void cs_image_put_descriptor(struct cs_str *out, struct cs_engine *e, const char *id)
+{
+	struct cs_images *m = e->images;
+	struct cs_image_rec *r;
+
+	pthread_rwlock_rdlock(&m->lock);
+	HASH_FIND_STR(m->by_id, id, r);
+	if (r) {
+		const struct cs_index_entry *entry = entry_of(m, &r->manifest);
+		if (entry && *entry->platform.os) {
+			cs_str_puts(out, entry->json);
+		} else {
+			cs_str_puts(out, "{");
+			put_target(out, r, NULL);
+			put_platform(out, "platform", r->info.os, r->info.architecture, r->info.variant);
+			cs_str_puts(out, "}");
+		}
+	}
+	pthread_rwlock_unlock(&m->lock);
 }
 
 static void put_containers(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r)
@@ -74,9 +117,9 @@ static void put_one(struct cs_str *out, struct cs_images *m, const struct cs_ima
 		cs_json_put_key(out, "ImageData");
 		cs_str_puts(out, "{");
 		if (e && *e->platform.os)
-			put_platform(out, e->platform.os, e->platform.arch, e->platform.variant);
+			put_platform(out, "Platform", e->platform.os, e->platform.arch, e->platform.variant);
 		else
-			put_platform(out, r->info.os, r->info.architecture, r->info.variant);
+			put_platform(out, "Platform", r->info.os, r->info.architecture, r->info.variant);
 		put_containers(out, m, r);
 		cs_json_put_key(out, "Size");
 		cs_str_puts(out, "{");

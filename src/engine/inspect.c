@@ -83,7 +83,7 @@ static void put_network_settings(struct cs_container *c, int api, struct cs_str 
 	cs_str_putc(out, '}');
 }
 
-static void put_head(struct cs_container *c, struct cs_str *out)
+static void put_head(struct cs_container *c, const struct cs_str *manifest, struct cs_str *out)
 {
 	cs_autofree char **argv = cs_view_argv(c->config);
 	cs_autofree char *name = cs_xasprintf("/%s", c->name);
@@ -107,6 +107,10 @@ static void put_head(struct cs_container *c, struct cs_str *out)
 	cs_json_put_ki64(out, "RestartCount", c->restart_count);
 	cs_json_put_kstr(out, "Driver", "overlay2");
 	cs_json_put_kstr(out, "Platform", c->os);
+	if (manifest->len) {
+		cs_json_put_key(out, "ImageManifestDescriptor");
+		cs_str_put(out, manifest->buf, manifest->len);
+	}
 	cs_json_put_kstr(out, "MountLabel", "");
 	cs_json_put_kstr(out, "ProcessLabel", "");
 	cs_json_put_kstr(out, "AppArmorProfile", "");
@@ -127,17 +131,20 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 	cs_autofree char *snap = NULL;
 	struct cs_image_info *img = NULL;
 	int64_t rw = 0, root = 0;
+	cs_autostr struct cs_str manifest = CS_STR_INIT(128u << 10);
 
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
 	if (cs_image_get(e, c->image_id, NULL, &img, NULL) < 0)
 		img = NULL; /* force-removed: the container lives on */
 	cs_snapshot_dir(e, c->id, &snap);
+	if (!api || api >= 148)
+		cs_image_put_descriptor(&manifest, e, c->image_id);
 	if (size && cs_snapshot_usage(e, c->id, &rw, &root, NULL) < 0)
 		size = false;
 	pthread_mutex_lock(&c->lock);
 	cs_str_putc(out, '{');
-	put_head(c, out);
+	put_head(c, &manifest, out);
 	put_execs(c, out);
 	cs_json_put_key(out, "HostConfig");
 	struct cs_host_config host = *c->host; /* borrowed */

@@ -279,7 +279,7 @@ static bool ref_holds(const struct cs_container *c)
 	return ids && cs_strv_has(ids, c->image_id);
 }
 
-static void put_row(struct cs_container *c, const char *image, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)
+static void put_row(struct cs_container *c, const char *image, const struct cs_str *manifest, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)
 {
 	cs_autostr struct cs_str status = CS_STR_INIT(256);
 
@@ -290,6 +290,10 @@ static void put_row(struct cs_container *c, const char *image, int64_t now, int 
 	cs_str_puts(out, "\"]");
 	cs_json_put_kstr(out, "Image", image);
 	cs_json_put_kstr(out, "ImageID", c->image_id);
+	if (manifest->len) {
+		cs_json_put_key(out, "ImageManifestDescriptor");
+		cs_str_put(out, manifest->buf, manifest->len);
+	}
 	put_command(c->config, out);
 	cs_json_put_ki64(out, "Created", c->created / CS_NS_PER_SEC);
 	cs_view_list_ports(c, out);
@@ -354,8 +358,11 @@ int cs_container_list(struct cs_engine *e, const struct cs_list_opts *o, int api
 		if (written++)
 			cs_str_putc(out, ',');
 		const char *image = ref_holds(c) ? c->image_ref : c->image_id;
+		cs_autostr struct cs_str manifest = CS_STR_INIT(128u << 10);
+		if (!api || api >= 148)
+			cs_image_put_descriptor(&manifest, e, c->image_id);
 		CS_GUARD(&c->lock);
-		put_row(c, image, now, api, rw, root, o->size, out);
+		put_row(c, image, &manifest, now, api, rw, root, o->size, out);
 	}
 	cs_str_putc(out, ']');
 	cs_containers_free(v);

@@ -151,6 +151,10 @@ def test_containers_of_platforms(engine):
     rows = {c["Id"]: c for c in engine.http.get("/containers/json", {"all": 1, "filters": json.dumps({"ancestor": [NAME]})}).json}
     assert {rows[c]["Image"] for c in made.values()} == {NAME}
     assert manifests(engine, NAME)["s390xlinux"]["ImageData"]["Containers"] == [made["s390x"]]
+    for arch, c in made.items():        # the manifest that it was made of, as the index has it
+        assert engine.http.get(f"/containers/{c}/json").json["ImageManifestDescriptor"] == m.manifests[arch]
+        assert rows[c]["ImageManifestDescriptor"] == m.manifests[arch]
+        assert "ImageManifestDescriptor" not in engine.http.get(f"/containers/{c}/json", version="1.47").json
     engine.http.delete(f"/containers/{made[HOST]}")
     # the container of another platform holds the name, and its platform
     a = engine.http.delete(f"/images/{NAME}")
@@ -490,3 +494,12 @@ def test_restart_and_older_roots(fresh):
         assert inspect(engine, f"{fake.host}/old:1").json["Id"] == mf["config"]["digest"]
         assert inspect(engine, NAME).json["Descriptor"]["digest"] == m.manifests[HOST]["digest"]
         assert len([x for x in engine.http.get("/images/json", {"all": 1}).json if x["Id"] in m.ids.values()]) == 3      # images of their own now
+
+
+def test_descriptor_of_a_plain_image(engine):
+    """Without an index there is a manifest all the same; its platform is the configuration's."""
+    c = engine.http.post("/containers/create", body={"Image": "caisson/base"}).json["Id"]
+    of_image = inspect(engine, "caisson/base").json
+    d = engine.http.get(f"/containers/{c}/json").json["ImageManifestDescriptor"]
+    assert d == {**of_image["Descriptor"], "platform": {"architecture": of_image["Architecture"], "os": "linux"}}
+    assert engine.http.delete(f"/containers/{c}").status == 204
