@@ -503,3 +503,48 @@ def test_descriptor_of_a_plain_image(engine):
     d = engine.http.get(f"/containers/{c}/json").json["ImageManifestDescriptor"]
     assert d == {**of_image["Descriptor"], "platform": {"architecture": of_image["Architecture"], "os": "linux"}}
     assert engine.http.delete(f"/containers/{c}").status == 204
+
+
+def test_digests_are_as_good_as_ids(engine, remote):
+    """Id, manifest and index mean the image in every call, as far as Docker has it: the classic store knows ids only, containerd's the digest of what was pulled."""
+    with Fake() as other:
+        alone, _ = images.put(other, "alone", "1", [unique()])
+        for name, tag, index in ((remote.name, "1", remote.index), (f"{other.host}/alone", "1", None)):
+            pull(engine.http, name, tag)
+            image = inspect(engine, f"{name}:{tag}").json
+            one = inspect(engine, f"{name}:{tag}", platform=p(HOST)).json["Descriptor"]["digest"]
+            digests = [image["Id"], one] + ([index] if index else [])
+            for ref in [digests[0][:19]] + digests[1:] + [d[7:19] for d in digests[1:]]:
+                assert inspect(engine, ref).json["Id"] == image["Id"], ref
+                assert engine.http.get(f"/images/{ref}/history").status == 200, ref
+                a = engine.http.post("/containers/create", body={"Image": ref})
+                assert a.status == 201 and engine.http.get(f"/containers/{a.json['Id']}/json").json["Image"] == image["Id"], ref
+                rows = engine.http.get("/containers/json", {"all": 1, "filters": json.dumps({"ancestor": [ref]})}).json
+                assert [c["Id"] for c in rows] == [a.json["Id"]], ref
+                a = engine.http.delete(f"/images/{ref}")
+                assert a.status == 409 and "is being used by stopped container" in a.message, ref
+                engine.http.delete(f"/containers/{rows[0]['Id']}")
+                assert engine.http.post(f"/images/{ref}/tag", {"repo": "t/by", "tag": "digest"}).status == 201
+                assert inspect(engine, "t/by:digest").json["Descriptor"] == image["Descriptor"], ref
+                out = it.read(engine.http.get("/images/get", {"names": [ref]}, rec=False).body)
+                assert image["Id"][7:] in out["manifest.json"].decode(), ref
+                assert engine.http.delete("/images/t/by:digest").status == 200
+            for ref in [d[7:19] for d in digests]:
+                assert {"Deleted": image["Id"]} in engine.http.delete(f"/images/{ref}").json, ref
+                assert inspect(engine, f"{name}:{tag}").status == 404
+                pull(engine.http, name, tag)
+            # a digest behind a name is that repository's, and no other's
+            for ref in (f"{name}@{index or alone}", f"{name}:{tag}@{index or alone}"):
+                assert inspect(engine, ref).json["Id"] == image["Id"], ref
+            assert inspect(engine, f"elsewhere/app@{index or alone}").status == 404
+
+
+def test_rmi_of_one_platform_by_digest(engine, remote):
+    """The manifest of a platform that has no name of its own: it goes, and the others stay."""
+    pull(engine.http, remote.name, "1")
+    pull(engine.http, remote.name, "1", platform="linux/s390x")
+    one = inspect(engine, remote.name + ":1", platform=p("s390x")).json["Descriptor"]["digest"]
+    a = engine.http.delete(f"/images/{one[7:19]}")
+    assert a.status == 200 and a.json[0] == {"Deleted": remote.ids["s390x"]}, a
+    assert inspect(engine, remote.name + ":1").json["Id"] == remote.ids[HOST]
+    assert inspect(engine, remote.name + ":1", platform=p("s390x")).status == 404
