@@ -87,6 +87,8 @@ struct cs_digest {
 };
 bool cs_digest_valid(const char *s);
 CS_MUST_CHECK bool cs_digest_from(const char *s, struct cs_digest *ret);
+/* What came, and what it should be (NULL: anything). INVALID "digest mismatch: …" names both. */
+CS_MUST_CHECK int cs_digest_expect(const struct cs_digest *is, const struct cs_digest *expected, struct cs_err **err);
 static inline const char *cs_digest_hex(const struct cs_digest *d) { return d->s + 7; }
 
 /* Running SHA-256; new aborts when out of memory. */

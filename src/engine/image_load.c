@@ -133,13 +133,6 @@ int load_text(struct cs_load_session *l, const struct entry *e, struct cs_str *o
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "read %s", e->path) : 0;
 }
 
-static int check_name(const struct entry *e, const struct cs_digest *want, struct cs_err **err)
-{
-	if (!want || strcmp(want->s, e->digest.s) == 0)
-		return 0;
-	return cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", e->digest.s, want->s);
-}
-
 static int take_file(struct cs_load_session *l, struct entry *e, int64_t size, struct cs_err **err)
 {
 	const char *hex = cs_prefix(e->path, "blobs/sha256/");
@@ -170,7 +163,7 @@ static int take_file(struct cs_load_session *l, struct entry *e, int64_t size, s
 	}
 	if (size > (int64_t)CS_MAX_IMAGE_JSON || !is_document(head, len)) /* an artifact's, perhaps; else an error only if somebody asks for it */
 		return want ? load_blob(l, head, len, want, err) : 0;
-	return take_document(l, e, head, len, err) < 0 ? -1 : check_name(e, want, err);
+	return take_document(l, e, head, len, err) < 0 ? -1 : cs_digest_expect(&e->digest, want, err);
 }
 
 static int read_archive(struct cs_load_session *l, struct cs_err **err)

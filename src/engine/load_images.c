@@ -61,14 +61,7 @@ static struct candidate *layer(struct cs_load_session *l, const char *path, cons
 	return e ? e->cand : NULL;
 }
 
-/* blobs/sha256/<digest> may be a link to anything. */
-static int check_digest(const struct cs_digest *is, const struct cs_digest *want, struct cs_err **err)
-{
-	if (strcmp(is->s, want->s) == 0)
-		return 0;
-	return cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", is->s, want->s);
-}
-
+/* What stands there may be a link to anything. */
 static char *blob_path(const struct cs_digest *d) { return cs_xasprintf("blobs/sha256/%s", cs_digest_hex(d)); }
 
 /* ---- what was named is what came ---- */
@@ -413,7 +406,7 @@ static int read_node(struct cs_load_session *l, const struct cs_descriptor *d, s
 	cs_autofree char *path = blob_path(&d->digest);
 	struct entry *e = document(l, path, "index.json", err);
 
-	if (!e || check_digest(&e->digest, &d->digest, err) < 0 || load_text(l, e, text, err) < 0)
+	if (!e || cs_digest_expect(&e->digest, &d->digest, err) < 0 || load_text(l, e, text, err) < 0)
 		return -1;
 	if (d->size != (int64_t)text->len)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s has %zu bytes where its descriptor says %lld", d->digest.s, text->len, (long long)d->size);
@@ -433,7 +426,7 @@ static int artifact_blob(struct cs_load_session *l, const struct cs_descriptor *
 	int64_t size;
 
 	if (e && e->kind == ENTRY_DOCUMENT) {
-		if (check_digest(&e->digest, &d->digest, err) < 0 || load_text(l, e, &text, err) < 0 ||
+		if (cs_digest_expect(&e->digest, &d->digest, err) < 0 || load_text(l, e, &text, err) < 0 ||
 		    cs_blob_put(l->m->storage, text.buf ? text.buf : "", text.len, &is, err) < 0)
 			return -1;
 	}
@@ -471,7 +464,7 @@ static int oci_config(struct cs_load_session *l, const struct cs_manifest *node,
 	struct entry *e;
 
 	e = document(l, path, "manifest", err);
-	if (!e || check_digest(&e->digest, &node->config.digest, err) < 0 || take_config(l, e, im, err) < 0)
+	if (!e || cs_digest_expect(&e->digest, &node->config.digest, err) < 0 || take_config(l, e, im, err) < 0)
 		return -1;
 	if (node->config.size != (int64_t)im->config.len)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s has %zu bytes where its descriptor says %lld", im->id.s, im->config.len, (long long)node->config.size);
@@ -488,7 +481,7 @@ static int oci_manifest(struct cs_load_session *l, const struct cs_manifest *nod
 		const struct cs_descriptor *d = &node->v[i];
 		cs_autofree char *path = blob_path(&d->digest);
 		im->cands[i] = layer(l, path, "manifest", err);
-		if (!im->cands[i] || check_digest(&im->cands[i]->blob, &d->digest, err) < 0)
+		if (!im->cands[i] || cs_digest_expect(&im->cands[i]->blob, &d->digest, err) < 0)
 			return -1;
 		if (im->cands[i]->size != d->size)
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s has %lld bytes where its descriptor says %lld", d->digest.s, (long long)im->cands[i]->size,

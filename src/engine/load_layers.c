@@ -286,9 +286,7 @@ static int verify_only(struct cs_load_session *l, const void *head, size_t head_
 
 	int r = pour(l, head, head_len, NULL, h, size, err);
 	cs_hash_done(h, r < 0 ? NULL : &is);
-	if (r == 0 && strcmp(is.s, want->s) != 0)
-		r = cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", is.s, want->s);
-	return r;
+	return r < 0 ? -1 : cs_digest_expect(&is, want, err);
 }
 
 static int store(struct cs_load_session *l, const void *head, size_t head_len, const struct cs_digest *want, struct cs_digest *ret, int64_t *size, struct cs_err **err)

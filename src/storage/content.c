@@ -100,6 +100,10 @@ int cs_blob_write(struct cs_blob_writer *w, const void *data, size_t len, struct
 	return cs_blob_append(w, data, len, err);
 }
 
+void cs_blob_hash(struct cs_blob_writer *w, const void *data, size_t len) { cs_hash_update(w->hash, data, len); }
+
+void cs_blob_hashed(struct cs_blob_writer *w, struct cs_digest *ret) { cs_hash_done(TAKE_PTR(w->hash), ret); }
+
 void cs_blob_abort(struct cs_blob_writer *w)
 {
 	if (!w)
@@ -116,8 +120,8 @@ int cs_blob_settle(struct cs_blob_writer *w, const struct cs_digest *is, const s
 	cs_hash_done(TAKE_PTR(w->hash), &w->digest);
 	if (is)
 		w->digest = *is;
-	if (expected && strcmp(expected->s, w->digest.s) != 0)
-		return cs_fail(err, CS_ERR_INVALID, 0, "content is %s where %s was expected", w->digest.s, expected->s);
+	if (cs_digest_expect(&w->digest, expected, err) < 0)
+		return -1;
 	if (fsync(w->fd) < 0)
 		return cs_fail(err, cs_storage_code(errno), errno, "store blob %s", w->digest.s);
 	w->settled = true;

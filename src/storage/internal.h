@@ -101,6 +101,9 @@ CS_MUST_CHECK int cs_stage_new(struct cs_storage *s, struct cs_layer_stage **ret
 
 /* ---- content.c: for a writer that hashes by itself ---- */
 CS_MUST_CHECK int cs_blob_append(struct cs_blob_writer *w, const void *data, size_t len, struct cs_err **err);
+/* Of a blob that will not be kept: the digest of what was written and of what follows. After the second call there is abort only. */
+void cs_blob_hash(struct cs_blob_writer *w, const void *data, size_t len);
+void cs_blob_hashed(struct cs_blob_writer *w, struct cs_digest *ret);
 /* Everything is written: makes it durable ahead of commit. is: its digest, NULL when it was hashed here; expected: NULL or what it must be. */
 CS_MUST_CHECK int cs_blob_settle(struct cs_blob_writer *w, const struct cs_digest *is, const struct cs_digest *expected, struct cs_err **err);
 

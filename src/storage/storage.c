@@ -188,6 +188,13 @@ bool cs_digest_from(const char *s, struct cs_digest *ret)
 	return true;
 }
 
+int cs_digest_expect(const struct cs_digest *is, const struct cs_digest *expected, struct cs_err **err)
+{
+	if (!expected || strcmp(is->s, expected->s) == 0)
+		return 0;
+	return cs_fail(err, CS_ERR_INVALID, 0, "digest mismatch: the content is %s where %s was expected", is->s, expected->s);
+}
+
 struct cs_hash {
 	struct cs_sha256 sha;
 };

@@ -72,6 +72,9 @@ static ssize_t fill(struct unpack *u, char *buf, size_t max)
 	return (ssize_t)n;
 }
 
+/* What no layer may be compressed with is kept as gzip, unless somebody knows these bytes by their digest. */
+static bool repacks(const struct unpack *u) { return u->packed == CS_PACKED_OTHER && !u->src->blob; }
+
 static bool believed(const struct unpack *u) { return u->src->verified && u->src->diff_id && u->packed == CS_PACKED_NONE; }
 
 static int keep(struct unpack *u, const char *p, size_t n)
@@ -83,7 +86,35 @@ static int keep(struct unpack *u, const char *p, size_t n)
 			return -1;
 		return u->blob ? cs_blob_append(u->blob, p, n, &u->read_err) : 0;
 	}
-	return u->blob && u->packed != CS_PACKED_OTHER ? cs_blob_write(u->blob, p, n, &u->read_err) : 0;
+	return u->blob && !repacks(u) ? cs_blob_write(u->blob, p, n, &u->read_err) : 0;
+}
+
+static bool is_bad_content(const struct cs_err *e) { return e && cs_err_code(e) == CS_ERR_INVALID; }
+
+/* The other threads want no more before the end of the source. When that is because of what came, and it is not even what was asked for, then this is what is
+ * wrong with it: the digest of the whole tells. Nothing of the rest is stored. */
+static void read_to_end(struct unpack *u)
+{
+	struct cs_digest is;
+	bool plain = u->packed == CS_PACKED_NONE;
+	ssize_t n;
+
+	if (!u->src->blob || !u->blob || believed(u) || !(is_bad_content(u->inflate_err) || is_bad_content(u->write_err)))
+		return;
+	cs_autofree char *buf = cs_xmalloc(RAW_BLOCK);
+	while (!u->eof && (n = u->src->read(u->src->ctx, buf, RAW_BLOCK)) != 0) {
+		if (n < 0)
+			return;
+		if (plain)
+			cs_hash_update(u->diff, buf, (size_t)n);
+		else
+			cs_blob_hash(u->blob, buf, (size_t)n);
+	}
+	if (plain)
+		cs_hash_done(TAKE_PTR(u->diff), &is);
+	else
+		cs_blob_hashed(u->blob, &is);
+	(void)!cs_digest_expect(&is, u->src->blob, &u->read_err);
 }
 
 /* Up to the end of the source, or until the other threads want no more. */
@@ -115,7 +146,7 @@ static int put_blob(void *ctx, const void *data, size_t len)
 	return cs_blob_write(u->blob, data, len, &u->inflate_err) < 0 ? -EIO : 0;
 }
 
-/* What no layer may be compressed with is kept as gzip. p NULL: the end. */
+/* p NULL: the end. */
 static int pack_again(struct unpack *u, const void *p, size_t n, struct cs_err **err)
 {
 	if (!u->packer && cs_deflate_new(put_blob, u, &u->packer, err) < 0)
@@ -136,7 +167,7 @@ static ssize_t next_raw(void *ctx, const void **ret)
 
 static int inflate_all(struct unpack *u, struct cs_inflate *z, struct cs_err **err)
 {
-	bool again = u->blob && u->packed == CS_PACKED_OTHER;
+	bool again = u->blob && repacks(u);
 	size_t max;
 	void *p;
 
@@ -209,7 +240,7 @@ static int settle(struct unpack *u, struct cs_digest *diff_id)
 		*diff_id = *u->src->diff_id;
 	else if (plain)
 		cs_hash_done(TAKE_PTR(u->diff), diff_id);
-	return u->blob && u->packed != CS_PACKED_OTHER ? cs_blob_settle(u->blob, plain ? diff_id : NULL, u->src->blob, &u->read_err) : 0;
+	return u->blob && !repacks(u) ? cs_blob_settle(u->blob, plain ? diff_id : NULL, u->src->blob, &u->read_err) : 0;
 }
 
 static int run(struct unpack *u, struct cs_digest *diff_id, struct cs_err **err)
@@ -240,6 +271,8 @@ static int run(struct unpack *u, struct cs_digest *diff_id, struct cs_err **err)
 		cs_blocks_end(u->tar, -EIO);
 	if (r == 0 && u->eof)
 		(void)settle(u, diff_id);
+	else if (r == 0)
+		read_to_end(u);
 	if (inflating)
 		(void)pthread_join(inflater, NULL);
 	(void)pthread_join(writer, NULL);
@@ -268,7 +301,7 @@ static void done(struct unpack *u)
 	cs_blocks_free(u->raw);
 	cs_blocks_free(u->tar);
 	cs_hash_done(u->diff, NULL);
-	if (u->broken && u->src->keep_broken && u->src->blob && u->packed != CS_PACKED_OTHER)
+	if (u->broken && u->src->keep_broken && u->src->blob)
 		cs_blob_keep(u->blob, u->src->blob);
 	else
 		cs_blob_abort(u->blob);

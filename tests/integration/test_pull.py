@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pull: what it says, what it fetches, what it refuses, and what is left behind afterwards."""
+import gzip
 import json
 import os
 import shutil
@@ -403,6 +404,48 @@ def damage(fake, kind):
         text = "layers"
     fake.manifest("bad", "1", m)
     return text
+
+
+def wrong_bytes(layer):
+    """What a registry may send instead of a layer, each as long as it should be."""
+    size = len(layer.data)
+    page = b"<!DOCTYPE html><html><head><title>Sign in to the network</title></head>"
+    flipped = bytearray(layer.data)
+    flipped[size // 2] ^= 0x40
+    return {"a page": page.ljust(size, b"\n"), "a flipped bit": bytes(flipped), "another layer": gzip.compress(rootfs.Tar().file("other", b"x").bytes(), mtime=0).ljust(size, b"\0"),
+            "zeros": bytes(size), "a bad tar": gzip.compress(os.urandom(4096), mtime=0).ljust(size, b"\0"), "noise": os.urandom(size),
+            "zstd with noise": b"\x28\xb5\x2f\xfd" + os.urandom(size - 4), "xz with noise": b"\xfd7zXZ\0" + os.urandom(size - 6)}
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("media", ["gzip", "tar", "zstd"])
+def test_wrong_bytes_are_told_by_their_digest(engine, media):
+    """Not that the archive is bad: it is not the archive that was asked for."""
+    with Fake() as fake:
+        layer = Layer(rootfs.Tar().file("data", os.urandom(300000)).bytes(), media, oci=True)
+        put(fake, "wrong", "1", [layer], oci=True)
+        before = store(engine)
+        for what, data in wrong_bytes(layer).items():
+            fake.blobs[layer.digest] = data
+            error = pull(engine.http, f"{fake.host}/wrong", "1").error
+            assert error == f"layer {layer.digest}: digest mismatch: the content is {digest(data)} where {layer.digest} was expected", (what, error)
+        wait_for(lambda: store(engine) == before, what="nothing left")
+        fake.blobs[layer.digest] = layer.data
+        assert not pull(engine.http, f"{fake.host}/wrong", "1").error
+
+
+@pytest.mark.parametrize("pack", ["xz", "bzip2"])
+def test_layer_in_a_compression_that_oci_has_not(engine, fake, pack):
+    """dockerd looks at the bytes, not at the media type. They stay what they are: the manifest has their digest."""
+    layer = files(x="packed with " + pack)
+    layer.data = subprocess.run([pack, "-c"], input=layer.tar, check=True, capture_output=True).stdout
+    layer.digest = digest(layer.data)
+    put(fake, "odd" + pack, "1", [layer])
+    lines = pull(engine.http, f"{fake.host}/odd{pack}", "1")
+    assert "Downloaded" in lines[-1]["status"], lines
+    assert engine.http.get(f"/images/{fake.host}/odd{pack}:1/json").json["RootFS"]["Layers"] == [layer.diff]
+    if not IS_DOCKERD:
+        assert layer.digest[7:] in blobs(engine)
 
 
 @pytest.mark.caisson

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HostConfig.StorageOpt: Docker's words where there are no project quotas, a limit where there are."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -22,16 +23,19 @@ def test_refused(engine, options, text):
         assert set(os.listdir(engine.data / "snapshots")) == before
 
 
-@pytest.fixture
-def quota_root(tmp_path):
-    """A data root on ext4 with enforced project quotas."""
+@pytest.fixture(params=["ext4", "xfs"])
+def quota_root(request, tmp_path):
+    """A data root on a file system with enforced project quotas."""
     image, place = tmp_path / "disk", tmp_path / "mounted"
+    make, option = {"ext4": (["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota"], "prjquota"), "xfs": (["mkfs.xfs", "-q"], "pquota")}[request.param]
+    if not shutil.which(make[0]):
+        pytest.skip("no " + make[0])
     place.mkdir()
     with open(image, "wb") as f:
         f.truncate(400 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", image], check=True)
-    if subprocess.run(["mount", "-o", "loop,prjquota", image, place], capture_output=True).returncode:
-        pytest.skip("this kernel has no project quotas for ext4 (CONFIG_QFMT_V2)")
+    subprocess.run([*make, image], check=True)
+    if subprocess.run(["mount", "-o", "loop," + option, image, place], capture_output=True).returncode:
+        pytest.skip(f"this kernel has no project quotas for {request.param} (CONFIG_QFMT_V2, CONFIG_XFS_QUOTA)")
     yield place
     subprocess.run(["umount", "-l", place])
 
@@ -47,6 +51,16 @@ def test_size_is_a_limit(fresh, quota_root):
     b.wait()
     assert "No space" in b.out or "quota" in b.out.lower(), b.out
     assert "fits" in b.out
+    refused = eng.http.post("/containers/create", body={"Image": ROOTFS, "HostConfig": {"StorageOpt": {"size": "many"}}})
+    assert refused.status == 400 or refused.status == 500, refused
+    eng.restart()                       # the limit stays, and the next project is none that somebody has
+    b.start()
+    b.wait()
+    assert b.out.count("fits") == 2 and not b.out.count("52428800"), b.out
+    second = boxes.create("dd if=/dev/zero of=/big bs=1M count=15 && echo fits", Host={"StorageOpt": {"size": "20M"}})
+    second.start()
+    second.wait()
+    assert "fits" in second.out, second.out
     other = boxes.run("dd if=/dev/zero of=/big bs=1M count=50 && echo fits")
     other.wait()
     assert "fits" in other.out
