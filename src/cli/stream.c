@@ -4,18 +4,23 @@
  * non-blocking; stdin and signals are the main thread's, which only ever waits in poll(). Each direction goes on when the other one cannot. */
 #include "cli/stream.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 
 #include "base/io.h"
+#include "cli/move.h"
 #include "cli/signals.h"
 
 #define OUT_SIZE ((size_t)256 << 10)
 #define IN_SIZE ((size_t)256 << 10)
+#define MOVE_MIN ((size_t)16 << 10) /* of a frame: less is cheaper to copy than to move */
+#define MOVE_MAX ((size_t)1 << 20)
 
 /* ---- frames ---- */
 
@@ -174,18 +179,54 @@ struct out {
 	int end; /* written to at the end */
 	int result;
 	struct cs_err *err;
+	bool moves[3]; /* the descriptor is a pipe: large frames need not come through our memory */
 };
+
+static bool is_kind(int fd, mode_t kind)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind;
+}
+
+/* The rest of the frame that d is in, from socket to pipe. False when there is nothing of that kind to do, or no more of it: the rest is read then. */
+static bool move_frame(struct out *o)
+{
+	struct deframer *d = &o->d;
+	bool moved = false;
+
+	while (d->left && o->moves[d->fd] && (moved || d->left >= MOVE_MIN)) {
+		ssize_t n = move_to_pipe(o->r->fd, d->fd, d->left);
+		if (n > 0) {
+			d->left -= (uint32_t)n;
+			moved = true;
+		} else if (n == -EAGAIN) { /* of the two, who is not ready is not known */
+			(void)poll(&(struct pollfd){.fd = o->r->fd, .events = POLLIN}, 1, -1);
+			(void)poll(&(struct pollfd){.fd = d->fd, .events = POLLOUT}, 1, -1);
+		} else if (n == 0) {
+			break;
+		} else if (n != -EINTR) {
+			o->moves[d->fd] = false;
+		}
+	}
+	return moved && !d->left;
+}
 
 static void *out_main(void *arg)
 {
 	struct out *o = arg;
 	cs_autofree char *buf = cs_xmalloc(OUT_SIZE);
 
+	for (int fd = 1; fd < 3; fd++)
+		o->moves[fd] = !o->d.raw && is_kind(fd, S_IFIFO);
 	if (o->r->buf.len)
 		o->result = deframe(&o->d, o->r->buf.buf, o->r->buf.len, &o->err);
 	while (o->result == 0) {
-		ssize_t n = read(o->r->fd, buf, OUT_SIZE);
-		if (n < 0 && errno == EINTR)
+		/* behind a frame that was moved comes another one, probably: just its header */
+		ssize_t n = read(o->r->fd, buf, move_frame(o) ? sizeof(o->d.head) : OUT_SIZE);
+		if (n < 0 && errno == EAGAIN)
+			(void)poll(&(struct pollfd){.fd = o->r->fd, .events = POLLIN}, 1, -1);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n <= 0)
 			break;
@@ -201,6 +242,8 @@ struct in {
 	size_t have, sent;
 	bool open;  /* stdin may have more */
 	bool alive; /* the engine takes it */
+	bool moves; /* a file or a pipe: bytes need not come through buf */
+	bool full;  /* the engine did not take what was to be moved */
 	const struct stream_keys *keys;
 	size_t matched; /* of them, held back */
 };
@@ -230,9 +273,34 @@ static bool take_keys(struct in *in, const char *p, size_t n)
 	return false;
 }
 
+/* Stdin ended. */
+static void close_in(struct in *in, int sock)
+{
+	in->open = false;
+	(void)shutdown(sock, SHUT_WR);
+}
+
+/* Some of stdin to the engine without a copy. False when that is not possible here. */
+static bool move_in(struct in *in, int sock)
+{
+	ssize_t n = move_to_socket(0, sock, MOVE_MAX);
+
+	in->full = n == -EAGAIN;
+	if (n == 0)
+		close_in(in, sock);
+	else if (n == -EPIPE || n == -ECONNRESET)
+		in->alive = false;
+	return n >= 0 || !in->alive || n == -EAGAIN || n == -EINTR;
+}
+
 /* One step for whatever poll() found ready. */
 static void feed(struct in *in, int sock, bool readable, bool writable)
 {
+	if (in->moves && (readable || in->full)) {
+		in->moves = move_in(in, sock);
+		if (in->moves)
+			return;
+	}
 	if (in->have == 0 && readable) {
 		bool keys = in->keys->n;
 		char typed[4096];
@@ -241,12 +309,10 @@ static void feed(struct in *in, int sock, bool readable, bool writable)
 			*in->keys->seen = take_keys(in, typed, (size_t)n);
 		else if (n > 0)
 			in->have = (size_t)n;
-		if (n > 0) {
+		if (n > 0)
 			writable = true;
-		} else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
-			in->open = false;
-			(void)shutdown(sock, SHUT_WR);
-		}
+		else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+			close_in(in, sock);
 	}
 	if (in->have && writable) {
 		ssize_t n = send(sock, in->buf + in->sent, in->have - in->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -261,11 +327,12 @@ static void feed(struct in *in, int sock, bool readable, bool writable)
 
 static void main_loop(struct reply *r, int end, bool send_stdin, const struct stream_keys *keys, const struct stream_hooks *h)
 {
-	cs_autofree char *buf = send_stdin ? cs_xmalloc(IN_SIZE) : NULL;
+	cs_autofree char *buf = cs_xmalloc(IN_SIZE);
 	struct in in = {.buf = buf, .open = send_stdin, .alive = send_stdin, .keys = keys};
 
+	in.moves = send_stdin && !keys->n && (is_kind(0, S_IFREG) || is_kind(0, S_IFIFO)) && fcntl(r->fd, F_SETFL, O_NONBLOCK) == 0;
 	for (;;) {
-		bool want = in.alive && in.open && in.have == 0, full = in.alive && in.have;
+		bool full = in.alive && (in.have || in.full), want = in.alive && in.open && !full;
 		struct pollfd p[4] = {{.fd = end, .events = POLLIN}, {.fd = signals_fd(), .events = POLLIN}, {.fd = want ? 0 : -1, .events = POLLIN}, {.fd = full ? r->fd : -1, .events = POLLOUT}};
 		if (poll(p, 4, -1) < 0)
 			continue;

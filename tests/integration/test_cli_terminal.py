@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import struct
@@ -242,6 +243,42 @@ def test_a_full_stdin_does_not_stop_the_output(tmp_path):
     with FakeEngine(answers={("POST", f"/containers/{ID}/attach"): (101, frames), ("POST", f"/containers/{ID}/wait"): (200, {"StatusCode": 0})}) as fake, open(tmp_path / "in", "rb") as i:
         p = subprocess.run([CAISSON, "run", "-i", "busybox"], env={"DOCKER_HOST": fake.host, "HOME": "/nonexistent"}, stdin=i, capture_output=True, timeout=20 * fx.TIME_FACTOR, check=False)
     assert (p.returncode, p.stderr) == (0, b"") and p.stdout == data * 8
+
+
+def test_pipe_to_pipe(engine):
+    """What the kernel moves from pipe to socket and back arrives whole, also from a pipe that runs dry."""
+    data = os.urandom(1 << 20) * 16
+    p = start(engine, CAISSON, "run", "-i", "--rm", "--log-driver", "none", "--network", "none", IMAGE, "cat", stdin=subprocess.PIPE)
+    out = []
+    feeder = threading.Thread(target=lambda: [p.stdin.write(data[i:i + 300001]) for i in range(0, len(data), 300001)] + [p.stdin.close()])
+    feeder.start()
+    while part := p.stdout.read1(50000):
+        out.append(part)
+    feeder.join()
+    assert b"".join(out) == data and p.wait(30) == 0 and p.stderr.read() == b""
+    p.stderr.close()
+    p.stdout.close()
+
+
+def test_frames_of_all_sizes(tmp_path):
+    """Large ones are moved from socket to pipe, small ones copied: the borders between the two, and between stdout and stderr."""
+    chance = random.Random(7)
+    sizes = [chance.choice((0, 1, 7, 100, 16383, 16384, 16385, 65536, 300000)) for _ in range(400)]
+    parts = [(chance.choice((1, 1, 1, 2)), chance.randbytes(size)) for size in sizes]
+    frames = b"".join(struct.pack(">BxxxI", fd, len(data)) + data for fd, data in parts)
+    with FakeEngine(answers={("POST", f"/containers/{ID}/attach"): (101, frames), ("POST", f"/containers/{ID}/wait"): (200, {"StatusCode": 0})}) as fake:
+        p = subprocess.run([CAISSON, "run", "busybox"], env={"DOCKER_HOST": fake.host, "HOME": "/nonexistent"}, stdin=subprocess.DEVNULL, capture_output=True, timeout=20 * fx.TIME_FACTOR, check=False)
+    assert p.returncode == 0
+    assert [p.stdout, p.stderr] == [b"".join(data for to, data in parts if to == fd) for fd in (1, 2)]
+
+
+def test_output_that_is_appended(engine, tmp_path):
+    (tmp_path / "out").write_bytes(b"first\n")
+    with open(tmp_path / "out", "ab") as out:
+        p = start(engine, CAISSON, "run", "--rm", "--network", "none", IMAGE, "head", "-c", "1000000", "/dev/zero", stdout=out)
+        assert p.wait(30) == 0
+    p.stderr.close()
+    assert (tmp_path / "out").read_bytes() == b"first\n" + bytes(1000000)
 
 
 def test_a_closed_stdout_does_not_become_the_stdin(engine):
