@@ -269,7 +269,7 @@ int auth_erase(const char *server, struct cs_err **err)
 		struct cs_err *mine = NULL;
 		changed |= json_object_del(auths, key) == 0;
 		if (name && helper(name, "erase", key, &out, &mine) < 0) {
-			if (out.buf && strstr(out.buf, "credentials not found in native keychain"))
+			if (result < 0 || (out.buf && strstr(out.buf, "credentials not found in native keychain")))
 				cs_err_free(mine);
 			else
 				result = cs_err_move(err, mine);

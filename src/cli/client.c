@@ -184,6 +184,14 @@ static int check_environment(struct cs_err **err)
 	(void)wanted_api();
 	if (!cs_empty(api) && !api_pinned)
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid API version %s (DOCKER_API_VERSION)", api);
+	const char *key;
+	json_t *val;
+	json_object_foreach(json_object_get(config_root(), "HttpHeaders"), key, val)
+	{
+		bool is_name = *key && !key[strspn(key, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")]; /* RFC 9110, token */
+		if (!is_name || strpbrk(json_is_string(val) ? json_string_value(val) : "", "\r\n"))
+			return cs_fail(err, CS_ERR_INVALID, 0, "error during connect: HttpHeaders of config.json: invalid header field %s \"%s\"", is_name ? "value for" : "name", key);
+	}
 	if (cs_empty(headers))
 		return 0;
 	if (!csv_split(headers, &custom))
@@ -236,7 +244,7 @@ static void put_own_headers(struct cs_str *req)
 		return;
 	json_object_foreach(json_object_get(config_root(), "HttpHeaders"), key, val)
 	{
-		if (json_is_string(val) && !strpbrk(key, "\r\n: ") && !strpbrk(json_string_value(val), "\r\n"))
+		if (json_is_string(val)) /* they are good: check_environment */
 			cs_str_putf(req, "%s: %s\r\n", key, json_string_value(val));
 	}
 }

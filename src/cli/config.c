@@ -43,6 +43,46 @@ json_t *config_parse(const char *text, size_t len, const char **why)
 	return NULL;
 }
 
+/* shape: s is a string, [ a list and { an object of what follows. null is nothing, as for Go. */
+static bool has_shape(json_t *j, const char *shape)
+{
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	if (json_is_null(j))
+		return true;
+	if (*shape == 's')
+		return json_is_string(j);
+	if (*shape == '[' ? !json_is_array(j) : !json_is_object(j))
+		return false;
+	json_array_foreach(j, i, v) if (!has_shape(v, shape + 1)) return false;
+	json_object_foreach(j, key, v) if (shape[1] && !has_shape(v, shape + 1)) return false;
+	return true;
+}
+
+/* What we read and cannot use is said, as docker says it: it would seem to be ignored otherwise. */
+static void check_types(const char *path)
+{
+	static const struct {
+		const char *key, *shape, *words;
+	} known[] = {{"auths", "{{", "an object of objects"}, {"HttpHeaders", "{s", "an object of strings"}, {"credHelpers", "{s", "an object of strings"}, {"aliases", "{s", "an object of strings"},
+		     {"proxies", "{{s", "an object of objects of strings"}, {"plugins", "{{s", "an object of objects of strings"}, {"cliPluginsExtraDirs", "[s", "a list of strings"},
+		     {"pruneFilters", "[s", "a list of strings"}, {"credsStore", "s", "a string"}, {"currentContext", "s", "a string"}, {"detachKeys", "s", "a string"}};
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(root, key, v)
+	{
+		size_t i = 0, n = strlen(key);
+		while (i < CS_ARRAY_SIZE(known) && strcmp(known[i].key, key) != 0)
+			i++;
+		bool is_format = n > 6 && strcmp(key + n - 6, "Format") == 0;
+		if (i < CS_ARRAY_SIZE(known) ? !has_shape(v, known[i].shape) : is_format && !has_shape(v, "s"))
+			fprintf(stderr, "WARNING: Error parsing config file (%s): %s is not %s\n", path, key, is_format ? "a string" : known[i].words);
+	}
+}
+
 json_t *config_root(void)
 {
 	if (root)
@@ -62,6 +102,7 @@ json_t *config_root(void)
 		fprintf(stderr, "WARNING: Error parsing config file (%s): %s\n", path, why);
 	if (!root)
 		root = json_object();
+	check_types(path);
 	return root;
 }
 

@@ -184,3 +184,15 @@ def test_formats(twins, text):
         assert loose(caisson) == loose(docker)
     if "Current" not in text and text not in ("table", "{{.Foo}}"):  # of fields that are not there docker speaks twice
         twins.same("context", "inspect", "-f", text, "cc")
+
+
+@pytest.mark.parametrize("config, key", [({"psFormat": 5}, "psFormat"), ({"proxies": {"default": {"httpProxy": 5}}}, "proxies"), ({"cliPluginsExtraDirs": "x"}, "cliPluginsExtraDirs"),
+                                         ({"HttpHeaders": {"a": ["b"]}}, "HttpHeaders"), ({"auths": {"h": "x"}}, "auths"), ({"credsStore": False}, "credsStore"),
+                                         ({"psFormat": None, "auths": {"h": {}}, "ours": 5, "features": {"a": "b"}, "proxies": {"default": None}}, None)])
+def test_what_cannot_be_used_is_said(twins, config, key):
+    """In our words, where docker says it; and then both go on."""
+    twins.write("config/config.json", json.dumps(config))
+    docker, caisson = twins.both("context", "show")
+    assert caisson[:2] == docker[:2] == (0, "default\n")
+    said = [r[2].startswith("WARNING: Error parsing config file (FOLDER/config/config.json): ") for r in (docker, caisson)]
+    assert said == [key is not None] * 2 and (key or "") in caisson[2], (docker, caisson)

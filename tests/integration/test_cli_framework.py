@@ -620,9 +620,13 @@ def test_the_version_can_be_pinned(old):
 
 
 def test_headers_of_ones_own(old, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"HttpHeaders": {"X-Mine": "a b", "Bad\r\nName": "x", "X-Bad": "a\r\nb"}}))
+    for bad, why in (("Bad\r\nName", "name"), ("A B", "name"), ("", "name"), ("X-Bad", "value for")):      # as docker refuses them
+        (tmp_path / "config.json").write_text(json.dumps({"HttpHeaders": {bad: "a\r\nb" if bad == "X-Bad" else "x"}}))
+        r = run("--config", str(tmp_path), "-H", old.host, "ps")
+        assert r.returncode == 1 and f'invalid header field {why} "' in r.stderr and not old.seen
+    (tmp_path / "config.json").write_text(json.dumps({"HttpHeaders": {"X-Mine": "a b"}}))
     run("--config", str(tmp_path), "-H", old.host, "ps")
-    assert old.seen[-1][1]["X-Mine"] == "a b" and "X-Bad" not in old.seen[-1][1] and "Bad" not in str(old.seen[-1][1])
+    assert old.seen[-1][1]["X-Mine"] == "a b"
     run("--config", str(tmp_path), "-H", old.host, "ps", DOCKER_CUSTOM_HEADERS='X-One=1,"X-Two=a,b"')
     assert old.seen[-1][1]["X-One"] == "1" and old.seen[-1][1]["X-Two"] == "a,b"
 

@@ -118,6 +118,13 @@ def test_helper_of_one_registry(twins, registry):
     same(twins, "login", "-u", "me", "-p", "secret:word", host)
 
 
+def test_logout_without_the_helper(twins):
+    twins.write("config/config.json", json.dumps({"credsStore": "none"}))
+    status, _, err = twins.one("caisson", "logout")
+    assert status == 0 and err.startswith("WARNING: could not erase credentials:\nhttps://index.docker.io/v1/: error erasing credentials - err: exec:")
+    assert twins.one("docker", "logout")[0] == status       # and says the same besides another warning
+
+
 def test_pull_sends_what_a_helper_gives(engine, twins, registry):
     name = f"{registry.host}/login/image:1"
     twins.write("config/config.json", json.dumps({"credsStore": "test"}))
