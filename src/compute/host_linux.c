@@ -49,7 +49,7 @@ static char *v1_names(const char *super_options)
 	return s.len ? cs_str_steal(&s) : NULL;
 }
 
-static void add_hierarchy(struct cs_host *h, char *names, const char *mount)
+static void add_hierarchy(struct cs_host *h, char *names, const char *mount, int version, bool bare)
 {
 	if (h->n_hierarchies == CS_HOST_MAX_HIERARCHIES || !names) {
 		free(names);
@@ -60,7 +60,7 @@ static void add_hierarchy(struct cs_host *h, char *names, const char *mount)
 			free(names);
 			return;
 		}
-	h->hierarchy[h->n_hierarchies++] = (struct cs_hierarchy){.names = names, .mount = cs_xstrdup(mount)};
+	h->hierarchy[h->n_hierarchies++] = (struct cs_hierarchy){.names = names, .mount = cs_xstrdup(mount), .version = version, .bare = bare};
 	if (!strchr(names, '=')) {
 		char **list = cs_strv_split(names, ',');
 		for (char **c = list; *c; c++)
@@ -81,7 +81,7 @@ static void probe_v2(struct cs_host *h, const char *mount)
 	if (stuck)
 		cs_warnf(&h->warnings, "the cgroup at %s holds processes itself and cannot hand controllers down: move them to a group below", mount);
 	h->cgroup_version = 2;
-	h->hierarchy[h->n_hierarchies++] = (struct cs_hierarchy){.names = cs_xstrdup(""), .mount = cs_xstrdup(mount)};
+	h->hierarchy[h->n_hierarchies++] = (struct cs_hierarchy){.names = cs_xstrdup(""), .mount = cs_xstrdup(mount), .version = 2};
 	if (cs_read_file_at(AT_FDCWD, file, &text) == 0 && text.buf) {
 		text.buf[strcspn(text.buf, "\n")] = 0;
 		char **list = cs_strv_split(text.buf, ' ');
@@ -120,11 +120,9 @@ static void mountinfo_line(struct cs_host *h, char *line, char **v2_mount)
 		*v2_mount = cs_xstrdup(fields[4]);
 	else if (strcmp(type, "cgroup") == 0) {
 		char *names = v1_names(super);
-		/* systemd's own hierarchy matters to systemd only */
-		if (cs_streq(names, "name=systemd") && access("/run/systemd/system", F_OK) < 0)
-			free(names);
-		else
-			add_hierarchy(h, names, fields[4]);
+		/* systemd's own hierarchy matters to systemd only: the host's, or one in a container */
+		bool bare = cs_streq(names, "name=systemd") && access("/run/systemd/system", F_OK) < 0;
+		add_hierarchy(h, names, fields[4], 1, bare);
 	}
 }
 
@@ -142,6 +140,8 @@ static void probe_cgroups(struct cs_host *h)
 	if (v1) {
 		h->cgroup_version = 1;
 		h->hybrid = v2 != NULL;
+		if (v2)
+			add_hierarchy(h, cs_xstrdup("name=unified"), v2, 2, true);
 		h->unified = TAKE_PTR(v2);
 	} else if (v2) {
 		for (size_t i = 0; i < h->n_hierarchies; i++) { /* name=systemd alone */

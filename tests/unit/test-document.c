@@ -14,10 +14,11 @@
 static char *v1_ctl[] = {(char *)"memory", (char *)"cpu", (char *)"pids", (char *)"devices", (char *)"blkio", (char *)"cpuset", NULL};
 static char *v2_ctl[] = {(char *)"memory", (char *)"cpu", (char *)"pids", (char *)"devices", (char *)"io", (char *)"freezer", NULL};
 static const struct cs_host v1 = {.cgroup_version = 1,
-				  .hierarchy = {{(char *)"memory", (char *)"/cg/memory"}, {(char *)"cpu,cpuacct", (char *)"/cg/cpu"}, {(char *)"pids", (char *)"/cg/pids"},
-						{(char *)"devices", (char *)"/cg/devices"}, {(char *)"blkio", (char *)"/cg/blkio"}},
-				  .n_hierarchies = 5, .controllers = v1_ctl, .caps = 0x1ffffffffffull, .swap_accounting = true, .seccomp = true};
-static const struct cs_host v2 = {.cgroup_version = 2, .hierarchy = {{(char *)"", (char *)"/cg"}}, .n_hierarchies = 1, .controllers = v2_ctl,
+				  .hierarchy = {{(char *)"memory", (char *)"/cg/memory", 1, false}, {(char *)"cpu,cpuacct", (char *)"/cg/cpu", 1, false}, {(char *)"pids", (char *)"/cg/pids", 1, false},
+						{(char *)"devices", (char *)"/cg/devices", 1, false}, {(char *)"blkio", (char *)"/cg/blkio", 1, false},
+						{(char *)"name=unified", (char *)"/cg/unified", 2, true}},
+				  .n_hierarchies = 6, .controllers = v1_ctl, .caps = 0x1ffffffffffull, .swap_accounting = true, .seccomp = true};
+static const struct cs_host v2 = {.cgroup_version = 2, .hierarchy = {{(char *)"", (char *)"/cg", 2, false}}, .n_hierarchies = 1, .controllers = v2_ctl,
 				  .caps = 0x1ffffffffffull & ~(1ull << 24), .rlimit_max = {[7] = 4096}, .swap_accounting = true, .cgroupns = true, .seccomp = true};
 
 #define DOC(resources, more, process)                                                                                   \
@@ -114,6 +115,38 @@ static void mounts(void **unused)
 	(void)unused;
 }
 
+/* A hierarchy without controllers is for containers that may make groups of their own. */
+static void bare_hierarchies(void **unused)
+{
+	static const struct {
+		const char *mount, *process;
+		bool joined;
+	} cases[] = {
+		{"{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]}", "", false},
+		{"{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"rw\"]}", "", true},
+		{"{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/sys/fs/cgroup\",\"options\":[\"rbind\",\"ro\"]}", "", true},
+		{"{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/\",\"options\":[\"rbind\",\"ro\"]}", "", true},
+		{"{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/sys/fs/cgroup/systemd/a\",\"options\":[\"rbind\"]}", "", true},
+		{"{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/sys/fs/cgroups\",\"options\":[\"rbind\"]}", "", false},
+		{"{\"destination\":\"/x\",\"type\":\"bind\",\"source\":\"/srv\",\"options\":[\"rbind\"]}", "", false},
+		{"{\"destination\":\"/x\",\"type\":\"tmpfs\",\"source\":\"tmpfs\"}", ",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_SYS_ADMIN\"]}", true},
+		{"{\"destination\":\"/x\",\"type\":\"tmpfs\",\"source\":\"tmpfs\"}", ",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\"]}", false},
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		cs_autofree char *end = cs_xasprintf("},\"mounts\":[%s", cases[i].mount);
+		cs_autofree char *head = cs_xasprintf("{\"Owner\":\"o\",\"SchemaVersion\":{\"Major\":2,\"Minor\":1},\"Container\":{\"Storage\":{\"Layers\":[{\"Id\":\"b\",\"Path\":\"/l\"}],"
+			"\"Path\":\"/s/x\"}},\"OciSpecification\":{\"process\":{\"args\":[\"sh\"]%s},\"linux\":{\"cgroupsPath\":\"/caisson/x\",\"namespaces\":[{\"type\":\"mount\"}]%s]}}",
+			cases[i].process, end);
+		cs_autofree char *p = compile(head, &v1, NULL);
+		has(p, "CGROUP memory /cg/memory/caisson/x 1\n");
+		bool joined = strstr(p, "CGROUP name=unified /cg/unified/caisson/x 2\n");
+		if (joined != cases[i].joined)
+			fail_msg("case %zu:\n%s", i, p);
+	}
+}
+
 static void bad(void **unused)
 {
 	static const char *const cases[][2] = {
@@ -139,6 +172,6 @@ static void bad(void **unused)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(v1_plan), cmocka_unit_test(v2_plan), cmocka_unit_test(mounts), cmocka_unit_test(bad)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(v1_plan), cmocka_unit_test(v2_plan), cmocka_unit_test(mounts), cmocka_unit_test(bare_hierarchies), cmocka_unit_test(bad)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -256,6 +256,33 @@ static bool good_cgroups_path(const char *p)
 	return good;
 }
 
+static bool overlap(const char *x, const char *y)
+{
+	size_t n = CS_MIN(strlen(x), strlen(y));
+
+	return strncmp(x, y, n) == 0 && (x[n] == 0 || x[n] == '/' || n == 1) && (y[n] == 0 || y[n] == '/' || n == 1);
+}
+
+/* May the container make groups of its own? Then it needs a place in every hierarchy: a systemd in it that finds itself in the root of one takes the host's
+ * groups (init.scope, system.slice) for its own. */
+static bool may_make_groups(const struct build *b)
+{
+	const json_t *bounding = json_object_get(json_object_get(b->process, "capabilities"), "bounding");
+	json_t *m, *o;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(b->spec, "mounts"), i, m)
+	{
+		const char *source = json_string_value(json_object_get(m, "source"));
+		bool ro = false;
+		json_array_foreach(json_object_get(m, "options"), k, o) ro = ro || cs_streq(json_string_value(o), "ro");
+		if (cs_streq(json_string_value(json_object_get(m, "type")), "cgroup") ? !ro : source && overlap(source, "/sys/fs/cgroup"))
+			return true;
+	}
+	json_array_foreach(bounding, i, o) if (cs_streq(json_string_value(o), "CAP_SYS_ADMIN")) return true;
+	return false;
+}
+
 static int cgroup_steps(struct build *b, struct cs_err **err)
 {
 	const struct cs_host *h = b->env->host;
@@ -269,9 +296,12 @@ static int cgroup_steps(struct build *b, struct cs_err **err)
 	b->d->cgroups_path = path && *path ? cs_xstrdup(path) : cs_xasprintf("/caisson/%s", b->env->id);
 	if (!good_cgroups_path(b->d->cgroups_path))
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.cgroupsPath: %s is not a clean absolute path", at, b->d->cgroups_path);
+	bool all = may_make_groups(b);
 	for (size_t i = 0; i < h->n_hierarchies; i++) {
-		cs_autofree char *dir = cs_xasprintf("%s%s", h->hierarchy[i].mount, b->d->cgroups_path);
-		cs_plan_add(b->plan, CS_PLAN_CGROUP, h->hierarchy[i].names, dir, (uint64_t)h->cgroup_version);
+		const struct cs_hierarchy *y = &h->hierarchy[i];
+		cs_autofree char *dir = cs_xasprintf("%s%s", y->mount, b->d->cgroups_path);
+		if (all || !y->bare)
+			cs_plan_add(b->plan, CS_PLAN_CGROUP, y->names, dir, (uint64_t)y->version);
 	}
 	int r = cs_resources_compile(resources, "OciSpecification.linux.resources", h, b->d->cgroups_path, false, &set, err);
 	for (size_t i = 0; r == 0 && i < set.n; i++)

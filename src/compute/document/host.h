@@ -12,8 +12,10 @@
 #define CS_HOST_RLIMITS 16
 
 struct cs_hierarchy {
-	char *names; /* "memory", "cpu,cpuacct", "name=systemd", "" for v2 */
+	char *names; /* "memory", "cpu,cpuacct", "name=systemd", "" for v2, "name=unified" for a hybrid host's v2, which has no controllers for us */
 	char *mount;
+	int version; /* of the cgroup interface */
+	bool bare;   /* nothing is limited or counted in it: for containers that may make groups of their own (systemd), and no others */
 };
 struct cs_host {
 	int cgroup_version; /* 1 (also hybrid with controllers on v1), 2, 0 = no cgroups at all */

@@ -127,7 +127,7 @@ static int make_group(const struct cs_step *g, struct cs_err **err)
 		}
 		if (!c)
 			return access(path, F_OK) == 0 ? 0 : cs_fail(err, CS_ERR_INTERNAL, errno, "create cgroup %s", path);
-		if (v2)
+		if (v2 && !*g->arg[0].s) /* a hybrid host's hands nothing down */
 			enable_controllers(path);
 		*p = c;
 	}
