@@ -68,6 +68,8 @@ struct cs_storage;
 
 CS_MUST_CHECK int cs_storage_open(const char *data_root, struct cs_storage **ret, struct cs_err **err);
 void cs_storage_close(struct cs_storage *s);
+/* Tries what containers need of the data root's file system: types in directories, attributes, an overlay's upper. UNSUPPORTED: it says which is missing. */
+CS_MUST_CHECK int cs_storage_check_host(struct cs_storage *s, struct cs_err **err);
 
 /* A directory to put on top of an image's layers in a container's root (/.dockerenv): not a layer, in no image, commit or diff. Caller frees. */
 char *cs_storage_marks(const struct cs_storage *s);
@@ -251,6 +253,8 @@ CS_MUST_CHECK int cs_snap_parent(struct cs_storage *s, const char *id, struct cs
 CS_MUST_CHECK int cs_snap_open_upper(struct cs_storage *s, const char *id, int *ret_fd, struct cs_err **err);
 /* Takes a tree away at once and deletes it later: `name` below dirfd, on the data root's file system. Absent is fine. */
 CS_MUST_CHECK int cs_storage_discard(struct cs_storage *s, int dirfd, const char *name, struct cs_err **err);
+/* Returns once what was discarded before is deleted: who needs its room, on a full disk. */
+void cs_storage_discard_wait(struct cs_storage *s);
 CS_MUST_CHECK int cs_snap_remove(struct cs_storage *s, const char *id, struct cs_err **err); /* absent is fine */
 /* At most so many bytes in the snapshot, which is new and empty: by a project quota. INTERNAL with Docker's sentence where the file system has none. */
 CS_MUST_CHECK int cs_snap_limit(struct cs_storage *s, const char *id, int64_t bytes, struct cs_err **err);

@@ -10,6 +10,8 @@ struct cs_engine;
 
 /* Holds the file's lock until the process ends. CONFLICT when another daemon has it. */
 CS_MUST_CHECK int cs_pidfile_take(const char *path, struct cs_err **err);
+/* The same for a data root or an exec root, by the file "lock" in it. */
+CS_MUST_CHECK int cs_root_take(const char *dir, struct cs_err **err);
 
 /* systemd's readiness protocol; nothing happens without NOTIFY_SOCKET. */
 void cs_notify(const char *state);

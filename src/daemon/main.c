@@ -119,6 +119,8 @@ static int start(struct daemon *d, struct cs_err **err)
 	if (make_dir(d->cfg.data_root, 0710, err) < 0 || make_dir(d->cfg.exec_root, 0700, err) < 0 || cs_pidfile_take(d->cfg.pidfile, err) < 0)
 		return -1;
 	d->has_pidfile = true;
+	if (cs_root_take(d->cfg.data_root, err) < 0 || cs_root_take(d->cfg.exec_root, err) < 0)
+		return -1;
 	cs_daemon_config_engine(&d->cfg, &d->view);
 	if (cs_engine_config_check(&d->view, err) < 0)
 		return -1;

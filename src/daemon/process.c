@@ -21,31 +21,55 @@
 #define WANTED_FILES 1048576
 #define DUMP_MAX (4u << 20)
 
-int cs_pidfile_take(const char *path, struct cs_err **err)
+/* Locks the file and writes our PID into it. CONFLICT: *ret_holder (caller frees) is what stands there. */
+static int take_lock(const char *path, char **ret_holder, struct cs_err **err)
 {
-	cs_autofree char *dir = cs_xstrndup(path, strrchr(path, '/') ? (size_t)(strrchr(path, '/') - path) : 0);
 	cs_autostr struct cs_str old = CS_STR_INIT(64);
 	cs_autofree char *text = cs_xasprintf("%d", (int)getpid());
-	cs_autofd int fd = -EBADF;
-	int r;
+	cs_autofd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 
-	if (*dir && (r = cs_mkdir_p(AT_FDCWD, dir, 0755)) < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -r, "create %s", dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "open pidfile %s", path);
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open %s", path);
 	/* A lock of this process, not of the open file: a child between clone and execve has our descriptors, and would keep the next daemon out
 	 * for a moment after a SIGKILL. Nothing else in the daemon may open this file, closing it would let go of the lock. */
 	if (fcntl(fd, F_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) < 0) {
 		(void)cs_read_fd(fd, &old);
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "failed to start daemon, ensure caissond is not running or delete %s: process with PID %.*s is still running",
-			       path, (int)strcspn(old.buf ? old.buf : "?", "\n"), old.buf ? old.buf : "?");
+		*ret_holder = cs_xstrndup(old.buf ? old.buf : "?", strcspn(old.buf ? old.buf : "?", "\n"));
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "%s is locked", path);
 	}
-	r = ftruncate(fd, 0) < 0 ? -errno : cs_write_full(fd, text, strlen(text));
-	if (r < 0)
-		return cs_fail(err, CS_ERR_INTERNAL, -r, "write pidfile %s", path);
+	int r = ftruncate(fd, 0) < 0 ? -errno : cs_write_full(fd, text, strlen(text));
+	if (r < 0 && r != -ENOSPC) /* the lock counts; on a full disk its file is empty */
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "write %s", path);
 	(void)TAKE_FD(fd); /* the lock lives as long as we do */
 	return 0;
+}
+
+int cs_pidfile_take(const char *path, struct cs_err **err)
+{
+	cs_autofree char *dir = cs_xstrndup(path, strrchr(path, '/') ? (size_t)(strrchr(path, '/') - path) : 0), *holder = NULL;
+	cs_autoerr struct cs_err *inner = NULL;
+	int r;
+
+	if (*dir && (r = cs_mkdir_p(AT_FDCWD, dir, 0755)) < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "create %s", dir);
+	if (take_lock(path, &holder, &inner) == 0)
+		return 0;
+	if (holder)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "failed to start daemon, ensure caissond is not running or delete %s: process with PID %s is still running", path, holder);
+	(void)cs_wrap(&inner, "pidfile");
+	return cs_err_move(err, TAKE_PTR(inner));
+}
+
+int cs_root_take(const char *dir, struct cs_err **err)
+{
+	cs_autofree char *path = cs_xasprintf("%s/lock", dir), *holder = NULL;
+	cs_autoerr struct cs_err *inner = NULL;
+
+	if (take_lock(path, &holder, &inner) == 0)
+		return 0;
+	if (holder) /* with a pidfile of its own it would start, and take the other's containers and layers for rubbish */
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "%s is in use by another caissond (PID %s)", dir, holder);
+	return cs_err_move(err, TAKE_PTR(inner));
 }
 
 void cs_notify(const char *state)

@@ -93,7 +93,8 @@ static int open_parts(struct cs_engine *e, const struct cs_engine_config *cfg, s
 	if (make_dirs(cfg, err) < 0 || cs_store_open(db, &e->store, err) < 0 || load_id(e, err) < 0)
 		return -1;
 	e->bus = cs_bus_new();
-	if (cs_loop_new(&e->loop, err) < 0 || cs_images_open(e, err) < 0 || cs_snapshot_check_size(e, err) < 0 || cs_volumes_open(e, err) < 0 || open_service(e, cfg, err) < 0)
+	if (cs_loop_new(&e->loop, err) < 0 || cs_images_open(e, err) < 0 || cs_snapshot_check_host(e, err) < 0 ||
+	    cs_volumes_open(e, err) < 0 || open_service(e, cfg, err) < 0)
 		return -1;
 	return cs_reconcile(e, err);
 }

@@ -82,8 +82,8 @@ CS_MUST_CHECK int cs_registry_auth_check(struct cs_engine *e, const char *body, 
 void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes);
 
 /* Snapshots: a container's own writable layer (upper/ work/ below the returned directory). */
-/* Can the engine's container_size be kept here? INVALID: no. */
-CS_MUST_CHECK int cs_snapshot_check_size(struct cs_engine *e, struct cs_err **err);
+/* Can the data root hold snapshots, and the engine's container_size be kept? UNSUPPORTED, INVALID: no. */
+CS_MUST_CHECK int cs_snapshot_check_host(struct cs_engine *e, struct cs_err **err);
 /* StorageOpt of a container whose snapshot was just made; without a size, the engine's container_size. */
 CS_MUST_CHECK int cs_snapshot_options(struct cs_engine *e, const char *container_id, const struct cs_strmap *options, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_create(struct cs_engine *e, const char *container_id, const struct cs_image_info *image, char **ret_dir, struct cs_err **err);
@@ -93,6 +93,7 @@ char *cs_snapshot_marks(struct cs_engine *e, size_t n_layers);
 /* Takes a directory of the data root (absolute path) away at once, deletes it later. Absent is fine. */
 CS_MUST_CHECK int cs_container_dir_create(struct cs_engine *e, const char *path, struct cs_err **err);
 CS_MUST_CHECK int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err);
+void cs_discard_wait(struct cs_engine *e); /* until what was discarded is deleted */
 CS_MUST_CHECK int cs_snapshot_remove(struct cs_engine *e, const char *container_id, struct cs_err **err);
 CS_MUST_CHECK int cs_snapshot_usage(struct cs_engine *e, const char *container_id, int64_t *rw_bytes, int64_t *root_bytes, struct cs_err **err);
 /* The layers below a snapshot, top-most first, also when the image has been removed by force since: absolute paths and chain ids (either may be

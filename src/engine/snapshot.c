@@ -26,8 +26,10 @@ int cs_snapshot_create(struct cs_engine *e, const char *container_id, const stru
 	return r;
 }
 
-int cs_snapshot_check_size(struct cs_engine *e, struct cs_err **err)
+int cs_snapshot_check_host(struct cs_engine *e, struct cs_err **err)
 {
+	if (cs_storage_check_host(e->images->storage, err) < 0)
+		return -1;
 	if (!cs_engine_config(e)->container_size || cs_storage_has_quota(e->images->storage))
 		return 0;
 	return cs_fail(err, CS_ERR_INVALID, 0, "Storage Option overlay2.size only supported for backing file systems with project quotas (mounted with 'pquota' or 'prjquota'): %s has none",
@@ -105,6 +107,8 @@ int cs_discard_dir(struct cs_engine *e, const char *path, struct cs_err **err)
 {
 	return cs_storage_discard(e->images->storage, AT_FDCWD, path, err);
 }
+
+void cs_discard_wait(struct cs_engine *e) { cs_storage_discard_wait(e->images->storage); }
 
 /* The chain of a snapshot: from memory as long as an image has it, else from the database. Caller frees media types and vector. */
 static int chain_of(struct cs_images *m, const char *container_id, struct cs_image_layer **ret, size_t *ret_n, struct cs_err **err)

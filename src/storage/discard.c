@@ -88,6 +88,14 @@ int cs_storage_discard_within(struct cs_storage *s, int dirfd, const char *name,
 	return discard(s, dirfd, name, dirfd, ".gone", err);
 }
 
+void cs_storage_discard_wait(struct cs_storage *s)
+{
+	pthread_mutex_lock(&s->discard_lock);
+	while (s->discarding)
+		pthread_cond_wait(&s->discard_idle, &s->discard_lock);
+	pthread_mutex_unlock(&s->discard_lock);
+}
+
 void cs_storage_discard_done(struct cs_storage *s)
 {
 	pthread_mutex_lock(&s->discard_lock);
