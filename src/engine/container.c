@@ -5,6 +5,7 @@
 #include "engine/container.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include "base/id.h"
@@ -23,6 +24,8 @@
 #include "engine/prune.h"
 #include "engine/store.h"
 #include "engine/validate.h"
+
+#define ROOM_NS (5 * CS_NS_PER_SEC) /* for a full disk to have some, after a removal */
 
 const char *cs_status_name(enum cs_status s)
 {
@@ -535,6 +538,23 @@ int cs_container_rename(struct cs_engine *e, const char *ref, const char *name, 
 
 /* ---- removal ---- */
 
+/* After the files. On a full disk their room has to be there first: it is once they are deleted and the container's mounts have ended, which nobody announces. */
+static int delete_row(struct cs_container *c, struct cs_err **err)
+{
+	int64_t deadline = cs_monotonic_ns() + ROOM_NS;
+
+	for (;;) {
+		struct cs_err *inner = NULL;
+		if (cs_store_container_delete(c->e->store, c->id, &inner) == 0)
+			return 0;
+		if (cs_err_code(inner) != CS_ERR_NO_SPACE || cs_monotonic_ns() > deadline)
+			return cs_err_move(err, inner);
+		cs_err_free(inner);
+		cs_discard_wait(c->e);
+		(void)poll(NULL, 0, 20);
+	}
+}
+
 int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **err)
 {
 	struct cs_engine *e = c->e;
@@ -544,15 +564,20 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 	cs_files_settle(c);
 	/* Without volumes only directories follow, and the next start sweeps those that have no row; with volumes the row stays to the end. */
 	bool row_first = c->n_mounts == 0;
-	if (row_first && cs_store_container_delete(e->store, c->id, err) < 0)
-		return -1;
+	if (row_first) {
+		struct cs_err *inner = NULL;
+		if (cs_store_container_delete(e->store, c->id, &inner) < 0 && cs_err_code(inner) != CS_ERR_NO_SPACE)
+			return cs_err_move(err, inner);
+		row_first = !inner; /* a full disk has no room for that, either: the files make some */
+		cs_err_free(inner);
+	}
 	if (cs_snapshot_remove(e, c->id, err) < 0)
 		return cs_wrap(err, "remove the file system of container %s", c->id);
 	if (cs_discard_dir(e, c->dir, err) < 0)
 		return -1;
 	if (volumes)
 		cs_volumes_release(e, c->mounts, c->n_mounts, c->id, false);
-	if (!row_first && cs_store_container_delete(e->store, c->id, err) < 0)
+	if (!row_first && delete_row(c, err) < 0)
 		return -1;
 	pthread_rwlock_wrlock(&e->maps_lock);
 	HASH_DEL(e->by_id, c);

@@ -510,6 +510,8 @@ static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *w
 	cs_volumes_stop(c);
 	pthread_mutex_lock(&c->lock);
 	c->starting = false;
+	if (exit_code == 128 && c->exit_code) /* as dockerd: what the last run ended with stays, and the error says what came then */
+		exit_code = c->exit_code;
 	if (by_policy)
 		next = decide_again(c, exit_code);
 	c->status = next.restart ? CS_ST_RESTARTING : c->started_at == CS_TIME_ZERO ? CS_ST_CREATED : CS_ST_EXITED;

@@ -75,6 +75,18 @@ def test_disk_full_while_logging(small):
     assert b.state["Running"]
 
 
+def test_who_filled_the_disk_can_be_removed(small):
+    """Not even the deletion of a row has room then: the container's files make it."""
+    boxes = Boxes(small)
+    b = boxes.start("cat /dev/zero >/big; cat /dev/zero >/more; sleep 1000")
+    wait_for(lambda: os.statvfs(small.data).f_bavail == 0 and "sleep 1000" in str(small.http.get(b.url + "/top").json["Processes"]), what="a full disk")
+    assert small.http.delete(b.url, {"force": 1}).status == 204
+    assert small.http.get(b.url + "/json").status == 404
+    small.restart()
+    assert small.http.get("/containers/json", {"all": 1}).json == []
+    assert boxes.run("echo again").out == "again\n"
+
+
 def test_disk_full_while_importing(small):
     import rootfs
     images = len(small.http.get("/images/json").json)
