@@ -25,6 +25,7 @@ int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall
 	fw->enabled = config->enabled;
 	fw->restored = config->restored;
 	fw->arg = config->arg;
+	fw->balance = FW_BALANCE_UNKNOWN;
 	fw->bpf = (struct fw_bpf)FW_BPF_INIT;
 	fw->stop[0] = fw->stop[1] = fw->events = -EBADF;
 	memcpy(fw->table, config->table, strlen(config->table));
@@ -60,6 +61,18 @@ static int run_own(struct cs_firewall *fw, const char *script, struct cs_err **e
 	return r;
 }
 
+/* The balancers' rules as our last transaction made them, so that they can be left alone when somebody changes something else. */
+static uint64_t new_balance(struct cs_firewall *fw)
+{
+	uint64_t content = fw_kernel_balance(&fw->nl, fw->table);
+	uint32_t now = 0;
+
+	/* somebody's transaction since, or together with ours: they may be his */
+	if (fw_nl_generation(&fw->nl, &now, NULL) < 0 || fw->n_own == 0 || fw->own[(fw->n_own - 1) % FW_OWN_GENERATIONS] != now)
+		return FW_BALANCE_UNKNOWN;
+	return content;
+}
+
 /* Changes what is wrong in tables that are there and of this version. False: they are not, or it cannot be done. */
 static bool repair(struct cs_firewall *fw, bool thorough, const struct fw_acl_text *acls)
 {
@@ -70,8 +83,10 @@ static bool repair(struct cs_firewall *fw, bool thorough, const struct fw_acl_te
 	int r = fw_kernel_read(&fw->nl, fw->table, fw_script_version(), &fw->store, &same, &k, &why);
 
 	if (r == 0 && same) {
-		fw_script_repair(&script, fw->table, &fw->store, &k, thorough, acls);
+		uint64_t left = fw_script_repair(&script, fw->table, &fw->store, &k, thorough ? fw->balance : FW_BALANCE_ANY, acls);
 		r = script.failed ? -1 : run_own(fw, script.buf, &why);
+		if (r == 0)
+			fw->balance = left == FW_BALANCE_UNKNOWN ? new_balance(fw) : left;
 	}
 	fw_kernel_done(&k);
 	if (r < 0 && why) {
@@ -87,14 +102,12 @@ static int rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
 	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX), chains = CS_STR_INIT(FW_SCRIPT_MAX);
 	cs_autostr struct cs_str verdict_in = CS_STR_INIT(FW_SCRIPT_MAX), verdict_out = CS_STR_INIT(FW_SCRIPT_MAX);
 	struct cs_str *verdicts[2] = {&verdict_in, &verdict_out};
-	static const char *const way[2] = {"in", "out"};
 
 	for (struct fw_endpoint *e = fw->endpoints; e; e = e->hh.next) {
-		for (int i = 0; i < 2; i++) {
-			if (!e->rules[i])
-				continue;
-			cs_str_putf(&chains, "chain acl%llu_%s {\n%s}\n", (unsigned long long)e->serial, way[i], e->rules[i]);
-			cs_str_putf(verdicts[i], "%s\"%s\" : jump acl%llu_%s", verdicts[i]->len ? ", " : "", e->ifname, (unsigned long long)e->serial, way[i]);
+		for (int way = 0; fw_acl_has(e) && way < 2; way++) {
+			fw_acl_put_chain(&chains, e, way);
+			cs_str_puts(verdicts[way], verdicts[way]->len ? ", " : "");
+			fw_acl_put_verdict(verdicts[way], e, way);
 		}
 	}
 	const struct fw_acl_text acls = {chains.len ? chains.buf : "", verdicts[0]->len ? verdicts[0]->buf : "", verdicts[1]->len ? verdicts[1]->buf : ""};
@@ -103,7 +116,12 @@ static int rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)
 	if (repair(fw, thorough, &acls))
 		return 0;
 	fw_script_rebuild(&script, fw->table, &fw->store, &acls);
-	return script.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "firewall: the rules are too large") : run_own(fw, script.buf, err);
+	if (script.failed)
+		return cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "firewall: the rules are too large");
+	if (run_own(fw, script.buf, err) < 0)
+		return -1;
+	fw->balance = new_balance(fw);
+	return 0;
 }
 
 int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err)

@@ -166,6 +166,10 @@ static void put_prefix(struct cs_str *out, const char *side, const struct prefix
 		cs_str_putf(out, "ether type %s ", p->addr.family == AF_INET ? "ip" : "ip6");
 }
 
+/* How a chain says yes: by in and out. What comes back from it has met no verdict, and is dropped. */
+const char *const fw_acl_ways[2] = {"in", "out"};
+static const char *const pass[2] = {"goto entering_known", "goto leaving_known"};
+
 static int put_rule(struct cs_str *out, const struct cs_firewall_acl *a, size_t which, struct cs_err **err)
 {
 	cs_autofree struct prefix *local = cs_xcalloc(PREFIXES_MAX, sizeof(*local)), *remote = cs_xcalloc(PREFIXES_MAX, sizeof(*remote));
@@ -188,7 +192,7 @@ static int put_rule(struct cs_str *out, const struct cs_firewall_acl *a, size_t 
 				put_prefix(out, near, &local[i]);
 			if (n_remote)
 				put_prefix(out, far, &remote[j]);
-			cs_str_putf(out, "%s%s\n", rest.len ? rest.buf : "", a->block ? "drop" : "return");
+			cs_str_putf(out, "%s%s\n", rest.len ? rest.buf : "", a->block ? "drop" : pass[a->out]);
 		}
 	}
 	return 0;
@@ -215,9 +219,25 @@ int fw_acl_rules(const struct cs_firewall_acl *acls, size_t n, char **in, char *
 		if (put_rule(text[a->out], a, order[i], err) < 0)
 			return -1;
 	}
+	for (int i = 0; i < 2; i++)
+		cs_str_putf(text[i], "%s\n", pass[i]);
 	if (text[0]->failed || text[1]->failed)
 		return cs_fail(err, CS_ERR_INVALID, 0, "ACL policies: too many");
 	*in = used[0] ? cs_str_steal(text[0]) : NULL;
 	*out = used[1] ? cs_str_steal(text[1]) : NULL;
 	return 0;
+}
+
+void fw_acl_put_chain(struct cs_str *out, const struct fw_endpoint *e, int way)
+{
+	if (e->rules[way])
+		cs_str_putf(out, "chain acl%llu_%s {\n%s}\n", (unsigned long long)e->serial, fw_acl_ways[way], e->rules[way]);
+}
+
+void fw_acl_put_verdict(struct cs_str *out, const struct fw_endpoint *e, int way)
+{
+	if (e->rules[way])
+		cs_str_putf(out, "\"%s\" : jump acl%llu_%s", e->ifname, (unsigned long long)e->serial, fw_acl_ways[way]);
+	else
+		cs_str_putf(out, "\"%s\" : %s", e->ifname, pass[way]);
 }

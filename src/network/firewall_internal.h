@@ -58,6 +58,7 @@ struct cs_firewall {
 	struct fw_sandbox *sandboxes;
 	struct fw_balancer *balancers;
 	uint64_t serial;
+	uint64_t balance;  /* the content of the balancers' rules as we made them; FW_BALANCE_UNKNOWN: they may be others' */
 	unsigned chains;   /* that are in the tables only when they are needed: firewall_script.h */
 	uint32_t own[FW_OWN_GENERATIONS]; /* numbers of transactions that libnftables did for us (the socket's are known by its port) */
 	unsigned n_own;
@@ -88,6 +89,12 @@ void fw_open_loopback(const struct fw_network *n);
 
 /* HNS ACLs as bodies of chains; NULL where no ACL has that direction. INVALID names the member: "ACL policy 2: RemotePorts: …". */
 CS_MUST_CHECK int fw_acl_rules(const struct cs_firewall_acl *acls, size_t n, char **in, char **out, struct cs_err **err);
+/* Of an endpoint with ACLs, for what it gets (way 0, "in") or sends (1, "out"): its chain, nothing where no ACL has that direction; and its element of
+ * map acl_in or acl_out, always: what finds none, or comes back from its chain, is dropped. */
+void fw_acl_put_chain(struct cs_str *out, const struct fw_endpoint *e, int way);
+void fw_acl_put_verdict(struct cs_str *out, const struct fw_endpoint *e, int way);
+extern const char *const fw_acl_ways[2];
+static inline bool fw_acl_has(const struct fw_endpoint *e) { return e->rules[0] || e->rules[1]; }
 
 CS_MUST_CHECK int fw_monitor_start(struct cs_firewall *fw, struct cs_err **err);
 void fw_monitor_stop(struct cs_firewall *fw);

@@ -84,11 +84,21 @@ static int take_chain(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
+/* FNV-1a. Expressions name sets, those without a name by a number that is not given again, so equal ones do the same. */
+static uint64_t mix(uint64_t h, const struct nlattr *a)
+{
+	const uint8_t *data = a ? mnl_attr_get_payload(a) : NULL;
+
+	for (size_t i = 0; a && i < mnl_attr_get_payload_len(a); i++)
+		h = ((h ? h : 14695981039346656037u) ^ data[i]) * 1099511628211u;
+	return h;
+}
+
 static int take_rule(const struct nlmsghdr *h, void *arg)
 {
 	struct reader *r = arg;
 	char name[64] = "";
-	const struct nlattr *a;
+	const struct nlattr *a, *expressions = NULL;
 	bool ours = false;
 
 	mnl_attr_for_each(a, h, sizeof(struct nfgenmsg)) {
@@ -96,10 +106,16 @@ static int take_rule(const struct nlmsghdr *h, void *arg)
 			ours = table_is(a, r->table);
 		if (mnl_attr_get_type(a) == NFTA_RULE_CHAIN && mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0 && mnl_attr_get_payload_len(a) <= sizeof(name))
 			memcpy(name, mnl_attr_get_str(a), mnl_attr_get_payload_len(a));
+		if (mnl_attr_get_type(a) == NFTA_RULE_EXPRESSIONS)
+			expressions = a;
 	}
 	for (size_t i = 0; ours && i < r->k->n_chains; i++) {
-		if (r->k->chains[i].bridge == r->bridge && strcmp(r->k->chains[i].name, name) == 0)
-			r->k->chains[i].rules++;
+		struct fw_kernel_chain *c = &r->k->chains[i];
+
+		if (c->bridge == r->bridge && strcmp(c->name, name) == 0) {
+			c->rules++;
+			c->content = mix(c->content, expressions);
+		}
 	}
 	return MNL_CB_OK;
 }
@@ -209,6 +225,23 @@ static void forget(struct fw_nl *nl)
 	do
 		n = recv(mnl_socket_get_fd(nl->sock), buf, sizeof(buf), MSG_DONTWAIT);
 	while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+uint64_t fw_kernel_balance(struct fw_nl *nl, const char *table)
+{
+	struct fw_kernel_chain balance = {.name = "balance"};
+	struct fw_kernel k = {.chains = &balance, .n_chains = 1};
+	struct reader r = {.nl = nl, .table = table, .k = &k};
+	char buf[512];
+	struct nlmsghdr *h = request(buf, &r, NFT_MSG_GETRULE, NLM_F_DUMP);
+	int n;
+
+	mnl_attr_put_strz(h, NFTA_RULE_TABLE, table);
+	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, balance.name);
+	n = fw_nl_ask(nl, h, take_rule, &r);
+	if (n < 0)
+		forget(nl);
+	return n == 0 && balance.rules ? balance.content : FW_BALANCE_UNKNOWN;
 }
 
 int fw_kernel_read(struct fw_nl *nl, const char *table, const char *version, struct fw_store *s, bool *same, struct fw_kernel *ret, struct cs_err **err)

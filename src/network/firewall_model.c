@@ -102,7 +102,7 @@ static int source(struct cs_firewall *fw, const struct fw_endpoint *e, const str
 
 	if (!v4 && a->family != AF_INET6)
 		return 0;
-	if (e->ifindex && !e->rules[0] && !e->rules[1]) {
+	if (e->ifindex && !fw_acl_has(e)) {
 		struct fw_elem both = fw_elem(v4 ? FW_passing4 : FW_passing6);
 
 		if (fn(fw, fw_put_addr(fw_put_mac(fw_put_ifindex(&both, e->ifindex), e->mac), a), err) < 0)
@@ -152,7 +152,7 @@ static int endpoint_elements(struct cs_firewall *fw, const struct fw_endpoint *e
 	HASH_FIND_STR(fw->networks, e->bridge, n);
 	if (n && !n->spec.icc && one(fw, FW_separated, e->ifname, fn, err) < 0)
 		return -1;
-	if ((e->rules[0] || e->rules[1]) && one(fw, FW_filtered, e->ifname, fn, err) < 0)
+	if (fw_acl_has(e) && one(fw, FW_filtered, e->ifname, fn, err) < 0)
 		return -1;
 	if (!e->antispoof)
 		return 0;
@@ -246,18 +246,17 @@ static struct fw_endpoint *endpoint_new(struct cs_firewall *fw, const struct cs_
 /* The chains of an endpoint's ACLs come (before the verdict that jumps there) and go (after it). */
 static void acl_script(struct cs_str *out, const char *table, const struct fw_endpoint *e, bool add)
 {
-	static const char *const way[2] = {"in", "out"};
-
-	for (int i = 0; e && i < 2; i++) {
-		cs_autofree char *chain = cs_xasprintf("acl%llu_%s", (unsigned long long)e->serial, way[i]);
-
-		if (!e->rules[i])
-			continue;
-		if (add)
-			cs_str_putf(out, "table bridge %s {\nchain %s {\n%s}\n}\n", table, chain, e->rules[i]);
-		cs_str_putf(out, "%s element bridge %s acl_%s { \"%s\" : jump %s }\n", add ? "add" : "delete", table, way[i], e->ifname, chain);
-		if (!add)
-			cs_str_putf(out, "delete chain bridge %s %s\n", table, chain);
+	for (int way = 0; e && fw_acl_has(e) && way < 2; way++) {
+		if (add && e->rules[way]) {
+			cs_str_putf(out, "table bridge %s {\n", table);
+			fw_acl_put_chain(out, e, way);
+			cs_str_puts(out, "}\n");
+		}
+		cs_str_putf(out, "%s element bridge %s acl_%s { ", add ? "add" : "delete", table, fw_acl_ways[way]);
+		fw_acl_put_verdict(out, e, way);
+		cs_str_puts(out, " }\n");
+		if (!add && e->rules[way])
+			cs_str_putf(out, "delete chain bridge %s acl%llu_%s\n", table, (unsigned long long)e->serial, fw_acl_ways[way]);
 	}
 }
 

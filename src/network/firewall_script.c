@@ -174,24 +174,26 @@ static const char bridge_chains[] =
 	"chain leaving {\n"
 	"jump exempt\n" PORTS FLOW("iifname", "ip daddr", "dport", "sport") " @flows4 goto leaving_known\n" PORTS FLOW("iifname", "ip6 daddr", "dport", "sport") " @flows6 goto leaving_known\n"
 	"iifname vmap @acl_out\n"
-	"goto leaving_known\n"
+	"drop\n" /* its chain may be so new that this packet, which began before it, sees no rules there */
 	"}\n"
 	"chain leaving_known {\n"
 	"meta l4proto 6 update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 2h }\n"
 	"meta l4proto 6 update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 2h }\n"
 	"meta l4proto { 17, 132 } update @flows4 { " FLOW("iifname", "ip daddr", "dport", "sport") " timeout 3m }\n"
 	"meta l4proto { 17, 132 } update @flows6 { " FLOW("iifname", "ip6 daddr", "dport", "sport") " timeout 3m }\n"
+	"accept\n"
 	"}\n"
 	"chain entering {\n"
 	"jump exempt\n" PORTS FLOW("oifname", "ip saddr", "sport", "dport") " @flows4 goto entering_known\n" PORTS FLOW("oifname", "ip6 saddr", "sport", "dport") " @flows6 goto entering_known\n"
 	"oifname vmap @acl_in\n"
-	"goto entering_known\n"
+	"drop\n"
 	"}\n"
 	"chain entering_known {\n"
 	"meta l4proto 6 update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 2h }\n"
 	"meta l4proto 6 update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 2h }\n"
 	"meta l4proto { 17, 132 } update @flows4 { " FLOW("oifname", "ip saddr", "sport", "dport") " timeout 3m }\n"
 	"meta l4proto { 17, 132 } update @flows6 { " FLOW("oifname", "ip6 saddr", "sport", "dport") " timeout 3m }\n"
+	"accept\n"
 	"}\n";
 
 /* ACLs. What they let pass is remembered with its peer, whichever side began, and the peer's packets pass without asking again. */
@@ -353,15 +355,17 @@ static bool is_fixed(const struct fw_kernel_chain *c, unsigned chains)
 
 /* Rules are replaced in all chains at once, by the number of the generation that a packet reads when it enters a base chain, and the sets are the same for
  * old and new rules. A base chain that is deleted and added again has no rules before, or after, for a packet that is just on its way through the two. */
-void fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, bool thorough, const struct fw_acl_text *acls)
+uint64_t fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, uint64_t known, const struct fw_acl_text *acls)
 {
 	unsigned chains = fw_script_chains(s);
-	bool balance = true;
+	uint64_t left = FW_BALANCE_UNKNOWN;
 
 	for (size_t i = 0; i < k->n_chains; i++) {
-		if (is_balance(&k->chains[i]) && k->chains[i].rules == BALANCE_RULES && !thorough)
-			balance = false;
+		if (is_balance(&k->chains[i]) && k->chains[i].rules == BALANCE_RULES && (known == FW_BALANCE_ANY || k->chains[i].content == known))
+			left = k->chains[i].content;
 	}
+	bool balance = left == FW_BALANCE_UNKNOWN;
+
 	for (size_t i = 0; i < k->n_chains; i++) {
 		if (balance || !is_balance(&k->chains[i]))
 			cs_str_putf(out, "flush chain %s %s %s\n", k->chains[i].bridge ? "bridge" : "inet", table, k->chains[i].name);
@@ -383,6 +387,7 @@ void fw_script_repair(struct cs_str *out, const char *table, const struct fw_sto
 		cs_str_puts(out, " }\n");
 	}
 	put_tables(out, table, s, MISSING, balance, acls, fw_script_version());
+	return left;
 }
 
 void fw_script_changes(struct cs_str *out, const char *table, const struct fw_touched *t, size_t n)

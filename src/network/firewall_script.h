@@ -17,9 +17,11 @@ const char *fw_script_version(void);
 /* Replaces both tables: rules, and all elements of the store with references. A connection that comes in this moment may find neither the old nor the new. */
 void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_acl_text *acls);
 /* The same end, from tables of this version with whatever in them: base chains stay, and with them the elements that are right. What `k` says is there and is
- * not wanted goes; items of the store that are not marked as there come. Nothing that is the same before and after is missing in between; `thorough`: except
- * for balancers, whose rules otherwise are left as they are when their number is right. */
-void fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, bool thorough, const struct fw_acl_text *acls);
+ * not wanted goes; items of the store that are not marked as there come. Nothing that is the same before and after is missing in between. `balance`: the
+ * content of the balancers' rules as we know it (FW_BALANCE_ANY: what has as many rules as it shall is ours); they and their maps are left as they are,
+ * or, if somebody has changed them, made anew, and what comes in that moment may not be balanced. Gives what
+ * was left, or FW_BALANCE_UNKNOWN. */
+uint64_t fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, uint64_t balance, const struct fw_acl_text *acls);
 /* Some base chains are in the tables only while a set has elements: those that this store wants, as bits, and that of one set (0: none). */
 unsigned fw_script_chains(const struct fw_store *s);
 unsigned fw_script_chain_of(unsigned set);

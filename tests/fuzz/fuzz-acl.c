@@ -15,12 +15,12 @@ static void check(const char *rules)
 
 	if (!rules)
 		return;
-	if (strspn(rules, "abcdefghijklmnopqrstuvwxyz0123456789 .:/{},-\n") != n || (n > 0 && rules[n - 1] != '\n'))
+	if (strspn(rules, "abcdefghijklmnopqrstuvwxyz0123456789 .:/{},-_\n") != n || (n > 0 && rules[n - 1] != '\n'))
 		abort();
 	for (const char *line = rules; *line; line = strchr(line, '\n') + 1) {
 		size_t len = strcspn(line, "\n");
 
-		if (!(len >= 4 && strncmp(line + len - 4, "drop", 4) == 0) && !(len >= 6 && strncmp(line + len - 6, "return", 6) == 0))
+		if (!(len >= 4 && strncmp(line + len - 4, "drop", 4) == 0) && !(len >= 6 && strncmp(line + len - 6, "_known", 6) == 0))
 			abort();
 	}
 }

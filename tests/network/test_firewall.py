@@ -647,6 +647,20 @@ def test_acl_out(world):
     assert "acl1" not in w.host.run("nft", "list", "table", "bridge", TABLE)
 
 
+@pytest.mark.parametrize("gone", ["flush map bridge {0} acl_{1}", "flush chain bridge {0} acl1_{1}"])
+def test_what_meets_no_verdict_of_an_acl_is_dropped(world, gone):
+    """Such is a packet that is under way while chains of ACLs are replaced: it may find no verdict, or a chain that for it has no rules yet."""
+    w = world
+    w.endpoint("a", acls=[{"block": True, "local_ports": "81"}, {"block": True, "out": True, "remote_ports": "81"}])
+    assert w.b.reaches(A4, 80) and w.a.reaches(B4, 80)
+    w.fw.kill()  # who would repair it
+    w.drivers.clear()
+    w.host.nft(gone.format(TABLE, "in"))
+    assert not w.b.reaches(A4, 80) and w.a.reaches(B4, 80), "answers are known"
+    w.host.nft(gone.format(TABLE, "out"))
+    assert not w.a.reaches(B4, 80)
+
+
 def test_acl_that_lets_nothing_out_lets_answers_out(world):
     w = world
     w.endpoint("a", acls=[{"block": True, "out": True}])
@@ -693,6 +707,30 @@ def test_load_balancer(world, vip, to):
     assert {w.outside.ask(vip, 80)[1] for _ in range(20)} == {"b"}
     w.fw("lb_remove", id="l")
     assert not w.outside.reaches(vip, 80)
+
+
+def test_damage_elsewhere_leaves_balancers_alone(world):
+    """Their maps can only be made anew together with their rules, and a connection that comes in that moment is lost: not for a set that is none of theirs."""
+    w = world
+    w.host.ip("route add 10.99.0.1 dev lo")
+    w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
+
+    def handles():
+        text = w.host.run("nft", "-a", "list", "table", "inet", TABLE)
+        return re.findall(r"(?:map (?:balance|sticky)|dnat.* map @(?:balance|sticky)).*# handle (\d+)", text)
+
+    def repaired(damage):
+        w.host.nft(damage)
+        until(lambda: "daddr ::1" in w.host.run("nft", "list", "chain", "inet", TABLE, "raw6") and len(handles()) == 8)
+        return handles()
+    before = handles()
+    assert len(before) == 8
+    assert repaired(f"flush chain inet {TABLE} raw6") == before
+    assert repaired(f"flush map inet {TABLE} balance4; flush chain inet {TABLE} raw6") == before
+    assert w.host.ask("10.99.0.1", 80)[1] in "ab"
+    rule = before[-1]
+    after = repaired(f"replace rule inet {TABLE} balance handle {rule} accept; flush chain inet {TABLE} raw6")
+    assert after != before and w.host.ask("10.99.0.1", 80)[1] in "ab"
 
 
 # ---- with others on the host ----

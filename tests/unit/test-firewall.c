@@ -138,19 +138,22 @@ static void the_store_finds_everything_after_growing_and_shrinking(void **state)
 	fw_store_done(&s);
 }
 
+#define IN "goto entering_known\n"
+#define OUT "goto leaving_known\n"
+
 static void acls_become_rules(void **state)
 {
 	static const struct {
 		struct cs_firewall_acl acl;
 		const char *in, *out;
 	} cases[] = {
-		{{.block = true}, "drop\n", NULL},
-		{{.out = true}, NULL, "return\n"},
-		{{.protocols = "6, UDP", .local_ports = "80,90-100,95-110,111"}, "meta l4proto { 6, 17 } th dport { 80, 90-111 } return\n", NULL},
-		{{.out = true, .block = true, .local_ports = "1", .remote_ports = "65535"}, NULL, "meta l4proto { 6, 17, 132 } th sport { 1 } th dport { 65535 } drop\n"},
+		{{.block = true}, "drop\n" IN, NULL},
+		{{.out = true}, NULL, OUT OUT},
+		{{.protocols = "6, UDP", .local_ports = "80,90-100,95-110,111"}, "meta l4proto { 6, 17 } th dport { 80, 90-111 } " IN IN, NULL},
+		{{.out = true, .block = true, .local_ports = "1", .remote_ports = "65535"}, NULL, "meta l4proto { 6, 17, 132 } th sport { 1 } th dport { 65535 } drop\n" OUT},
 		{{.block = true, .local_addresses = "10.0.0.1,fd00::1", .remote_addresses = "192.168.0.0/16, ::/0"},
-		 "ip daddr 10.0.0.1/32 ip saddr 192.168.0.0/16 drop\nip6 daddr fd00::1/128 ether type ip6 drop\n", NULL},
-		{{.local_addresses = "10.0.0.1", .remote_addresses = "fd00::/8"}, "", NULL}, /* matches nothing */
+		 "ip daddr 10.0.0.1/32 ip saddr 192.168.0.0/16 drop\nip6 daddr fd00::1/128 ether type ip6 drop\n" IN, NULL},
+		{{.local_addresses = "10.0.0.1", .remote_addresses = "fd00::/8"}, IN, NULL}, /* matches nothing */
 	};
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
@@ -174,7 +177,7 @@ static void acls_in_the_order_of_their_priorities(void **state)
 	char *in, *out;
 
 	assert_int_equal(fw_acl_rules(acls, CS_ARRAY_SIZE(acls), &in, &out, NULL), 0);
-	assert_string_equal(in, "meta l4proto { 2 } return\nmeta l4proto { 1 } return\nmeta l4proto { 3 } return\ndrop\n");
+	assert_string_equal(in, "meta l4proto { 2 } " IN "meta l4proto { 1 } " IN "meta l4proto { 3 } " IN "drop\n" IN);
 	assert_null(out);
 	free(in);
 	assert_int_equal(fw_acl_rules(NULL, 0, &in, &out, NULL), 0);
