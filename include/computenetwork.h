@@ -135,6 +135,7 @@ HRESULT HcnUnregisterServiceCallback(HCN_CALLBACK handle); /* returns when no ca
  *  "IpForwardDrop": true            where the service switches forwarding on, it drops what is forwarded between networks that are not its own
  *  "Forwarded": ["IPv4", "IPv6"]    what an earlier life has switched on in this network namespace (cs_hcn_on_forwarding)
  *  "AllowDirectRouting": false      published ports can be reached at the containers' own addresses, too
+ *  "BpfDirectory": "/run/caisson/bpf"  for a bpffs that is mounted while published ports need BPF programs, which stay when the service goes; none: they go with it
  *  "DefaultAddressPools": [{"Base": "172.17.0.0/16", "Size": 16}, …] (a family that is not mentioned keeps Docker's), "DnsServers": […], "ResolvConf": "/etc/resolv.conf"} ; all optional. */
 HRESULT HcnInitializeService(const char *settings, char **errorRecord);
 /* Stops the service's threads; networks and interfaces stay in the kernel. */
@@ -163,6 +164,8 @@ void cs_hcn_flush(void);
 void cs_hcn_on_forwarding(void (*fn)(void *arg, bool v6), void *arg);
 /* What can be reached from where, and which base chains of others stand in the way: JSON, see docs/firewall.md; HcnFree. */
 HRESULT cs_hcn_reachability(char **report, char **errorRecord);
+/* 0, or the errno for which BPF programs cannot be used: then ::1 of the host does not reach published ports of containers without an IPv6 address. */
+int cs_hcn_loopback6_missing(void);
 /* First 128 bits of a 64-hex-digit id as GUID, deterministic. false: not 64 hex digits. */
 bool cs_hcn_guid_of(const char *hex64, HCN_GUID *ret);
 #define CS_HCN_GUID_TEXT 37

@@ -20,6 +20,7 @@ int cs_hcn_failed(HRESULT r, char *record, struct cs_err **err)
 		code = CS_ERR_NOT_FOUND;
 		break;
 	case (uint32_t)HCN_E_INVALID_SUBNET: /* as libnetwork's: forbidden */
+	case (uint32_t)HCN_E_NETWORK_ALREADY_EXISTS: /* one bridge for two */
 	case (uint32_t)HCN_E_ADDR_INVALID_OR_RESERVED:
 	case (uint32_t)HCN_E_ENTITY_HAS_REFERENCES:
 		code = CS_ERR_DENIED;

@@ -297,6 +297,8 @@ static void open_service(struct cs_engine *e, const struct cs_engine_config *cfg
 	cs_str_putc(&doc, '{');
 	cs_json_put_kstr(&doc, "Instance", instance);
 	cs_json_put_kbool(&doc, "Firewall", cfg->network.firewall);
+	cs_autofree char *bpf = cs_xasprintf("%s/bpf", cfg->exec_root);
+	cs_json_put_kstr(&doc, "BpfDirectory", bpf);
 	cs_json_put_kbool(&doc, "IpForward", cfg->network.ip_forward);
 	cs_json_put_kbool(&doc, "IpForwardDrop", !cfg->network.ip_forward_no_drop);
 	cs_networks_put_forwarded(e, &doc);

@@ -159,6 +159,11 @@ static void put_network_warnings(struct cs_engine *e, char ***v)
 {
 	if (e->networks->service_error)
 		cs_strv_take(v, cs_xasprintf("WARNING: No networks but none and host: %s", e->networks->service_error));
+	if (!cs_engine_config(e)->network.firewall)
+		cs_strv_push(v, "WARNING: The engine runs without its firewall tables (firewall or iptables: false): ports cannot be published, and networks are not isolated");
+	int missing = cs_hcn_loopback6_missing();
+	if (missing)
+		cs_strv_take(v, cs_xasprintf("WARNING: No BPF programs at a cgroup2 (%s): ::1 of the host does not reach published ports of containers without an IPv6 address", cs_errno_text(missing)));
 	struct cs_network **all = cs_networks_all(e, NULL);
 	for (struct cs_network **p = all; *p; p++)
 		if ((*p)->why && !e->networks->service_error)

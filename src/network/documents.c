@@ -105,7 +105,7 @@ static const struct cs_jfield service_fields[] = {
 	JF(struct cs_doc_service, "AllowDirectRouting", direct_routing, 0),
 	JF_AS(struct cs_doc_service, "WarmNamespaces", warm, 0, JK_NI64),
 	JF_LIST(struct cs_doc_service, "DefaultAddressPools", pools, n_pools, 0, &pool_type), JF(struct cs_doc_service, "DnsServers", dns_servers, 0),
-	JF(struct cs_doc_service, "ResolvConf", resolv_conf, 0), JF_END};
+	JF(struct cs_doc_service, "ResolvConf", resolv_conf, 0), JF(struct cs_doc_service, "BpfDirectory", bpf_dir, 0), JF_END};
 const struct cs_jtype cs_doc_service_type = {"Service", sizeof(struct cs_doc_service), service_fields};
 
 static const struct cs_jfield *field_of(const struct cs_jtype *t, const char *key)

@@ -98,7 +98,7 @@ struct cs_doc_pool {
 	int64_t size;
 };
 struct cs_doc_service {
-	char *instance, *resolv_conf, **dns_servers, **forwarded;
+	char *instance, *resolv_conf, *bpf_dir, **dns_servers, **forwarded;
 	enum cs_tri firewall, ipv4, ipv6, ip_forward, ip_forward_drop;
 	bool direct_routing;
 	int64_t *warm;

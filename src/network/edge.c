@@ -40,7 +40,7 @@ static void on_restored(void *unused, const struct cs_err *err)
 
 HRESULT cs_edge_start(struct cs_err **err)
 {
-	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .restored = on_restored};
+	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .bpf_dir = cs_net.settings.bpf_dir, .restored = on_restored};
 	const struct cs_resolver_options resolver = {.resolv_conf = cs_empty(cs_net.settings.resolv_conf) ? NULL : cs_net.settings.resolv_conf};
 
 	if (cs_firewall_open(&firewall, &cs_edge.firewall, err) < 0 || cs_resolver_open(&resolver, &cs_edge.resolver, err) < 0)

@@ -26,7 +26,7 @@ int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall
 	fw->restored = config->restored;
 	fw->arg = config->arg;
 	fw->balance = FW_BALANCE_UNKNOWN;
-	fw->bpf = (struct fw_bpf)FW_BPF_INIT;
+	fw_bpf_init(&fw->bpf, config->bpf_dir);
 	fw->stop[0] = fw->stop[1] = fw->events = -EBADF;
 	memcpy(fw->table, config->table, strlen(config->table));
 	pthread_mutex_init(&fw->lock, NULL);

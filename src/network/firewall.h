@@ -33,6 +33,7 @@ struct cs_fw_addr {
 struct cs_firewall_config {
 	const char *table; /* "caisson", or "caisson-<8 hex>" for an instance that is not the default; [a-z0-9-], at most 31 bytes */
 	bool enabled;
+	const char *bpf_dir; /* where BPF programs outlive us (firewall_bpf.h); its parent is there. NULL: they do not */
 	/* Somebody deleted or changed our tables, and they are whole again (or not: err, borrowed). On the monitor's thread; may be NULL. */
 	void (*restored)(void *arg, const struct cs_err *err);
 	void *arg;
@@ -40,7 +41,7 @@ struct cs_firewall_config {
 
 /* Starts the monitor's thread at settle, not before. Errors: INVALID (table), UNAVAILABLE (no netlink). */
 CS_MUST_CHECK int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall **ret, struct cs_err **err);
-void cs_firewall_close(struct cs_firewall *fw); /* accepts NULL; leaves the tables */
+void cs_firewall_close(struct cs_firewall *fw); /* accepts NULL; leaves the tables, and BPF programs with published ports */
 /* Makes the kernel equal to the model in one transaction: what is right already is not touched. Tables of another version are replaced. Also for "put everything right now".
  * When it fails, endpoint_add tries it again first, and fails with it: nobody is let onto a bridge without rules. */
 CS_MUST_CHECK int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err);
@@ -169,3 +170,5 @@ CS_MUST_CHECK int cs_firewall_lb_remove(struct cs_firewall *fw, const char *id, 
  *  "Warnings":["…"]}
  * HostChains are those of others which drop or reject what no rule of theirs accepts. "outside" means: as far as we and they let it. */
 CS_MUST_CHECK int cs_firewall_reachability(struct cs_firewall *fw, struct cs_str *json, struct cs_err **err);
+/* 0, or the errno for which there can be no BPF programs (firewall_bpf.h). */
+int cs_firewall_loopback6_missing(struct cs_firewall *fw);

@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include "base/bpf.h"
 #include "base/io.h"
@@ -132,35 +135,89 @@ static int own_cookie(uint64_t *ret)
 	return fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &len) < 0 ? -errno : 0;
 }
 
-static int start(struct fw_bpf *b)
+/* ---- files that keep the links ---- */
+
+/* A change of their meaning gets another name. */
+static const char *const names[] = {"connect", "sendmsg", "recvmsg", "flows"};
+enum { FLOWS = 3, N_NAMES };
+
+static int pin_fd(const struct fw_bpf *b, int which)
 {
-	static const enum bpf_attach_type where[3] = {BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP6_SENDMSG, BPF_CGROUP_UDP6_RECVMSG};
-	cs_autofd int cgroup = open_cgroup();
-	uint64_t cookie;
+	cs_autofree char *path = b->dir ? cs_xasprintf("%s/%s", b->dir, names[which]) : NULL;
+	union bpf_attr a = {.pathname = (uintptr_t)path};
+
+	return path ? sys_bpf(BPF_OBJ_GET, &a) : -ENOENT;
+}
+
+static void pin(const struct fw_bpf *b, int which, int fd)
+{
+	cs_autofree char *path = b->dir ? cs_xasprintf("%s/%s", b->dir, names[which]) : NULL;
+	union bpf_attr a = {.pathname = (uintptr_t)path, .bpf_fd = (uint32_t)fd};
 	int r;
 
-	if (cgroup < 0)
-		return cgroup;
-	r = own_cookie(&cookie);
+	if (!path)
+		return;
+	(void)unlink(path); /* one that could not be used */
+	r = sys_bpf(BPF_OBJ_PIN, &a);
 	if (r < 0)
-		return r;
-	b->ports = make_map(BPF_MAP_TYPE_HASH, sizeof(struct key), sizeof(struct target), 131072, BPF_F_NO_PREALLOC);
-	if (b->ports < 0)
-		return b->ports;
-	b->flows = make_map(BPF_MAP_TYPE_LRU_HASH, 32, 4, 4096, 0);
-	if (b->flows < 0)
-		return b->flows;
-	for (int i = 0; i < 3; i++) {
-		cs_autofd int prog = i < 2 ? load_there(b, cookie, where[i]) : load_back(b, cookie);
-		union bpf_attr a = {.link_create = {.prog_fd = (uint32_t)prog, .target_fd = (uint32_t)cgroup, .attach_type = where[i]}};
+		cs_debug("network", "firewall: %s: %s: ::1 of published ports ends with this process", path, cs_errno_text(-r));
+}
 
-		if (prog < 0)
-			return prog;
-		b->links[i] = sys_bpf(BPF_LINK_CREATE, &a); /* unlike an attachment it ends with its descriptor */
-		if (b->links[i] < 0)
-			return b->links[i];
+static bool is_bpffs(const char *dir)
+{
+	struct statfs st;
+
+	return statfs(dir, &st) == 0 && st.f_type == BPF_FS_MAGIC;
+}
+
+static void mount_pins(const struct fw_bpf *b)
+{
+	if (!b->dir || is_bpffs(b->dir))
+		return;
+	if ((mkdir(b->dir, 0700) < 0 && errno != EEXIST) || mount("bpf", b->dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
+		cs_debug("network", "firewall: a bpffs at %s: %s", b->dir, cs_errno_text(errno));
+}
+
+static void drop_pins(const struct fw_bpf *b)
+{
+	if (!b->dir)
+		return;
+	if (is_bpffs(b->dir)) {
+		for (int i = 0; i < N_NAMES; i++) {
+			cs_autofree char *path = cs_xasprintf("%s/%s", b->dir, names[i]);
+
+			(void)unlink(path); /* a mount namespace of somebody's may have a copy of the mount */
+		}
+		(void)umount2(b->dir, MNT_DETACH | UMOUNT_NOFOLLOW);
 	}
-	return 0;
+	(void)rmdir(b->dir);
+}
+
+/* ---- begin and end ---- */
+
+/* The program takes the place of the one that an earlier life left, or gets a link of its own. */
+static int attach(struct fw_bpf *b, int which, int prog, int cgroup, enum bpf_attach_type where)
+{
+	int fd = pin_fd(b, which);
+	union bpf_attr a = {.link_update = {.link_fd = (uint32_t)fd, .new_prog_fd = (uint32_t)prog}};
+
+	if (fd >= 0) {
+		if (sys_bpf(BPF_LINK_UPDATE, &a) == 0)
+			return fd;
+		cs_close(fd);
+	}
+	a = (union bpf_attr){.link_create = {.prog_fd = (uint32_t)prog, .target_fd = (uint32_t)cgroup, .attach_type = where}};
+	fd = sys_bpf(BPF_LINK_CREATE, &a); /* unlike an attachment it ends with its last descriptor or file */
+	if (fd >= 0)
+		pin(b, which, fd);
+	return fd;
+}
+
+static bool bridge_filters(void)
+{
+	cs_autostr struct cs_str s = CS_STR_INIT(64);
+
+	return cs_read_file_at(AT_FDCWD, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", &s) == 0 && s.len > 0 && s.buf[0] == '1';
 }
 
 /* Published on ::1 by this item? Its map's key and value. */
@@ -195,76 +252,153 @@ static void put(struct fw_bpf *b, const struct key *k, const struct target *t)
 		cs_debug("network", "firewall: port %u of ::1: %s", ntohs((uint16_t)k->port), cs_errno_text(-r));
 }
 
-static bool bridge_filters(void)
+static int start(struct fw_bpf *b, const struct fw_store *s)
 {
-	cs_autostr struct cs_str s = CS_STR_INIT(64);
+	static const enum bpf_attach_type where[3] = {BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP6_SENDMSG, BPF_CGROUP_UDP6_RECVMSG};
+	cs_autofd int cgroup = open_cgroup();
+	uint64_t cookie;
+	struct key k;
+	struct target t;
+	int r;
 
-	return cs_read_file_at(AT_FDCWD, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", &s) == 0 && s.len > 0 && s.buf[0] == '1';
+	if (cgroup < 0)
+		return cgroup;
+	r = own_cookie(&cookie);
+	if (r < 0)
+		return r;
+	b->ports = make_map(BPF_MAP_TYPE_HASH, sizeof(struct key), sizeof(struct target), 131072, BPF_F_NO_PREALLOC);
+	if (b->ports < 0)
+		return b->ports;
+	mount_pins(b);
+	b->flows = pin_fd(b, FLOWS);
+	if (b->flows < 0) {
+		b->flows = make_map(BPF_MAP_TYPE_LRU_HASH, 32, 4, 4096, 0);
+		if (b->flows < 0)
+			return b->flows;
+		pin(b, FLOWS, b->flows);
+	}
+	for (size_t i = 0; i < s->cap; i++) { /* before the first program looks */
+		if (s->slots[i] && s->slots[i]->refs > 0 && entry_of(b, s->slots[i], &k, &t))
+			put(b, &k, &t);
+	}
+	for (int i = 0; i < 3; i++) {
+		cs_autofd int prog = i < 2 ? load_there(b, cookie, where[i]) : load_back(b, cookie);
+
+		if (prog < 0)
+			return prog;
+		b->links[i] = attach(b, i, prog, cgroup, where[i]);
+		if (b->links[i] < 0)
+			return b->links[i];
+	}
+	return 0;
 }
 
-static bool has_mapped(const struct fw_store *s)
+/* Has the store a port for the programs? *mapped: of a container with IPv4 only. */
+static bool wanted(const struct fw_bpf *b, const struct fw_store *s, bool *mapped)
 {
-	for (size_t i = 0; i < s->cap; i++) {
-		if (s->slots[i] && s->slots[i]->set == FW_lo46 && s->slots[i]->refs > 0)
-			return true;
+	bool any = *mapped = false;
+	struct key k;
+	struct target t;
+
+	for (size_t i = 0; i < s->cap && !*mapped; i++) {
+		if (s->slots[i] && s->slots[i]->refs > 0 && entry_of(b, s->slots[i], &k, &t)) {
+			any = true;
+			*mapped = t.mapped;
+		}
 	}
-	return false;
+	return any;
 }
 
-static bool begin(struct fw_bpf *b, bool mapped)
+static void forget(struct fw_bpf *b)
 {
-	int r = start(b);
+	int *const fds[] = {&b->ports, &b->flows, &b->links[0], &b->links[1], &b->links[2]};
 
-	if (r == 0) {
-		b->failed = 0;
-		return b->on = true;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(fds); i++) {
+		cs_close(*fds[i]);
+		*fds[i] = -EBADF;
 	}
-	fw_bpf_stop(b);
-	b->failed = -r;
-	cs_log(mapped ? CS_LOG_WARN : CS_LOG_DEBUG, "network", "firewall: ::1 will not reach all published ports: no BPF programs at a cgroup2: %s", cs_errno_text(-r));
-	return false;
+	b->on = b->six = false;
+}
+
+void fw_bpf_init(struct fw_bpf *b, const char *dir)
+{
+	*b = (struct fw_bpf){.ports = -EBADF, .flows = -EBADF, .links = {-EBADF, -EBADF, -EBADF}, .missing = -1, .dir = dir ? cs_xstrdup(dir) : NULL};
+}
+
+int fw_bpf_missing(struct fw_bpf *b)
+{
+	if (b->on || b->failed)
+		return b->failed;
+	if (b->missing < 0) {
+		struct bpf_insn code[] = {END};
+		cs_autofd int cgroup = open_cgroup(), prog = load(code, CS_ARRAY_SIZE(code), BPF_CGROUP_INET6_CONNECT);
+
+		b->missing = cgroup < 0 ? -cgroup : prog < 0 ? -prog : 0;
+	}
+	return b->missing;
 }
 
 void fw_bpf_start(struct fw_bpf *b, const struct fw_store *s)
 {
-	bool six = bridge_filters(), mapped = has_mapped(s);
-	struct key k;
-	struct target t;
+	bool mapped, was = b->six;
+	int r;
 
-	if (b->on ? !six || b->six : (!six && !mapped) || !begin(b, mapped))
+	b->six = bridge_filters();
+	if (b->on && b->six == was)
 		return;
-	b->six = six;
-	for (size_t i = 0; i < s->cap; i++) {
-		if (s->slots[i] && s->slots[i]->refs > 0 && entry_of(b, s->slots[i], &k, &t))
-			put(b, &k, &t);
+	if (!wanted(b, s, &mapped)) {
+		if (!b->on && !b->checked)
+			drop_pins(b);
+		b->checked = true;
+		return;
 	}
+	b->checked = true;
+	/* with programs already: others take their places in the links, and the map that knows more */
+	bool six = b->six;
+	forget(b);
+	b->six = six;
+	r = start(b, s);
+	b->on = r == 0;
+	b->failed = -r;
+	if (r == 0)
+		return;
+	fw_bpf_stop(b);
+	b->failed = -r;
+	cs_log(mapped ? CS_LOG_WARN : CS_LOG_DEBUG, "network", "firewall: ::1 will not reach all published ports: no BPF programs at a cgroup2: %s", cs_errno_text(-r));
 }
 
 void fw_bpf_stop(struct fw_bpf *b)
 {
-	for (int i = 0; i < 3; i++)
-		cs_close(b->links[i]);
-	cs_close(b->ports);
-	cs_close(b->flows);
-	*b = (struct fw_bpf)FW_BPF_INIT;
+	forget(b);
+	drop_pins(b);
+}
+
+void fw_bpf_done(struct fw_bpf *b, const struct fw_store *s)
+{
+	bool mapped;
+
+	if (b->on && !wanted(b, s, &mapped))
+		fw_bpf_stop(b);
+	forget(b);
+	free(TAKE_PTR(b->dir));
 }
 
 void fw_bpf_follow(struct fw_bpf *b, const struct fw_store *s)
 {
-	bool mapped = false;
 	struct key k;
 	struct target to;
 
-	for (size_t i = 0; !b->on && i < s->n_touched; i++)
-		mapped |= s->touched[i].item->set == FW_lo46 && fw_touched_adds(&s->touched[i]);
-	if (mapped && !b->failed) {
-		fw_bpf_start(b, s);
-		return;
-	}
-	for (size_t i = 0; b->on && i < s->n_touched; i++) {
+	for (size_t i = 0; i < s->n_touched; i++) {
 		const struct fw_touched *t = &s->touched[i];
+		bool adds = fw_touched_adds(t);
 
-		if (entry_of(b, t->item, &k, &to) && (fw_touched_adds(t) || fw_touched_deletes(t)))
+		if (!entry_of(b, t->item, &k, &to) || (!adds && !fw_touched_deletes(t)))
+			continue;
+		if (b->on) {
 			put(b, &k, t->item->refs > 0 ? &to : NULL);
+		} else if (adds && !b->failed) {
+			fw_bpf_start(b, s); /* all of them */
+			return;
+		}
 	}
 }

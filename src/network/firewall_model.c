@@ -610,7 +610,7 @@ void cs_firewall_close(struct cs_firewall *fw)
 		HASH_DEL(fw->balancers, b);
 		balancer_free(b);
 	}
-	fw_bpf_stop(&fw->bpf);
+	fw_bpf_done(&fw->bpf, &fw->store);
 	fw_store_done(&fw->store);
 	fw_nl_close(&fw->nl);
 	pthread_mutex_destroy(&fw->lock);

@@ -246,8 +246,8 @@ int cs_firewall_reachability(struct cs_firewall *fw, struct cs_str *out, struct 
 		warn(&warnings, "the firewall is switched off: no port is published by it, and networks are not isolated");
 	if (!setting_is("/proc/sys/net/ipv4/ip_forward", "1"))
 		warn(&warnings, "net.ipv4.ip_forward is 0: IPv4 traffic is not forwarded to containers");
-	if (fw->enabled && fw->bpf.failed)
-		warn(&warnings, "ports of containers without an IPv6 address cannot be reached through ::1, which needs BPF programs at a cgroup2: %s", cs_errno_text(fw->bpf.failed));
+	if (fw->enabled && fw_bpf_missing(&fw->bpf))
+		warn(&warnings, "published ports of containers without an IPv6 address cannot be reached through ::1, which needs BPF programs at a cgroup2: %s", cs_errno_text(fw_bpf_missing(&fw->bpf)));
 	if (fw->enabled && !fw->bpf.six && setting_is("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1"))
 		warn(&warnings, "net.bridge.bridge-nf-call-ip6tables is 1: ports published on IPv6 cannot be reached through ::1");
 	for (size_t i = 0; i < n; i++)
@@ -258,4 +258,11 @@ int cs_firewall_reachability(struct cs_firewall *fw, struct cs_str *out, struct 
 	cs_str_puts(out, warnings.buf);
 	cs_str_puts(out, "]}");
 	return out->failed || warnings.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "reachability: the answer is too long") : 0;
+}
+
+int cs_firewall_loopback6_missing(struct cs_firewall *fw)
+{
+	FW_LOCKED(fw);
+
+	return fw->enabled ? fw_bpf_missing(&fw->bpf) : 0;
 }

@@ -202,8 +202,8 @@ static HRESULT check_bridge(const struct HcnNetwork *mine, struct cs_err **err)
 	for (size_t i = 0; i < n && hr == HCS_S_OK; i++) {
 		const struct HcnNetwork *o = v[i];
 		if (o != mine && o->driver->bridge && strcmp(o->ifname, mine->pol.bridge) == 0)
-			hr = cs_hr_fail(err, HCN_E_NETWORK_ALREADY_EXISTS, 0, "conflicts with network %s (%s): networks have same bridge name", o->o.text,
-					o->doc.name ? o->doc.name : "");
+			hr = cs_hr_fail(err, HCN_E_NETWORK_ALREADY_EXISTS, 0, "conflicts with network %s (%s): networks have same bridge name",
+					cs_empty(o->doc.name) ? o->o.text : o->doc.name, o->ifname);
 	}
 	cs_obj_put_all(CS_NETWORK, v, n);
 	return hr;

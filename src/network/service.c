@@ -275,6 +275,13 @@ HRESULT cs_hcn_settle(char **cleaned)
 	return hr;
 }
 
+int cs_hcn_loopback6_missing(void)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	return cs_net_ready(&err) == HCS_S_OK ? cs_firewall_loopback6_missing(cs_edge.firewall) : 0;
+}
+
 HRESULT cs_hcn_reachability(char **report, char **errorRecord)
 {
 	struct cs_err *err = NULL;

@@ -528,8 +528,9 @@ def test_restart_under_traffic(fresh):
 
     def traffic():
         while not stop.is_set():
-            if eng.netns.fetch("http://127.0.0.1:18100/", check=False) != "on and on\n":
-                failures.append(time.monotonic())
+            for host in ("127.0.0.1", "[::1]"):
+                if eng.netns.fetch(f"http://{host}:18100/", check=False) != "on and on\n":
+                    failures.append((host, time.monotonic()))
     t = threading.Thread(target=traffic)
     t.start()
     try:

@@ -219,6 +219,65 @@ def test_loopback6_reaches_a_container_without_ipv6(world, filtered):
         w.host.ask("::1", 8080)
 
 
+def test_loopback6_stays_while_the_engine_is_away(world, tmp_path, request):
+    """As what nftables does; the next life takes the programs over, and with the last published port they go."""
+    w, pins = world, tmp_path / "bpf"
+    pins.mkdir()
+    request.addfinalizer(lambda: subprocess.run(["umount", "-l", pins], capture_output=True, check=False))  # of a failed test
+    (pins / "not-ours").write_text("what is below the mount is no concern of ours")
+    w.host.serve(7000)
+
+    def begin(*ports):
+        w.fw = w.driver()
+        w.fw("open", table=TABLE, bpf_dir=str(pins))
+        w.fw("network_add", bridge="br0")
+        for port in ports:
+            w.publish(port, by_loopback6=True)
+            w.publish(port, by_loopback6=True, proto="udp")
+
+    def answers(port):
+        return w.host.ask("::1", port) == w.host.ask("::1", port, "udp") == ("172.30.0.1", "a") and w.host.ask("::1", 7000)[1] == "host"
+    w.fw("close")
+    begin()
+    w.fw("settle")
+    assert not os.path.ismount(pins), "nothing without a port that needs it"
+    for port in (8080, 8081):
+        w.publish(port, by_loopback6=True)
+        w.publish(port, by_loopback6=True, proto="udp")
+    assert answers(8080) and answers(8081)
+    flow = w.host.connect("::1", 8080, "udp")
+    w.fw.kill()
+    assert answers(8080) and answers(8081)
+    flow.send(b"?")
+    assert flow.recvfrom(100)[1][:2] == ("::1", 8080)
+    begin(8081, 8082)
+    assert answers(8080) and answers(8081), "what was stays until all is there again"
+    w.fw("settle")
+    assert answers(8081) and answers(8082)
+    flow.send(b"?")
+    assert flow.recvfrom(100)[1][:2] == ("::1", 8080), "flows are remembered"
+    for proto in PROTOS:
+        with pytest.raises(ConnectionRefusedError):
+            w.host.ask("::1", 8080, proto)
+    w.fw("close")
+    assert answers(8081) and answers(8082)
+    begin(8081)
+    w.fw("settle")
+    w.publish(8081, by_loopback6=True, op="ports_remove")
+    w.publish(8081, by_loopback6=True, op="ports_remove", proto="udp")
+    w.fw("close")
+    assert not os.path.ismount(pins) and (pins / "not-ours").exists()
+    begin(8081)
+    w.fw("settle")
+    w.fw.kill()
+    assert os.path.ismount(pins) and answers(8081)
+    begin()
+    w.fw("settle")
+    assert not os.path.ismount(pins), "nobody has such a port any more"
+    with pytest.raises(ConnectionRefusedError):
+        w.host.ask("::1", 8081)
+
+
 def test_without_bpf_the_rest_works(world, tmp_path):
     w = world
     w.fw.kill()
@@ -231,7 +290,7 @@ def test_without_bpf_the_rest_works(world, tmp_path):
     w.fw("open", table=TABLE)
     w.fw("network_add", bridge="br0")
     w.fw("settle")
-    assert not any("::1" in t for t in w.fw("reachability")["Warnings"])
+    assert any("::1" in t for t in w.fw("reachability")["Warnings"]), "before a port needs it, too"
     w.publish(8080, by_loopback6=True)
     assert w.host.ask("127.0.0.1", 8080)[1] == "a" and w.outside.ask(HOST4, 8080)[1] == "a"
     with pytest.raises(ConnectionRefusedError):

@@ -92,6 +92,12 @@ def test_create_refusals(networks, status, message, body):
     assert a.status == status and message in a.message, a
 
 
+def test_a_bridge_has_one_network(networks):
+    networks.create("first", Options={"com.docker.network.bridge.name": "cst-one-br"})
+    a = networks.create("second", expect=403, Options={"com.docker.network.bridge.name": "cst-one-br"})
+    assert a.message.endswith("conflicts with network first (cst-one-br): networks have same bridge name"), a.message
+
+
 def test_names_are_unique(networks):
     networks.create("once")
     a = networks.create("once", expect=409, CheckDuplicate=False)

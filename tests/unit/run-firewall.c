@@ -214,7 +214,7 @@ static int run(json_t *o, struct cs_str *out, struct cs_err **err)
 	if (!op)
 		return cs_fail(err, CS_ERR_INVALID, 0, "no op");
 	if (strcmp(op, "open") == 0) {
-		struct cs_firewall_config c = {.table = text(o, "table"), .enabled = !flag(o, "disabled")};
+		struct cs_firewall_config c = {.table = text(o, "table"), .enabled = !flag(o, "disabled"), .bpf_dir = text(o, "bpf_dir")};
 
 		return cs_firewall_open(&c, &fw, err);
 	}
