@@ -443,21 +443,23 @@ static const char *gateway_of(const struct cs_network *n, const char *ip)
 static void take_ports(struct cs_ports *p, json_t *policies)
 {
 	cs_autofree bool *used = cs_xcalloc(p->n + 1, sizeof(bool));
+	size_t i, next = 0; /* policies come in the order of the ports: the search begins behind the last one found */
 	json_t *v;
-	size_t i;
 
 	json_array_foreach(policies, i, v) {
 		json_t *s = json_object_get(v, "Settings");
 		if (!cs_streq(json_string_value(json_object_get(v, "Type")), "PortMapping"))
 			continue;
-		for (size_t k = 0; k < p->n; k++) {
+		json_int_t external = json_integer_value(json_object_get(s, "ExternalPort")), internal = json_integer_value(json_object_get(s, "InternalPort")),
+			   proto = json_integer_value(json_object_get(s, "Protocol"));
+		for (size_t n = 0; n < p->n; n++) {
+			size_t k = (next + n) % p->n;
 			struct cs_port *q = &p->p[k];
-			json_int_t external = json_integer_value(json_object_get(s, "ExternalPort"));
-			if (used[k] || q->proto != json_integer_value(json_object_get(s, "Protocol")) || q->port != json_integer_value(json_object_get(s, "InternalPort")) ||
-			    (q->lo && (external < q->lo || external > q->hi)))
+			if (used[k] || q->proto != proto || q->port != internal || (q->lo && (external < q->lo || external > q->hi)))
 				continue;
 			used[k] = true;
 			q->lo = q->hi = (uint16_t)external;
+			next = k + 1;
 			break;
 		}
 	}

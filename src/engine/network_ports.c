@@ -89,13 +89,18 @@ int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, c
 	return 0;
 }
 
-/* Is this address written in the bindings of this port, or is it what "all addresses" came to? */
-static bool asked_for(const struct cs_port_map *m, const char *port, const char *ip)
+/* Is this address written in the bindings of this port, or is it what "all addresses" came to? The search begins at `from`, since both maps have one order. */
+static bool asked_for(const struct cs_port_map *m, size_t from, const char *port, const char *ip)
 {
-	for (size_t i = 0; i < m->n; i++)
-		for (size_t k = 0; strcmp(m->e[i].port, port) == 0 && k < m->e[i].n; k++)
+	for (size_t n = 0; n < m->n; n++) {
+		size_t i = (from + n) % m->n;
+		if (strcmp(m->e[i].port, port) != 0)
+			continue;
+		for (size_t k = 0; k < m->e[i].n; k++)
 			if (cs_streq(m->e[i].bindings[k].host_ip, ip))
 				return true;
+		return false;
+	}
 	return false;
 }
 
@@ -116,9 +121,9 @@ int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_p
 				return cs_fail(err, CS_ERR_INVALID, 0, "Ports: malformed");
 			/* all addresses are one mapping, and an entry for each family that the container has */
 			bool both = is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port) &&
-				    !(asked_for(&asked, m.e[i].port, "0.0.0.0") && asked_for(&asked, m.e[i].port, "::"));
+				    !(asked_for(&asked, i, m.e[i].port, "0.0.0.0") && asked_for(&asked, i, m.e[i].port, "::"));
 			bool any = is_any(b->host_ip) || strcmp(b->host_ip, "::") == 0;
-			add(&v, p, both || (any && !asked_for(&asked, m.e[i].port, b->host_ip)) ? "" : b->host_ip);
+			add(&v, p, both || (any && !asked_for(&asked, i, m.e[i].port, b->host_ip)) ? "" : b->host_ip);
 			k += both;
 		}
 	*ret = v;
@@ -133,24 +138,37 @@ static void put_binding(struct cs_str *out, const char *ip, uint16_t port)
 	cs_str_putf(out, ",\"HostPort\":\"%u\"}", port);
 }
 
+/* The bindings of one port of a container's: numbers from 1. */
+struct ends {
+	uint32_t first, last;
+};
+
+static struct ends *ends_of(struct ends *all, uint8_t proto, uint16_t port) { return &all[(proto == IPPROTO_UDP ? 1 : proto == IPPROTO_SCTP ? 2 : 0) * 65536u + port]; }
+
 char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4, bool v6)
 {
+	size_t n = given ? given->n : 0;
+	/* ten thousand ports must not be compared with each other */
+	cs_autofree struct ends *ends = n ? cs_xcalloc((size_t)3 * 65536, sizeof(*ends)) : NULL;
+	cs_autofree uint32_t *next = cs_xcalloc(n + 1, sizeof(*next));
 	cs_autostr struct cs_str s = CS_STR_INIT((size_t)8 << 20);
-	cs_autostrv char **seen = NULL;
 
+	for (uint32_t i = 1; i <= n; i++) {
+		const struct cs_port *p = &given->p[i - 1];
+		struct ends *e = ends_of(ends, p->proto, p->port);
+		*(e->last ? &next[e->last] : &e->first) = i;
+		e->last = i;
+	}
 	cs_str_putc(&s, '{');
-	for (size_t i = 0; given && i < given->n; i++) {
-		const struct cs_port *p = &given->p[i];
-		cs_autofree char *key = cs_xasprintf("%u/%s", p->port, cs_proto_name(p->proto));
-		if (cs_strv_has(seen, key))
+	for (uint32_t i = 1; i <= n; i++) {
+		const struct cs_port *p = &given->p[i - 1];
+		if (ends_of(ends, p->proto, p->port)->first != i)
 			continue;
-		cs_strv_push(&seen, key);
+		cs_autofree char *key = cs_xasprintf("%u/%s", p->port, cs_proto_name(p->proto));
 		cs_json_put_key(&s, key);
 		cs_str_putc(&s, '[');
-		for (size_t k = i; k < given->n; k++) {
-			const struct cs_port *q = &given->p[k];
-			if (q->port != p->port || q->proto != p->proto)
-				continue;
+		for (uint32_t k = i; k; k = next[k]) {
+			const struct cs_port *q = &given->p[k - 1];
 			if (!cs_empty(q->host_ip) || v4)
 				put_binding(&s, cs_empty(q->host_ip) ? "0.0.0.0" : q->host_ip, q->lo);
 			if (cs_empty(q->host_ip) && v6)
@@ -160,7 +178,9 @@ char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4,
 	}
 	for (char *const *x = exposed; x && *x; x++) {
 		cs_autofree char *key = strchr(*x, '/') ? cs_xstrdup(*x) : cs_xasprintf("%s/tcp", *x);
-		if (cs_strv_has(seen, key))
+		uint16_t lo, hi;
+		uint8_t proto;
+		if (parse_port(*x, &proto, &lo, &hi) && lo == hi && ends && ends_of(ends, proto, lo)->first)
 			continue;
 		cs_json_put_key(&s, key);
 		cs_str_puts(&s, "null");
