@@ -305,8 +305,8 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
 	cs_volumes_stop(c);
+	cs_container_net_stop(c); /* who hears of the exit finds names, ports and addresses free */
 	announce_exit(c);
-	cs_container_net_stop(c); /* nobody waits for it but the next start and the removal, which need op_lock */
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
 	else if (auto_remove && !atomic_load(&c->e->closing))

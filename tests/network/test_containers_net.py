@@ -61,13 +61,27 @@ def test_nothing_is_left_of_a_stopped_one(net_engine, net_boxes):
     b = net_boxes.sleeper(network="bridge")
     address = ip(b)
     b.post("stop")
-    fx.wait_for(lambda: not settings(b, "bridge")["EndpointID"], 30, what="the endpoint to go")     # the answer to stop does not wait for it
     s = settings(b, "bridge")
     assert s["IPAddress"] == s["EndpointID"] == s["MacAddress"] == s["Gateway"] == "" and s["IPPrefixLen"] == 0
     assert settings(b)["SandboxID"] == "" and settings(b)["Ports"] == {}
     b.start()
     assert ip(b).startswith("172.17.") and address
     assert net_engine.http.get("/networks/bridge").json["Containers"][b.id]["IPv4Address"] == ip(b) + "/16"
+
+
+def test_whoever_hears_of_the_end_finds_everything_free(networks, net_engine, net_boxes):
+    """Name, address and port of a container that has ended are the next one's at once, and the network has told that it left."""
+    networks.create("turns", IPAM={"Config": [{"Subnet": "10.72.9.0/24"}]})
+    both = [net_boxes.create("exec sleep 1000", network="turns", name=f"turn{n}", StopSignal="SIGKILL", Host=publish(p80_tcp={"HostPort": "18127"}),
+                             NetworkingConfig={"EndpointsConfig": {"turns": {"IPAMConfig": {"IPv4Address": "10.72.9.9"}}}}) for n in range(2)]
+    for n in range(10):
+        box, began = both[n % 2], time.time()
+        assert box.post("start").status == 204
+        assert list(net_engine.http.get("/networks/turns").json["Containers"]) == [box.id]
+        assert box.post("kill" if n % 4 < 2 else "stop").status == 204
+        told = net_engine.http.get("/events", {"since": f"{began:.9f}", "until": f"{time.time():.9f}", "filters": {"type": ["network"], "event": ["disconnect"]}}, rec=False)
+        assert box.id in told.body.decode(), "a wait that comes back, comes back after this"
+        assert settings(box, "turns")["IPAddress"] == "" and not net_engine.http.get("/networks/turns").json["Containers"]
 
 
 def test_v4_only_has_no_ipv6(net_boxes):
