@@ -311,17 +311,10 @@ int cs_container_commit(struct cs_engine *e, const struct cs_commit *in, char **
 	if (cs_container_get(e, in->container ? in->container : "", &c, err) < 0 || cs_container_may_read(c, "commit", err) < 0)
 		return -1;
 	w.c = c;
-	if (prepare(&w, err) < 0)
-		return -1;
-	pthread_mutex_lock(&w.m->write);
-	cs_images_unpack_begin(w.m);
-	pthread_mutex_unlock(&w.m->write);
-	int r = commit(&w, &id, err);
-	pthread_mutex_lock(&w.m->write);
-	if (r < 0 || w.unused)
-		w.m->sweep_wanted = true;
-	cs_images_unpack_end(w.m);
-	pthread_mutex_unlock(&w.m->write);
+	cs_images_hold(w.m);
+	bool ready = prepare(&w, err) == 0;
+	int r = ready ? commit(&w, &id, err) : -1;
+	cs_images_let(w.m, ready && (r < 0 || w.unused));
 	if (r < 0)
 		return -1;
 	cs_autofree char *familiar = w.name ? cs_image_tag_event(w.m, id, w.name) : NULL;

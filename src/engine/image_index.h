@@ -70,7 +70,7 @@ bool cs_image_content(struct cs_images *m, const struct cs_digest *manifest, int
 /* Can the index be given away as it is: are all of its manifests here? */
 bool cs_image_index_complete(struct cs_images *m, const struct cs_image_index *x);
 /* An index of what is here of this one: its platforms, and what is no image but about them or for everybody. The document is x's own otherwise, and stored;
- * unless the caller has begun an unpacking (cs_images_unpack_begin), a sweep may take it. NULL: there are less than two manifests. of: how many x has. */
+ * unless the caller holds the sweeps (cs_images_hold), one may take it. NULL: there are less than two manifests. of: how many x has. */
 CS_MUST_CHECK int cs_image_index_reduce(struct cs_images *m, const struct cs_image_index *x, struct cs_image_index **ret, size_t *of, struct cs_err **err);
 /* Is it worth showing as an index: complete, or more than one platform of it is here. */
 bool cs_image_index_counts(struct cs_images *m, const struct cs_image_index *x);

@@ -60,7 +60,7 @@ struct cs_images {
 	struct cs_image_name *names; /* sorted by name */
 	struct cs_image_index *indexes;  /* that a name means */
 	struct cs_image_member *members; /* manifests of them */
-	unsigned unpacking;    /* under write: layers without a row may exist, so nothing is swept */
+	unsigned held;         /* under write: layers without a row may exist, so nothing is swept */
 	bool sweep_wanted;     /* under write: something was spared that may be nobody's later */
 	unsigned unreadable;   /* rows that could not be read at start: blobs are not swept then */
 	struct cs_lease *leases; /* under write: digests that somebody needs although no image has them (yet) */
@@ -122,9 +122,10 @@ struct cs_needed *cs_images_needed(struct cs_images *m, struct cs_err **err);
 bool cs_needed_layer(struct cs_needed *n, const struct cs_digest *d);
 bool cs_needed_blob(struct cs_needed *n, const struct cs_digest *d);
 void cs_needed_free(struct cs_needed *n); /* accepts NULL */
-/* Brackets around work that makes layers or blobs before their image is added. */
-void cs_images_unpack_begin(struct cs_images *m);
-void cs_images_unpack_end(struct cs_images *m);
+/* Brackets around work that makes layers or blobs before their image is added, or that reads those of an image that somebody may remove meanwhile: nothing is
+ * swept in between. Both take m->write. sweep: something may have become nobody's. */
+void cs_images_hold(struct cs_images *m);
+void cs_images_let(struct cs_images *m, bool sweep);
 /* Makes a record from the content store; layers are copied. */
 CS_MUST_CHECK int cs_image_rec_new(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
 				   struct cs_image_rec **ret, struct cs_err **err);

@@ -263,18 +263,6 @@ static int want_platforms(struct cs_load_session *l, struct cs_err **err)
 	return 0;
 }
 
-static void bracket(struct cs_images *m, bool begin, bool stray)
-{
-	CS_GUARD(&m->write);
-	if (begin) {
-		cs_images_unpack_begin(m);
-		return;
-	}
-	if (stray)
-		m->sweep_wanted = true;
-	cs_images_unpack_end(m);
-}
-
 /* Nothing more is read: whoever sends need not wait for us. */
 static void read_done(const struct cs_load *in)
 {
@@ -287,7 +275,7 @@ static int load(struct cs_images *m, const struct cs_load *in, struct cs_progres
 	struct cs_load_session l = {.m = m, .in = in, .out = out, .p = p, .ids = CS_STR_INIT(1u << 20)};
 
 	load_workers_init(&l);
-	bracket(m, true, false);
+	cs_images_hold(m);
 	int r = want_platforms(&l, err);
 	if (r == 0)
 		r = cs_archive_in_open(in->read, in->ctx, &l.archive, err);
@@ -300,7 +288,7 @@ static int load(struct cs_images *m, const struct cs_load *in, struct cs_progres
 		l.stray = l.stray || c->state != CAND_DONE || c->stage || c->kind == CS_CONTENT_FOREIGN;
 	bool stray = l.stray || r < 0;
 	session_done(&l);
-	bracket(m, false, stray);
+	cs_images_let(m, stray);
 	return r;
 }
 

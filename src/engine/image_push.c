@@ -26,6 +26,7 @@ struct push { /* one request */
 	struct cs_session *session;
 	struct cs_producer *p;
 	struct cs_progress *out;
+	bool packed; /* plain tars may be nobody's now */
 };
 
 enum phase { PREPARING, WAITING, COMPRESSING, PUSHING, PUSHED, EXISTS, MOUNTED, SKIPPED };
@@ -54,8 +55,6 @@ struct image { /* one manifest on its way */
 	struct cs_image_rec *rec; /* NULL: an index's attestation, or what runs elsewhere only */
 	struct cs_digest manifest, config;
 	const char *type;         /* of the manifest */
-	struct cs_digest *leased;
-	size_t n_leased;
 	json_t *doc; /* the manifest */
 	struct layer *v;
 	size_t n, next;
@@ -355,18 +354,14 @@ static int rewrite(struct image *im, struct cs_err **err)
 
 static int push_config(struct image *im, struct cs_err **err)
 {
-	const char *digest = json_string_value(json_object_get(json_object_get(im->doc, "config"), "digest"));
 	struct cs_err *e = NULL;
-	struct cs_digest d;
 
-	if (!digest || !cs_digest_from(digest, &d))
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "manifest %s names no configuration", im->manifest.s);
-	if (cs_repo_blob_head(im->x->session->repo, d.s, NULL, &e) == 0)
+	if (cs_repo_blob_head(im->x->session->repo, im->config.s, NULL, &e) == 0)
 		return 0;
 	if (cs_err_code(e) != CS_ERR_NOT_FOUND)
 		return refused(e, err);
 	cs_err_free(e);
-	return upload(im, &d, NULL, err);
+	return upload(im, &im->config, NULL, err);
 }
 
 /* What the client is told of a tag that is there now. */
@@ -461,48 +456,19 @@ static int read_image(struct image *im, struct cs_err **err)
 	return 0;
 }
 
-/* Nothing of it may be swept while it is on its way. */
-static void lease(struct image *im)
-{
-	im->leased = cs_xcalloc(im->n + 2, sizeof(*im->leased));
-	im->leased[im->n_leased++] = im->manifest;
-	im->leased[im->n_leased++] = im->config;
-	for (size_t i = 0; i < im->n; i++)
-		im->leased[im->n_leased++] = im->v[i].blob;
-	CS_GUARD(&im->x->m->write);
-	cs_images_lease(im->x->m, im->leased, im->n_leased);
-	cs_images_unpack_begin(im->x->m); /* what compressing makes has no name yet */
-}
-
 static void image_done(struct image *im)
 {
-	struct cs_images *m = im->x->m;
-
-	if (im->leased) {
-		CS_GUARD(&m->write);
-		m->sweep_wanted = m->sweep_wanted || plain_layers(im); /* the plain tars are nobody's now */
-		cs_images_unpack_end(m);
-		cs_images_unlease(m, im->leased, im->n_leased);
-	}
+	im->x->packed = im->x->packed || plain_layers(im);
 	for (size_t i = 0; i < im->n; i++) {
 		free(im->v[i].media_type);
 		free(im->v[i].mounted_from);
 	}
 	free(im->v);
-	free(im->leased);
 	json_decref(im->doc);
 	cs_err_free(im->err);
 	cs_image_rec_unref(im->rec);
 	pthread_mutex_destroy(&im->lock);
 	pthread_cond_destroy(&im->changed);
-}
-
-static int prepare(struct image *im, struct cs_err **err)
-{
-	if (read_image(im, err) < 0)
-		return -1;
-	lease(im);
-	return 0;
 }
 
 static int push_image(struct image *im, struct cs_err **err)
@@ -518,7 +484,7 @@ static int push_one(struct push *x, const char *tag, struct cs_image_rec *rec, s
 	struct image im;
 
 	image_init(&im, x, tag, rec);
-	int r = prepare(&im, err) < 0 ? -1 : push_image(&im, err);
+	int r = read_image(&im, err) < 0 ? -1 : push_image(&im, err);
 	image_done(&im);
 	return r;
 }
@@ -552,7 +518,7 @@ static int push_index(struct push *x, const char *tag, struct cs_image_rec *rec,
 		pthread_rwlock_unlock(&x->m->lock);
 		image_init(&v[n], x, NULL, part);
 		v[n].manifest = index->v[n].digest;
-		r = prepare(&v[n], err);
+		r = read_image(&v[n], err);
 	}
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = push_image(&v[i], err);
@@ -615,9 +581,6 @@ static int push_reduced(struct push *x, const char *tag, struct cs_image_rec *re
 	size_t of;
 	int r;
 
-	pthread_mutex_lock(&x->m->write);
-	cs_images_unpack_begin(x->m); /* nobody has a name for its document yet */
-	pthread_mutex_unlock(&x->m->write);
 	r = cs_image_index_reduce(x->m, index, &part, &of, err);
 	if (r == 0 && part) {
 		cs_progress_status(x->out, NULL, "Not all of the index is here: pushing an index of %zu of %zu manifests", part->n, of);
@@ -625,10 +588,6 @@ static int push_reduced(struct push *x, const char *tag, struct cs_image_rec *re
 	} else if (r == 0) {
 		r = 1;
 	}
-	pthread_mutex_lock(&x->m->write);
-	x->m->sweep_wanted = x->m->sweep_wanted || r < 0;
-	cs_images_unpack_end(x->m);
-	pthread_mutex_unlock(&x->m->write);
 	return r;
 }
 
@@ -724,10 +683,14 @@ static int work(struct cs_progress *out, struct cs_producer *p, void *ctx, struc
 		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "tag does not exist: %s:%s", x->familiar, x->ref.tag);
 	if (cs_session_open(x->m->transfers, x->registry, &o, &x->session, err) < 0)
 		return -1;
-	for (char **t = tags; *t; t++) {
-		if ((!x->ref.tag || strcmp(*t, x->ref.tag) == 0) && push_tag(x, *t, err) < 0)
-			return -1;
-	}
+	int r = 0;
+	/* what is made on the way (compressed layers, a smaller index) has no name yet, and what is sent may lose its own */
+	cs_images_hold(x->m);
+	for (char **t = tags; r == 0 && *t; t++)
+		r = !x->ref.tag || strcmp(*t, x->ref.tag) == 0 ? push_tag(x, *t, err) : 0;
+	cs_images_let(x->m, r < 0 || x->packed);
+	if (r < 0)
+		return -1;
 	cs_autofree char *shown = x->ref.tag ? cs_xasprintf("%s:%s", x->familiar, x->ref.tag) : cs_xstrdup(x->familiar);
 	event(x, shown);
 	return 0;

@@ -576,6 +576,7 @@ int cs_image_save(struct cs_engine *e, char *const *names, char *const *platform
 		r = cs_platform_parse(platforms[i], &s->platforms[i], err);
 		s->n_platforms += r == 0;
 	}
+	cs_images_hold(s->m); /* until the blobs are leased */
 	for (size_t i = 0; r == 0 && names && names[i]; i++)
 		r = add_name(s, names[i], err);
 	if (r == 0)
@@ -584,6 +585,7 @@ int cs_image_save(struct cs_engine *e, char *const *names, char *const *platform
 		lease_blobs(s);
 		r = make_plan(s, err);
 	}
+	cs_images_let(s->m, false);
 	if (r < 0) {
 		save_free(&s->stream);
 		return -1;

@@ -266,7 +266,7 @@ void cs_images_sweep(struct cs_images *m)
 	struct sweep s = {.m = m};
 	cs_autoerr struct cs_err *e = NULL;
 
-	m->sweep_wanted = m->unpacking > 0;
+	m->sweep_wanted = m->held > 0;
 	if (m->sweep_wanted)
 		return;
 	if (cs_image_db_layers(m, on_row, &s, &e) < 0) {
@@ -293,7 +293,7 @@ void cs_images_sweep(struct cs_images *m)
 /* ---- the same knowledge for `system check` ---- */
 struct cs_needed {
 	struct sweep s;
-	bool sure, unpacking;
+	bool sure, held;
 };
 
 struct cs_needed *cs_images_needed(struct cs_images *m, struct cs_err **err)
@@ -301,7 +301,7 @@ struct cs_needed *cs_images_needed(struct cs_images *m, struct cs_err **err)
 	struct cs_needed *n = cs_xcalloc(1, sizeof(*n));
 
 	n->s.m = m;
-	n->unpacking = m->unpacking > 0;
+	n->held = m->held > 0;
 	if (cs_image_db_layers(m, on_row, &n->s, err) < 0) {
 		cs_needed_free(n);
 		return NULL;
@@ -315,14 +315,14 @@ bool cs_needed_layer(struct cs_needed *n, const struct cs_digest *d)
 {
 	struct mark *k;
 	HASH_FIND_STR(n->s.layers, d->s, k);
-	return (k && k->keep) || n->unpacking || n->s.blind || leased(&n->s, d);
+	return (k && k->keep) || n->held || n->s.blind || leased(&n->s, d);
 }
 
 bool cs_needed_blob(struct cs_needed *n, const struct cs_digest *d)
 {
 	struct mark *k;
 	HASH_FIND_STR(n->s.blobs, d->s, k);
-	return k || n->unpacking || !n->sure || n->s.blind || leased(&n->s, d);
+	return k || n->held || !n->sure || n->s.blind || leased(&n->s, d);
 }
 
 void cs_needed_free(struct cs_needed *n)
@@ -334,10 +334,16 @@ void cs_needed_free(struct cs_needed *n)
 	free(n);
 }
 
-void cs_images_unpack_begin(struct cs_images *m) { m->unpacking++; }
-
-void cs_images_unpack_end(struct cs_images *m)
+void cs_images_hold(struct cs_images *m)
 {
-	if (--m->unpacking == 0 && m->sweep_wanted)
+	CS_GUARD(&m->write);
+	m->held++;
+}
+
+void cs_images_let(struct cs_images *m, bool sweep)
+{
+	CS_GUARD(&m->write);
+	m->sweep_wanted = m->sweep_wanted || sweep;
+	if (--m->held == 0 && m->sweep_wanted)
 		cs_images_sweep(m);
 }

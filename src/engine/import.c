@@ -143,15 +143,9 @@ int cs_image_import(struct cs_engine *e, const struct cs_import *in, char **ret_
 	if (r == 0)
 		r = cs_import_changes(c, in->changes, err);
 	if (r == 0) {
-		pthread_mutex_lock(&m->write);
-		cs_images_unpack_begin(m);
-		pthread_mutex_unlock(&m->write);
+		cs_images_hold(m);
 		r = import_unpacked(m, in, c, &p, name, &id, err);
-		pthread_mutex_lock(&m->write);
-		if (r < 0)
-			m->sweep_wanted = true; /* a layer or blob that belongs to nobody */
-		cs_images_unpack_end(m);
-		pthread_mutex_unlock(&m->write);
+		cs_images_let(m, r < 0); /* a layer or blob that belongs to nobody */
 	}
 	if (r < 0) {
 		cs_config_free(c);

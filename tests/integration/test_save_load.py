@@ -877,3 +877,38 @@ def test_memory_stays_bounded():
         assert peak < 40 << 10, f"{peak} KiB"
     finally:
         eng.close()
+
+
+@caisson
+def test_removed_while_it_is_read(engine):
+    """save, commit and push of what somebody removes this very moment: all of it, or no such image. Never a piece of it that is missing."""
+    data = it.Layout()
+    data = data.add(data.image(*[it.layer(f"f{i}", os.urandom(100)) for i in range(3)]), "t/going:1").bytes()
+    over, said = threading.Event(), []
+
+    def comes_and_goes():
+        http_ = fx.Http(engine.sock)
+        while not over.is_set():
+            http_.post("/images/load", body=data, headers=TAR, rec=False)
+            http_.delete("/images/t/going:1", {"force": 1}, rec=False)
+    movers = [threading.Thread(target=comes_and_goes) for _ in range(2)]
+    for t in movers:
+        t.start()
+    try:
+        for n in range(1000):
+            a = save(engine, "t/going:1")
+            said.append((a.status, "" if a.status == 200 else a.message))
+            box = engine.http.post("/containers/create", body={"Image": "t/going:1"}, rec=False)
+            if box.status == 201:
+                a = engine.http.post("/commit", {"container": box.json["Id"]}, rec=False)
+                said.append((a.status, a.message if a.status >= 400 else ""))
+                engine.http.delete(f"/containers/{box.json['Id']}")
+                if a.status == 201:
+                    engine.http.delete("/images/" + a.json["Id"], {"force": 1})
+            if n >= 40 and {200, 201} <= {status for status, _ in said}:
+                break
+    finally:
+        over.set()
+        for t in movers:
+            t.join()
+    assert all(status in (200, 201) or (status == 404 and text.startswith("No such image: ")) for status, text in said), set(said)
