@@ -61,6 +61,7 @@ void cs_container_unref(struct cs_container *c)
 	(void)pthread_mutex_destroy(&c->op_lock);
 	(void)pthread_mutex_destroy(&c->lock);
 	(void)pthread_mutex_destroy(&c->save_lock);
+	(void)pthread_mutex_destroy(&c->kill_lock);
 	(void)pthread_cond_destroy(&c->changed);
 	free(c);
 }
@@ -76,6 +77,7 @@ struct cs_container *cs_container_new(struct cs_engine *e, const char *id)
 	(void)pthread_mutex_init(&c->op_lock, NULL);
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_mutex_init(&c->save_lock, NULL);
+	(void)pthread_mutex_init(&c->kill_lock, NULL);
 	(void)pthread_condattr_init(&ca);
 	(void)pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&c->changed, &ca);

@@ -39,6 +39,7 @@ struct cs_container {
 	UT_hash_handle hh_name; /* e->by_name, under maps_lock */
 	pthread_mutex_t op_lock, lock;
 	pthread_mutex_t save_lock; /* orders writes of the row; taken before lock */
+	pthread_mutex_t kill_lock; /* a signal and its event, so that the exit is told after both; taken before lock */
 	pthread_cond_t changed; /* with lock: state moved (waited for by stop) */
 
 	/* constant after creation */

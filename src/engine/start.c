@@ -303,6 +303,8 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	cs_container_save(c);
 	(void)snprintf(code, sizeof(code), "%d", x->code);
 	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
+	pthread_mutex_lock(&c->kill_lock); /* of a signal that ended it, "kill" comes first */
+	pthread_mutex_unlock(&c->kill_lock);
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
 	cs_volumes_stop(c);
 	cs_container_net_stop(c); /* who hears of the exit finds names, ports and addresses free */

@@ -65,6 +65,8 @@ static void thaw(struct cs_container *c, struct cs_system *s)
 static int send_signal(struct cs_container *c, struct cs_system *s, int sig, struct cs_err **err)
 {
 	struct cs_err *inner = NULL;
+
+	CS_GUARD(&c->kill_lock);
 	int r = sig == SIGKILL ? cs_hcs_terminate(s->h, &inner) : cs_hcs_signal(s->h, sig, &inner);
 
 	/* already gone: its exit is on the way */

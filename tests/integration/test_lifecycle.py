@@ -130,6 +130,19 @@ def test_stop_signal_query(boxes):
     assert b.state["ExitCode"] == 9
 
 
+def test_a_kill_is_told_before_the_exit(boxes, events):
+    """The signal comes first, so its event does; twenty at once make the exits overtake what is told without care."""
+    made = [boxes.start("sleep 1000") for _ in range(20)]
+    threads = [threading.Thread(target=b.kill) for b in made]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for b in made:
+        events.until("die", b.id)
+    assert [events.actions(b.id)[-2:] for b in made] == [["kill", "die"]] * len(made)
+
+
 def test_restart(boxes, events):
     b = boxes.sleeper()
     b.wait_log("up")
