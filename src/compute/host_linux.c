@@ -10,7 +10,7 @@
 
 #include "base/io.h"
 #include "base/json.h"
-#include "base/num.h"
+#include "base/oom.h"
 #include "base/strv.h"
 #include "base/sys.h"
 #include "compute/document/host.h"
@@ -233,7 +233,6 @@ static bool has_syscall(long r) { return !(r < 0 && errno == ENOSYS); }
 static void probe_features(struct cs_host *h)
 {
 	static const char *const ns[][2] = {{"pid", "process ids"}, {"net", "networks"}, {"ipc", "IPC"}, {"uts", "host names"}, {"mnt", "mounts"}};
-	cs_autostr struct cs_str text = CS_STR_INIT(64);
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC};
 
 	h->userns = exists("/proc/self/ns/user");
@@ -261,12 +260,9 @@ static void probe_features(struct cs_host *h)
 		struct rlimit rl;
 		h->rlimit_max[i] = getrlimit((__rlimit_resource_t)i, &rl) == 0 ? rl.rlim_max : RLIM_INFINITY;
 	}
-	int64_t score = 0;
-	if (cs_read_file_at(AT_FDCWD, "/proc/self/oom_score_adj", &text) == 0 && text.buf) {
-		text.buf[strcspn(text.buf, "\n")] = 0;
-		if (cs_parse_i64(text.buf, -1000, 1000, &score))
-			h->oom_score_adj = (int)score;
-	}
+	h->oom_score_least = cs_oom_score_least();
+	if (h->oom_score_least > 0)
+		cs_warnf(&h->warnings, "the OOM score of containers cannot be below %d: the engine was started with that, without CAP_SYS_RESOURCE", h->oom_score_least);
 }
 
 int cs_host_probe(struct cs_host *ret, struct cs_err **err)

@@ -18,7 +18,7 @@ struct cs_host_facts {
 	char *cpus, *mems;       /* online lists as the kernel prints them: "0-1", "0" */
 	uint64_t capabilities;   /* bounding set of the engine: what a container can get at most */
 	uint64_t rlimit_max[16]; /* hard limits of the engine, by RLIMIT_ number */
-	int oom_score_adj;       /* of the engine */
+	int oom_score_least;     /* what a container can have */
 	int kernel_major, kernel_minor;
 	const char *arch;        /* Go's name: amd64, arm64 */
 };

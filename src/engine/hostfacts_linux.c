@@ -14,6 +14,7 @@
 
 #include "base/io.h"
 #include "base/num.h"
+#include "base/oom.h"
 #include "base/str.h"
 #include "base/strv.h"
 
@@ -109,12 +110,10 @@ static void probe_capabilities(struct cs_host_facts *f)
 static void probe_limits(struct cs_host_facts *f)
 {
 	struct rlimit rl;
-	int64_t n;
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(f->rlimit_max); i++)
 		f->rlimit_max[i] = getrlimit((__rlimit_resource_t)i, &rl) == 0 ? rl.rlim_max : UINT64_MAX;
-	cs_autofree char *score = first_line("/proc/self/oom_score_adj");
-	f->oom_score_adj = score && cs_parse_i64(score, -1000, 1000, &n) ? (int)n : -1000;
+	f->oom_score_least = cs_oom_score_least();
 }
 
 static void probe(void)
@@ -199,11 +198,6 @@ uint64_t cs_host_ulimit_max(const char *name)
 	return UINT64_MAX;
 }
 
-int cs_host_oom_score_min(void)
-{
-	const struct cs_host_facts *f = cs_host_facts();
-
-	return f->capabilities & (1ull << CAP_SYS_RESOURCE) ? -1000 : f->oom_score_adj;
-}
+int cs_host_oom_score_min(void) { return cs_host_facts()->oom_score_least; }
 
 void cs_host_facts_override(const struct cs_host_facts *f) { atomic_store(&override, f); }

@@ -2,11 +2,12 @@
 """Resource limits: what was asked for stands in the cgroup, and misbehaving containers hurt nobody."""
 import os
 import time
+from pathlib import Path
 
 import pytest
 
-from box import IS_DOCKERD, create
-from caisson_fixture import cgroup_dir, cgroup_is_v2
+from box import IS_DOCKERD, Boxes, create
+from caisson_fixture import Engine, cgroup_dir, cgroup_is_v2
 
 V2 = cgroup_is_v2()
 
@@ -145,13 +146,29 @@ def test_what_the_engine_may_not_give_is_told_at_creation(boxes, http):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     own = int(open("/proc/self/oom_score_adj").read())
     wanted = most + 1 if lacks else most
-    b = boxes.create("ulimit -Hn; cat /proc/self/oom_score_adj", Host={"Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": wanted}], "OomScoreAdj": own - 1})
+    b = boxes.create("ulimit -Hn; cat /proc/self/oom_score_adj", Host={"Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": wanted}], "OomScoreAdj": -1000})
     told = " ".join(b.warnings)
     b.start().wait()
     if lacks:
         assert any("CAP_SYS_RESOURCE" in w for w in http.get("/info").json["Warnings"])
-        assert f"Ulimit nofile is limited to {most}." in told and f"it stays at {own}." in told, b.warnings
-        assert b.out.split() == [str(most), str(own)]
+        assert f"Ulimit nofile is limited to {most}." in told and f"it stays at {b.out.split()[1]}." in told, b.warnings
+        assert b.out.split()[0] == str(most) and -1000 < int(b.out.split()[1]) <= own
     else:
-        assert b.warnings == [] and b.out.split() == [str(most), str(own - 1)]
+        assert b.warnings == [] and b.out.split() == [str(most), "-1000"]
     assert boxes.create("true", Host={"Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 100}], "OomScoreAdj": 500}).warnings == []
+
+
+@pytest.mark.caisson
+def test_the_engines_own_oom_score_is_not_the_containers(boxes):
+    """Also when the engine may not lower scores: its own was raised, so what it began with can be set again."""
+    usual = boxes.run("cat /proc/self/oom_score_adj").out
+    other = Engine(args=["--oom-score-adjust=500"])
+    try:
+        other.start().prepare()
+        assert Path(f"/proc/{other.proc.pid}/oom_score_adj").read_text() == "500\n"
+        theirs = Boxes(other)
+        assert theirs.run("cat /proc/self/oom_score_adj").out == usual
+        assert theirs.run("cat /proc/self/oom_score_adj", Host={"OomScoreAdj": 300}).out == "300\n"
+        theirs.clean()
+    finally:
+        other.close()

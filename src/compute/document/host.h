@@ -27,7 +27,7 @@ struct cs_host {
 	char *unified;      /* mount of the v2 hierarchy in hybrid mode, may be NULL */
 	uint64_t caps;      /* what a container can be given: permitted and bounding */
 	uint64_t rlimit_max[CS_HOST_RLIMITS];
-	int oom_score_adj;  /* ours: without CAP_SYS_RESOURCE a container cannot go below it */
+	int oom_score_least; /* what a container can have: above -1000 without CAP_SYS_RESOURCE */
 	bool userns, cgroupns, timens, openat2, clone3, pidfd, mount_setattr, cgroup_kill, memfd_exec, swap_accounting, seccomp, apparmor, selinux;
 	char **warnings;
 };

@@ -81,9 +81,9 @@ static int oom_step(json_t *process, const char *path, const struct cs_host *hos
 		return -1;
 	if (!has)
 		return 0;
-	if (!cs_host_has_cap(host, CS_CAP_SYS_RESOURCE) && score < host->oom_score_adj) {
-		cs_warnf(warnings, "CAP_SYS_RESOURCE is missing: the OOM score cannot be lowered to %d, it stays at %d", (int)score, host->oom_score_adj);
-		score = host->oom_score_adj;
+	if (score < host->oom_score_least) {
+		cs_warnf(warnings, "CAP_SYS_RESOURCE is missing: the OOM score cannot be lowered to %d, it stays at %d", (int)score, host->oom_score_least);
+		score = host->oom_score_least;
 	}
 	(void)snprintf(text, sizeof(text), "%d", (int)score);
 	cs_plan_add(plan, CS_PLAN_OOM_SCORE, text);
