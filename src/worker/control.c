@@ -223,7 +223,7 @@ static void answer_list(struct conn *c, uint32_t seq)
 	size_t n = 0;
 
 	for (struct cs_proc *p = worker.procs; p; p = p->next) {
-		if (!p->pid)
+		if (!p->pid || p->released)
 			continue;
 		if (n == PER_PACKET) {
 			send_packet(c, CS_W_LIST_REPLY, seq, true, sizeof(*v), v, n * sizeof(*v));
@@ -315,7 +315,7 @@ static int do_process(struct conn *c, struct cs_proc *p, const struct cs_w_reque
 	default: /* RELEASE */
 		if (!p->id[0] || !p->exited)
 			return cs_fail(err, CS_ERR_CONFLICT, EBUSY, "the process is not an exited exec");
-		cs_proc_forget(p);
+		p->released = true; /* its clients still get output */
 		return 0;
 	}
 }

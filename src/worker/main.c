@@ -270,6 +270,7 @@ int main(int argc, char **argv)
 		/* whatever this turn brought is in the file before we sleep */
 		cs_log_flush(&worker.log);
 		more = cs_follow_pump();
+		cs_proc_sweep();
 		if (!departed && cs_worker_may_depart()) {
 			departed = true;
 			depart();

@@ -32,7 +32,7 @@ struct cs_proc *cs_proc_init(void) { return worker.procs; }
 struct cs_proc *cs_proc_find(const char *id)
 {
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
-		if (strcmp(p->id, id) == 0)
+		if (!p->released && strcmp(p->id, id) == 0)
 			return p;
 	return NULL;
 }
@@ -63,6 +63,7 @@ static struct cs_proc *new_proc(const struct cs_plan *plan, const char *id)
 	return p;
 }
 
+/* No client and no event of the loop may point at it. */
 static void free_proc(struct cs_proc *p)
 {
 	for (struct cs_proc **i = &worker.procs; *i; i = &(*i)->next) {
@@ -71,7 +72,6 @@ static void free_proc(struct cs_proc *p)
 			break;
 		}
 	}
-	cs_client_end_all(p);
 	cs_watch_drop(p);
 	cs_timer_stop(&p->grace);
 	for (int i = 0; i < 2; i++)
@@ -79,8 +79,16 @@ static void free_proc(struct cs_proc *p)
 	cs_source_close(&p->in);
 	cs_close(p->pidfd);
 	free(p->in_buf);
-	p->in_buf = NULL;
-	cs_loop_free(p);
+	free(p);
+}
+
+void cs_proc_sweep(void)
+{
+	for (struct cs_proc *p = worker.procs, *next; p; p = next) {
+		next = p->next;
+		if (p->released && p->reported && !p->clients)
+			free_proc(p);
+	}
 }
 
 /* A lower score than ours must not be inherited, and with CAP_SYS_RESOURCE the written value is also the floor for the child. */
@@ -93,7 +101,6 @@ static void be_ordinary(void) { oom_score(worker.oom_score); }
 static int open_log(struct cs_err **err)
 {
 	struct cs_step s;
-
 
 	worker.log.fd = worker.log.dirfd = -EBADF;
 	worker.log.warn = cs_control_warn;
@@ -320,14 +327,6 @@ int cs_proc_exec(const struct cs_w_request *r, int plan_fd, int client_fd, struc
 	return 0;
 }
 
-void cs_proc_forget(struct cs_proc *p)
-{
-	if (p->reported)
-		free_proc(p);
-	else
-		p->released = true; /* its clients still get output */
-}
-
 /* ---- exit ---- */
 
 void cs_proc_fill_exited(const struct cs_proc *p, struct cs_w_exited *x)
@@ -462,8 +461,6 @@ void cs_proc_output_done(struct cs_proc *p)
 	}
 	p->reported = true;
 	cs_client_end_all(p);
-	if (p->released)
-		free_proc(p);
 	if (worker.phase == CS_PHASE_DYING)
 		end_system();
 }

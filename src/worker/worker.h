@@ -63,7 +63,7 @@ struct cs_proc {
 	bool tty, open_stdin, stdin_once, has_output;
 	bool exited;   /* reaped */
 	bool reported; /* the exit has been told and the output is closed */
-	bool released; /* exec: forget it once it is reported */
+	bool released; /* exec: the engine has forgotten it; it goes when it is reported and its clients have everything */
 	int exit_code, signal;
 	int64_t started_at, exited_at;
 	uint16_t rows, cols;
@@ -126,7 +126,7 @@ struct cs_proc *cs_proc_find(const char *id);
 CS_MUST_CHECK int cs_proc_start_init(int plan_fd, struct cs_err **err);
 CS_MUST_CHECK int cs_proc_prepare_init(struct cs_err **err); /* pipes, before early clients are taken */
 CS_MUST_CHECK int cs_proc_exec(const struct cs_w_request *r, int plan_fd, int client_fd, struct cs_proc **ret, struct cs_err **err);
-void cs_proc_forget(struct cs_proc *p);
+void cs_proc_sweep(void); /* between turns of the loop: execs of which nothing is left */
 void cs_proc_reap(void); /* collect all dead children */
 void cs_proc_kill_system(void);
 void cs_proc_fill_exited(const struct cs_proc *p, struct cs_w_exited *x);

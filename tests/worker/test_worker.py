@@ -141,6 +141,35 @@ def test_slow_reader_loses_nothing(box):
     w.quit()
 
 
+def test_slow_reader_of_an_exec(box):
+    """Its exec is over and forgotten by the engine, another one runs: the client gets everything, and says nothing to a stranger."""
+    count = 200000
+    w = box("sleep 100")
+    w.started()
+    t, b, slow = w.exec("e1", ["seq", str(count)], stdin=1, isolation=PROCESS)
+    assert t == EXEC_STARTED, error(b)
+    assert exited(w.c.event(EXEC_EXITED))["code"] == 0
+    assert w.c.call(RELEASE, sid("e1"))[0] == OK
+    while w.c.call(RELEASE, sid("e1"))[0] == OK:    # until its output has ended, too
+        time.sleep(0.01)
+    others = []
+    for i in range(20):     # one of them has the memory
+        t, b, cl = w.exec(f"f{i}", ["cat"], stdin=1, isolation=PROCESS)
+        assert t == EXEC_STARTED, error(b)
+        others.append(cl)
+    slow.sock.send(b"not for you")
+    assert w.c.call(LIST)[0] == LIST_REPLY
+    for cl in others:
+        cl.sock.send(b"mine")
+        cl.sock.shutdown(1)
+        assert cl.read_all()[1] == b"mine"
+    assert w.c.call(KILL)[0] == OK
+    w.c.event(EXITED)
+    assert w.c.call(QUIT)[0] == OK
+    assert slow.read_all()[1] == "".join(f"{i}\n" for i in range(1, count + 1)).encode()
+    w.wait()
+
+
 def test_without_engine(box):
     w = box("sleep .3; seq 1000; exit 9", log=JSON)
     w.started()
