@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/sys.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "worker/worker.h"
 
 #define MAX_CONNS 64
@@ -422,6 +423,14 @@ static int do_signal(struct cs_proc *p, int sig, struct cs_err **err)
 	return r < 0 ? cs_fail(err, CS_ERR_INTERNAL, -r, "send signal %d", sig) : 0;
 }
 
+/* Out of descriptors a connection stays ready, and asking again at once would ask for ever. */
+static void on_listen_again(struct cs_timer *t)
+{
+	(void)t;
+	cs_source_watch(&worker.listener, EPOLLIN);
+}
+static struct cs_timer listen_again = {.fn = on_listen_again};
+
 static void on_listener(struct cs_source *s, uint32_t events)
 {
 	struct ucred cred;
@@ -430,6 +439,10 @@ static void on_listener(struct cs_source *s, uint32_t events)
 	cs_autofd int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)events;
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		cs_source_watch(s, 0);
+		cs_timer_arm(&listen_again, cs_monotonic_ns() + CS_NS_PER_SEC);
+	}
 	for (struct conn *c = conns; c; c = c->next)
 		n++;
 	if (fd < 0 || n >= MAX_CONNS || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid != geteuid())
@@ -480,6 +493,7 @@ void cs_control_trim(void) { (void)madvise(packet_buf, sizeof(packet_buf), MADV_
 void cs_control_close(void)
 {
 	(void)unlinkat(worker.dirfd, "worker.sock", 0);
+	cs_timer_stop(&listen_again);
 	cs_source_close(&worker.listener);
 	while (conns) {
 		struct conn *c = conns;

@@ -170,7 +170,9 @@ static bool wait_for_work(char *id)
 	prepare_ahead();
 	for (;;) {
 		int ready = poll(p, 2, trimmed && worker.ahead.early.pid < 0 ? -1 : 1000);
-		if (ready < 0 && errno != EINTR)
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready < 0)
 			return false;
 		if (ready == 0) { /* nobody needs us soon; and a process that is cloned now should begin to run now */
 			if (worker.ahead.early.pid > 0)
@@ -231,6 +233,8 @@ static void depart(void)
 	}
 	cs_log_retire(&worker.log);
 	cs_control_close();
+	for (struct cs_proc *p = worker.procs; p; p = p->next)
+		cs_watch_drop(p); /* the engine has answered them: our descriptors would only keep the clients from their end of file */
 	cs_close(worker.dirfd); /* and with it the lock of the runtime directory */
 	worker.dirfd = -EBADF;
 }

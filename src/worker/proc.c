@@ -215,7 +215,7 @@ static bool has_user_mounts(void)
 }
 
 /* The kernel tells a parent of its child's end only after the child's mount namespace is gone: an overlay to sync, a grace period to wait for.
- * A descriptor of the namespace makes that our own work, after the exit has been told (finish in main.c). */
+ * A descriptor of the namespace makes that our own work, after the exit has been told (depart in main.c). */
 static void hold_mounts(void)
 {
 	char path[48];
@@ -378,7 +378,9 @@ static void init_exited(struct cs_proc *p)
 	worker.phase = CS_PHASE_DYING;
 	worker.kill_timer.fn = on_kill_timer;
 	kill_rest();
-	cs_timer_arm(&p->grace, cs_monotonic_ns() + GRACE_NS);
+	int64_t now = cs_monotonic_ns();
+	p->drain_until = now + INIT_DRAIN_NS;
+	cs_timer_arm(&p->grace, now + GRACE_NS);
 }
 
 static void exec_exited(struct cs_proc *p)
@@ -443,7 +445,7 @@ static void on_grace(struct cs_timer *t)
 		cs_source_watch(&p->out[0].src, EPOLLIN);
 		return;
 	}
-	bool late = !p->id[0] && cs_now_ns() - p->exited_at > INIT_DRAIN_NS;
+	bool late = p->drain_until && now > p->drain_until;
 	if (now - p->last_data < GRACE_NS && !late)
 		cs_timer_arm(t, p->last_data + GRACE_NS);
 	else
@@ -498,7 +500,7 @@ static void end_system(void)
 	for (struct cs_proc *p = worker.procs; p; p = p->next)
 		cs_client_end_all(p);
 	cs_follow_end_all();
-	/* the cgroups go last (finish in main.c): whoever waits for the exit should not wait for them. A new start of this id waits for us. */
+	/* the cgroups go last (depart in main.c): whoever waits for the exit should not wait for them. A new start of this id waits for us. */
 	cs_timer_stop(&worker.settle);
 }
 

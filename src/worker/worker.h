@@ -77,7 +77,7 @@ struct cs_proc {
 	struct cs_client *clients;
 	struct cs_watch *watches;
 	struct cs_timer grace; /* exited, but somebody else still holds the output open */
-	int64_t last_data;
+	int64_t last_data, drain_until; /* monotonic; drain_until: init has exited, its output is read no longer than that */
 };
 
 enum cs_worker_phase { CS_PHASE_STARTING, CS_PHASE_RUNNING, CS_PHASE_DYING /* init is gone, the rest is killed */, CS_PHASE_DEAD /* EXITED was sent */ };

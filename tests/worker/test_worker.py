@@ -163,9 +163,13 @@ def test_slow_reader_of_an_exec(box):
         cl.sock.send(b"mine")
         cl.sock.shutdown(1)
         assert cl.read_all()[1] == b"mine"
+    wait = Client()     # who waits for the exit has been answered by the engine, and gets its end of file from us
+    assert w.c.call(WATCH_EXIT, struct.pack("<65sxxxII", sid(""), 0, 0), [wait.theirs.fileno()])[0] == OK
+    wait.theirs.close()
     assert w.c.call(KILL)[0] == OK
     w.c.event(EXITED)
     assert w.c.call(QUIT)[0] == OK
+    assert wait.read_all() == {1: b"", 2: b""}
     assert slow.read_all()[1] == "".join(f"{i}\n" for i in range(1, count + 1)).encode()
     w.wait()
 
@@ -180,6 +184,26 @@ def test_without_engine(box):
     w.wait()
     assert wait.sock.recv(100) == b"pre:  9\r\n"
     assert "exit_code=9\n" in open(w.dir + "/status").read() and len(lines(w)) == 1000
+
+
+def test_no_descriptors_left(box):
+    """A connection that cannot be taken waits, without the worker asking for it again and again."""
+    import resource
+    w = box("sleep 50")
+    w.started()
+    limit = resource.prlimit(w.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(w.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+    late = w.connect()
+    late.send(HELLO)
+
+    def ticks():
+        return sum(map(int, open(f"/proc/{w.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
+    before = ticks()
+    time.sleep(0.3)
+    assert ticks() - before < 4, "it spins"
+    resource.prlimit(w.pid, resource.RLIMIT_NOFILE, limit)
+    assert late.recv(30)[0] == HELLO_REPLY
+    late.s.close()
 
 
 def test_garbage(box):
