@@ -85,6 +85,7 @@ struct cs_process {
 	bool is_init;
 	char id[CS_W_ID_MAX];     /* "" = init */
 	bool tty, exited, failed;
+	bool noted; /* its exit is in a file, too: exec-<id> */
 	int32_t pid, exit_code;
 	int64_t started_at, exited_at;
 	struct HcsProcess *handles;
@@ -272,6 +273,7 @@ extern struct cs_service cs_service;
 bool cs_service_ready(void);
 void cs_reconnect_all(void);
 void cs_reconnect(struct cs_system *s);
+void cs_process_load_notes(struct cs_system *s); /* execs that have ended while no engine was there; no locks held */
 void cs_departing_add(const char *id);
 void cs_departing_remove(const char *id);
 void cs_departing_wait(const char *id, int timeout_ms);

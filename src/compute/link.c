@@ -114,9 +114,7 @@ static void reply_error(struct cs_request *r, const struct cs_w_header *h, const
 	}
 	enum cs_code code = known_code(e.code);
 	cs_autofree char *text = cs_xstrndup(data + fixed, len - fixed);
-	HRESULT hr = 0;
-	if (hr == 0)
-		hr = cs_hresult(code);
+	HRESULT hr = cs_hresult(code);
 	cs_op_complete(r->op, hr, cs_result_error(hr, code, e.sys, text));
 }
 
@@ -226,6 +224,7 @@ static void hello_reply(struct cs_system *s, const struct cs_w_header *h, const 
 		return;
 	}
 	set_protocol(s, w.protocol);
+	cs_process_load_notes(s); /* the worker knows of an engine now: what ends from here on it tells */
 	if (w.protocol_min > CS_W_PROTOCOL) /* a worker of the future: what is the same works, what is not it refuses */
 		cs_warn("compute", "the worker of %s speaks protocol %u or later, this engine %u", s->id, w.protocol_min, CS_W_PROTOCOL);
 	if (w.started.pid > 0)

@@ -562,6 +562,15 @@ static int modify_watch(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_er
 	return request(h, op, CS_W_WATCH_EXIT, &w, sizeof(w), tail.buf, tail.len, fd, true);
 }
 
+static void delete_note(const struct cs_process *p)
+{
+	cs_autofd int dir = cs_system_runtime_open(p->system->id, NULL);
+	cs_autofree char *name = cs_xasprintf("exec-%s", p->id);
+
+	if (dir >= 0)
+		(void)unlinkat(dir, name, 0);
+}
+
 /* The table forgets the process; the worker is told if it is there. */
 static int modify_release(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
 {
@@ -584,6 +593,8 @@ static int modify_release(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_
 	pthread_mutex_unlock(&s->lock);
 	if (!exited)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "process %s is running", p->id);
+	if (p->noted)
+		delete_note(p);
 	if (listed)
 		cs_process_unref(p);
 	if (!sent)

@@ -35,16 +35,11 @@ bool cs_kv_i64(const char *text, const char *key, int64_t *ret)
 	return false;
 }
 
-static int read_kv(int dir, const char *name, struct cs_str *out)
-{
-	return cs_read_file_at(dir, name, out);
-}
-
 int cs_exit_load(int dir, struct cs_exit *ret)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(65536);
 	int64_t code = 255, sig = 0, oom = 0, forced = 0;
-	int r = read_kv(dir, "status", &text);
+	int r = cs_read_file_at(dir, "status", &text);
 
 	if (r < 0)
 		return r;
@@ -80,21 +75,20 @@ static int connect_worker(int dir)
 	return TAKE_FD(fd);
 }
 
-/* Execs that ended while no engine was there. */
-static void load_execs(struct cs_system *s, int dir)
+void cs_process_load_notes(struct cs_system *s)
 {
-	cs_autofd int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = again >= 0 ? fdopendir(again) : NULL;
+	cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
+	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
 	struct dirent *e;
 
 	if (!d)
 		return;
-	(void)TAKE_FD(again);
+	(void)TAKE_FD(dir);
 	while ((e = readdir(d))) {
 		const char *id = cs_prefix(e->d_name, "exec-");
 		cs_autostr struct cs_str text = CS_STR_INIT(65536);
 		int64_t pid = 0, code = 255, at = 0;
-		if (!id || strlen(id) >= CS_W_ID_MAX || !*id || read_kv(dir, e->d_name, &text) < 0 || !text.buf)
+		if (!id || strlen(id) >= CS_W_ID_MAX || !*id || cs_read_file_at(dirfd(d), e->d_name, &text) < 0 || !text.buf)
 			continue;
 		if (!cs_kv_i64(text.buf, "exit_code", &code) || !cs_kv_i64(text.buf, "pid", &pid))
 			continue;
@@ -106,6 +100,7 @@ static void load_execs(struct cs_system *s, int dir)
 			DL_APPEND(s->processes, p);
 		}
 		p->pid = (int32_t)pid;
+		p->noted = true;
 		p->exited = true;
 		p->exit_code = (int32_t)code;
 		p->exited_at = at;
@@ -119,7 +114,7 @@ static void load_started(struct cs_system *s, int dir)
 	cs_autostr struct cs_str text = CS_STR_INIT(65536);
 	int64_t pid = 0, at = 0;
 
-	if (read_kv(dir, "started", &text) < 0 || !text.buf)
+	if (cs_read_file_at(dir, "started", &text) < 0 || !text.buf)
 		return;
 	(void)cs_kv_i64(text.buf, "pid", &pid);
 	(void)cs_kv_i64(text.buf, "started_at", &at);
@@ -177,7 +172,7 @@ void cs_reconnect(struct cs_system *s)
 		retry_later(s, s->retries < 20 ? 50 : RETRY_MS);
 		return;
 	}
-	load_execs(s, dir);
+	cs_process_load_notes(s);
 	cs_monitor_post(exited_task, cs_system_ref(s));
 }
 

@@ -712,13 +712,16 @@ void cs_execs_adopt(struct cs_container *c, HCS_SYSTEM h)
 		const char *id = json_string_value(json_object_get(v, "Id"));
 		if (!id || get(c->e, id, &x, NULL) < 0)
 			continue;
-		if (json_is_true(json_object_get(v, "Exited"))) {
-			exited(c, v);
-			continue;
-		}
 		HCS_PROCESS p = NULL;
 		uint32_t pid = (uint32_t)json_integer_value(json_object_get(v, "ProcessId"));
-		if (HcsOpenProcess(h, pid, 0, &p) != HCS_S_OK)
+		bool opened = HcsOpenProcess(h, pid, 0, &p) == HCS_S_OK;
+		if (json_is_true(json_object_get(v, "Exited"))) {
+			exited(c, v);
+			if (opened)
+				release_process(p, id);
+			continue;
+		}
+		if (!opened)
 			continue;
 		pthread_mutex_lock(&c->lock);
 		x->running = true;

@@ -383,6 +383,27 @@ def test_exec_terminal_goes_on(fresh):
         t.close()
 
 
+def test_exec_that_ends_without_a_daemon(fresh):
+    """Its container lives on: the next daemon tells the code with which it ended, though the worker has forgotten it by then."""
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    assert b.exec("mkfifo /go")[0] == 0
+    ids = [b.post("exec", body={"Cmd": ["sh", "-c", f"read x < /go; exit {code}"]}).json["Id"] for code in (7, 8)]
+    first, second = (f"/exec/{i}" for i in ids)
+    assert engine.http.post(first + "/start", body={"Detach": True}).status == 200
+    pid = b.pid
+    engine.kill()
+    with open(f"/proc/{pid}/root/go", "w") as go:
+        go.write("\n")
+    ended = engine.exec / "systems" / b.id / f"exec-{ids[0]}"
+    wait_for(ended.exists, what="the worker notes the end")
+    engine.start()
+    wait_for(lambda: not engine.http.get(first + "/json").json["Running"], what="the end is known")
+    assert engine.http.get(first + "/json").json["ExitCode"] == 7
+    wait_for(lambda: not ended.exists(), what="what the daemon knows now is noted no longer")
+    assert engine.http.post(second + "/start", body={"Detach": True}).status == 200
+
+
 @needs_docker
 def test_attach_terminal_goes_on(fresh):
     engine = fresh()
