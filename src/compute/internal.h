@@ -173,7 +173,6 @@ struct cs_system {
 	struct HcsSystem *handles;
 	size_t n_handles;
 	unsigned retries;  /* reconnecting */
-	pid_t worker_pid;  /* 0: not known */
 };
 struct HcsSystem {
 	uint32_t magic;

@@ -35,18 +35,21 @@ int cs_system_runtime_open(const char *id, struct cs_err **err)
  * worker from a dead one. */
 static int runtime_make(struct cs_system *s, int *ret, struct cs_err **err)
 {
-	if (mkdirat(cs_service.systems_fd, s->id, 0700) < 0) {
-		int r = errno == EEXIST ? cs_remove_tree_at(cs_service.systems_fd, s->id) : -errno;
-		if (r < 0 || mkdirat(cs_service.systems_fd, s->id, 0700) < 0)
-			return cs_fail(err, errno == ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, errno, "make the runtime directory of %s", s->id);
+	int r = mkdirat(cs_service.systems_fd, s->id, 0700) < 0 ? -errno : 0;
+	if (r == -EEXIST) {
+		r = cs_remove_tree_at(cs_service.systems_fd, s->id);
+		if (r == 0 && mkdirat(cs_service.systems_fd, s->id, 0700) < 0)
+			r = -errno;
 	}
+	if (r < 0)
+		return cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "make the runtime directory of %s", s->id);
 	cs_autofd int fd = cs_system_runtime_open(s->id, err);
 	if (fd < 0)
 		return -1;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "lock the runtime directory of %s", s->id);
 	cs_autofd int doc = openat(fd, "document", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	int r = doc < 0 ? -errno : cs_write_full(doc, s->text, strlen(s->text));
+	r = doc < 0 ? -errno : cs_write_full(doc, s->text, strlen(s->text));
 	if (r < 0)
 		return cs_fail(err, r == -ENOSPC ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL, -r, "write the document of %s", s->id);
 	*ret = TAKE_FD(fd);
@@ -60,9 +63,9 @@ static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **e
 
 	cs_departing_wait(s->id, 12000);
 	cs_autofd int dir = -EBADF;
+	s->has_directory = true; /* also of one in which something is missing since the disk is full */
 	if (runtime_make(s, &dir, err) < 0)
 		return -1;
-	s->has_directory = true;
 	cs_auto(cs_new_worker_done) struct cs_new_worker w = {.control = -EBADF, .theirs = -EBADF, .begin = -EBADF};
 	if (cs_worker_prepare(&w, err) < 0)
 		return -1;
@@ -321,12 +324,22 @@ static void terminated_task(void *arg)
 	free(t);
 }
 
+/* As the worker has noted it after its start. 0: it has not come that far. */
+static pid_t worker_of(const struct cs_system *s)
+{
+	cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
+	cs_autostr struct cs_str text = CS_STR_INIT(65536);
+	int64_t pid = 0;
+
+	if (dir >= 0 && cs_read_file_at(dir, "started", &text) == 0 && text.buf && cs_kv_i64(text.buf, "worker", &pid) && pid > 0 && pid <= INT32_MAX)
+		return (pid_t)pid;
+	return 0;
+}
+
 /* The other end of an open connection cannot have been reused: the pid is looked up first, the connection checked then. */
 static void kill_worker(struct cs_system *s)
 {
-	pthread_mutex_lock(&s->lock);
-	pid_t pid = s->worker_pid;
-	pthread_mutex_unlock(&s->lock);
+	pid_t pid = worker_of(s);
 	cs_autofd int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -EBADF;
 
 	if (pidfd < 0)

@@ -156,10 +156,6 @@ void cs_reconnect(struct cs_system *s)
 	load_started(s, dir);
 	cs_autofd int fd = connect_worker(dir);
 	if (fd >= 0) {
-		struct ucred cred = {0}; /* of the process that listens */
-		socklen_t len = sizeof(cred);
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
-			s->worker_pid = cred.pid;
 		cs_link_attach(s, TAKE_FD(fd));
 		pthread_mutex_lock(&s->lock);
 		int r = cs_link_request(s, CS_W_HELLO, &hello, sizeof(hello), NULL, 0, NULL, 0, CS_REPLY_HELLO, NULL, NULL, 0, NULL);

@@ -243,6 +243,7 @@ def test_a_stuck_worker_holds_up_nobody(fresh):
     boxes = Boxes(engine)
     stuck, other = boxes.sleeper(Tty=True), boxes.sleeper()     # without a terminal a resize asks nobody
     pid, worker = stuck.pid, worker_of(stuck)
+    ends = [worker]
     os.kill(worker, signal.SIGSTOP)
     try:
         answers = {}
@@ -270,13 +271,21 @@ def test_a_stuck_worker_holds_up_nobody(fresh):
         assert stuck.state["Running"] and stuck.pid == pid and os.path.exists(f"/proc/{pid}"), "killed because it was slow"
         os.kill(worker, signal.SIGCONT)
         wait_for(lambda: engine.http.post(stuck.url + "/kill", {"signal": "URG"}).status == 204, what="the worker answers again")
+        young = boxes.sleeper()     # by this daemon itself, the other one by its predecessor
+        young_pid, young_worker = young.pid, worker_of(young)
+        ends = [pid, worker, young_pid, young_worker]
         os.kill(worker, signal.SIGSTOP)
+        os.kill(young_worker, signal.SIGSTOP)
+        removal = threading.Thread(target=young.rm)
+        removal.start()
         before = time.monotonic()
         assert stuck.rm().status == 204 and time.monotonic() - before < 15
-        wait_for(lambda: dead(pid) and dead(worker), what="end of container and worker")
+        removal.join()
+        wait_for(lambda: all(dead(p) for p in ends), what="end of containers and workers")
     finally:
-        if os.path.exists(f"/proc/{worker}"):
-            os.kill(worker, signal.SIGCONT)
+        for p in ends:
+            if os.path.exists(f"/proc/{p}"):
+                os.kill(p, signal.SIGCONT)
 
 
 def test_first_bytes_under_load(fresh):
