@@ -144,6 +144,15 @@ static bool find_general(struct call *c, size_t len)
 	return c->rq.route;
 }
 
+/* docker-compose 1.x takes the newest version that an engine offers for its own, and breaks on what newer ones left out: an image's ContainerConfig (1.45), when
+ * it makes a container anew, and an event's id (1.52). It is answered in the version that it was written for, as COMPOSE_API_VERSION=1.41 asks for. */
+static int spoken(const struct call *c)
+{
+	const char *agent = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_USER_AGENT);
+
+	return agent && cs_prefix(agent, "docker-compose/1.") ? CS_MIN(c->rq.api, 141) : c->rq.api;
+}
+
 static int find_route(struct call *c, struct cs_err **err)
 {
 	size_t len = strcspn(c->uri, "?#");
@@ -156,6 +165,7 @@ static int find_route(struct call *c, struct cs_err **err)
 		return 0;
 	if (cs_route_version(path, cs_engine_config(c->http->engine)->min_api, &c->rq.api, &rest, err) < 0)
 		return -1;
+	c->rq.api = spoken(c);
 	c->rq.path = cs_xstrdup(rest);
 	c->rq.route = cs_route_find(cs_routes, c->rq.method, rest, c->rq.api, c->rq.param);
 	if (!c->rq.route)

@@ -118,6 +118,15 @@ def test_every_version_is_served(http, version):
     assert a.status == 200 and a.headers["Api-Version"] == "1.55"
 
 
+@pytest.mark.caisson
+def test_compose_of_python_is_answered_as_it_expects(http):
+    """It asks in the newest version there is, and breaks without these members."""
+    def image(agent):
+        return http.get("/images/caisson/base/json", version=API, headers={"User-Agent": agent}, rec=False).json
+    assert image("docker-compose/1.29.2 docker-py/5.0.3 Linux/6.1")["ContainerConfig"]["Labels"] is None
+    assert not any("ContainerConfig" in image(agent) for agent in ("compose/v2.27.0", "docker-compose/v2.27.0", "docker-sdk-python/5.0.3", "docker-compose/2.0"))
+
+
 def test_unknown_path(http):
     a = http.get("/nosuch")
     assert a.status == 404 and a.message == "page not found"
