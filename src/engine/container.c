@@ -588,6 +588,7 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 	pthread_rwlock_unlock(&e->maps_lock);
 	cs_container_event(c, "destroy", NULL);
 	pthread_mutex_lock(&c->lock);
+	c->gone = true;
 	cs_waiters_removed(c);
 	struct cs_pending *left = cs_pending_take(c);
 	pthread_cond_broadcast(&c->changed);
@@ -601,6 +602,8 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 static int begin_removal(struct cs_container *c, bool force, struct cs_err **err)
 {
 	CS_GUARD(&c->lock);
+	if (!force) /* what comes of it decides */
+		cs_container_await_start(c);
 	if (c->removing)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "removal of container %s is already in progress", c->id);
 	if (!force && (c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING)) {
@@ -640,9 +643,7 @@ int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, st
 		cs_err_free(inner);
 	}
 	CS_GUARD(&c->op_lock);
-	if (c->restart_timer && cs_timer_cancel(c->e->loop, c->restart_timer))
-		cs_container_unref(c);
-	c->restart_timer = 0;
+	cs_restart_cancel(c);
 	if (c->n_mounts && !volumes)
 		cs_volumes_disown(c);
 	if (c->n_mounts)

@@ -61,6 +61,7 @@ struct cs_container {
 	char *ports_on;                     /* as nets: id of the endpoint that has the published ports; NULL: none */
 	enum cs_status status; /* CREATED RUNNING RESTARTING EXITED only; what people see: cs_container_status() */
 	bool paused, dead, removing, starting;
+	bool gone;      /* its removal is over: whoever waits for something has waited long enough */
 	bool visible; /* under maps_lock: the row is written, lookups may find it */
 	int pid, exit_code;
 	bool oom;
@@ -82,6 +83,7 @@ struct cs_container {
 	uint64_t restart_timer; /* loop.h; 0 = none */
 	int64_t backoff_ns;
 	bool stopping;  /* a stop is under way: no restart */
+	unsigned restarts; /* by users, between their stop and their start: an exit removes nothing */
 	bool volumes_mounted; /* under op_lock: this run holds them */
 	struct HcnNamespace *net_ns; /* under op_lock: this run's, when the host network service made or took it over */
 	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
@@ -107,7 +109,6 @@ struct cs_engine {
 	char *hcs_info;           /* result of HcsInitializeService (JSON), constant */
 	char *id;                 /* daemon id (UUID), constant */
 	int64_t started_at;
-	bool no_hcs; /* unit tests */
 	atomic_bool closing;
 };
 
@@ -197,6 +198,11 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x); /* op
 void cs_exit_parse(const char *doc, struct cs_exit *ret);
 struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h); /* callback and count; for c->system */
 void cs_restart_schedule(struct cs_container *c, int64_t delay_ns);
+void cs_restart_cancel(struct cs_container *c); /* if one is due */
+/* Its end was all that it was for (--rm): removed by a job. Takes system, which may be NULL. */
+void cs_container_autoremove(struct cs_container *c, struct cs_system *system);
+/* c->lock held: a start that is under way ends first, which it does in a bounded time. */
+void cs_container_await_start(struct cs_container *c);
 
 /* ---- commit.c ---- */
 void cs_container_forget_held(struct cs_container *c);  /* it has ended while it was held */

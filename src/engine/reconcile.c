@@ -202,18 +202,6 @@ static void exited_while_away(struct cs_container *c, json_t *sys, HCS_SYSTEM h)
 
 /* ---- policies at the start of the engine ---- */
 
-static void remove_job(void *ctx)
-{
-	struct cs_container *c = ctx;
-	cs_autoerr struct cs_err *err = NULL;
-
-	if (cs_container_remove_obj(c, false, true, &err) < 0 && cs_err_code(err) != CS_ERR_CONFLICT) { /* its exit may have asked already */
-		cs_autofree char *text = cs_err_text(err);
-		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "automatic removal: %s", text);
-	}
-	cs_container_unref(c);
-}
-
 static void apply_policy(struct cs_container *c)
 {
 	pthread_mutex_lock(&c->lock);
@@ -227,7 +215,7 @@ static void apply_policy(struct cs_container *c)
 		c->status = CS_ST_RESTARTING;
 	pthread_mutex_unlock(&c->lock);
 	if (remove)
-		cs_job(c->e->loop, remove_job, cs_container_ref(c));
+		cs_container_autoremove(c, NULL);
 	else if (restart)
 		cs_restart_schedule(c, 0);
 }

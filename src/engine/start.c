@@ -157,8 +157,7 @@ static void autoremove_job(void *ctx)
 	cs_container_unref(c);
 }
 
-/* Takes system. */
-static void autoremove(struct cs_container *c, struct cs_system *system)
+void cs_container_autoremove(struct cs_container *c, struct cs_system *system)
 {
 	struct autoremove *a = cs_xcalloc(1, sizeof(*a));
 
@@ -194,7 +193,7 @@ void cs_restart_schedule(struct cs_container *c, int64_t delay_ns)
 	pthread_mutex_unlock(&c->lock);
 }
 
-static void cancel_restart(struct cs_container *c)
+void cs_restart_cancel(struct cs_container *c)
 {
 	pthread_mutex_lock(&c->lock);
 	uint64_t t = c->restart_timer;
@@ -223,7 +222,7 @@ static struct cs_restart_out record_exit(struct cs_container *c, const struct cs
 	c->exit_code = x->code;
 	c->oom = x->oom;
 	c->finished_at = x->exited_at;
-	c->unhealthy_stop = false;
+	c->unhealthy_stop = c->stopping = false;
 	free(c->error);
 	c->error = cs_xstrdup(x->error);
 	*system = c->system;
@@ -293,7 +292,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	int64_t began = c->started_at;
 	bool paused = c->paused;
 	struct cs_restart_out next = record_exit(c, x, &system);
-	bool auto_remove = c->host->auto_remove && !next.restart && !c->removing;
+	bool auto_remove = c->host->auto_remove && !next.restart && !c->removing && !c->restarts;
 	pthread_mutex_unlock(&c->lock);
 
 	if (paused)
@@ -312,7 +311,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
 	else if (auto_remove && !atomic_load(&c->e->closing))
-		autoremove(c, TAKE_PTR(system));
+		cs_container_autoremove(c, TAKE_PTR(system));
 	/* recorded and told: lets the worker end, which would have told it in our place */
 	cs_waiters_settle(c, ANSWER_MS);
 	if (system && atomic_load(&c->save_failed))
@@ -321,6 +320,12 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 }
 
 /* ---- start ---- */
+
+void cs_container_await_start(struct cs_container *c)
+{
+	while (c->starting)
+		(void)pthread_cond_wait(&c->changed, &c->lock);
+}
 
 static int may_start(struct cs_container *c, struct cs_err **err)
 {
@@ -532,7 +537,7 @@ static int start_failed(struct cs_container *c, bool by_policy, struct cs_err *w
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
 	else if (auto_remove)
-		autoremove(c, NULL);
+		cs_container_autoremove(c, NULL);
 	return cs_err_move(err, why);
 }
 
@@ -579,7 +584,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 		if (c->status != CS_ST_RESTARTING || c->removing || atomic_load(&c->e->closing))
 			return 0; /* somebody stopped or removed it meanwhile */
 	} else {
-		cancel_restart(c);
+		cs_restart_cancel(c);
 	}
 	if (may_start(c, err) < 0)
 		return -1;

@@ -81,16 +81,14 @@ static int send_signal(struct cs_container *c, struct cs_system *s, int sig, str
 }
 
 /* A container between two restarts, or with a restart due. */
-static bool stop_restarting(struct cs_container *c)
+static bool stop_restarting(struct cs_container *c, bool by_user)
 {
 	CS_GUARD(&c->op_lock);
 	pthread_mutex_lock(&c->lock);
 	bool was = c->status == CS_ST_RESTARTING;
-	uint64_t t = c->restart_timer;
 	if (was) {
 		c->status = CS_ST_EXITED;
-		c->manually_stopped = true;
-		c->restart_timer = 0;
+		c->manually_stopped = c->manually_stopped || by_user;
 		c->exits++;
 		cs_waiters_exit(c, c->exit_code);
 		pthread_cond_broadcast(&c->changed);
@@ -98,8 +96,7 @@ static bool stop_restarting(struct cs_container *c)
 	pthread_mutex_unlock(&c->lock);
 	if (!was)
 		return false;
-	if (cs_timer_cancel(c->e->loop, t))
-		cs_container_unref(c);
+	cs_restart_cancel(c);
 	cs_container_save(c);
 	return true;
 }
@@ -142,19 +139,16 @@ int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t ti
 	if (stop_signal(c, signal, &sig, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
-	bool starting = c->starting, restarting = c->status == CS_ST_RESTARTING;
+	bool restarting = c->status == CS_ST_RESTARTING;
 	bool removal = c->removing; /* a forced one kills: as dockerd's, it tells of no stop */
 	pthread_mutex_unlock(&c->lock);
-	if (restarting && stop_restarting(c)) {
+	if (restarting && stop_restarting(c, by_user)) {
 		if (!removal)
 			cs_container_event(c, "stop", NULL);
 		return 0;
 	}
-	if (starting) { /* let the start finish; it is bounded */
-		pthread_mutex_lock(&c->op_lock);
-		pthread_mutex_unlock(&c->op_lock);
-	}
 	pthread_mutex_lock(&c->lock);
+	cs_container_await_start(c);
 	cs_autosystem struct cs_system *s = c->status == CS_ST_RUNNING ? c->system : NULL;
 	if (s) {
 		atomic_fetch_add(&s->refs, 1);
@@ -209,14 +203,13 @@ int cs_container_restart(struct cs_engine *e, const char *ref, const char *signa
 
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
-	/* --rm must not fire between the two halves: dockerd clears the flag for the stop as well */
+	/* --rm must not fire between the two halves */
 	pthread_mutex_lock(&c->lock);
-	bool auto_remove = c->host->auto_remove;
-	c->host->auto_remove = false;
+	c->restarts++;
 	pthread_mutex_unlock(&c->lock);
 	int r = cs_container_stop_obj(c, signal, timeout_s, true, &inner);
 	pthread_mutex_lock(&c->lock);
-	c->host->auto_remove = auto_remove;
+	c->restarts--;
 	pthread_mutex_unlock(&c->lock);
 	if (r < 0 && cs_err_code(inner) != CS_ERR_NOT_MODIFIED) {
 		(void)cs_err_move(err, inner);
@@ -274,7 +267,7 @@ int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, 
 	pthread_mutex_lock(&c->lock);
 	bool restarting = c->status == CS_ST_RESTARTING;
 	pthread_mutex_unlock(&c->lock);
-	if (restarting && stop_restarting(c))
+	if (restarting && stop_restarting(c, true))
 		return 0;
 	if (cs_container_kill_obj(c, sig, err) < 0)
 		return cs_wrap(err, "cannot kill container: %s", ref);

@@ -149,7 +149,7 @@ int cs_container_wait(struct cs_engine *e, const char *ref, const char *conditio
 	w->c = cs_container_ref(c);
 	pthread_mutex_lock(&c->lock);
 	bool running = c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING || c->starting;
-	if (cond == NOT_RUNNING && !running) {
+	if (c->gone || (cond == NOT_RUNNING && !running)) {
 		finish(w, c->exit_code);
 	} else {
 		w->linked = true;

@@ -121,6 +121,20 @@ def test_kill_under_load(fresh):
             raise AssertionError(f"{where}: {err}") from None
 
 
+@pytest.mark.parametrize("policy", ["unless-stopped", "on-failure"])
+def test_policy_between_two_restarts(fresh, policy):
+    """An engine that takes its containers with it stops what waits for its next restart, too; but no user did, so it goes on with the next engine."""
+    engine = fresh(config={"live-restore": False})
+    box = Box(engine, create(engine, "exit 1", Host={"RestartPolicy": {"Name": policy}}).json["Id"])
+    box.start()
+    wait_for(lambda: box.inspect()["RestartCount"] >= 4, 30, "a pause that is longer than what is to come")
+    wait_for(lambda: box.state["Restarting"], 30, "between two restarts")
+    engine.restart(graceful=True)
+    count = box.inspect()["RestartCount"]
+    wait_for(lambda: box.inspect()["RestartCount"] > count, 30, "restarted")
+    box.rm()
+
+
 @pytest.mark.timeout(60 + ROUNDS * 8)
 @pytest.mark.parametrize("what", ["create", "start", "exec", "pause", "unpause", "stop", "restart", "remove", "rename"])
 def test_kill_inside(fresh, what):

@@ -483,6 +483,27 @@ def test_start_during_an_upload(box):
     assert box.exec("wc -c < /d/big")[1].strip() == "300000"
 
 
+def test_removal_during_a_start(box, http):
+    """What comes of the start decides: who is refused to remove what runs is so also a moment before."""
+    data = rootfs.Tar().file("big", b"x" * 300000).bytes()
+    with upload(box, "/d", len(data)) as s:
+        s.sendall(data[:100000])
+        time.sleep(0.3)
+        answers = {}
+        start = threading.Thread(target=lambda: answers.update(start=box.post("start").status))
+        start.start()
+        time.sleep(0.3)             # it waits for the upload, as in test_start_during_an_upload
+        remove = threading.Thread(target=lambda: answers.update(remove=http.delete(box.url).status))
+        remove.start()
+        time.sleep(0.3)
+        s.sendall(data[100000:])
+        assert answer(s) == 200
+        start.join(20)
+        remove.join(20)
+    assert answers == {"start": 204, "remove": 409}
+    assert box.state["Running"] and box.exec("wc -c < /d/big")[1].strip() == "300000"
+
+
 @pytest.mark.caisson
 def test_start_during_an_upload_that_hangs(box):
     """A client that sends nothing more holds a start up for ten seconds, not for ever."""

@@ -38,6 +38,38 @@ def test_a_restart_that_fails_is_tried_again(boxes, tmp_path, policy):
     assert b.state["Status"] == "exited" and b.inspect()["RestartCount"] == count
 
 
+@pytest.mark.caisson
+def test_restart_for_its_health_that_fails_is_tried_again(boxes, tmp_path):
+    """Stopped because it is unhealthy is not stopped by somebody: what comes after is its policy's affair, a start that fails included."""
+    source, away = tmp_path / "source", tmp_path / "away"
+    source.mkdir()
+    b = boxes.sleeper(Labels={"io.caisson.restart-unhealthy": "true"}, StopTimeout=0,
+                      Healthcheck={"Test": ["CMD-SHELL", "test ! -e /m/ill"], "Interval": 50_000_000, "Retries": 1},
+                      Host={"RestartPolicy": {"Name": "always"}, "Mounts": [{"Type": "bind", "Source": str(source), "Target": "/m"}]})
+    source.rename(away)
+    (away / "ill").touch()
+    wait_for(lambda: b.state["Error"], 30, what="a start that fails")
+    wait_for(lambda: b.inspect()["RestartCount"] >= 3, 30, what=f"more of them: {b.state}")
+
+
+@pytest.mark.caisson
+def test_restart_keeps_the_automatic_removal(boxes, http):
+    """While a restart waits for the stop, and two at a time: --rm stays what it is, and is obeyed after the end of them all."""
+    b = boxes.start("trap 'sleep 0.5; exit 0' TERM; echo up; while :; do sleep 0.05; done", Host={"AutoRemove": True})
+    b.wait_log("up")
+    threads = [threading.Thread(target=b.post, args=("restart",)) for _ in range(2)]
+    for t in threads:
+        t.start()
+    seen = set()
+    while any(t.is_alive() for t in threads):
+        seen.add(b.inspect()["HostConfig"]["AutoRemove"])
+    for t in threads:
+        t.join()
+    assert seen == {True}
+    b.kill()
+    wait_for(lambda: http.get(b.url + "/json").status == 404, 30, "removed")
+
+
 def test_start_twice(boxes):
     b = boxes.sleeper()
     assert b.post("start").status == 304
