@@ -184,15 +184,10 @@ static char *settings_of(const struct cs_attach *a, const void *input, size_t in
 
 /* ---- sockets that wait for the start ---- */
 
-void cs_attaching_settle(struct cs_container *c, int ms)
+static bool hung_up(int fd)
 {
-	int64_t t = cs_monotonic_ns() + ms * CS_NS_PER_MS;
-	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
-	int r = 0;
-
-	CS_GUARD(&c->lock);
-	while (c->attaching && r == 0)
-		r = pthread_cond_timedwait(&c->changed, &c->lock, &until);
+	struct pollfd p = {.fd = fd, .events = 0};
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
 struct cs_pending *cs_pending_take(struct cs_container *c)
@@ -220,10 +215,22 @@ void cs_pending_close(struct cs_pending *list)
 	}
 }
 
-static bool hung_up(int fd)
+/* lock held. Takes fd and settings. Clients that have gone make room: a container may wait for its start for ever. */
+static void pending_add(struct cs_container *c, int fd, char *settings)
 {
-	struct pollfd p = {.fd = fd, .events = 0};
-	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+	struct cs_pending **tail = &c->pending;
+
+	while (*tail) {
+		struct cs_pending *p = *tail;
+		if (hung_up(p->fd)) {
+			*tail = p->next;
+			pending_free(p);
+		} else {
+			tail = &p->next;
+		}
+	}
+	*tail = cs_xcalloc(1, sizeof(**tail));
+	**tail = (struct cs_pending){.fd = fd, .settings = settings};
 }
 
 void cs_pending_add_to_start(struct cs_pending *list, struct cs_container *c, HCS_OPERATION start)
@@ -339,12 +346,7 @@ void cs_attach_run(struct cs_attach *a, int fd, const void *input, size_t input_
 		s = c->system;
 		atomic_fetch_add(&s->refs, 1);
 	} else if (settings && !c->removing && !c->dead) {
-		struct cs_pending *p = cs_xcalloc(1, sizeof(*p)), **tail = &c->pending;
-		p->fd = TAKE_FD(client);
-		p->settings = TAKE_PTR(settings);
-		while (*tail)
-			tail = &(*tail)->next;
-		*tail = p;
+		pending_add(c, TAKE_FD(client), TAKE_PTR(settings));
 		wait = true;
 	}
 	pthread_mutex_unlock(&c->lock);
