@@ -61,7 +61,6 @@ void cs_container_unref(struct cs_container *c)
 	(void)pthread_mutex_destroy(&c->op_lock);
 	(void)pthread_mutex_destroy(&c->lock);
 	(void)pthread_mutex_destroy(&c->save_lock);
-	(void)pthread_mutex_destroy(&c->kill_lock);
 	(void)pthread_cond_destroy(&c->changed);
 	free(c);
 }
@@ -77,7 +76,6 @@ struct cs_container *cs_container_new(struct cs_engine *e, const char *id)
 	(void)pthread_mutex_init(&c->op_lock, NULL);
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_mutex_init(&c->save_lock, NULL);
-	(void)pthread_mutex_init(&c->kill_lock, NULL);
 	(void)pthread_condattr_init(&ca);
 	(void)pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&c->changed, &ca);
@@ -85,6 +83,17 @@ struct cs_container *cs_container_new(struct cs_engine *e, const char *id)
 	c->dir = cs_xasprintf("%s/containers/%s", cs_engine_config(e)->data_root, c->id);
 	c->started_at = c->finished_at = CS_TIME_ZERO;
 	return c;
+}
+
+void cs_container_settle(struct cs_container *c, const unsigned *n, int ms)
+{
+	int64_t t = cs_monotonic_ns() + ms * CS_NS_PER_MS;
+	const struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	int r = 0;
+
+	CS_GUARD(&c->lock);
+	while (*n && r == 0)
+		r = pthread_cond_timedwait(&c->changed, &c->lock, &until);
 }
 
 bool cs_container_is_running(const struct cs_container *c) { return c->status == CS_ST_RUNNING; }
@@ -384,7 +393,7 @@ static void undo_create(struct cs_container *c)
 	if (cs_snapshot_remove(c->e, c->id, NULL) < 0)
 		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "cannot remove the snapshot of a failed creation");
 	(void)cs_remove_tree_at(AT_FDCWD, c->dir);
-	cs_volumes_unpin(c); /* first: the pins are in the objects that the release takes away */
+	cs_volumes_unpin(c); /* before the release: the pins are in the objects that it takes away */
 	cs_volumes_release(c->e, c->mounts, c->n_mounts, c->id, false);
 }
 
@@ -472,11 +481,13 @@ int cs_container_create(struct cs_engine *e, const char *name, const char *platf
 		undo_create(c);
 		return -1;
 	}
+	pthread_mutex_lock(&c->op_lock); /* who finds it may start or remove it: "create" comes first */
 	pthread_rwlock_wrlock(&e->maps_lock);
 	tables_add(e, cs_container_ref(c));
 	pthread_rwlock_unlock(&e->maps_lock);
 	cs_volumes_unpin(c);
 	cs_container_event(c, "create", NULL);
+	pthread_mutex_unlock(&c->op_lock);
 	*ret_id = cs_xstrdup(id);
 	if (ret_warnings)
 		*ret_warnings = TAKE_PTR(warnings);

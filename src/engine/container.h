@@ -24,6 +24,7 @@ struct cs_volumes;
 struct cs_networks;
 struct HcnNamespace;
 struct cs_waiter;
+struct cs_told;
 struct cs_pending;
 struct cs_exec;
 struct cs_health;
@@ -39,7 +40,6 @@ struct cs_container {
 	UT_hash_handle hh_name; /* e->by_name, under maps_lock */
 	pthread_mutex_t op_lock, lock;
 	pthread_mutex_t save_lock; /* orders writes of the row; taken before lock */
-	pthread_mutex_t kill_lock; /* a signal and its event, so that the exit is told after both; taken before lock */
 	pthread_cond_t changed; /* with lock: state moved (waited for by stop) */
 
 	/* constant after creation */
@@ -75,8 +75,12 @@ struct cs_container {
 	struct cs_system *unsaved; /* ended, but its exit could not be written: the runtime directory still tells it */
 	unsigned run; /* counts starts: late events of an earlier run are dropped */
 	struct cs_waiter *waiters;
+	/* counts that move with `changed`; see cs_container_settle */
 	unsigned answering; /* waiters whose answer is being written, and whom the worker would tell in our place */
 	unsigned attaching; /* clients that have, or are about to get, their 101 and are not in `pending` yet */
+	unsigned signalling; /* signals on their way whose event has not been sent */
+	struct cs_told *told; /* by the compute service, not handled yet, the oldest first */
+	bool telling;         /* a job handles them */
 	struct cs_pending *pending; /* sockets that came before the start */
 	struct cs_exec *execs;
 	struct cs_health *health; /* NULL without a check */
@@ -176,6 +180,8 @@ CS_MUST_CHECK int cs_hcs_modify_process(HCS_PROCESS p, const char *doc, const ch
 struct cs_container *cs_container_new(struct cs_engine *e, const char *id);
 void cs_container_insert_row_loaded(struct cs_container *c); /* reconcile: into the tables */
 void cs_container_save(struct cs_container *c);              /* row's state columns; logs failures */
+/* Waits until *n is 0, one of c's counts that move with `changed`, for at most ms. lock not held. */
+void cs_container_settle(struct cs_container *c, const unsigned *n, int ms);
 void cs_container_release_unsaved(struct cs_container *c);   /* the exit is on disk, or does not matter any more */
 /* Final removal: directories, row, tables, waiters, event. op_lock held. Also finishes removals that a crash interrupted. */
 CS_MUST_CHECK int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **err);
@@ -197,6 +203,9 @@ struct cs_exit {
 void cs_container_exited(struct cs_container *c, const struct cs_exit *x); /* op_lock held */
 void cs_exit_parse(const char *doc, struct cs_exit *ret);
 struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h); /* callback and count; for c->system */
+/* From callbacks of the compute service: fn runs as a job, after what was told of this container before. Nothing once the engine closes. doc: copied. */
+typedef void cs_told_fn(struct cs_container *c, unsigned run, const char *doc);
+void cs_container_told(struct cs_container *c, cs_told_fn *fn, unsigned run, const char *doc);
 void cs_restart_schedule(struct cs_container *c, int64_t delay_ns);
 void cs_restart_cancel(struct cs_container *c); /* if one is due */
 /* Its end was all that it was for (--rm): removed by a job. Takes system, which may be NULL. */
@@ -221,12 +230,10 @@ CS_MUST_CHECK int cs_changes_own(struct cs_container *c, char ***ret, struct cs_
 /* ---- wait.c; lock held ---- */
 void cs_waiters_exit(struct cs_container *c, int code);
 void cs_waiters_removed(struct cs_container *c);
-void cs_waiters_settle(struct cs_container *c, int ms); /* until the answers are out; lock not held */
 void cs_waiters_watch_pending(struct cs_container *c, HCS_OPERATION start); /* adds ExitWatch resources */
 void cs_waiters_deliver(struct cs_container *c, struct cs_system *s);       /* no lock held */
 
 /* ---- attach.c ---- */
-void cs_attaching_settle(struct cs_container *c, int ms); /* a client may start the container the moment it sees its 101; lock not held */
 struct cs_pending *cs_pending_take(struct cs_container *c); /* lock held */
 void cs_pending_add_to_start(struct cs_pending *list, struct cs_container *c, HCS_OPERATION start); /* frees the list */
 void cs_pending_deliver(struct cs_pending *list, struct cs_container *c, struct cs_system *s); /* after the start */
@@ -236,7 +243,6 @@ char *cs_detach_keys_json(const uint8_t *keys, size_t n);
 /* ---- exec.c ---- */
 void cs_execs_container_exited(struct cs_container *c);  /* op_lock held, no lock: those that ran have ended with it */
 void cs_execs_container_stopped(struct cs_container *c); /* op_lock held, no lock: forgets, closes */
-void cs_exec_event(struct cs_container *c, const char *process_status); /* HcsEventProcessExited */
 void cs_execs_ids(struct cs_container *c, char ***ret); /* lock held */
 CS_MUST_CHECK int cs_execs_load(struct cs_engine *e, struct cs_err **err);
 void cs_execs_adopt(struct cs_container *c, HCS_SYSTEM h); /* reconcile: `Processes` property */
@@ -247,7 +253,6 @@ void cs_health_start(struct cs_container *c, bool adopted); /* op_lock held, no 
 void cs_health_load(struct cs_container *c);                /* what an earlier engine knew, before cs_health_start */
 void cs_health_stop(struct cs_container *c);                /* op_lock held, no lock */
 void cs_health_forget(struct cs_container *c);              /* no further probe: the engine closes. No lock */
-void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code); /* from exec events */
 void cs_health_json(struct cs_container *c, struct cs_str *out); /* lock held: Health object; nothing without a check */
 const char *cs_health_status(struct cs_container *c);            /* lock held: "none" "starting" "healthy" "unhealthy" */
 int64_t cs_health_streak(struct cs_container *c);                /* lock held */

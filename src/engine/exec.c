@@ -5,7 +5,6 @@
 #include "engine/container.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -37,8 +36,6 @@ struct cs_exec {
 	int pid, exit_code;
 	int64_t created, exited_at;
 	HCS_PROCESS process;
-	bool tty; /* as started */
-	unsigned run;
 	uint64_t drop_timer; /* holds a reference; c->lock */
 };
 struct cs_exec_start {
@@ -66,6 +63,7 @@ static void save(struct cs_exec *x)
 	cs_autostr struct cs_str json = CS_STR_INIT(8 << 20);
 	cs_autoerr struct cs_err *err = NULL;
 
+	CS_GUARD(&x->c->save_lock);
 	pthread_mutex_lock(&x->c->lock);
 	struct cs_store_exec row = {.id = x->id, .container = x->c->id, .started = x->running, .exited = x->exited, .pid = x->pid,
 				    .exit_code = x->exit_code, .created = x->created, .exited_at = x->exited_at};
@@ -81,17 +79,11 @@ static void save(struct cs_exec *x)
 	}
 }
 
-static void add(struct cs_exec *x)
+static void add(struct cs_exec *x) /* maps_lock held for writing, and the container's lock */
 {
-	struct cs_engine *e = x->c->e;
-
-	pthread_rwlock_wrlock(&e->maps_lock);
-	HASH_ADD_STR(e->execs, id, x);
-	pthread_mutex_lock(&x->c->lock);
+	HASH_ADD_STR(x->c->e->execs, id, x);
 	x->next = x->c->execs;
 	x->c->execs = x;
-	pthread_mutex_unlock(&x->c->lock);
-	pthread_rwlock_unlock(&e->maps_lock);
 }
 
 static int get(struct cs_engine *e, const char *id, struct cs_exec **ret, struct cs_err **err)
@@ -134,8 +126,10 @@ static void drop(struct cs_exec *x)
 		return;
 	if (cs_timer_cancel(e->loop, timer)) /* a removed container is not to stay in memory until it is due */
 		exec_unref(x);
+	pthread_mutex_lock(&x->c->save_lock); /* after a save that was under way */
 	if (cs_store_exec_delete(e->store, x->id, NULL) < 0)
 		cs_logk(CS_LOG_WARN, "engine", "exec", x->id, "cannot delete the row of an exec");
+	pthread_mutex_unlock(&x->c->save_lock);
 	exec_unref(x); /* the table's */
 }
 
@@ -178,9 +172,8 @@ static void exec_event(struct cs_exec *x, const char *what)
 	cs_container_event(x->c, action, "execID", x->id, NULL);
 }
 
-static int must_run(struct cs_container *c, const char *ref, struct cs_err **err)
+static int must_run(struct cs_container *c, const char *ref, struct cs_err **err) /* lock held */
 {
-	CS_GUARD(&c->lock);
 	if (c->status == CS_ST_RESTARTING)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "container %s is restarting, wait until the container is running", c->id);
 	if (c->status != CS_ST_RUNNING)
@@ -194,21 +187,28 @@ int cs_exec_create(struct cs_engine *e, const char *ref, const struct cs_exec_co
 {
 	cs_autocontainer struct cs_container *c = NULL;
 
-	if (cs_container_get(e, ref, &c, err) < 0 || must_run(c, ref, err) < 0 || cs_validate_exec(cfg, err) < 0)
+	if (cs_container_get(e, ref, &c, err) < 0 || cs_validate_exec(cfg, err) < 0)
 		return -1;
-	struct cs_exec *x = cs_xcalloc(1, sizeof(*x));
-	atomic_init(&x->refs, 2); /* the table's and ours */
+	cs_autoexec struct cs_exec *x = cs_xcalloc(1, sizeof(*x));
+	atomic_init(&x->refs, 1);
 	cs_id_new(x->id);
 	x->cfg = cs_exec_config_copy(cfg);
 	x->created = cs_now_ns();
-	x->run = c->run;
-	x->tty = cfg->tty;
-	x->c = TAKE_PTR(c);
-	add(x);
+	x->c = cs_container_ref(c);
+	pthread_rwlock_wrlock(&e->maps_lock);
+	pthread_mutex_lock(&c->lock);
+	int r = must_run(c, ref, err); /* and is in its list when it ends */
+	if (r == 0) {
+		atomic_fetch_add(&x->refs, 1); /* the tables' */
+		add(x);
+	}
+	pthread_mutex_unlock(&c->lock);
+	pthread_rwlock_unlock(&e->maps_lock);
+	if (r < 0)
+		return -1;
 	save(x);
 	exec_event(x, "exec_create");
 	*ret_id = cs_xstrdup(x->id);
-	exec_unref(x);
 	return 0;
 }
 
@@ -219,11 +219,13 @@ int cs_exec_start_prepare(struct cs_engine *e, const char *id, const struct cs_e
 	cs_autoexec struct cs_exec *x = NULL;
 	uint16_t rows = 0, cols = 0;
 
-	if (get(e, id, &x, err) < 0 || must_run(x->c, x->c->id, err) < 0)
+	if (get(e, id, &x, err) < 0)
 		return -1;
 	if (cs_console_size_parse(req->console_size ? req->console_size : x->cfg->console_size, "ConsoleSize", &rows, &cols, err) < 0)
 		return -1;
 	CS_GUARD(&x->c->lock);
+	if (must_run(x->c, x->c->id, err) < 0)
+		return -1;
 	if (x->exited)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "exec command %s has already run", x->id);
 	if (x->running || x->starting)
@@ -295,11 +297,13 @@ static int process_document(struct cs_exec_start *s, bool client, const void *in
 	return out->failed ? cs_fail(err, CS_ERR_INVALID, 0, "the exec's configuration is too large") : 0;
 }
 
+static void told_exit(struct cs_container *c, unsigned run, const char *status);
+
 static void process_event(const HCS_EVENT *event, void *context)
 {
 	struct cs_container *c = ((struct cs_exec *)context)->c;
-	if (event->Type == HcsEventProcessExited && !atomic_load(&c->e->closing))
-		cs_exec_event(c, event->EventData);
+	if (event->Type == HcsEventProcessExited)
+		cs_container_told(c, told_exit, 0, event->EventData);
 }
 
 /* dockerd writes the failure into the upgraded connection, framed as stdout. */
@@ -422,11 +426,6 @@ static void limit_exited(struct cs_container *c)
 	}
 }
 
-struct exited_job {
-	struct cs_container *c;
-	char *status;
-};
-
 static void exited(struct cs_container *c, json_t *j)
 {
 	const char *id = json_string_value(json_object_get(j, "Id"));
@@ -437,7 +436,7 @@ static void exited(struct cs_container *c, json_t *j)
 	if (!id || !json_is_true(json_object_get(j, "Exited")))
 		return;
 	if (get(c->e, id, &x, NULL) < 0)
-		return cs_health_exec_exited(c, id, code);
+		return;
 	pthread_mutex_lock(&c->lock);
 	bool first = !x->exited;
 	x->exited = true;
@@ -458,24 +457,12 @@ static void exited(struct cs_container *c, json_t *j)
 	limit_exited(c);
 }
 
-static void exited_job(void *ctx)
+static void told_exit(struct cs_container *c, unsigned run, const char *text)
 {
-	struct exited_job *j = ctx;
-	cs_autojson json_t *status = j->status ? cs_json_parse(j->status, strlen(j->status), NULL) : NULL;
+	cs_autojson json_t *status = text ? cs_json_parse(text, strlen(text), NULL) : NULL;
 
 	if (status)
-		exited(j->c, status);
-	cs_container_unref(j->c);
-	free(j->status);
-	free(j);
-}
-
-void cs_exec_event(struct cs_container *c, const char *process_status)
-{
-	struct exited_job *j = cs_xcalloc(1, sizeof(*j));
-	j->c = cs_container_ref(c);
-	j->status = cs_xstrdup(process_status);
-	cs_job(c->e->loop, exited_job, j);
+		exited(c, status);
 }
 
 void cs_execs_container_stopped(struct cs_container *c)
@@ -527,6 +514,17 @@ void cs_execs_container_exited(struct cs_container *c)
 
 /* ---- inspect, resize ---- */
 
+/* c->lock held. A short program has ended, or its first output has reached the client, before its start has been noted. */
+static void await_start(struct cs_exec *x)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += START_WAIT_S;
+	while (x->starting && pthread_cond_timedwait(&x->c->changed, &x->c->lock, &until) == 0)
+		;
+}
+
 /* Clients ask for the exit code the moment their stream has ended: whether a process that looks alive still is, only its worker knows. */
 static void refresh(struct cs_exec *x)
 {
@@ -535,12 +533,7 @@ static void refresh(struct cs_exec *x)
 	char *doc = NULL;
 
 	pthread_mutex_lock(&x->c->lock);
-	/* a short program has ended before its start has been noted */
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += START_WAIT_S;
-	while (x->starting && pthread_cond_timedwait(&x->c->changed, &x->c->lock, &until) == 0) {
-	}
+	await_start(x);
 	int pid = s && x->running && !x->exited ? x->pid : 0;
 	pthread_mutex_unlock(&x->c->lock);
 	if (!pid || HcsOpenProcess(s->h, (uint32_t)pid, 0, &p) != HCS_S_OK)
@@ -605,16 +598,8 @@ int cs_exec_resize(struct cs_engine *e, const char *id, uint16_t rows, uint16_t 
 	if (get(e, id, &x, err) < 0)
 		return -1;
 	cs_autosystem struct cs_system *s = cs_container_system(x->c);
-	/* its first output may reach the client before we know that it runs */
-	for (int i = 0; i < 200; i++) {
-		pthread_mutex_lock(&x->c->lock);
-		bool soon = x->starting && !x->running;
-		pthread_mutex_unlock(&x->c->lock);
-		if (!soon)
-			break;
-		(void)poll(NULL, 0, 5);
-	}
 	pthread_mutex_lock(&x->c->lock);
+	await_start(x);
 	bool running = x->running && s;
 	int pid = x->pid;
 	pthread_mutex_unlock(&x->c->lock);
@@ -672,7 +657,6 @@ static int load_row(const struct cs_store_exec *row, void *ctx)
 	atomic_init(&x->refs, 1);
 	memcpy(x->id, row->id, CS_MIN(strlen(row->id), sizeof(x->id) - 1));
 	x->cfg = cfg;
-	x->tty = cfg->tty;
 	x->running = row->started && !row->exited;
 	x->exited = row->exited;
 	x->pid = (int)row->pid;
@@ -680,7 +664,7 @@ static int load_row(const struct cs_store_exec *row, void *ctx)
 	x->created = row->created;
 	x->exited_at = row->exited_at;
 	x->c = TAKE_PTR(c);
-	add(x);
+	add(x); /* nobody else is here yet */
 	return 0;
 }
 

@@ -479,9 +479,3 @@ void cs_health_forget(struct cs_container *c)
 	CS_GUARD(&c->lock);
 	unschedule(c);
 }
-
-void cs_health_exec_exited(struct cs_container *c, const char *exec_id, int exit_code)
-{
-	/* the probe's own job waits for its process; nothing to do for somebody else's report of it */
-	cs_debug("engine", "process %s of %s ended with %d", exec_id, c->id, exit_code);
-}

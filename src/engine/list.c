@@ -253,6 +253,11 @@ static bool match(struct cs_container *c, const struct query *q)
 	       match_ports(c, q, "publish", true);
 }
 
+static bool wanted(struct cs_container *c, const struct query *q, bool all) /* lock held */
+{
+	return (all || c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING) && !c->gone && match(c, q);
+}
+
 /* ---- rows ---- */
 
 static void put_command(const struct cs_config *config, struct cs_str *out)
@@ -349,19 +354,21 @@ int cs_container_list(struct cs_engine *e, const struct cs_list_opts *o, int api
 		struct cs_container *c = *p;
 		int64_t rw = 0, root = 0;
 		pthread_mutex_lock(&c->lock);
-		bool shown = (all || c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING) && match(c, &q);
+		bool shown = wanted(c, &q, all);
 		pthread_mutex_unlock(&c->lock);
 		if (!shown)
 			continue;
 		if (o->size && cs_snapshot_usage(e, c->id, &rw, &root, NULL) < 0)
 			rw = root = 0;
-		if (written++)
-			cs_str_putc(out, ',');
 		const char *image = ref_holds(c) ? c->image_ref : c->image_id;
 		cs_autostr struct cs_str manifest = CS_STR_INIT(128u << 10);
 		if (!api || api >= 148)
 			cs_image_put_descriptor(&manifest, e, c->image_id);
 		CS_GUARD(&c->lock);
+		if (!wanted(c, &q, all)) /* no longer: the row would contradict the question */
+			continue;
+		if (written++)
+			cs_str_putc(out, ',');
 		put_row(c, image, &manifest, now, api, rw, root, o->size, out);
 	}
 	cs_str_putc(out, ']');

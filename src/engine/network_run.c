@@ -537,7 +537,7 @@ void cs_container_net_flush(struct cs_container *c)
 {
 	if (!cs_container_net_own(c) || c->e->networks->service_error)
 		return;
-	pthread_mutex_lock(&c->op_lock); /* an exit tells the waiters first and deletes then */
+	pthread_mutex_lock(&c->op_lock); /* an exit shows before they are deleted */
 	pthread_mutex_unlock(&c->op_lock);
 	cs_hcn_flush();
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of networks: opening, look-up, adding, dropping. A network is made in the kernel first and its row is written second; it goes the other
- * way round. So what a crash leaves in the kernel has no row, and the service cleans it when the start says that all is settled. */
+ * The table of networks: opening, look-up, adding, dropping. A network is made in the kernel first and its row is written second; it goes in the same
+ * order. What a crash leaves in the kernel without a row the service cleans when the start says that all is settled; a row that it leaves makes the
+ * network again. */
 #include <string.h>
 
 #include "base/id.h"

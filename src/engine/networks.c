@@ -304,7 +304,7 @@ static bool needed_by_other(struct cs_engine *e, const struct cs_network *n)
 	return hit;
 }
 
-/* An answered stop does not wait for the container's endpoints to go: who removes the network then, does. Before `change` is taken. */
+/* A container shows as exited before its endpoints are gone: who removes the network then waits for that. Before `change` is taken. */
 static void wait_for_leaving(struct cs_engine *e, const struct cs_network *n)
 {
 	struct cs_container **all = cs_containers_all(e, NULL);
@@ -397,6 +397,7 @@ int cs_network_prune(struct cs_engine *e, const char *filters, struct cs_str *ou
 	for (struct cs_network **p = v; *p; p++) {
 		if (!prunable(*p, &f, until))
 			continue;
+		wait_for_leaving(e, *p);
 		CS_GUARD(&e->networks->change);
 		cs_autonetwork struct cs_network *n = NULL;
 		if (cs_network_get(e, (*p)->doc->id, &n, NULL) < 0 || remove_one(e, n, NULL) < 0)

@@ -282,7 +282,9 @@ static void clean_directories(struct cs_engine *e, const char *sub)
 	for (struct dirent *de; d && (de = readdir(d));) {
 		if (de->d_name[0] == '.' || strlen(de->d_name) != CS_ID_LEN || !cs_is_hex(de->d_name))
 			continue;
+		pthread_rwlock_rdlock(&e->maps_lock); /* automatic removals have begun */
 		HASH_FIND_STR(e->by_id, de->d_name, c);
+		pthread_rwlock_unlock(&e->maps_lock);
 		if (c)
 			continue;
 		cs_autoerr struct cs_err *err = NULL;

@@ -22,6 +22,7 @@
 #define ATTACH_MS 500
 #define SAVE_AGAIN_NS (2 * CS_NS_PER_SEC)
 #define ANSWER_MS 100 /* for a client to take the code it waits for */
+#define SIGNALLING_MS 20000 /* for the events of what may have ended it to come before its own; more than a signal takes */
 
 /* ---- the handle ---- */
 
@@ -44,63 +45,70 @@ void cs_system_put(struct cs_system *s)
 
 /* ---- events of the service ---- */
 
-struct event_job {
-	struct cs_container *c; /* reference */
+struct cs_told {
+	struct cs_told *next;
+	cs_told_fn *fn;
 	unsigned run;
 	char *doc;
 };
 
-static void exit_job(void *ctx)
+/* One job at a time for a container: an exec that has ended before its container must not be found running at the container's end, nor "oom" be
+ * announced after "die". */
+static void told_job(void *ctx)
 {
-	struct event_job *j = ctx;
+	struct cs_container *c = ctx;
+
+	for (;;) {
+		pthread_mutex_lock(&c->lock);
+		struct cs_told *t = c->told;
+		c->telling = t != NULL;
+		if (t)
+			c->told = t->next;
+		pthread_mutex_unlock(&c->lock);
+		if (!t)
+			break;
+		t->fn(c, t->run, t->doc);
+		free(t->doc);
+		free(t);
+	}
+	cs_container_unref(c);
+}
+
+void cs_container_told(struct cs_container *c, cs_told_fn *fn, unsigned run, const char *doc)
+{
+	if (atomic_load(&c->e->closing))
+		return;
+	struct cs_told *t = cs_xcalloc(1, sizeof(*t)), **end = &c->told;
+	*t = (struct cs_told){.fn = fn, .run = run, .doc = cs_xstrdup(doc)};
+	pthread_mutex_lock(&c->lock);
+	while (*end)
+		end = &(*end)->next;
+	*end = t;
+	bool first = !c->telling;
+	c->telling = true;
+	pthread_mutex_unlock(&c->lock);
+	if (first)
+		cs_job(c->e->loop, told_job, cs_container_ref(c));
+}
+
+static void told_exit(struct cs_container *c, unsigned run, const char *doc)
+{
 	struct cs_exit x;
 
-	cs_exit_parse(j->doc, &x);
-	pthread_mutex_lock(&j->c->op_lock);
-	if (j->c->run == j->run)
-		cs_container_exited(j->c, &x);
-	pthread_mutex_unlock(&j->c->op_lock);
-	cs_container_unref(j->c);
-	free(j->doc);
-	free(j);
+	cs_exit_parse(doc, &x);
+	CS_GUARD(&c->op_lock);
+	if (c->run == run)
+		cs_container_exited(c, &x);
 }
 
-static void process_job(void *ctx)
-{
-	struct event_job *j = ctx;
-
-	cs_exec_event(j->c, j->doc);
-	cs_container_unref(j->c);
-	free(j->doc);
-	free(j);
-}
-
-static void oom_job(void *ctx)
-{
-	struct event_job *j = ctx;
-
-	cs_container_event(j->c, "oom", NULL);
-	cs_container_unref(j->c);
-	free(j->doc);
-	free(j);
-}
+static void told_oom(struct cs_container *c, unsigned run, const char *doc) { cs_container_event(c, "oom", NULL); }
 
 static void on_event(const HCS_EVENT *event, void *context)
 {
 	struct cs_system *s = context;
-	struct cs_engine *e = s->c->e;
-	cs_loop_fn fn = event->Type == HcsEventSystemExited    ? exit_job
-			: event->Type == HcsEventProcessExited ? process_job
-			: event->Type == HcsEventSystemOom     ? oom_job
-							       : NULL;
 
-	if (!fn || atomic_load(&e->closing))
-		return;
-	struct event_job *j = cs_xcalloc(1, sizeof(*j));
-	j->c = cs_container_ref(s->c);
-	j->run = s->run;
-	j->doc = cs_xstrdup(event->EventData);
-	cs_job(e->loop, fn, j);
+	if (event->Type == HcsEventSystemExited || event->Type == HcsEventSystemOom)
+		cs_container_told(s->c, event->Type == HcsEventSystemOom ? told_oom : told_exit, s->run, event->EventData);
 }
 
 struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h)
@@ -152,7 +160,7 @@ static void autoremove_job(void *ctx)
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "automatic removal: %s", text);
 	}
-	cs_waiters_settle(c, ANSWER_MS);
+	cs_container_settle(c, &c->answering, ANSWER_MS);
 	cs_system_put(a->system);
 	cs_container_unref(c);
 }
@@ -300,10 +308,9 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	cs_health_stop(c);
 	cs_execs_container_exited(c);
 	cs_container_save(c);
+	cs_container_settle(c, &c->signalling, SIGNALLING_MS);
 	(void)snprintf(code, sizeof(code), "%d", x->code);
 	(void)snprintf(seconds, sizeof(seconds), "%lld", began > 0 ? CS_MAX(x->exited_at - began, 0) / CS_NS_PER_SEC : 0);
-	pthread_mutex_lock(&c->kill_lock); /* of a signal that ended it, "kill" comes first */
-	pthread_mutex_unlock(&c->kill_lock);
 	cs_container_event(c, "die", "exitCode", code, "execDuration", seconds, NULL);
 	cs_volumes_stop(c);
 	cs_container_net_stop(c); /* who hears of the exit finds names, ports and addresses free */
@@ -313,7 +320,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	else if (auto_remove && !atomic_load(&c->e->closing))
 		cs_container_autoremove(c, TAKE_PTR(system));
 	/* recorded and told: lets the worker end, which would have told it in our place */
-	cs_waiters_settle(c, ANSWER_MS);
+	cs_container_settle(c, &c->answering, ANSWER_MS);
 	if (system && atomic_load(&c->save_failed))
 		return keep_unsaved(c, system);
 	cs_system_put(system);
@@ -598,7 +605,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 		return start_failed(c, by_policy, inner, err);
 	}
 	cs_container_release_unsaved(c);
-	cs_attaching_settle(c, ATTACH_MS);
+	cs_container_settle(c, &c->attaching, ATTACH_MS); /* a client may start it the moment it sees its 101 */
 	if (launch(c, doc.buf, &s, &pid, &started_at, &inner) < 0) {
 		if (!cs_hcs_unknown_user(inner)) /* dockerd finds that one out before there is a task */
 			(void)cs_wrap(&inner, "failed to create task for container");

@@ -62,11 +62,9 @@ static void thaw(struct cs_container *c, struct cs_system *s)
 	cs_container_event(c, "unpause", NULL);
 }
 
-static int send_signal(struct cs_container *c, struct cs_system *s, int sig, struct cs_err **err)
+static int deliver_signal(struct cs_container *c, struct cs_system *s, int sig, struct cs_err **err)
 {
 	struct cs_err *inner = NULL;
-
-	CS_GUARD(&c->kill_lock);
 	int r = sig == SIGKILL ? cs_hcs_terminate(s->h, &inner) : cs_hcs_signal(s->h, sig, &inner);
 
 	/* already gone: its exit is on the way */
@@ -78,6 +76,22 @@ static int send_signal(struct cs_container *c, struct cs_system *s, int sig, str
 		return cs_err_move(err, inner);
 	signal_event(c, sig);
 	return 0;
+}
+
+/* The exit that it may cause is announced after it. */
+static int send_signal(struct cs_container *c, struct cs_system *s, int sig, bool and_thaw, struct cs_err **err)
+{
+	pthread_mutex_lock(&c->lock);
+	c->signalling++;
+	pthread_mutex_unlock(&c->lock);
+	int r = deliver_signal(c, s, sig, err);
+	if (and_thaw)
+		thaw(c, s);
+	pthread_mutex_lock(&c->lock);
+	if (--c->signalling == 0)
+		pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	return r;
 }
 
 /* A container between two restarts, or with a restart due. */
@@ -104,7 +118,7 @@ static bool stop_restarting(struct cs_container *c, bool by_user)
 static int kill_and_wait(struct cs_container *c, struct cs_system *s, unsigned exits, struct cs_err **err)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
-		if (send_signal(c, s, SIGKILL, err) < 0)
+		if (send_signal(c, s, SIGKILL, false, err) < 0)
 			return -1;
 		if (wait_exit(c, exits, cs_monotonic_ns() + KILL_WAIT_NS))
 			return 0;
@@ -166,8 +180,7 @@ int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t ti
 	if (sig == SIGKILL) {
 		r = kill_and_wait(c, s, exits, err);
 	} else {
-		r = send_signal(c, s, sig, err);
-		thaw(c, s);
+		r = send_signal(c, s, sig, true, err);
 		int64_t until = t < 0 ? -1 : cs_monotonic_ns() + CS_MIN(t, 1 << 30) * CS_NS_PER_SEC;
 		if (r < 0 || !wait_exit(c, exits, until)) {
 			if (r < 0 && err) {
@@ -248,11 +261,7 @@ int cs_container_kill_obj(struct cs_container *c, int sig, struct cs_err **err)
 		cs_container_save(c);
 	if (sig == SIGKILL)
 		return kill_and_wait(c, s, exits, err);
-	if (send_signal(c, s, sig, err) < 0)
-		return -1;
-	if (sig == stop)
-		thaw(c, s);
-	return 0;
+	return send_signal(c, s, sig, sig == stop, err);
 }
 
 int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, struct cs_err **err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of volumes: loading, look-up, making, destroying. A volume is made directory first, row second, and destroyed in the same order. So
- * a directory without a row was being made (or comes from elsewhere): at start it is a volume again, as with dockerd. And a row without a
- * directory was being destroyed: the row goes, unless a container names it. */
+ * The table of volumes: loading, look-up, making, destroying. A volume is made row first, directory second, and destroyed directory first. So a row
+ * without a directory was being made or destroyed: at start the row goes, unless a container names it. And a directory without a row comes from
+ * elsewhere: it is a volume again, as with dockerd. */
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -261,7 +261,7 @@ static int load_row(const struct cs_store_volume *row, void *ctx)
 	return 0;
 }
 
-/* A directory without a row: its volume was being made or destroyed when we died, or somebody put it here (from dockerd's data root). */
+/* A directory without a row: somebody put it here (from dockerd's data root), or the row was lost. */
 static void adopt(void *ctx, const char *name, int64_t made_ns)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(1 << 20);

@@ -68,18 +68,6 @@ void cs_waiters_removed(struct cs_container *c)
 	unlink_done(c);
 }
 
-void cs_waiters_settle(struct cs_container *c, int ms)
-{
-	struct timespec until;
-	int r = 0;
-
-	int64_t t = cs_monotonic_ns() + ms * CS_NS_PER_MS;
-	until = (struct timespec){.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
-	CS_GUARD(&c->lock);
-	while (c->answering && r == 0)
-		r = pthread_cond_timedwait(&c->changed, &c->lock, &until);
-}
-
 static ssize_t wait_read(struct cs_stream *s, void *buf, size_t max)
 {
 	struct cs_waiter *w = (struct cs_waiter *)s;
