@@ -83,6 +83,14 @@ static void offer_contexts(const struct completion *c)
 	offer(c, "default", cs_streq("default", endpoint_context()) ? "current" : NULL);
 }
 
+static void offer_environment(const struct completion *c)
+{
+	for (char **e = environ; *e; e++) {
+		cs_autofree char *name = cs_xstrndup(*e, strcspn(*e, "="));
+		offer(c, name, NULL);
+	}
+}
+
 static void offer_kind(struct completion *c, enum comp kind, size_t n_before)
 {
 	static const char running[] = "\"running\",\"paused\"", stopped[] = "\"created\",\"exited\",\"dead\"";
@@ -137,6 +145,9 @@ static void offer_kind(struct completion *c, enum comp kind, size_t n_before)
 		offer_images(c);
 		offer_named(c, "/volumes", "Volumes");
 		offer_named(c, "/networks", NULL);
+		break;
+	case COMP_ENV:
+		offer_environment(c);
 		break;
 	case COMP_NONE:
 	case COMP_FILES:

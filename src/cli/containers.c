@@ -61,7 +61,7 @@ struct stop_opts {
 	int64_t timeout;
 };
 static const struct flag stop_flags[] = {
-	FLAG(struct stop_opts, signal, "signal", 's', "Signal to send to the container"),
+	FLAG(struct stop_opts, signal, "signal", 's', "Signal to send to the container", .values = VALUES_SIGNALS),
 	FLAG(struct stop_opts, timeout, "timeout", 't', "Seconds to wait before killing the container"),
 	FLAG(struct stop_opts, timeout, "time", 0, "Seconds to wait before killing the container", .deprecated = "use --timeout instead"),
 	FLAG_END,
@@ -90,7 +90,7 @@ struct kill_opts {
 	const char *signal;
 };
 static const struct flag kill_flags[] = {
-	FLAG(struct kill_opts, signal, "signal", 's', "Signal to send to the container"),
+	FLAG(struct kill_opts, signal, "signal", 's', "Signal to send to the container", .values = VALUES_SIGNALS),
 	FLAG_END,
 };
 

@@ -251,7 +251,7 @@ static const struct flag history_flags[] = {
 	FLAG(struct history_opts, format, "format", 0, HELP_FORMAT_TABLE),
 	FLAG(struct history_opts, human, "human", 'H', "Print sizes and dates in human readable format", .def = "true"),
 	FLAG(struct history_opts, no_trunc, "no-trunc", 0, "Don't truncate output"),
-	FLAG(struct history_opts, platform, "platform", 0, "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .api = 148),
+	FLAG(struct history_opts, platform, "platform", 0, "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .values = VALUES_PLATFORMS, .api = 148),
 	FLAG(struct history_opts, quiet, "quiet", 'q', "Only show image IDs"),
 	FLAG_END,
 };
@@ -364,7 +364,7 @@ struct import_opts {
 static const struct flag import_flags[] = {
 	FLAG(struct import_opts, change, "change", 'c', "Apply Dockerfile instruction to the created image"),
 	FLAG(struct import_opts, message, "message", 'm', "Set commit message for imported image"),
-	FLAG(struct import_opts, platform, "platform", 0, "Set platform if server is multi-platform capable", .api = 132),
+	FLAG(struct import_opts, platform, "platform", 0, "Set platform if server is multi-platform capable", .values = VALUES_PLATFORMS, .api = 132),
 	FLAG_END,
 };
 

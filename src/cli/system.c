@@ -11,7 +11,8 @@ struct events_opts {
 	char **filter;
 };
 static const struct flag events_flags[] = {
-	FLAG_AS(struct events_opts, filter, FLAG_FILTER, "filter", 'f', "Filter output based on conditions provided"),
+	FLAG_AS(struct events_opts, filter, FLAG_FILTER, "filter", 'f', "Filter output based on conditions provided",
+		.values = "container=|daemon=|event=|image=|label=|network=|node=|scope=|type=|volume="),
 	FLAG(struct events_opts, format, "format", 0, HELP_FORMAT),
 	FLAG(struct events_opts, since, "since", 0, "Show all events created since timestamp"),
 	FLAG(struct events_opts, until, "until", 0, "Stream events until this timestamp"),

@@ -41,7 +41,7 @@ struct pull_opts {
 static const struct flag pull_flags[] = {
 	FLAG(struct pull_opts, all_tags, "all-tags", 'a', "Download all tagged images in the repository"),
 	FLAG(struct pull_opts, disable_content_trust, "disable-content-trust", 0, "Skip image verification", .def = "true", .check = check_no_trust),
-	FLAG(struct pull_opts, platform, "platform", 0, "Set platform if server is multi-platform capable", .api = 132),
+	FLAG(struct pull_opts, platform, "platform", 0, "Set platform if server is multi-platform capable", .values = VALUES_PLATFORMS, .api = 132),
 	FLAG(struct pull_opts, quiet, "quiet", 'q', "Suppress verbose output"),
 	FLAG_END,
 };
@@ -205,7 +205,7 @@ struct save_opts {
 };
 static const struct flag save_flags[] = {
 	FLAG(struct save_opts, output, "output", 'o', "Write to a file, instead of STDOUT", .complete = COMP_FILES),
-	FLAG(struct save_opts, platform, "platform", 0, "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .api = 148),
+	FLAG(struct save_opts, platform, "platform", 0, "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .values = VALUES_PLATFORMS, .api = 148),
 	FLAG_END,
 };
 
@@ -241,7 +241,7 @@ struct load_opts {
 };
 static const struct flag load_flags[] = {
 	FLAG(struct load_opts, input, "input", 'i', "Read from tar archive file, instead of STDIN", .complete = COMP_FILES),
-	FLAG(struct load_opts, platform, "platform", 0, "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .api = 148),
+	FLAG(struct load_opts, platform, "platform", 0, "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", .values = VALUES_PLATFORMS, .api = 148),
 	FLAG(struct load_opts, quiet, "quiet", 'q', "Suppress the load output"),
 	FLAG_END,
 };

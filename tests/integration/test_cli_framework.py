@@ -270,11 +270,20 @@ def things(engine):
 
 @pytest.mark.parametrize("line", ["start ", "stop ", "logs ", "run ", "run --network ", "run --network=", "run --restart ", "run --pull ", "rmi ", "volume rm ",
                                   "context use ", "pull ", "tag ", "nosuch ", "ps ", "run x ", "import ", "history ", "save ", "unpause ", "attach ", "run --ipc ", "run --pid ",
-                                  "run -it --nam", "container re", "kill ", "run --env-file ", "load -i ", "rename "])
+                                  "run -it --nam", "container re", "kill ", "run --env-file ", "load -i ", "rename ", "run --cap-add ", "create --cap-drop ", "run -e ", "exec -e ",
+                                  "run --volume-driver "])
 def test_completes_as_docker(twins, things, line):
     words = line.split(" ")
     docker, caisson = twins.both("__complete", *words)
     assert sorted(caisson[1].splitlines()) == sorted(docker[1].splitlines())
+
+
+@pytest.mark.parametrize("line", ["kill -s ", "stop --signal ", "restart -s ", "run --stop-signal ", "pull --platform ", "create --platform ", "save --platform ", "run --ulimit ",
+                                  "events --filter "])
+def test_completes_what_can_be_of_use(twins, things, line):
+    """docker has real-time signals by number and other systems, too, and offers files behind "nofile="."""
+    docker, caisson = ({w for w in r[1].splitlines() if w[0] != ":"} for r in twins.both("__complete", *line.split(" ")))
+    assert caisson and caisson <= docker and all(word.startswith(("RT", "windows/", "wasi")) for word in docker - caisson)
 
 
 def test_bash_completes(twins, things):
