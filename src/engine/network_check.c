@@ -200,11 +200,9 @@ static int check_lan_options(const char *driver, const struct cs_strmap *o, stru
 		return cs_fail(err, CS_ERR_INVALID, 0, "requested ipvlan mode '%s' is not valid, 'l2' mode is the ipvlan driver default", i);
 	if (!cs_streq(driver, "macvlan") && !cs_empty(f) && !one_of(f, flags))
 		return cs_fail(err, CS_ERR_INVALID, 0, "requested ipvlan flag '%s' is not valid, 'bridge' is the ipvlan driver default", f);
-	if (cs_empty(parent))
-		return cs_fail(err, CS_ERR_INVALID, 0, "a network with driver %s needs an interface of this host: option parent", driver);
-	if (strcmp(parent, "lo") == 0)
+	if (cs_streq(parent, "lo"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "loopback interface is not a valid %s parent link", driver);
-	if (!cs_link_name_valid(parent))
+	if (!cs_empty(parent) && !cs_link_name_valid(parent))
 		return bad_option("parent", parent, "not a name of an interface", err);
 	if (mtu && !cs_parse_i64(mtu, 0, 65535, &n))
 		return bad_option(CS_OPT_MTU, mtu, "a number up to 65535 is needed", err);

@@ -21,7 +21,7 @@ static struct cs_ip gateway_of(const struct HcnEndpoint *e, uint8_t family)
 	for (size_t i = 0; i < e->doc.n_routes; i++)
 		if (cs_prefix_parse(e->doc.routes[i].to, &to) && to.len == 0 && to.ip.family == family && cs_ip_parse(e->doc.routes[i].next_hop, &via))
 			return via;
-	if (!e->net->driver->outside || !(family == AF_INET ? e->v4 : e->v6).ip.family ||
+	if (cs_network_internal(e->net) || !(family == AF_INET ? e->v4 : e->v6).ip.family ||
 	    (e->net->driver->bridge && (family == AF_INET ? e->net->pol.gw4 : e->net->pol.gw6) == CS_GW_ISOLATED))
 		return (struct cs_ip){0};
 	return cs_network_gateway(e->net, family);

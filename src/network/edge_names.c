@@ -83,7 +83,7 @@ static void look(const struct HcnNamespace *ns, struct view *v)
 	*v = (struct view){.networks = cs_xcalloc(n + 1, sizeof(char *))};
 	for (const struct HcnEndpoint *e = ns->endpoints; e; e = e->next) {
 		v->networks[v->n_networks++] = e->net->o.text;
-		v->outside |= e->net->driver->outside;
+		v->outside |= !cs_network_internal(e->net);
 		add_links(v, e);
 	}
 }

@@ -55,7 +55,8 @@ void cs_link_add_veth(struct cs_nl *b, const char *name, int peer_ns, const char
 
 	(void)mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg));
 	mnl_attr_put_strz(h, IFLA_IFNAME, peer_name);
-	mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)peer_ns);
+	if (peer_ns >= 0)
+		mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)peer_ns);
 	mnl_attr_nest_end(h, peer);
 	kind_end(h, k);
 }

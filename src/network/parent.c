@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Networks on an interface of the host's: Transparent (macvlan) and L2Bridge (ipvlan). Nothing of them is on the host but, where a VLAN
- * is asked for, its sub-interface. Kernels that have not these kinds of links are found out when a network is created. */
+ * is asked for, its sub-interface, and without an interface of the host's one to be on. Kernels that have not these kinds of links are found out when a network is created. */
 #include <linux/if_link.h>
 
 #include "base/num.h"
@@ -129,6 +129,33 @@ static HRESULT find_parent(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 	return make_vlan(n, r, parent, (uint16_t)vlan, err);
 }
 
+/* Without a parent: a veth pair of the network's own, both ends here. What is on it reaches itself and nothing else; a bridge, or half a pair, would have
+ * no carrier, and a dummy is a kind of link that not all kernels have. */
+static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
+{
+	cs_autofree char *mark = cs_mark_of(&n->o);
+	struct cs_link_info l;
+	char peer[IFNAMSIZ];
+	struct cs_nl b;
+
+	(void)snprintf(n->ifname, sizeof(n->ifname), "dm-%.8s%.4s", n->o.text, n->o.text + 9);
+	(void)snprintf(peer, sizeof(peer), "dn%s", n->ifname + 2);
+	if (cs_link_get(r, 0, n->ifname, &l, NULL) < 0) {
+		cs_nl_init(&b, r);
+		cs_link_add_veth(&b, n->ifname, -1, peer);
+		cs_link_set(&b, &(struct cs_link_change){.name = peer, .alias = mark, .no_ipv6_addr = true, .up = true}, "prepare a network without a parent");
+		cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .no_ipv6_addr = true, .up = true}, "prepare a network without a parent");
+		if (cs_nl_run(&b, err) < 0 || cs_link_get(r, 0, n->ifname, &l, err) < 0)
+			return HCS_E_FAIL;
+	} else if (strcmp(l.alias, mark) != 0) {
+		return cs_hr_fail(err, HCN_E_NETWORK_ALREADY_EXISTS, 0, "interface %s is somebody else's", n->ifname);
+	}
+	n->index = l.index;
+	n->port_index = l.peer;
+	n->made = true;
+	return HCS_S_OK;
+}
+
 static void remove_parent(struct HcnNetwork *n)
 {
 	int index = n->index;
@@ -145,13 +172,11 @@ static HRESULT create(struct HcnNetwork *n, struct cs_err **err)
 
 	if (hr != HCS_S_OK)
 		return hr;
-	if (cs_empty(n->pol.adapter))
-		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "a %s network needs a parent interface (policy NetAdapterName)", n->driver->type);
-	if (strlen(n->pol.adapter) >= IFNAMSIZ)
+	if (!cs_empty(n->pol.adapter) && strlen(n->pol.adapter) >= IFNAMSIZ)
 		return cs_hr_fail(err, HCN_E_ADAPTER_NOT_FOUND, 0, "%s is no name of an interface", n->pol.adapter);
 	if (cs_host_rtnl(&r, err) < 0)
 		return HCS_E_FAIL;
-	hr = find_parent(n, &r, err);
+	hr = cs_empty(n->pol.adapter) ? make_stub(n, &r, err) : find_parent(n, &r, err);
 	if (hr == HCS_S_OK)
 		hr = probe(n, &r, err);
 	if (hr != HCS_S_OK)

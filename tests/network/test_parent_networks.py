@@ -70,6 +70,29 @@ def test_on_the_wire(net_engine, networks, net_boxes, lan, kind, options):
 
 
 @pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
+def test_without_a_parent(net_engine, networks, net_boxes, lan, kind):
+    """Its containers reach each other and nothing else, as dockerd's on a dummy; what they are on is the network's, over a restart, too."""
+    able = kernel_has(net_engine, kind)
+    a = networks.create("alone", 201 if able else 501, Driver=kind, IPAM={"Config": [{"Subnet": "10.82.60.0/24"}]})
+    if not able:
+        assert f"this kernel has no {kind} links" in a.message and not [n for n in net_engine.netns.links() if n.startswith("dm-")]
+        return
+    one, two = net_boxes.sleeper(network="alone", name="alone-1"), net_boxes.sleeper(network="alone", name="alone-2")
+    assert networks.inspect("alone")["Options"] == {}
+    assert one.exec(f"ping -c1 -W4 {ip(two, 'alone')}")[0] == 0 and lookup(one, "alone-2") == [ip(two, "alone")]
+    assert one.exec(f"ping -c1 -W1 {lan.address}")[0] != 0 and not net_engine.netns.pings(ip(one, "alone"))
+    assert "default" not in one.exec("ip route")[1], "another network's way out would lose to it"
+    own = {n for n in net_engine.netns.links() if n.startswith(("dm-", "dn-"))}
+    assert len(own) == 2
+    net_engine.restart()
+    assert net_engine.netns.links().keys() >= own and one.exec(f"ping -c1 -W4 {ip(two, 'alone')}")[0] == 0
+    for box in (one, two):
+        box.rm()
+    assert net_engine.http.delete("/networks/alone").status == 204
+    fx.wait_for(lambda: not [n for n in net_engine.netns.links() if n.startswith(("dm-", "dn-"))], 30, what="the pair to go")
+
+
+@pytest.mark.parametrize("kind", ["macvlan", "ipvlan"])
 def test_tagged(net_engine, networks, net_boxes, lan, kind):
     """parent=out0.50: the sub-interface is the network's, and goes with it."""
     ident = on_wire(net_engine, networks, kind, "out0.50", "10.82.50")
