@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers on networks: addresses, names, ports, connect and disconnect, and what inspect and the list say of them."""
 import json
+import os
 import re
 import subprocess
 import threading
@@ -41,6 +42,7 @@ def interfaces(box):
 
 def test_default_bridge(net_engine, net_boxes):
     a, b = server(net_boxes, network=None, name="web-a"), net_boxes.sleeper(network="bridge")
+    assert not [w for w in net_engine.http.get("/info").json["Warnings"] if "firewall" in w]
     s = settings(a, "bridge")
     assert s["IPAddress"].startswith("172.17.0.") and s["IPPrefixLen"] == 16 and s["Gateway"] == "172.17.0.1"
     assert re.fullmatch("(..:){5}..", s["MacAddress"]) and len(s["EndpointID"]) == 64
@@ -806,6 +808,19 @@ def test_without_the_right_to_networks(fresh):
 
 
 # -- real clients ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(not os.path.ismount("/sys/fs/cgroup/unified"), reason="hiding the only hierarchy leaves no engine")
+def test_without_a_cgroup2_it_is_told_what_is_missing(fresh):
+    eng = fx.Engine(netns=True)
+    try:
+        plain = eng._command
+        eng._command = lambda: ["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified && exec "$@"', "sh", *plain()]
+        eng.start()
+        told = [w for w in eng.http.get("/info").json["Warnings"] if "::1" in w]
+        assert len(told) == 1 and "cgroup2" in told[0], told
+    finally:
+        eng.close()
+
 
 def test_a_network_that_comes_later(net_engine, networks, net_boxes):
     """As with Docker the start tells what is missing; docker run would take a 404 of the creation for a missing image."""
