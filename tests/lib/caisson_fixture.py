@@ -351,8 +351,8 @@ class Engine:
             if self.alive():
                 try:
                     self.stop()
-                    if not problem and check and self.mounts():
-                        problem = AssertionError(f"mounts left behind: {self.mounts()}")
+                    if not problem and check and os.path.ismount(self.exec / "bpf"):
+                        problem = AssertionError("the daemon has left its bpffs behind")
                 except AssertionError as err:
                     problem = problem or err
             self._sweep()
