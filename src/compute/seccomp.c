@@ -2,6 +2,8 @@
  *
  * See seccomp_cache.h. The cache is keyed by the profile's JSON tree (hash, then comparison): the text differs in nothing but blanks. */
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <seccomp.h>
 #include <sys/syscall.h>
@@ -211,12 +213,21 @@ static bool kernel_has_x32(void)
 #endif
 }
 
-static int add_archs(scmp_filter_ctx ctx, json_t *profile, const char *path, struct cs_err **err)
+struct newest { /* of each architecture that the filter knows: the highest number that the profile names */
+	size_t n;
+	struct {
+		uint32_t arch; /* AUDIT_ARCH_*: libseccomp's tokens are the same, but for x32 */
+		uint32_t nr;
+	} v[CS_ARRAY_SIZE(archs) + 1];
+};
+
+static int add_archs(scmp_filter_ctx ctx, json_t *profile, const char *path, struct newest *newest, struct cs_err **err)
 {
 	cs_autofree char **list = NULL;
 
 	if (cs_field_strv(profile, path, "architectures", &list, err) < 0)
 		return -1;
+	newest->v[newest->n++].arch = seccomp_arch_native();
 	for (char **a = list; a && *a; a++) {
 		uint32_t token = 0;
 		for (size_t i = 0; i < CS_ARRAY_SIZE(archs); i++)
@@ -231,11 +242,45 @@ static int add_archs(scmp_filter_ctx ctx, json_t *profile, const char *path, str
 		int r = token ? seccomp_arch_add(ctx, token) : 0;
 		if (r < 0 && r != -EEXIST)
 			return cs_fail(err, CS_ERR_INVALID, -r, "%s.architectures: add %s", path, *a);
+		if (r == 0 && token && token != SCMP_ARCH_X32 && newest->n < CS_ARRAY_SIZE(newest->v))
+			newest->v[newest->n++].arch = token;
 	}
 	return 0;
 }
 
-static int export_bpf(scmp_filter_ctx ctx, struct cs_filter *f, struct cs_err **err)
+static void find_newest(json_t *list, struct newest *newest)
+{
+	json_t *rule, *name;
+	size_t i, k;
+
+	json_array_foreach(list, i, rule) json_array_foreach(json_object_get(rule, "names"), k, name)
+		for (size_t a = 0; json_is_string(name) && a < newest->n; a++) {
+			int nr = seccomp_syscall_resolve_name_arch(newest->v[a].arch, json_string_value(name));
+			if (nr > 0 && (uint32_t)nr > newest->v[a].nr)
+				newest->v[a].nr = (uint32_t)nr;
+		}
+}
+
+/* A call that is newer than the profile (or than libseccomp) does not exist, as far as the container goes: programs try such calls and fall back when they
+ * hear ENOSYS, and only then. What the profile knows and does not allow is refused as it says. What comes before the filter proper: */
+static size_t put_newest(const struct newest *newest, struct sock_filter *f)
+{
+	size_t n = 0, end = 1 + newest->n * 5;
+
+	f[n++] = (struct sock_filter){.code = BPF_LD | BPF_W | BPF_ABS, .k = offsetof(struct seccomp_data, arch)};
+	for (size_t i = 0; i < newest->n; i++) {
+		f[n++] = (struct sock_filter){.code = BPF_JMP | BPF_JEQ | BPF_K, .jf = 4, .k = newest->v[i].arch};
+		f[n++] = (struct sock_filter){.code = BPF_LD | BPF_W | BPF_ABS, .k = offsetof(struct seccomp_data, nr)};
+		f[n] = (struct sock_filter){.code = BPF_JMP | BPF_JGT | BPF_K, .jf = (uint8_t)(end - n - 1), .k = newest->v[i].nr};
+		n++;
+		f[n] = (struct sock_filter){.code = BPF_JMP | BPF_JGE | BPF_K, .jt = (uint8_t)(end - n - 1), .k = 0x40000000}; /* x32, or none at all */
+		n++;
+		f[n++] = (struct sock_filter){.code = BPF_RET | BPF_K, .k = SECCOMP_RET_ERRNO | ENOSYS};
+	}
+	return n;
+}
+
+static int export_bpf(scmp_filter_ctx ctx, const struct newest *newest, struct cs_filter *f, struct cs_err **err)
 {
 	cs_autofd int fd = sys_memfd_create("seccomp", MFD_CLOEXEC);
 	int r = fd < 0 ? fd : seccomp_export_bpf(ctx, fd);
@@ -243,9 +288,11 @@ static int export_bpf(scmp_filter_ctx ctx, struct cs_filter *f, struct cs_err **
 
 	if (r < 0 || len < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, r < 0 ? -r : errno, "compile the seccomp profile");
-	f->bpf = cs_xmalloc((size_t)len + 1);
-	f->len = (size_t)len;
-	if (cs_read_full(fd, f->bpf, f->len) != len)
+	struct sock_filter *code = cs_xcalloc((size_t)len / sizeof(*code) + 1 + CS_ARRAY_SIZE(newest->v) * 5, sizeof(*code));
+	size_t before = newest->n ? put_newest(newest, code) : 0;
+	f->bpf = code;
+	f->len = (size_t)len + before * sizeof(*code);
+	if (cs_read_full(fd, code + before, (size_t)len) != len)
 		return cs_fail(err, CS_ERR_INTERNAL, EIO, "read the compiled seccomp profile");
 	struct sock_filter *less;
 	size_t n;
@@ -273,6 +320,7 @@ static int compile(json_t *profile, const char *path, struct cs_filter *f, struc
 {
 	const char *name = NULL, *listener = "";
 	json_t *list = NULL, *v;
+	struct newest newest = {0};
 	int64_t errno_ret = EPERM;
 	uint32_t action;
 	size_t i;
@@ -287,8 +335,11 @@ static int compile(json_t *profile, const char *path, struct cs_filter *f, struc
 	cs_auto(ctx_done) scmp_filter_ctx ctx = seccomp_init(action);
 	if (!ctx)
 		return cs_fail(err, CS_ERR_INVALID, EINVAL, "%s.defaultAction: %s is not possible", path, name);
-	if (add_archs(ctx, profile, path, err) < 0)
+	if (add_archs(ctx, profile, path, &newest, err) < 0)
 		return -1;
+	find_newest(list, &newest);
+	if (action == SCMP_ACT_ALLOW || action == SCMP_ACT_LOG) /* it allows what it does not know */
+		newest.n = 0;
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0); /* the worker decides about no_new_privs */
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	json_array_foreach(list, i, v)
@@ -297,7 +348,7 @@ static int compile(json_t *profile, const char *path, struct cs_filter *f, struc
 		if (add_syscalls(ctx, v, at, action, err) < 0)
 			return -1;
 	}
-	return export_bpf(ctx, f, err);
+	return export_bpf(ctx, &newest, f, err);
 }
 
 /* ---- cache ---- */

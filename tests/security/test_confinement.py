@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running container can reach: system calls, capabilities, devices, kernel files, the worker's own program."""
+import json
 import os
 import re
 import time
@@ -61,6 +62,18 @@ def test_blocked_system_calls(boxes, probed):
     up = boxes.sleeper(image=probed)
     assert up.exec(["/probe", "blocked"])[1] == ""
     assert "mount" not in boxes.run(["/probe", "blocked"], image=probed, Host={"CapAdd": ["SYS_PTRACE"]}).out
+
+
+def test_system_calls_newer_than_the_profile(boxes, probed):
+    """They do not exist: who tries one falls back when he hears so, and only then. What the profile knows is refused."""
+    assert boxes.run(["/probe", "newest"], image=probed).out.split() == ["500", "ENOSYS", "60000", "ENOSYS", "bpf", "EPERM", "mount", "EPERM"]
+    assert boxes.sleeper(image=probed).exec(["/probe", "newest"])[1].split()[:2] == ["500", "ENOSYS"]
+    kills = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["bpf"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]}
+    out = boxes.run(["/probe", "newest"], image=probed, Host={"SecurityOpt": ["seccomp=" + json.dumps(kills)]}).out.split()
+    assert out[:6] == ["500", "ENOSYS", "60000", "ENOSYS", "bpf", "EACCES"]
+    b = boxes.run(["/probe", "newest32"], image=probed)
+    if os.uname().machine == "x86_64" and b.code != 128 + 11:
+        assert b.out.split() == ["500", "ENOSYS", "bpf", "EPERM"]
 
 
 def test_cve_2019_5736_init_and_exec_children(boxes, probed):
