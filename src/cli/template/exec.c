@@ -668,11 +668,8 @@ static void walk_template(struct exec *x, struct tpl_value dot, const struct nod
 
 static void print_value(struct exec *x, const struct node *n, struct tpl_value v)
 {
-	bool nil;
-
 	x->at = n;
-	if (tpl_kind_of(v) == TPL_PTR && v.type->elem->trait != TPL_ULIMIT && v.type->trait != TPL_PLATFORM)
-		v = tpl_indirect(v, &nil);
+	v = tpl_printable(v);
 	if (!v.type)
 		cs_str_puts(x->out, "<no value>");
 	else

@@ -41,6 +41,13 @@ struct tpl_value tpl_indirect(struct tpl_value v, bool *nil)
 	return v;
 }
 
+struct tpl_value tpl_printable(struct tpl_value v)
+{
+	bool nil, words = tpl_kind_of(v) == TPL_PTR && (v.type->elem->trait == TPL_ULIMIT || v.type->trait == TPL_PLATFORM);
+
+	return words ? v : tpl_indirect(v, &nil);
+}
+
 bool tpl_truth(struct tpl_value v)
 {
 	switch (tpl_kind_of(v)) {
@@ -410,8 +417,7 @@ static void printable(struct cs_str *s, const struct tpl_value *v, size_t n)
 	bool before = false;
 
 	for (size_t i = 0; i < n; i++) {
-		bool nil;
-		struct tpl_value x = tpl_indirect(v[i], &nil);
+		struct tpl_value x = tpl_printable(v[i]);
 		if (!x.type)
 			x = tpl_stringn("<no value>", 10);
 		bool string = x.type->kind == TPL_STRING && x.type->trait != TPL_TIME;

@@ -21,6 +21,8 @@ void tpl_sprintf(struct cs_str *out, struct tpl_value format, const struct tpl_v
 void tpl_sprint_args(struct cs_str *out, const struct tpl_value *args, size_t n, bool line);
 /* What a pointer leads to, through all of them; *nil: it ended at a nil. */
 struct tpl_value tpl_indirect(struct tpl_value v, bool *nil);
+/* What a template prints of it (printableValue): what a pointer leads to, unless the pointer has words of its own. No type: there is no value. */
+struct tpl_value tpl_printable(struct tpl_value v);
 bool tpl_truth(struct tpl_value v);
 
 /* ---- functions ---- */
