@@ -51,7 +51,7 @@ static void tell_once(struct http_conns *c, const char *what, unsigned n)
 /* What has come and not been read is no silence: its thread has not had its turn yet. Some are looked at, no more. The lock is held. */
 static struct http_conn *longest_silence(struct http_conns *c)
 {
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 16 && c->waiting; i++) {
 		struct http_conn *first = c->waiting;
 		int unread = 0;
 

@@ -173,9 +173,10 @@ static void *maker(void *unused)
 		spawner.makers--;
 	}
 	pthread_mutex_unlock(&spawner.lock);
-	while (apart)
+	if (!apart)
+		return NULL;
+	for (;;)
 		work((int)sock);
-	return NULL;
 }
 
 /* Makes the first, at the first spawn: when there is little in the table. The lock is held. */

@@ -36,7 +36,7 @@ json_t *config_parse(const char *text, size_t len, const char **why)
 	static json_error_t e;
 	json_t *j = json_loadb(text, len, 0, &e);
 
-	if (j && json_is_object(j))
+	if (json_is_object(j))
 		return j;
 	*why = j ? "not a JSON object" : e.text;
 	json_decref(j);

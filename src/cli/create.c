@@ -452,12 +452,12 @@ static int set_resources(const struct call *c, json_t *host, const struct run_op
 /* name[:max] */
 static int set_restart(json_t *host, const struct run_opts *o, struct cs_err **err)
 {
-	const char *policy = o->restart ? o->restart : "", *colon = strchr(policy, ':'), *why;
+	const char *policy = o->restart ? o->restart : "", *colon = strchr(policy, ':');
 	int64_t max = 0;
 
 	if (colon == policy && colon)
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: no policy provided before colon");
-	if (colon && (why = create_int(colon + 1, &max)))
+	if (colon && create_int(colon + 1, &max))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: maximum retry count must be an integer");
 	cs_autofree char *name = cs_xstrndup(policy, strcspn(policy, ":"));
 	if (*name && strcmp(name, "no") != 0 && o->rm)

@@ -136,7 +136,7 @@ static int expose_one(const char *text, json_t *exposed, struct cs_err **err)
 	size_t n = strcspn(text, "/");
 	cs_autofree char *port = cs_xstrndup(text, n);
 	const char *proto = text[n] && text[n + 1] ? text + n + 1 : "tcp";
-	struct range r;
+	struct range r = {0};
 
 	if (strchr(text, ':'))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid port format for --expose: %s", text);

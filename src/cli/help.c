@@ -15,7 +15,7 @@ static char *full(const char *path) { return cs_xasprintf("caisson%s%s", *path ?
 static void put_usage(FILE *out, const struct command *cmd, const char *path, const char *rest)
 {
 	cs_autofree char *name = full(path);
-	const char *bar = cmd ? strrchr(cmd->names, '|') : NULL;
+	const char *bar = strrchr(cmd->names, '|');
 
 	if (!rest && !cmd_is_group(cmd))
 		rest = cmd->usage;

@@ -126,7 +126,7 @@ static char **names_of(const json_t *image)
 	size_t i;
 
 	json_array_foreach(json_object_get(image, "RepoTags"), i, t) cs_strv_push(&names, json_string_value(t));
-	for (i = 1; i < cs_strv_len(names); i++)
+	for (i = 1; names && i < cs_strv_len(names); i++)
 		for (size_t k = i; k && strlen(names[k - 1]) < strlen(names[k]); k--) {
 			char *swap = names[k];
 			names[k] = names[k - 1];

@@ -25,7 +25,7 @@ char *platform_query(const char *platform, const char *prefix, struct cs_err **e
 
 	if (cs_empty(platform))
 		return cs_xstrdup("");
-	if (n > 3) {
+	if (n < 1 || n > 3) {
 		cs_fail(err, CS_ERR_INVALID, 0, "\"%s\": cannot parse platform specifier: invalid argument", platform);
 		return NULL;
 	}

@@ -103,7 +103,7 @@ static void display(const struct screen *s, const json_t *j, const json_t *detai
 
 	if (s->terminal && !*stream && detail) {
 		end = "\r";
-		fputs("\x1b[2K\r", s->out);
+		(void)fputs("\x1b[2K\r", s->out);
 	} else if (bar && *bar) {
 		return; /* no bars where nobody can draw over them */
 	}
@@ -125,14 +125,14 @@ static void display(const struct screen *s, const json_t *j, const json_t *detai
 /* Which line the id has; a new one gets the next. */
 static size_t line_of(struct screen *s, const char *id)
 {
-	size_t n = cs_strv_len(s->ids);
+	size_t n = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (cs_streq(s->ids[i], id))
-			return i;
+	for (; s->ids && s->ids[n]; n++)
+		if (cs_streq(s->ids[n], id))
+			return n;
 	cs_strv_push(&s->ids, id);
 	if (s->terminal)
-		fputc('\n', s->out);
+		(void)fputc('\n', s->out);
 	return n;
 }
 

@@ -367,7 +367,7 @@ static bool equal(const struct sock_filter *x, size_t nx, const struct sock_filt
 bool cs_seccomp_shrink(const struct sock_filter *in, size_t n, struct sock_filter **ret, size_t *ret_n)
 {
 	uint32_t archs[MAX_ARCHS + 1];
-	size_t n_archs, n_bounds, begin[MAX_ARCHS + 1];
+	size_t n_archs, n_bounds, begin[MAX_ARCHS + 1] = {0};
 
 	if (!known(in, n) || !architectures(in, n, archs, &n_archs))
 		return false;

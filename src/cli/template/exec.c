@@ -223,8 +223,8 @@ static struct tpl_value call_method(struct exec *x, const char *type, const char
 	if (m)
 		return m->call(receiver.obj->self, x->a, want ? arg.s : NULL);
 	/* Label of a table's headers: the last part of the label's name, in words */
-	const char *dotted = arg.s ? strrchr(arg.s, '.') : NULL;
-	char *text = tpl_strn(x->a, dotted ? dotted + 1 : arg.s, strlen(dotted ? dotted + 1 : arg.s));
+	const char *label = arg.s ? arg.s : "", *dotted = strrchr(label, '.'), *last = dotted ? dotted + 1 : label;
+	char *text = tpl_strn(x->a, last, strlen(last));
 	for (char *p = text; *p; p++)
 		*p = *p == '-' || *p == '_' ? ' ' : *p;
 	return tpl_stringn(text, strlen(text));

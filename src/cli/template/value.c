@@ -153,7 +153,7 @@ static void json_escape(struct json *j, struct cs_str *out)
 	static const char names[] = "\"\\/bfnrt", plain[] = "\"\\/\b\f\n\r\t";
 	char c = j->p < j->end ? *j->p++ : 0;
 	const char *at = c ? strchr(names, c) : NULL;
-	uint32_t r, low;
+	uint32_t r = 0, low = 0;
 
 	if (at) {
 		cs_str_putc(out, plain[at - names]);
@@ -387,7 +387,7 @@ struct tpl_value tpl_zero(struct tpl_arena *a, const struct tpl_type *type)
 /* Go drops trailing zeros of a fraction when it prints a time that it parsed. */
 static struct tpl_value typed_time(struct tpl_arena *a, struct tpl_value raw, const struct tpl_type *type)
 {
-	const char *dot = memchr(raw.s, '.', raw.n), *end = dot;
+	const char *dot = memchr(raw.s, '.', raw.n), *end;
 	struct tpl_value v = {.type = type};
 
 	if (raw.n < 20)

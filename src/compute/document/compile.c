@@ -580,7 +580,7 @@ int cs_document_compile(json_t *doc, const struct cs_compile_env *env, struct cs
 		r = cs_field_obj_or_text(b.linux_, "OciSpecification.linux", "seccomp", &seccomp, err);
 	if (r == 0 && seccomp && !env->host->seccomp)
 		cs_warnf(&d.warnings, "seccomp is missing in this kernel: the container's system calls are not filtered");
-	else if (r == 0 && seccomp && json_is_string(seccomp) && cs_prefix(json_string_value(seccomp), CS_SECCOMP_PREFIX))
+	else if (r == 0 && json_is_string(seccomp) && cs_prefix(json_string_value(seccomp), CS_SECCOMP_PREFIX))
 		r = cs_seccomp_by_name(json_string_value(seccomp), "OciSpecification.linux.seccomp", &d.seccomp, err);
 	else if (r == 0 && seccomp)
 		r = cs_seccomp_get(seccomp, "OciSpecification.linux.seccomp", &d.seccomp, err);
