@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "cli/rows.h"
 #include "cli/session.h"
+#include "cli/stream.h"
 
 #define LOST "the connection to the engine was lost"
 #define DRAW_EVERY_MS 500
@@ -246,11 +247,14 @@ static int watch_list(struct board *b, struct cs_err **err)
 
 /* ---- drawing ---- */
 
-/* One write per frame: on a terminal over the frame before, each line to its end, so that nothing flickers. */
+/* One write per frame: on a terminal over the frame before, each line to its end, so that nothing flickers; no more of them than it has room for, as it would
+ * scroll with each frame. */
 static int draw(struct board *b)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT((size_t)1 << 28), out = CS_STR_INIT((size_t)1 << 28);
 	bool over = b->live && isatty(1);
+	unsigned rows = 0, cols = 0;
+	bool bounded = over && stream_window(&rows, &cols);
 	struct list l;
 
 	list_begin(&l, b->format);
@@ -265,6 +269,10 @@ static int draw(struct board *b)
 		nl = strchr(p, '\n');
 		if (!nl)
 			break;
+		size_t takes = bounded ? CS_MAX((size_t)(nl - p) + cols - 1, cols) / cols : 0;
+		if (bounded && takes >= rows) /* the cursor stands in the one below */
+			break;
+		rows -= (unsigned)takes;
 		cs_str_put(&out, p, (size_t)(nl - p));
 		cs_str_puts(&out, over ? "\033[K\n" : "\n");
 	}

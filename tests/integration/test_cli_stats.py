@@ -77,6 +77,21 @@ def test_a_named_one_and_its_end(engine, names):
     assert p.returncode == 0 and "\x1b" not in rest
 
 
+def test_a_small_window(engine, names):
+    """What does not fit is left out: the terminal does not scroll with each frame. A line that is wider takes several."""
+    for name in names:
+        sleeper(engine, name)
+    t = Terminal(engine, "stats", *names, program=CAISSON, size=(4, 200))
+    frame(t, lambda rows: set(rows) == set(names))
+    t.resize(3, 200)
+    frame(t, lambda rows: set(rows) == {names[0]})
+    t.resize(8, 60)
+    frame(t, lambda rows: set(rows) == set(names))
+    t.resize(6, 60)
+    frame(t, lambda rows: set(rows) == {names[0]})
+    t.close()
+
+
 def test_processor_time(engine, names):
     """A loop that does nothing else is near one processor."""
     engine.cli("run", "-d", "--network", "none", "--name", names[0], "--cpus", "0.5", IMAGE, "sh", "-c", "while :; do :; done", check=True)
