@@ -331,10 +331,7 @@ static int cmd_commit(struct call *call)
 		cs_autofree char *e = url_encode(*ch);
 		cs_str_putf(&path, "&changes=%s", e);
 	}
-	json_t *empty = json_object();
-	int status = client_json("POST", path.buf, empty, &j, &err);
-	json_decref(empty);
-	if (status < 0)
+	if (client_json("POST", path.buf, NULL, &j, &err) < 0)
 		return cli_error(err, 1);
 	printf("%s\n", jstr(j, "Id"));
 	json_decref(j);

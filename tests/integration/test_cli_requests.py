@@ -307,7 +307,6 @@ def differences(line, seen):
     for s in sent:
         # the engine completes names, and pauses unless it is told not to; a terminal of no size is none
         s[2] = [[k, v.removeprefix("docker.io/library/") if isinstance(v, str) else v] for k, v in s[2] if [k, v] != ["pause", "1"] and k not in ("", "pause") or [k, v] == ["pause", "0"]]
-        s[3] = "" if s[3] == {} else s[3]
         # asking for a whole attach twice is no use: what was not asked for is 0 or left out
         s[2] = [[k, v] for k, v in s[2] if v not in ("0", "") or k == "pause"]
     return [code, out, err, sorted(sent, key=json.dumps)]
