@@ -44,9 +44,6 @@ struct cs_err {
 
 /* Sets *err (if err is non-NULL and *err is NULL: the first error wins) and returns -1. */
 int cs_fail(struct cs_err **err, enum cs_code code, int sys, const char *fmt, ...) CS_PRINTF(4, 5);
-#ifdef __clang_analyzer__ /* it sees one file at a time, and would follow paths on which this did not fail */
-#define cs_fail(...) ((void)cs_fail(__VA_ARGS__), -1)
-#endif
 /* Puts context in front: the old error becomes the cause, code and errno are inherited. Returns -1. */
 int cs_wrap(struct cs_err **err, const char *fmt, ...) CS_PRINTF(2, 3);
 
@@ -56,6 +53,12 @@ static inline void cs_autoerr_done(struct cs_err **e) { cs_err_free(*e); }
 
 /* Moves `from` to *to (when to is NULL, or already holds an error, `from` is freed). Returns -1. */
 int cs_err_move(struct cs_err **to, struct cs_err *from);
+
+#ifdef __clang_analyzer__ /* it sees one file at a time, and would follow paths on which these did not fail */
+#define cs_fail(...) ((void)cs_fail(__VA_ARGS__), -1)
+#define cs_wrap(...) ((void)cs_wrap(__VA_ARGS__), -1)
+#define cs_err_move(...) ((void)cs_err_move(__VA_ARGS__), -1)
+#endif
 
 enum cs_code cs_err_code(const struct cs_err *err); /* CS_ERR_NONE for NULL */
 int cs_code_http(enum cs_code code);

@@ -464,18 +464,19 @@ int64_t cs_link_expire(int64_t now)
 	atomic_store(&next_deadline, 0);
 	DL_FOREACH(links, l)
 	{
-		struct cs_request *r, *tmp, *expired = NULL;
+		struct cs_request *r, *tmp, *expired = NULL, **end = &expired;
 		pthread_mutex_lock(&l->system->lock);
-		LL_FOREACH_SAFE(l->pending, r, tmp)
-		{
-			if (!r->deadline)
+		for (struct cs_request **at = &l->pending; (r = *at);) {
+			if (r->deadline && r->deadline <= now) {
+				*at = r->next;
+				r->next = NULL;
+				*end = r;
+				end = &r->next;
 				continue;
-			if (r->deadline <= now) {
-				LL_DELETE(l->pending, r);
-				LL_APPEND(expired, r);
-			} else if (!next || r->deadline < next) {
-				next = r->deadline;
 			}
+			if (r->deadline && (!next || r->deadline < next))
+				next = r->deadline;
+			at = &r->next;
 		}
 		pthread_mutex_unlock(&l->system->lock);
 		LL_FOREACH_SAFE(expired, r, tmp)

@@ -339,9 +339,10 @@ static int rewrite(struct image *im, struct cs_err **err)
 	if (r == 0) {
 		CS_GUARD(&m->write);
 		r = cs_images_set_manifest(m, im->rec, &manifest, rows, im->n, err);
-		if (r == 0) {
-			struct cs_image_rec *now;
+		struct cs_image_rec *now = NULL;
+		if (r == 0)
 			HASH_FIND_STR(m->by_id, im->rec->id.s, now);
+		if (now) {
 			atomic_fetch_add(&now->refs, 1);
 			cs_image_rec_unref(im->rec);
 			im->rec = now;
