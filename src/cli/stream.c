@@ -216,20 +216,23 @@ static void *out_main(void *arg)
 {
 	struct out *o = arg;
 	cs_autofree char *buf = cs_xmalloc(OUT_SIZE);
+	size_t want = OUT_SIZE;
 
 	for (int fd = 1; fd < 3; fd++)
 		o->moves[fd] = !o->d.raw && is_kind(fd, S_IFIFO);
 	if (o->r->buf.len)
 		o->result = deframe(&o->d, o->r->buf.buf, o->r->buf.len, &o->err);
 	while (o->result == 0) {
-		/* behind a frame that was moved comes another one, probably: just its header */
-		ssize_t n = read(o->r->fd, buf, move_frame(o) ? sizeof(o->d.head) : OUT_SIZE);
+		if (move_frame(o)) /* another one follows, probably: just its header */
+			want = sizeof(o->d.head);
+		ssize_t n = read(o->r->fd, buf, want);
 		if (n < 0 && errno == EAGAIN)
 			(void)poll(&(struct pollfd){.fd = o->r->fd, .events = POLLIN}, 1, -1);
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n <= 0)
 			break;
+		want = OUT_SIZE;
 		o->result = deframe(&o->d, buf, (size_t)n, &o->err);
 	}
 	(void)cs_write_full(o->end, "", 1);
