@@ -417,10 +417,13 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 		(void)HcnCloseEndpoint(TAKE_PTR(ep));
 	}
 	if (owner && cs_hcn_guid_of(owner->endpoint_id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
+		cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(owner);
 		cs_autojson json_t *answer = NULL;
 		r = add_ports(ep, &ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
-		if (r == 0)
-			cs_endpoint_take(owner, n, &ports, answer);
+		if (r == 0) {
+			cs_endpoint_take(got, n, &ports, answer);
+			put_back(c, owner, got);
+		}
 		(void)HcnCloseEndpoint(ep);
 	}
 	set_ports(c, owner && r == 0 ? &ports : NULL, owner);
@@ -442,13 +445,15 @@ static int settle_keys(struct cs_container *c, struct cs_err **err)
 		if (cs_network_predefined(s->key) || !cs_empty(s->network_id))
 			continue;
 		cs_autonetwork struct cs_network *n = network_of(c, s, err);
-		if (!n || cs_endpoint_check(s, n->doc->name, n->doc, err) < 0)
+		if (!n)
+			return -1;
+		CS_GUARD(&c->lock); /* the check writes addresses as they are usually written */
+		if (cs_endpoint_check(s, n->doc->name, n->doc, err) < 0)
 			return -1;
 		if (cs_streq(s->key, n->doc->name))
 			continue;
 		if (cs_container_endpoint(c, n->doc->name))
 			return cs_fail(err, CS_ERR_INVALID, 0, "network %s is given twice", n->doc->name);
-		CS_GUARD(&c->lock);
 		free(s->key);
 		s->key = cs_xstrdup(n->doc->name);
 	}
