@@ -293,7 +293,7 @@ void cs_image_recs_free(struct cs_image_rec **v, size_t n)
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool tags, bool digests)
+static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool digests)
 {
 	struct cs_image_name *n, *next;
 	char **v = cs_xcalloc(1, sizeof(char *));
@@ -301,7 +301,7 @@ static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool ta
 	pthread_rwlock_rdlock(&m->lock);
 	HASH_ITER(hh, m->names, n, next)
 	{
-		if (n->rec == r && (cs_image_is_digest_ref(n->full) ? digests : tags))
+		if (n->rec == r && (digests || !cs_image_is_digest_ref(n->full)))
 			cs_strv_push(&v, n->full);
 	}
 	pthread_rwlock_unlock(&m->lock);
@@ -309,9 +309,8 @@ static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool ta
 	return v;
 }
 
-char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, true, false); }
-char **cs_image_digests(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, false, true); }
-char **cs_image_refs(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, true, true); }
+char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, false); }
+char **cs_image_refs(struct cs_images *m, const struct cs_image_rec *r) { return refs_of(m, r, true); }
 
 bool cs_image_has_children(struct cs_images *m, const struct cs_image_rec *r)
 {

@@ -80,9 +80,8 @@ static inline void cs_autorec_done(struct cs_image_rec **r) { cs_image_rec_unref
 /* All records, newest first, each with a reference; free with cs_image_recs_free. */
 struct cs_image_rec **cs_image_recs(struct cs_images *m, size_t *n);
 void cs_image_recs_free(struct cs_image_rec **v, size_t n);
-/* Full names of an image with a tag, with a digest, or both kinds; sorted; caller frees. */
+/* Full names of an image with a tag, or those with a digest, too; sorted; caller frees. */
 char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r);
-char **cs_image_digests(struct cs_images *m, const struct cs_image_rec *r);
 char **cs_image_refs(struct cs_images *m, const struct cs_image_rec *r);
 static inline bool cs_image_is_digest_ref(const char *full) { return strchr(full, '@') != NULL; }
 /* Has another image this one as its parent? */

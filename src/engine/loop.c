@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Timers, watched descriptors and background jobs; see loop.h. Owner: the engine. lock guards everything in the struct;
+ * Timers and background jobs; see loop.h. Owner: the engine. lock guards everything in the struct;
  * callbacks run without it. */
 #include "engine/loop.h"
 
 #include <pthread.h>
-#include <sys/epoll.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 
 #include "base/log.h"
@@ -22,12 +22,6 @@ struct timer {
 	cs_loop_fn fn;
 	void *ctx;
 };
-struct watch {
-	cs_loop_fn fn;
-	void *ctx;
-	bool dead, running;
-	struct watch *next; /* graveyard */
-};
 struct job {
 	cs_loop_fn fn;
 	void *ctx;
@@ -37,14 +31,13 @@ struct cs_loop {
 	pthread_mutex_t lock;
 	pthread_cond_t work, idle;
 	pthread_t thread;
-	int epoll, wake;
+	int wake; /* the thread, for a timer that is due before those it knows of, and for the end */
 	bool stop;
 	struct timer *heap;
 	size_t n, cap;
 	uint64_t next_id;
 	struct job *head, **tail;
 	size_t queued, threads, waiting;
-	struct watch *graveyard; /* freed by the loop's thread between two rounds */
 };
 
 static void wake(struct cs_loop *l)
@@ -127,7 +120,7 @@ bool cs_timer_cancel(struct cs_loop *l, uint64_t id)
 	return found;
 }
 
-/* Runs what is due; returns the time until the next timer in ms for epoll, -1 for none. */
+/* Runs what is due; returns the time until the next timer in ms, -1 for none. */
 static int run_timers(struct cs_loop *l)
 {
 	pthread_mutex_lock(&l->lock);
@@ -147,89 +140,23 @@ static int run_timers(struct cs_loop *l)
 	return -1;
 }
 
-static void run_watch(struct cs_loop *l, struct watch *w)
-{
-	pthread_mutex_lock(&l->lock);
-	bool run = !w->dead;
-	w->running = run;
-	pthread_mutex_unlock(&l->lock);
-	if (run)
-		w->fn(w->ctx);
-	pthread_mutex_lock(&l->lock);
-	w->running = false;
-	pthread_cond_broadcast(&l->idle);
-	pthread_mutex_unlock(&l->lock);
-}
-
-static void bury(struct cs_loop *l)
-{
-	pthread_mutex_lock(&l->lock);
-	struct watch *w = l->graveyard;
-	l->graveyard = NULL;
-	pthread_mutex_unlock(&l->lock);
-	while (w) {
-		struct watch *next = w->next;
-		free(w);
-		w = next;
-	}
-}
-
 static void *loop_main(void *arg)
 {
 	struct cs_loop *l = arg;
-	struct epoll_event ev[32];
+	struct pollfd p = {.fd = l->wake, .events = POLLIN};
+	uint64_t v;
 
 	(void)pthread_setname_np(pthread_self(), "timers");
 	for (;;) {
 		int timeout = run_timers(l);
-		int n = epoll_wait(l->epoll, ev, CS_ARRAY_SIZE(ev), timeout);
+		if (poll(&p, 1, timeout) > 0)
+			(void)!read(l->wake, &v, sizeof(v));
 		pthread_mutex_lock(&l->lock);
 		bool stop = l->stop;
 		pthread_mutex_unlock(&l->lock);
 		if (stop)
 			return NULL;
-		for (int i = 0; i < n; i++) {
-			uint64_t v;
-			if (!ev[i].data.ptr)
-				(void)!read(l->wake, &v, sizeof(v));
-			else
-				run_watch(l, ev[i].data.ptr);
-		}
-		bury(l);
 	}
-}
-
-int cs_loop_watch(struct cs_loop *l, int fd, cs_loop_fn fn, void *ctx, void **ret_watch)
-{
-	struct watch *w = cs_xcalloc(1, sizeof(*w));
-	w->fn = fn;
-	w->ctx = ctx;
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = w};
-	*ret_watch = w; /* before the first event can come */
-	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		int r = -errno;
-		*ret_watch = NULL;
-		free(w);
-		return r;
-	}
-	return 0;
-}
-
-void cs_loop_unwatch(struct cs_loop *l, void *watch, int fd)
-{
-	struct watch *w = watch;
-
-	if (!w)
-		return;
-	(void)epoll_ctl(l->epoll, EPOLL_CTL_DEL, fd, NULL);
-	pthread_mutex_lock(&l->lock);
-	w->dead = true;
-	while (w->running && !pthread_equal(pthread_self(), l->thread))
-		pthread_cond_wait(&l->idle, &l->lock);
-	w->next = l->graveyard;
-	l->graveyard = w;
-	pthread_mutex_unlock(&l->lock);
-	wake(l);
 }
 
 static void *worker_main(void *arg)
@@ -318,14 +245,11 @@ int cs_loop_new(struct cs_loop **ret, struct cs_err **err)
 	(void)pthread_cond_init(&l->idle, &ca);
 	(void)pthread_condattr_destroy(&ca);
 	l->tail = &l->head;
-	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
-	int r = l->epoll < 0 || l->wake < 0 || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->wake, &ev) < 0 ? -errno : 0;
+	int r = l->wake < 0 ? -errno : 0;
 	if (r == 0)
 		r = spawn_thread(&l->thread, loop_main, l, false);
 	if (r < 0) {
-		cs_close(l->epoll);
 		cs_close(l->wake);
 		free(l);
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "start the timer thread");
@@ -352,10 +276,8 @@ void cs_loop_free(struct cs_loop *l, int drain_ms)
 	pthread_mutex_unlock(&l->lock);
 	wake(l);
 	(void)pthread_join(l->thread, NULL);
-	bury(l);
 	if (!drained)
 		return; /* a stuck job still uses it: leaked on purpose, the process is about to end */
-	cs_close(l->epoll);
 	cs_close(l->wake);
 	free(l->heap);
 	(void)pthread_cond_destroy(&l->work);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time and background work of the engine: one thread with a heap of timers and an epoll set, and a pool of threads for jobs
+ * Time and background work of the engine: one thread with a heap of timers, and a pool of threads for jobs
  * that may block (exit handling, restarts, probes, automatic removal). The pool grows while all of its threads are stuck, so a
  * container that does not answer never starves the others, and shrinks when idle. */
 #pragma once
@@ -21,8 +21,4 @@ bool cs_timer_cancel(struct cs_loop *l, uint64_t id);
 
 void cs_job(struct cs_loop *l, cs_loop_fn fn, void *ctx);
 
-/* Calls fn on the loop's thread while fd is readable or hung up (level-triggered). fd is borrowed. 0 or -errno. */
-int cs_loop_watch(struct cs_loop *l, int fd, cs_loop_fn fn, void *ctx, void **ret_watch);
-/* Afterwards fn does not run any more (waits for a running call unless called from it). */
-void cs_loop_unwatch(struct cs_loop *l, void *watch, int fd);
 void cs_loop_counts(struct cs_loop *l, size_t *timers, size_t *threads, size_t *queued);
