@@ -96,7 +96,7 @@ void cs_container_settle(struct cs_container *c, const unsigned *n, int ms)
 		r = pthread_cond_timedwait(&c->changed, &c->lock, &until);
 }
 
-bool cs_container_is_running(const struct cs_container *c) { return c->status == CS_ST_RUNNING; }
+bool cs_container_is_alive(const struct cs_container *c) { return c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING || c->starting; }
 
 enum cs_status cs_container_status(const struct cs_container *c)
 {
@@ -642,7 +642,7 @@ int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, st
 	if (begin_removal(c, force, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
-	bool alive = c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING || c->starting;
+	bool alive = cs_container_is_alive(c);
 	pthread_mutex_unlock(&c->lock);
 	if (force && alive) {
 		struct cs_err *inner = NULL;
@@ -685,7 +685,7 @@ int cs_container_remove(struct cs_engine *e, const char *ref, bool force, bool v
 static bool prunable(struct cs_container *c, const struct cs_filters *f, int64_t until)
 {
 	CS_GUARD(&c->lock);
-	if (c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING || c->removing || c->starting)
+	if (cs_container_is_alive(c) || c->removing)
 		return false;
 	if (until && c->created > until)
 		return false;

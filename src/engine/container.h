@@ -87,6 +87,7 @@ struct cs_container {
 	uint64_t restart_timer; /* loop.h; 0 = none */
 	int64_t backoff_ns;
 	bool stopping;  /* a stop is under way: no restart */
+	bool ending;    /* it has exited, which has not been announced yet */
 	unsigned restarts; /* by users, between their stop and their start: an exit removes nothing */
 	bool volumes_mounted; /* under op_lock: this run holds them */
 	struct HcnNamespace *net_ns; /* under op_lock: this run's, when the host network service made or took it over */
@@ -139,7 +140,8 @@ static inline void cs_unlock_(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
 #define CS_GUARD(m) cs_auto(cs_unlock_) pthread_mutex_t *CS_GUARD_NAME(__LINE__) CS_UNUSED = cs_lock_guard_(m)
 
 /* c->lock is held by the caller. */
-bool cs_container_is_running(const struct cs_container *c); /* running or paused (not restarting) */
+/* Runs, or is about to: running, paused, restarting, being started. */
+bool cs_container_is_alive(const struct cs_container *c);
 enum cs_status cs_container_status(const struct cs_container *c); /* what people see */
 
 /* The compute system's handle, counted, so that nobody closes it under a reader. */

@@ -37,7 +37,7 @@ static struct cs_container *user_of_any(struct cs_images *m, struct cs_image_rec
 		if (!uses)
 			continue;
 		pthread_mutex_lock(&v[i]->lock);
-		bool is = cs_container_is_running(v[i]);
+		bool is = cs_container_is_alive(v[i]);
 		pthread_mutex_unlock(&v[i]->lock);
 		if (is == running)
 			found = cs_container_ref(v[i]);

@@ -448,7 +448,7 @@ int cs_container_logs(struct cs_engine *e, const char *ref, const struct cs_logs
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
-	bool dead = c->removing || c->dead, running = cs_container_is_running(c);
+	bool dead = c->removing || c->dead, running = c->status == CS_ST_RUNNING;
 	pthread_mutex_unlock(&c->lock);
 	if (dead)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "can not get logs from container which is dead or marked for removal");

@@ -231,6 +231,7 @@ static struct cs_restart_out record_exit(struct cs_container *c, const struct cs
 	c->oom = x->oom;
 	c->finished_at = x->exited_at;
 	c->unhealthy_stop = c->stopping = false;
+	c->ending = true;
 	free(c->error);
 	c->error = cs_xstrdup(x->error);
 	*system = c->system;
@@ -241,6 +242,7 @@ static struct cs_restart_out record_exit(struct cs_container *c, const struct cs
 static void announce_exit(struct cs_container *c)
 {
 	pthread_mutex_lock(&c->lock);
+	c->ending = false;
 	c->exits++;
 	cs_waiters_exit(c, c->exit_code);
 	pthread_cond_broadcast(&c->changed);

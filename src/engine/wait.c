@@ -136,7 +136,7 @@ int cs_container_wait(struct cs_engine *e, const char *ref, const char *conditio
 	w->condition = cond;
 	w->c = cs_container_ref(c);
 	pthread_mutex_lock(&c->lock);
-	bool running = c->status == CS_ST_RUNNING || c->status == CS_ST_RESTARTING || c->starting;
+	bool running = cs_container_is_alive(c) || c->ending;
 	if (c->gone || (cond == NOT_RUNNING && !running)) {
 		finish(w, c->exit_code);
 	} else {

@@ -7,6 +7,7 @@ import pytest
 import images
 import rootfs
 from box import IS_DOCKERD, create
+from caisson_fixture import wait_for
 from registry import Fake
 
 
@@ -168,6 +169,15 @@ def test_remove_in_use(http, boxes, image):
     a = http.delete(f"/images/{ref}")
     assert a.status == 409
     assert a.message.startswith(f'conflict: unable to remove repository reference "{ref}" (must force) - container {b.id[:12]} is using its referenced image')
+
+
+def test_remove_by_id_between_two_restarts(http, boxes, image):
+    ref = image()
+    b = boxes.start("exit 1", image=ref, Env=["PATH=/bin"], Host={"RestartPolicy": {"Name": "always"}})
+    wait_for(lambda: b.state["Restarting"], 30, "between two")
+    a = http.delete(f"/images/{http.get(f'/images/{ref}/json').json['Id']}", {"force": 1})
+    assert a.status == 409 and "image is being used by running container " + b.id[:12] in a.message
+    b.rm()
 
 
 def test_remove_by_id_while_running(http, boxes, image):
