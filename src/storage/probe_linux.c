@@ -39,15 +39,20 @@ static int try_overlay(int dir)
 {
 	static const char *const names[] = {"lower", "upper", "work"}, *const keys[] = {"lowerdir", "upperdir", "workdir"};
 	cs_autofd int fs = sys_fsopen("overlay");
+	int sub[CS_ARRAY_SIZE(names)] = {-EBADF, -EBADF, -EBADF}; /* open until all is done: before Linux 6.5 the names are looked up then */
 	int r = fs < 0 ? fs : 0;
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(names) && r >= 0; i++) {
-		cs_autofd int sub = openat(dir, names[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-		r = sub < 0 ? -errno : set_dir(fs, keys[i], sub);
+		sub[i] = openat(dir, names[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		r = sub[i] < 0 ? -errno : set_dir(fs, keys[i], sub[i]);
 	}
 	if (r >= 0)
 		(void)sys_fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0); /* Linux 5.10; else its end writes out the whole file system below */
-	return r < 0 ? r : sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (r >= 0)
+		r = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(sub); i++)
+		cs_close(sub[i]);
+	return r;
 }
 
 static int probe(struct cs_storage *s, int dir, struct cs_err **err)
