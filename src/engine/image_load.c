@@ -186,7 +186,7 @@ static int read_archive(struct cs_load_session *l, struct cs_err **err)
 }
 
 /* ---- what the client is told ---- */
-bool load_cancelled(const struct cs_load_session *l) { return l->p && (atomic_load(&l->p->cancelled) || l->out->broken); }
+bool load_cancelled(const struct cs_load_session *l) { return l->p && (atomic_load(&l->p->cancelled) || atomic_load(&l->out->broken)); }
 
 void load_say(struct cs_load_session *l, const char *text)
 {
@@ -284,8 +284,10 @@ static int load(struct cs_images *m, const struct cs_load *in, struct cs_progres
 	read_done(in);
 	if (r == 0)
 		r = load_images(&l, err);
+	pthread_mutex_lock(&l.lock); /* blobs that no image names may still be unpacked */
 	for (struct candidate *c = l.candidates; c && r == 0; c = c->next)
 		l.stray = l.stray || c->state != CAND_DONE || c->stage || c->kind == CS_CONTENT_FOREIGN;
+	pthread_mutex_unlock(&l.lock);
 	bool stray = l.stray || r < 0;
 	session_done(&l);
 	cs_images_let(m, stray);

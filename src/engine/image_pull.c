@@ -12,7 +12,7 @@
 #define TICK_MS 100
 #define MT_PLUGIN "application/vnd.docker.plugin.v1+json"
 
-bool pull_cancelled(const struct pull *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
+bool pull_cancelled(const struct pull *x) { return atomic_load(&x->p->cancelled) || atomic_load(&x->out->broken); }
 
 /* An artifact has no configuration of its own: its manifest is what it is. */
 static const struct cs_digest *id_of(const struct image *im) { return im->artifact ? &im->manifest_digest : &im->manifest.config.digest; }

@@ -65,7 +65,7 @@ struct image { /* one manifest on its way */
 	atomic_bool stop;
 };
 
-static bool cancelled(const struct push *x) { return atomic_load(&x->p->cancelled) || x->out->broken; }
+static bool cancelled(const struct push *x) { return atomic_load(&x->p->cancelled) || atomic_load(&x->out->broken); }
 
 static bool stopped(void *ctx)
 {

@@ -16,7 +16,7 @@
 void cs_progress_init(struct cs_progress *p, struct cs_queue *q)
 {
 	p->queue = q;
-	p->broken = 0;
+	atomic_init(&p->broken, 0);
 	p->first_fd = -EBADF;
 	cs_str_init(&p->line, 1u << 20);
 }
@@ -74,8 +74,8 @@ static void first_line(struct cs_progress *p)
 static void put(struct cs_progress *p, const char *text, size_t len)
 {
 	first_line(p);
-	if (!p->broken)
-		p->broken = cs_queue_write(p->queue, text, len);
+	if (!atomic_load(&p->broken))
+		atomic_store(&p->broken, cs_queue_write(p->queue, text, len));
 }
 
 static void send(struct cs_progress *p)
@@ -162,8 +162,8 @@ void cs_progress_count(struct cs_progress *p, const char *id, const char *status
 	put_html(&p->line, "id", id);
 	cs_str_puts(&p->line, "}\r\n");
 	first_line(p);
-	if (!p->broken && !p->line.failed && cs_queue_offer(p->queue, p->line.buf, p->line.len) == -EPIPE)
-		p->broken = -EPIPE;
+	if (!atomic_load(&p->broken) && !p->line.failed && cs_queue_offer(p->queue, p->line.buf, p->line.len) == -EPIPE)
+		atomic_store(&p->broken, -EPIPE);
 }
 
 void cs_progress_json(struct cs_progress *p, const char *json, size_t len)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Docker's progress stream: one JSON object per line ("\r\n"), in the shape and with the texts that its clients draw. Belongs to one thread. */
+ * Docker's progress stream: one JSON object per line ("\r\n"), in the shape and with the texts that its clients draw. Belongs to one thread;
+ * others may read `broken`. */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "base/error.h"
 #include "base/queue.h"
@@ -11,7 +14,7 @@
 struct cs_progress {
 	struct cs_queue *queue; /* borrowed */
 	struct cs_str line;
-	int broken;             /* -EPIPE: nobody reads any more */
+	atomic_int broken;      /* -EPIPE: nobody reads any more */
 	int first_fd;           /* eventfd, written to before the first line; -1: nobody waits for that */
 };
 void cs_progress_init(struct cs_progress *p, struct cs_queue *q);

@@ -15,7 +15,7 @@ bool cs_prune_begin(struct cs_prune_watch *w, const char *id)
 	if (!w)
 		return true;
 	tell(w, id, "Deleting");
-	return !w->out->broken;
+	return !atomic_load(&w->out->broken);
 }
 
 void cs_prune_end(struct cs_prune_watch *w, const char *id, bool deleted)
