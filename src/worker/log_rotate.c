@@ -67,17 +67,21 @@ void cs_log_unfollowed(struct cs_log *l)
 		cs_log_file_put(TAKE_PTR(l->current));
 }
 
-/* l->fd is another file now. */
+/* l->fd has been opened: another file, mostly. */
 static void file_changed(struct cs_log *l)
 {
-	struct cs_log_file *old = TAKE_PTR(l->current);
-	struct stat st;
+	struct cs_log_file *old = l->current;
+	struct stat was, is;
 
 	if (!old)
 		return;
+	bool known = old->fd >= 0 && fstat(old->fd, &was) == 0;
+	if (known && fstat(l->fd, &is) == 0 && was.st_dev == is.st_dev && was.st_ino == is.st_ino) /* the same, opened again */
+		return;
+	l->current = NULL;
 	old->full = true;
 	if (old->refs > 1) {
-		old->next = file_new(l->fd, old->before + (old->fd >= 0 && fstat(old->fd, &st) == 0 ? (uint64_t)st.st_size : 0));
+		old->next = file_new(l->fd, old->before + (known ? (uint64_t)was.st_size : 0));
 		old->next->refs++;
 		l->current = old->next;
 	}
@@ -141,7 +145,9 @@ int cs_log_rotate(struct cs_log *l)
 	if (renameat(l->dirfd, l->name, l->dirfd, first) < 0 && errno != ENOENT)
 		return -errno; /* the old file goes on growing; better than losing output */
 	int r = cs_log_open_file(l, false);
-	if (l->compress)
+	if (r < 0) /* we go on writing to the old file: it has its name again, and is neither compressed nor deleted meanwhile */
+		(void)renameat(l->dirfd, first, l->dirfd, l->name);
+	else if (l->compress)
 		cs_log_compress_next(l);
 	return r;
 }

@@ -220,6 +220,60 @@ static void test_rotation(void **state)
 	assert_null(strstr(only, "line"));
 }
 
+/* No new file can be opened: the old one keeps its name, and no line is lost. */
+static void test_rotation_fails(void **state)
+{
+	struct rlimit old, none;
+	struct cs_log l;
+
+	(void)state;
+	open_log(&l, CS_LOG_JSON, 300, 3, false, "");
+	for (int i = 0; i < 4; i++)
+		feed(&l, 0, "before\n");
+	int next = dup(l.fd);
+	assert_true(next >= 0);
+	(void)close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	feed(&l, 0, "meanwhile\n");
+	cs_log_flush(&l);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(warnings, 1);
+	assert_true(exists("c.log"));
+	assert_false(exists("c.log.1"));
+	for (int i = 0; i < 4; i++)
+		feed(&l, 0, "after\n");
+	cs_log_close(&l);
+	cs_autofree char *now = slurp("c.log", NULL), *one = slurp("c.log.1", NULL);
+	assert_memory_equal(one, "{\"log\":\"before", 14);
+	assert_non_null(strstr(one, "meanwhile"));
+	assert_non_null(strstr(now, "after"));
+	assert_int_equal(warnings, 1);
+}
+
+/* Who follows a file that is opened again goes on where he is; only another file is the next one. */
+static void test_reopen(void **state)
+{
+	struct cs_log l;
+
+	(void)state;
+	open_log(&l, CS_LOG_JSON, 0, 1, false, "");
+	feed(&l, 0, "one\n");
+	struct cs_log_file *f = cs_log_file_get(&l);
+	assert_int_equal(cs_log_reopen(&l, NULL), 0);
+	assert_false(f->full);
+	cs_autofree char *from = cs_xasprintf("%s/c.log", dir), *to = cs_xasprintf("%s/moved", dir);
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(cs_log_reopen(&l, NULL), 0);
+	assert_true(f->full);
+	f = cs_log_file_next(f);
+	assert_non_null(f);
+	assert_false(f->full);
+	cs_log_file_put(f);
+	cs_log_close(&l);
+}
+
 static void test_compress(void **state)
 {
 	struct cs_log l;
@@ -342,6 +396,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_partial, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rotation_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reopen, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_compress, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_local, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_torn_json, setup, teardown),
