@@ -273,7 +273,7 @@ bool cs_service_ready(void);
 void cs_reconnect_all(void);
 void cs_reconnect(struct cs_system *s);
 void cs_process_load_notes(struct cs_system *s); /* execs that have ended while no engine was there; no locks held */
-void cs_departing_add(const char *id);
+void cs_departing_add(const char *id); /* under service.lock */
 void cs_departing_remove(const char *id);
 void cs_departing_wait(const char *id, int timeout_ms);
 CS_MUST_CHECK int cs_worker_load(const char *path, int *ret_fd, struct cs_err **err);

@@ -158,6 +158,9 @@ void cs_system_started(struct cs_system *s, const struct cs_w_started *st)
 		s->state = frozen ? CS_STATE_PAUSED : CS_STATE_RUNNING;
 	s->init->pid = st->pid;
 	s->init->started_at = st->started_at;
+	/* terminated before there was anything to end */
+	if (s->terminated && cs_link_request(s, CS_W_KILL, NULL, 0, NULL, 0, NULL, 0, CS_REPLY_KILL, NULL, NULL, 1000, NULL) < 0)
+		cs_debug("compute", "end %s after its start: no worker", s->id);
 	struct HcsOperation *op = TAKE_PTR(s->start_op);
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);

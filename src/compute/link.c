@@ -15,6 +15,17 @@
 static struct cs_link *links; /* monitor thread, and before it runs */
 static atomic_llong next_deadline;
 
+/* False: there is an earlier one already. */
+static bool wanted_at(long long deadline)
+{
+	long long old = atomic_load(&next_deadline);
+
+	while (!old || deadline < old)
+		if (atomic_compare_exchange_weak(&next_deadline, &old, deadline))
+			return true;
+	return false;
+}
+
 static void request_free(struct cs_request *r)
 {
 	cs_op_unref(r->op);
@@ -76,13 +87,8 @@ int cs_link_request(struct cs_system *s, uint32_t type, const void *a, size_t a_
 	r->op = cs_op_ref(op);
 	r->process = cs_process_ref(p);
 	LL_APPEND(l->pending, r);
-	if (r->deadline) {
-		long long old = atomic_load(&next_deadline);
-		if (!old || r->deadline < old) {
-			atomic_store(&next_deadline, r->deadline);
-			cs_monitor_kick();
-		}
-	}
+	if (r->deadline && wanted_at(r->deadline))
+		cs_monitor_kick();
 	return 0;
 }
 
@@ -249,6 +255,10 @@ static bool handle_reply(struct cs_system *s, struct cs_request *r, const struct
 
 	if (r->kind == CS_REPLY_STATUS) { /* whatever it says: all events from before it have been handled */
 		cs_op_complete(r->op, HCS_S_OK, cs_process_status_text(r->process));
+		return true;
+	}
+	if (h->type == CS_W_ERROR && r->kind == CS_REPLY_KILL) { /* it is starting: cs_system_started ends it */
+		cs_op_complete(r->op, HCS_S_OK, NULL);
 		return true;
 	}
 	if (h->type == CS_W_ERROR) {
@@ -482,9 +492,8 @@ int64_t cs_link_expire(int64_t now)
 		LL_FOREACH_SAFE(expired, r, tmp)
 		time_out(l, r);
 	}
-	due = atomic_load(&next_deadline); /* somebody may have added one meanwhile */
-	if (next && (!due || next < due))
-		atomic_store(&next_deadline, next);
+	if (next)
+		(void)wanted_at(next); /* somebody may have added an earlier one meanwhile */
 	return atomic_load(&next_deadline);
 }
 

@@ -281,16 +281,15 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 		struct cs_process *p = cs_process_new(s, wish.id);
 		p->tty = wish.tty;
 		struct HcsProcess *h = handle_new(p);
-		pthread_mutex_lock(&op->lock);
-		op->process = h;
-		pthread_mutex_unlock(&op->lock);
 		r = cs_link_request(s, CS_W_EXEC, &x, sizeof(x), tail.buf, tail.len, fds, client >= 0 ? 2 : 1, CS_REPLY_EXEC, op, p, EXEC_TIMEOUT_MS, err);
 		if (r == 0) {
 			DL_APPEND(s->processes, p);
 			*ret = h;
+			pthread_mutex_lock(&op->lock); /* the answer waits for the system's */
+			op->process = h;
+			pthread_mutex_unlock(&op->lock);
 		} else {
 			DL_DELETE(p->handles, h);
-			p->system = s;
 			free(h);
 			/* p holds a reference of s, and so do we: never the last */
 			atomic_fetch_sub(&p->refs, 1);

@@ -23,10 +23,8 @@ bool cs_service_ready(void) { return cs_service.open; }
 
 void cs_departing_add(const char *id)
 {
-	pthread_mutex_lock(&cs_service.lock);
 	cs_service.departing.ids = cs_xreallocarray(cs_service.departing.ids, cs_service.departing.n + 1, sizeof(char *));
 	cs_service.departing.ids[cs_service.departing.n++] = cs_xstrdup(id);
-	pthread_mutex_unlock(&cs_service.lock);
 }
 
 void cs_departing_remove(const char *id)

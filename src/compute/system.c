@@ -283,6 +283,8 @@ void cs_system_forget(struct cs_system *s)
 			if (renameat(cs_service.systems_fd, s->id, cs_service.systems_fd, gone_name) < 0)
 				gone_name[0] = 0;
 		}
+		if (lingers) /* before the name is free, too: who takes it waits */
+			cs_departing_add(s->id);
 		HASH_DEL(cs_service.systems, s);
 		s->in_table = false;
 		was = true;
@@ -291,8 +293,7 @@ void cs_system_forget(struct cs_system *s)
 	if (gone_name[0])
 		cs_gone_delete(gone_name);
 	if (was && lingers) {
-		cs_departing_add(s->id);
-		/* it may have ended between the two locks */
+		/* it may have ended before it was added */
 		pthread_mutex_lock(&s->lock);
 		bool ended = !s->link && !s->cleaning;
 		pthread_mutex_unlock(&s->lock);

@@ -197,6 +197,29 @@ static void test_parallel(void)
 	CHECK(good == MANY, "%d at once in %.1f ms", good, (double)(cs_monotonic_ns() - t) / 1e6);
 }
 
+/* Right behind the start, which has not got anywhere yet: it ends all the same. */
+static void test_terminated_while_starting(void)
+{
+	int good = 0;
+
+	for (int i = 0; i < MANY; i++) {
+		char id[32];
+		HCS_OPERATION begin = HcsCreateOperation(NULL, NULL), end = HcsCreateOperation(NULL, NULL);
+		HCS_SYSTEM s = NULL;
+		(void)snprintf(id, sizeof(id), "short%d", i);
+		make_snapshot(id);
+		cs_autofree char *text = document(id, "sleep 1000");
+		if (finish(HcsCreateComputeSystem(id, text, begin, NULL, &s), begin, NULL) != HCS_S_OK || HcsStartComputeSystem(s, begin, NULL) != HCS_S_OK)
+			CHECK(false, "start %s", id);
+		good += finish(HcsTerminateComputeSystem(s, end, NULL), end, NULL) == HCS_S_OK && HcsWaitForComputeSystemExit(s, 10000, NULL) == HCS_S_OK;
+		(void)HcsWaitForOperationResult(begin, 10000, NULL);
+		HcsCloseComputeSystem(s);
+		HcsCloseOperation(begin);
+		HcsCloseOperation(end);
+	}
+	CHECK(good == MANY, "%d of %d terminated while they started", good, MANY);
+}
+
 /* A daemon that starts three systems and is killed. */
 static void test_reconnect(void)
 {
@@ -275,6 +298,7 @@ int main(int argc, char **argv)
 	test_life();
 	test_speed();
 	test_parallel();
+	test_terminated_while_starting();
 	HcsShutdownService();
 	return 0;
 }
