@@ -13,7 +13,7 @@ struct cs_str;
 ssize_t cs_read_full(int fd, void *buf, size_t len);        /* bytes read (short only at end of file) or -errno */
 int cs_write_full(int fd, const void *buf, size_t len);     /* 0 or -errno; retries EINTR and short writes */
 int cs_pwrite_full(int fd, const void *buf, size_t len, int64_t off);
-/* Appends the whole file to s; -EFBIG when it is longer than s allows. Regular files only unless any_type. */
+/* Appends the whole file to s; -EFBIG when it is longer than s allows. */
 int cs_read_fd(int fd, struct cs_str *s);
 int cs_read_file_at(int dirfd, const char *path, struct cs_str *s);
 int cs_write_file_at(int dirfd, const char *path, const void *data, size_t len); /* existing file (cgroup, proc): open, one write */

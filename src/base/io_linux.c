@@ -189,10 +189,13 @@ static int remove_one(struct removal *x, int dirfd, const char *name, int depth)
 		return -ECANCELED;
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
-	if (errno != EISDIR && errno != EPERM && errno != EBUSY)
-		return -errno;
+	int why = errno;
+	if (why != EISDIR && why != EPERM && why != EBUSY)
+		return -why;
 	/* below the top nothing that is mounted is entered, be it a bind of the same file system */
 	cs_autofd int fd = sys_openat2(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK, 0, depth ? RESOLVE_NO_XDEV : 0);
+	if (fd == -ENOTDIR || fd == -ELOOP) /* no directory: a file that is mounted on, or immutable */
+		return -why;
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	struct stat st;

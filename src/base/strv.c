@@ -106,7 +106,7 @@ struct cs_strmap *cs_strmap_copy(const struct cs_strmap *m)
 		return NULL;
 	struct cs_strmap *c = cs_strmap_new();
 	c->n = m->n;
-	c->kv = cs_xcalloc(2 * m->n + 2, sizeof(*c->kv)); /* the room that cs_strmap_set expects */
+	c->kv = cs_xcalloc(m->n, sizeof(*c->kv));
 	for (size_t i = 0; i < m->n; i++)
 		c->kv[i] = (struct cs_kv){cs_xstrdup(m->kv[i].key), cs_xstrdup(m->kv[i].val)};
 	return c;

@@ -180,9 +180,9 @@ bool cs_time_parse(const char *s, int64_t *ret)
 		*ret = CS_TIME_ZERO;
 		return true;
 	}
-	if (__builtin_mul_overflow(total, CS_NS_PER_SEC, &total))
+	if (__builtin_mul_overflow(total, CS_NS_PER_SEC, &total) || __builtin_add_overflow(total, frac, &total))
 		return false;
-	*ret = total + frac;
+	*ret = total;
 	return true;
 }
 
@@ -260,9 +260,8 @@ bool cs_time_parse_param(const char *s, int64_t now, int64_t *ret)
 	}
 	if (cs_time_parse(s, ret))
 		return true;
-	if (cs_duration_parse(s, &v)) {
-		*ret = now - v;
-		return true;
-	}
-	return false;
+	if (!cs_duration_parse(s, &v) || __builtin_sub_overflow(now, v, &v))
+		return false;
+	*ret = v;
+	return true;
 }

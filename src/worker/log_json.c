@@ -13,7 +13,7 @@
 #define ONES 0x0101010101010101ull
 #define HIGH 0x8080808080808080ull
 
-/* Non-zero if one of the eight bytes needs a look: below 0x20, above 0x7e, or one of " & < > \. May report too much, never too little. */
+/* Non-zero if one of the eight bytes needs a look: below 0x20, above 0x7f, or one of " & < > \. May report too much, never too little. */
 static inline uint64_t special(uint64_t v)
 {
 	uint64_t q = v ^ ONES * '"', a = v ^ ONES * '&', b = v ^ ONES * '\\';

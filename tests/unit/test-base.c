@@ -2,10 +2,12 @@
  *
  * base/: numbers, times, durations, buffers, paths, vectors, errors. */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -76,6 +78,11 @@ static void test_times(void **state)
 	assert_true(cs_time_parse_param("1136214245.000000005", 0, &t) && t == 1136214245000000005);
 	assert_true(cs_time_parse_param("10m", 3600 * CS_NS_PER_SEC, &t) && t == 3000 * CS_NS_PER_SEC);
 	assert_false(cs_time_parse_param("yesterday", 0, &t));
+	/* to the last nanosecond that there is, and not beyond */
+	assert_true(cs_time_parse("2262-04-11T23:47:16.854775807Z", &t) && t == INT64_MAX);
+	assert_false(cs_time_parse("2262-04-11T23:47:16.854775808Z", &t));
+	assert_true(cs_time_parse_param("-1ns", INT64_MAX - 1, &t) && t == INT64_MAX);
+	assert_false(cs_time_parse_param("-2ns", INT64_MAX - 1, &t));
 }
 
 static void test_durations(void **state)
@@ -122,6 +129,27 @@ static void test_clean(void **state)
 	assert_true(cs_is_plain_name("a"));
 	assert_false(cs_is_plain_name(".."));
 	assert_false(cs_is_plain_name("a/b"));
+}
+
+/* What cannot be removed says why. */
+static void test_remove_refused(void **state)
+{
+	char dir[] = "/tmp/cs-test-XXXXXX";
+	int flags = FS_IMMUTABLE_FL, none = 0;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	cs_autofree char *file = cs_path_join(dir, "file");
+	cs_autofd int fd = open(file, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	bool possible = ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0; /* root, and a file system that knows it */
+	if (possible) {
+		assert_int_equal(cs_remove_tree_at(AT_FDCWD, dir), -EPERM);
+		assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &none), 0);
+	}
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, dir), 0);
+	if (!possible)
+		skip();
 }
 
 /* Links inside a foreign tree stay inside, whatever they say. */
@@ -293,7 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_bytes), cmocka_unit_test(test_times), cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_str), cmocka_unit_test(test_clean), cmocka_unit_test(test_in_root), cmocka_unit_test(test_strv),
+		cmocka_unit_test(test_str), cmocka_unit_test(test_clean), cmocka_unit_test(test_in_root), cmocka_unit_test(test_remove_refused), cmocka_unit_test(test_strv),
 		cmocka_unit_test(test_error), cmocka_unit_test(test_id), cmocka_unit_test(test_link_names), cmocka_unit_test(test_sha256), cmocka_unit_test(test_base64),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

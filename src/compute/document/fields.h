@@ -10,7 +10,6 @@
 #include "base/error.h"
 
 #define CS_F_REQUIRED 1u
-#define CS_NO_COUNT ((size_t)-1)
 
 CS_MUST_CHECK int cs_field_str(json_t *o, const char *path, const char *key, unsigned flags, const char **ret, struct cs_err **err);
 CS_MUST_CHECK int cs_field_bool(json_t *o, const char *path, const char *key, bool *ret, struct cs_err **err);

@@ -329,8 +329,8 @@ static int first_process(struct cs_child_args *a, const struct cs_setup_caller *
 	return r;
 }
 
-int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, const struct cs_setup_caller *caller,
-		   struct cs_setup_child *ret, struct cs_err **err)
+static int start(const struct cs_plan *plan, const int stdio[3], int self_exe, const struct cs_setup_caller *caller, struct cs_setup_child *ret,
+		 struct cs_err **err)
 {
 	struct cs_child_args a = {.plan = plan, .self_exe = self_exe, .init_pidfd = -EBADF, .mntns = -EBADF, .ahead = {-EBADF, -EBADF}};
 	cs_autofd int pidns = -EBADF, own_pidns = -EBADF, cgroup = -EBADF;
@@ -376,6 +376,16 @@ int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe,
 	return 0;
 }
 
+int cs_setup_start(const struct cs_plan *plan, const int stdio[3], int self_exe, const struct cs_setup_caller *caller,
+		   struct cs_setup_child *ret, struct cs_err **err)
+{
+	int r = start(plan, stdio, self_exe, caller, ret, err);
+
+	if (r < 0 && caller->ahead) /* what failed before it got that far */
+		cs_ahead_done(caller->ahead);
+	return r;
+}
+
 /* A container that organises its own groups below (systemd) leaves the outer one without processes, and the kernel then refuses
  * new ones there: follow init to where it is, as the OCI runtimes do. */
 static int init_cgroup_fd(const char *group, pid_t init)
@@ -414,7 +424,7 @@ int cs_setup_exec(const struct cs_plan *start, const struct cs_plan *exec, int i
 	memcpy(a.stdio, stdio, sizeof(a.stdio));
 	if (cgroup < 0 && cgroup != -ENOENT)
 		return cs_fail(err, CS_ERR_INTERNAL, -cgroup, "open the container's cgroup");
-	/* Only children are affected; the worker makes no other children after init has started, so there is nothing to restore. */
+	/* only children are affected; the caller restores its own for those that come after (proc.c) */
 	int r = sys_setns(init_pidfd, CLONE_NEWPID);
 	if (r < 0)
 		return cs_fail(err, r == -ESRCH ? CS_ERR_CONFLICT : CS_ERR_INTERNAL, r == -ESRCH ? 0 : -r,
