@@ -146,17 +146,20 @@ static void cut(struct cs_client *c, int64_t whole_end)
 	end(c);
 }
 
-static void queue(struct cs_client *c, const struct iovec *iov, int n)
+/* torn: the beginning of the frame has been sent, so that nothing else can come next. */
+static void queue(struct cs_client *c, const struct iovec *iov, int n, bool torn)
 {
 	int64_t whole_end = c->spill_end;
 	bool fresh = c->spill < 0;
 
 	if (fresh)
 		c->spill = open_spill();
-	if (c->spill < 0 || c->spill_end - c->spill_at > SPILL_MAX || !spill_iov(c, iov, n))
-		cut(c, whole_end);
-	else
+	if (c->spill >= 0 && c->spill_end - c->spill_at <= SPILL_MAX && spill_iov(c, iov, n))
 		watch(c);
+	else if (torn)
+		drop(c);
+	else
+		cut(c, whole_end);
 }
 
 static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, size_t len)
@@ -164,6 +167,8 @@ static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, s
 	uint8_t h[CS_FRAME_HEADER];
 	struct iovec iov[2] = {{h, c->framed ? CS_FRAME_HEADER : 0}, {(void *)(uintptr_t)data, len}};
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+
+	bool torn = false;
 
 	cs_frame_header(h, type, len);
 	if (!has_backlog(c) && !c->token) {
@@ -173,6 +178,7 @@ static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, s
 			return;
 		}
 		size_t sent = n < 0 ? 0 : (size_t)n;
+		torn = sent && c->framed;
 		for (int i = 0; i < 2; i++) {
 			size_t k = CS_MIN(sent, iov[i].iov_len);
 			iov[i].iov_base = (uint8_t *)iov[i].iov_base + k;
@@ -182,7 +188,7 @@ static void send_chunk(struct cs_client *c, uint8_t type, const uint8_t *data, s
 		if (!iov[0].iov_len && !iov[1].iov_len)
 			return;
 	}
-	queue(c, iov, 2);
+	queue(c, iov, 2, torn);
 }
 
 void cs_client_output(struct cs_proc *p, uint8_t type, const uint8_t *data, size_t len)

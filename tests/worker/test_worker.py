@@ -186,6 +186,28 @@ def test_without_engine(box):
     assert "exit_code=9\n" in open(w.dir + "/status").read() and len(lines(w)) == 1000
 
 
+def test_no_room_for_a_slow_reader(box):
+    """Its queue cannot be written: it is told or hung up on, but never told within a frame that it has the beginning of."""
+    import resource
+    cl = Client()
+    cl.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)     # smaller than a frame
+    w = box("read x; seq 100000", stdin=1, early=[(ATTACH, attach_body(stdin=1), [cl.theirs.fileno()])])
+    cl.theirs.close()
+    w.started()
+    resource.prlimit(w.pid, resource.RLIMIT_FSIZE, (4096, resource.prlimit(w.pid, resource.RLIMIT_FSIZE)[1]))
+    cl.sock.send(b"\n")
+    assert exited(w.c.event(EXITED))["code"] == 0
+    cl.sock.settimeout(20 * SLOW)
+    while b := cl.sock.recv(1 << 20):
+        cl.raw += b
+    w.quit()
+    at = 0
+    while at + 8 <= len(cl.raw):
+        kind, n = cl.raw[at], struct.unpack_from(">I", cl.raw, at + 4)[0]
+        assert kind == 2 or b"caisson" not in cl.raw[at + 8:at + 8 + n]
+        at += 8 + n
+
+
 def test_no_descriptors_left(box):
     """A connection that cannot be taken waits, without the worker asking for it again and again."""
     import resource
