@@ -29,5 +29,7 @@ int cs_mkfile_in_root(int root_fd, const char *path);
 char *cs_path_clean(const char *path);
 /* Joins with one slash. Caller frees. */
 char *cs_path_join(const char *a, const char *b);
+/* Is path the directory itself, or something in it? By the text: both are clean. */
+bool cs_path_is_below(const char *path, const char *dir);
 /* A single plain name: not empty, ".", "..", no '/'; at most 255 bytes. */
 bool cs_is_plain_name(const char *s);

@@ -182,6 +182,12 @@ char *cs_path_join(const char *a, const char *b)
 	return cs_xasprintf("%.*s%s%s", (int)n, a, (n == 1 && *a == '/') || !*b ? "" : "/", b);
 }
 
+bool cs_path_is_below(const char *path, const char *dir)
+{
+	const char *rest = cs_prefix(path, dir);
+	return rest && (*rest == 0 || *rest == '/');
+}
+
 bool cs_is_plain_name(const char *s)
 {
 	if (cs_empty(s) || strcmp(s, ".") == 0 || strcmp(s, "..") == 0)

@@ -136,3 +136,16 @@ char *cs_str_steal(struct cs_str *s)
 	s->len = s->cap = 0;
 	return p;
 }
+
+bool cs_str_lists(const char *list, const char *word, const char *separators)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; *p;) {
+		size_t len = strcspn(p, separators);
+		if (len == n && memcmp(p, word, n) == 0)
+			return true;
+		p += len + (p[len] != 0);
+	}
+	return false;
+}

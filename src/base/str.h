@@ -33,5 +33,7 @@ void cs_str_put_i64(struct cs_str *s, int64_t v);
 char *cs_str_reserve(struct cs_str *s, size_t n);
 /* Removes n bytes at the front. */
 void cs_str_consume(struct cs_str *s, size_t n);
+/* Is word one of those in list? separators: the characters between them. */
+bool cs_str_lists(const char *list, const char *word, const char *separators);
 /* Hands out the buffer ("" if nothing was appended), NULL if failed. Caller frees. */
 char *cs_str_steal(struct cs_str *s);

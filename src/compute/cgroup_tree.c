@@ -18,16 +18,6 @@
 
 #define MAX_DEPTH 32
 
-static bool names_have(const char *names, const char *want)
-{
-	size_t n = strlen(want);
-
-	for (const char *p = names; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-		if (strncmp(p, want, n) == 0 && (p[n] == ',' || !p[n]))
-			return true;
-	return false;
-}
-
 /* The system's group in a hierarchy. Made when needed: a dozen paths per system would be most of what an idle one holds. */
 static char *group(const struct cs_system *s, size_t hierarchy)
 {
@@ -39,7 +29,7 @@ static size_t n_groups(const struct cs_system *s) { return s->document.cgroups_p
 char *cs_system_cgroup(const struct cs_system *s, const char *controller)
 {
 	for (size_t i = 0; i < n_groups(s); i++)
-		if (cs_service.host.cgroup_version == 2 || names_have(cs_service.host.hierarchy[i].names, controller))
+		if (cs_service.host.cgroup_version == 2 || cs_str_lists(cs_service.host.hierarchy[i].names, controller, ","))
 			return group(s, i);
 	return NULL;
 }

@@ -18,16 +18,6 @@
 
 /* ---- cgroups ---- */
 
-static bool has_option(const char *options, const char *want)
-{
-	size_t n = strlen(want);
-
-	for (const char *p = options; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-		if (strncmp(p, want, n) == 0 && (p[n] == ',' || !p[n]))
-			return true;
-	return false;
-}
-
 static const char *const v1_controllers[] = {"memory", "cpu", "cpuacct", "cpuset", "pids", "blkio", "devices", "freezer", "hugetlb",
 					     "net_cls", "net_prio", "perf_event", "rdma", "misc", NULL};
 
@@ -36,7 +26,7 @@ static char *v1_names(const char *super_options)
 	cs_autostr struct cs_str s = CS_STR_INIT(4096);
 
 	for (const char *const *c = v1_controllers; *c; c++)
-		if (has_option(super_options, *c)) {
+		if (cs_str_lists(super_options, *c, ",")) {
 			if (s.len)
 				cs_str_putc(&s, ',');
 			cs_str_puts(&s, *c);
@@ -188,7 +178,7 @@ const char *cs_host_controller_mount(const struct cs_host *h, const char *contro
 	if (h->cgroup_version == 2)
 		return h->n_hierarchies && cs_strv_has(h->controllers, controller) ? h->hierarchy[0].mount : NULL;
 	for (size_t i = 0; i < h->n_hierarchies; i++)
-		if (has_option(h->hierarchy[i].names, controller))
+		if (cs_str_lists(h->hierarchy[i].names, controller, ","))
 			return h->hierarchy[i].mount;
 	return NULL;
 }

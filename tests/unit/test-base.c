@@ -126,6 +126,10 @@ static void test_clean(void **state)
 		cs_autofree char *c = cs_path_clean(cases[k][0]);
 		assert_string_equal(c, cases[k][1]);
 	}
+	assert_true(cs_path_is_below("/dev", "/dev") && cs_path_is_below("/dev/pts", "/dev"));
+	assert_false(cs_path_is_below("/device", "/dev") || cs_path_is_below("/", "/dev"));
+	assert_true(cs_str_lists("cpu,cpuacct", "cpuacct", ",") && cs_str_lists("cpu,cpuacct", "cpu", ",") && cs_str_lists("io memory\n", "memory", " \n"));
+	assert_false(cs_str_lists("cpu,cpuacct", "acct", ",") || cs_str_lists("", "cpu", ",") || cs_str_lists("cpuacct", "cpu", ","));
 	assert_true(cs_is_plain_name("a"));
 	assert_false(cs_is_plain_name(".."));
 	assert_false(cs_is_plain_name("a/b"));

@@ -28,7 +28,7 @@ struct cs_host {
 	uint64_t caps;      /* what a container can be given: permitted and bounding */
 	uint64_t rlimit_max[CS_HOST_RLIMITS];
 	int oom_score_least; /* what a container can have: above -1000 without CAP_SYS_RESOURCE */
-	bool userns, cgroupns, timens, openat2, clone3, pidfd, mount_setattr, cgroup_kill, memfd_exec, swap_accounting, seccomp, apparmor, selinux;
+	bool userns, cgroupns, timens, openat2, clone3, pidfd, mount_setattr, memfd_exec, swap_accounting, seccomp, apparmor, selinux;
 	char **warnings;
 };
 

@@ -12,13 +12,7 @@
 #define CLONE_NEWCGROUP 0x02000000
 #endif
 
-static bool below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-	return strncmp(path, dir, n) == 0 && (path[n] == 0 || path[n] == '/');
-}
-
-static bool in_kernels(const char *path) { return below(path, "/proc") || below(path, "/sys"); }
+static bool in_kernels(const char *path) { return cs_path_is_below(path, "/proc") || cs_path_is_below(path, "/sys"); }
 
 /* What the step mounts on, makes or covers; NULL: nothing. */
 static const char *target_of(const struct cs_step *s)
@@ -38,7 +32,7 @@ static const char *target_of(const struct cs_step *s)
 
 static bool fills_dev(const struct cs_step *s)
 {
-	return (s->op == CS_PLAN_MOUNT || s->op == CS_PLAN_DEVICE || s->op == CS_PLAN_SYMLINK) && below(target_of(s), "/dev");
+	return (s->op == CS_PLAN_MOUNT || s->op == CS_PLAN_DEVICE || s->op == CS_PLAN_SYMLINK) && cs_path_is_below(target_of(s), "/dev");
 }
 
 static bool covers(const struct cs_step *s) { return s->op == CS_PLAN_MASK || s->op == CS_PLAN_READONLY; }
@@ -50,14 +44,14 @@ static bool fills_kernels(const struct cs_step *s)
 
 	if (s->op == CS_PLAN_MOUNT)
 		return strcmp(at, "/proc") == 0 || strcmp(at, "/sys") == 0;
-	return covers(s) && in_kernels(at) && strcmp(at, "/proc") != 0 && !below("/sys/fs/cgroup", at) && !below(at, "/sys/fs/cgroup");
+	return covers(s) && in_kernels(at) && strcmp(at, "/proc") != 0 && !cs_path_is_below("/sys/fs/cgroup", at) && !cs_path_is_below(at, "/sys/fs/cgroup");
 }
 
 enum cs_when cs_step_when(const struct cs_parts *p, const struct cs_step *s)
 {
 	if (p->ahead && fills_dev(s))
 		return CS_WHEN_AHEAD;
-	if (p->early && fills_kernels(s) && (p->sys || !below(target_of(s), "/sys")))
+	if (p->early && fills_kernels(s) && (p->sys || !cs_path_is_below(target_of(s), "/sys")))
 		return CS_WHEN_EARLY;
 	return CS_WHEN_LATE;
 }
@@ -88,18 +82,18 @@ static void look_at_target(struct look *l, const struct cs_step *s, const char *
 
 	if (unclean && !covers(s)) { /* covers are looked up as they stand */
 		cs_autofree char *clean = cs_path_clean(at);
-		l->unfit = l->unfit || below(clean, "/dev") || in_kernels(clean);
+		l->unfit = l->unfit || cs_path_is_below(clean, "/dev") || in_kernels(clean);
 	}
 	if (fills_dev(s)) {
 		bool first = strcmp(at, "/dev") == 0;
 		l->late_dev = l->late_dev || (first ? l->dev || s->op != CS_PLAN_MOUNT : !l->dev);
 		l->dev = l->dev || first;
 	} else if (fills_kernels(s)) {
-		bool *mounted = below(at, "/proc") ? &l->proc : &l->sys;
+		bool *mounted = cs_path_is_below(at, "/proc") ? &l->proc : &l->sys;
 		l->late_kernels = l->late_kernels || unclean || (s->op == CS_PLAN_MOUNT) == *mounted;
 		*mounted = true;
 	} else if (!covers(s)) { /* a bind, a mount of the user's, the groups */
-		l->late_dev = l->late_dev || below(at, "/dev");
+		l->late_dev = l->late_dev || cs_path_is_below(at, "/dev");
 		l->late_kernels = l->late_kernels || (in_kernels(at) && (s->op != CS_PLAN_CGROUP_MOUNT || strcmp(at, "/sys/fs/cgroup") != 0));
 	}
 }

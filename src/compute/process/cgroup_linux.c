@@ -22,18 +22,7 @@
 #define REMOVE_ROUNDS 100
 #define MAX_DEPTH 64
 
-static bool has_controller(const char *list, const char *name)
-{
-	size_t n = strlen(name);
-
-	for (const char *p = list; *p;) {
-		size_t len = strcspn(p, ", \n");
-		if (len == n && memcmp(p, name, n) == 0)
-			return true;
-		p += len + (p[len] != 0);
-	}
-	return false;
-}
+static bool has_controller(const char *list, const char *name) { return cs_str_lists(list, name, ", \n"); }
 
 static int write_file(int dir, const char *path, const char *value)
 {

@@ -578,7 +578,7 @@ int cs_child_ahead(const struct cs_plan *steps, int ret[2], struct cs_err **err)
 	struct cs_child c = new_child(&a);
 	struct stat before, after;
 
-	c.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cs_autofd int proc = c.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	cs_autofd int home_ipc = openat(c.host_proc, "self/ns/ipc", O_RDONLY | O_CLOEXEC);
 	cs_autofd int home_mnt = openat(c.host_proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (home_ipc < 0 || home_mnt < 0 || stat("/", &before) < 0)
@@ -595,6 +595,5 @@ int cs_child_ahead(const struct cs_plan *steps, int ret[2], struct cs_err **err)
 		free(held[i]);
 	cs_close(c.root);
 	cs_close(c.null_tree);
-	cs_close(c.host_proc);
 	return r;
 }

@@ -100,17 +100,6 @@ static bool find_user(char *db, const char *name, int64_t uid, struct passwd_row
 	return false;
 }
 
-static bool lists(char *members, const char *user)
-{
-	for (char *p = members; *p;) {
-		size_t n = strcspn(p, ",");
-		if (strlen(user) == n && memcmp(p, user, n) == 0)
-			return true;
-		p += n + (p[n] == ',');
-	}
-	return false;
-}
-
 static void add_group(struct cs_identity *id, int64_t gid)
 {
 	for (size_t i = 0; i < id->n_groups; i++)
@@ -139,7 +128,7 @@ static bool find_group(const char *db, const struct group_query *q, int64_t *ret
 		if (!*f[0] || *f[0] == '#' || !go_atoi(f[2], &gid) || !in_range(gid))
 			continue;
 		if (q->member) {
-			if (lists(f[3], q->member))
+			if (cs_str_lists(f[3], q->member, ","))
 				add_group(id, gid);
 		} else if (q->name ? strcmp(q->name, f[0]) == 0 : gid == q->gid) {
 			*ret = gid;

@@ -15,15 +15,9 @@
 #define PROC_ROOT_INO_ 1
 #define RESOLVE_NOLINKS_IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 
-static bool below(const char *path, const char *dir)
-{
-	size_t n = strlen(dir);
-	return strncmp(path, dir, n) == 0 && (path[n] == 0 || path[n] == '/');
-}
-
 /* The kernel's own trees: an image that makes one of them a link tries to redirect what we mount or write there (CVE-2019-18837,
  * CVE-2023-27561, CVE-2023-28642, CVE-2026-41579). `path` is cleaned. */
-static bool guarded(const char *path) { return below(path, "/proc") || below(path, "/sys") || below(path, "/dev"); }
+static bool guarded(const char *path) { return cs_path_is_below(path, "/proc") || cs_path_is_below(path, "/sys") || cs_path_is_below(path, "/dev"); }
 
 int cs_child_target(struct cs_child *c, const char *path, enum cs_target kind)
 {
@@ -175,7 +169,7 @@ static int check_proc_target(const char *target, int tree, struct cs_err **err)
 	struct statfs fs;
 	struct stat st;
 
-	if (!below(clean, "/proc") || may_cover(clean))
+	if (!cs_path_is_below(clean, "/proc") || may_cover(clean))
 		return 0;
 	if (strcmp(clean, "/proc") != 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "\"%s\" cannot be mounted because it is inside /proc", clean);
