@@ -11,10 +11,9 @@
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t idle;
 	char **names;
 	bool running;
-} gone = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
+} gone = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void delete_all(void *arg)
 {
@@ -31,7 +30,6 @@ static void delete_all(void *arg)
 		pthread_mutex_lock(&gone.lock);
 	}
 	gone.running = false;
-	pthread_cond_broadcast(&gone.idle);
 	pthread_mutex_unlock(&gone.lock);
 }
 
@@ -44,12 +42,4 @@ void cs_gone_delete(const char *name)
 	pthread_mutex_unlock(&gone.lock);
 	if (start)
 		cs_background(delete_all, NULL);
-}
-
-void cs_gone_wait(void)
-{
-	pthread_mutex_lock(&gone.lock);
-	while (gone.running)
-		pthread_cond_wait(&gone.idle, &gone.lock);
-	pthread_mutex_unlock(&gone.lock);
 }

@@ -150,6 +150,7 @@ void cs_monitor_post(void (*fn)(void *), void *arg); /* runs fn on the monitor t
 void cs_monitor_post_at(int64_t when, void (*fn)(void *), void *arg);
 /* A detached thread for rare, slow kernel work. */
 void cs_background(void (*fn)(void *), void *arg);
+void cs_background_wait(void); /* until all of them have ended */
 
 /* ---- systems (system.c, lifecycle.c) ---- */
 struct cs_system {
@@ -253,9 +254,7 @@ void cs_spare_close(void);
 /* ---- the service (service.c, reconnect.c) ---- */
 /* Runtime directories on their way out; no system can have such a name. */
 #define CS_GONE_PREFIX ".gone-"
-/* gone.c: deletes such a directory later; wait returns when all are deleted. */
-void cs_gone_delete(const char *name);
-void cs_gone_wait(void);
+void cs_gone_delete(const char *name); /* gone.c: deletes such a directory in the background */
 struct cs_service {
 	bool open;
 	pthread_mutex_t lock;

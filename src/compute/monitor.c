@@ -186,18 +186,32 @@ void cs_monitor_watch(struct cs_link *l)
 
 void cs_monitor_forget(struct cs_link *l) { (void)epoll_ctl(m.epoll_fd, EPOLL_CTL_DEL, l->fd, NULL); }
 
+/* ---- what is done beside ---- */
+
 struct job {
 	void (*fn)(void *);
 	void *arg;
 };
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t none;
+	unsigned n;
+} jobs = {.lock = PTHREAD_MUTEX_INITIALIZER, .none = PTHREAD_COND_INITIALIZER};
 
-static void *job_main(void *arg)
+static void run_job(struct job *job)
 {
-	struct job j = *(struct job *)arg;
+	job->fn(job->arg);
+	free(job);
+	pthread_mutex_lock(&jobs.lock);
+	if (--jobs.n == 0)
+		pthread_cond_broadcast(&jobs.none);
+	pthread_mutex_unlock(&jobs.lock);
+}
 
-	free(arg);
+static void *job_main(void *job)
+{
 	(void)pthread_setname_np(pthread_self(), "hcs-cleanup");
-	j.fn(j.arg);
+	run_job(job);
 	return NULL;
 }
 
@@ -209,6 +223,9 @@ void cs_background(void (*fn)(void *), void *arg)
 	sigset_t all, old;
 
 	*j = (struct job){.fn = fn, .arg = arg};
+	pthread_mutex_lock(&jobs.lock);
+	jobs.n++;
+	pthread_mutex_unlock(&jobs.lock);
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	(void)pthread_attr_setstacksize(&attr, 256 * 1024);
@@ -217,8 +234,14 @@ void cs_background(void (*fn)(void *), void *arg)
 	int e = pthread_create(&thread, &attr, job_main, j);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)pthread_attr_destroy(&attr);
-	if (e) { /* no thread to be had: slow is better than never */
-		free(j);
-		fn(arg);
-	}
+	if (e) /* no thread to be had: slow is better than never */
+		run_job(j);
+}
+
+void cs_background_wait(void)
+{
+	pthread_mutex_lock(&jobs.lock);
+	while (jobs.n)
+		pthread_cond_wait(&jobs.none, &jobs.lock);
+	pthread_mutex_unlock(&jobs.lock);
 }

@@ -262,8 +262,9 @@ void HcsShutdownService(void)
 	if (!cs_service.open)
 		return;
 	cs_spare_close();
+	cs_background_wait(); /* while the monitor still runs: some wait for it, and what they post is done */
 	cs_monitor_stop();
-	cs_gone_wait();
+	cs_background_wait(); /* begun meanwhile; from here on what they use goes */
 	cs_service.open = false;
 	HASH_ITER(hh, cs_service.systems, s, tmp)
 	{
