@@ -441,7 +441,7 @@ static void on_listener(struct cs_source *s, uint32_t events)
 	(void)events;
 	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
 		cs_source_watch(s, 0);
-		cs_timer_arm(&listen_again, cs_monotonic_ns() + CS_NS_PER_SEC);
+		cs_timer_arm(&listen_again, cs_monotonic_ns() + 100 * CS_NS_PER_MS);
 	}
 	for (struct conn *c = conns; c; c = c->next)
 		n++;
