@@ -701,14 +701,16 @@ ssize_t cs_rg_xfer_read(struct cs_rg_xfer *x, void *buf, size_t max, enum cs_rg_
 		x->dst_left = max;
 		x->dst_got = 0;
 		x->last_ns = cs_monotonic_ns(); /* the time that the caller took for himself is no stall */
-		int r = pump(x, false, fault, err);
+		struct cs_err *e = NULL;
+		int r = pump(x, false, fault, &e);
 		have = x->dst_got;
 		x->dst = NULL;
 		x->dst_left = x->dst_got = 0;
+		if (r < 0 && (have == 0 || *fault == CS_RG_CANCELLED))
+			return cs_err_move(err, e);
+		cs_err_free(e); /* what came counts; the next call fails again */
 		if (have > 0)
 			return (ssize_t)have;
-		if (r < 0)
-			return -1;
 	}
 	if (x->spill.len > 0)
 		return cs_rg_xfer_read(x, buf, max, fault, err);

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from caisson_fixture import BUILD, KIND  # noqa: E402
-from registry import (MANIFEST, Authority, Chunked, Cut, Endless, Fake, Lie, Raw, Redirect, Registry, Stall, Status, TokenServer, bearer,  # noqa: E402
+from registry import (MANIFEST, Authority, Chunked, Cut, Endless, Fake, Fault, Lie, Raw, Redirect, Registry, Stall, Status, TokenServer, bearer,  # noqa: E402
                       digest)
 
 pytestmark = pytest.mark.skipif(KIND != "caisson", reason="tests Caisson's own library")
@@ -377,6 +377,25 @@ def test_cancel(fake, data):
     fake.fault("GET", "/blobs/", Status(503, times=-1))         # while it pauses between attempts
     e = bad("--backoff", 20000, "--cancel-after", 200, "blob", fake.host, "a/b", d, len(data))
     assert e["code"] == "CANCELLED"
+
+
+class Flow(Fault):
+    """Zeros for as long as somebody takes them."""
+
+    def answer(self, handler, status, headers, body):
+        handler.head(200, {"Content-Length": str(4 << 30)})
+        try:
+            while not handler.fake.over.is_set():
+                handler.wfile.write(bytes(65536))
+        except OSError:
+            pass
+        handler.close_connection = True
+
+
+def test_cancel_while_it_flows(fake):
+    """The leak checker of the sanitized build is what looks here: bytes and the end are met in the same moment."""
+    fake.fault("GET", "/blobs/", Flow(times=-1))
+    assert bad("--cancel-after", 300, "blob", fake.host, "a/b", digest(b"x"), 4 << 30)["code"] == "CANCELLED"
 
 
 # ---- manifests ----
