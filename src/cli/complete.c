@@ -5,6 +5,8 @@
 #include "cli/context.h"
 #include "cli/endpoint.h"
 
+extern char **environ;
+
 /* cobra's ShellCompDirective */
 enum { DIRECTIVE_DEFAULT = 0, DIRECTIVE_NO_SPACE = 2, DIRECTIVE_NO_FILES = 4 };
 
