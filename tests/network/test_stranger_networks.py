@@ -48,7 +48,6 @@ def at_once(work, things, workers):
     (400, "no interface of a network can have such addresses", {"IPAM": {"Config": [{"Subnet": "127.0.0.0/8"}]}}),
     (400, "IPv4", {"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "::ffff:10.30.0.0/120"}]}}),
     (400, "can only be used for an internal network", {"Options": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}),
-    (400, "parent", {"Driver": "macvlan"}),
     (400, "loopback interface", {"Driver": "macvlan", "Options": {"parent": "lo"}}),
     (404, "plugin", {"Driver": "BRIDGE"}),
     (400, "ParseBool", {"Options": {"com.docker.network.bridge.enable_icc": "maybe"}}),
