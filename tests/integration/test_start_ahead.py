@@ -12,6 +12,7 @@ from caisson_fixture import cgroup_is_v2, processes, wait_for
 
 pytestmark = [pytest.mark.caisson, pytest.mark.timeout(180)]
 BEFORE = 1 if cgroup_is_v2() else 2       # what `started` says when all that can be done before was
+HYBRID = os.path.exists("/sys/fs/cgroup/unified/cgroup.procs")
 
 SELF = ("cat /proc/self/mountinfo; echo ==; stat -c '%n %A %u %g %t,%T' / /dev/* /dev/pts/* /dev/shm /sys /proc /sys/fs/cgroup/*; "
         "grep -E '^(Cap|Seccomp|NoNewPrivs|Sig[PBIC]|Groups|Uid|Gid|Umask)' /proc/self/status; ls /proc/self/fd; pwd; env; hostname; "
@@ -48,10 +49,12 @@ def start(eng, cmd="while true; do sleep 1000; done", **kw):
 
 def before(eng, *args, **kw):
     """A start of which a part was done before. A machine that is too busy may have let that expire: then once more."""
+    # who may make groups is cloned into the group of v2, which the process that is made early cannot be
+    most = 1 if HYBRID and kw.get("Host", {}).get("Privileged") else BEFORE
     for _ in range(30):
         ready(eng)
         box = start(eng, *args, **kw)
-        if how(eng, box) == BEFORE:
+        if how(eng, box) == most:
             return box
         box.rm()
     raise AssertionError("no start had a part of it done before")

@@ -360,7 +360,7 @@ def test_full_disk(fresh, tmp_path):
         assert boxes.run("stat -c %s /data/big", image="t-big", Host={"Binds": ["filled:/data"]}).out == "9216000\n"
         boxes.clean()
         assert engine.http.delete("/volumes/filled").status == 204
-        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+        wait_for(lambda: subprocess.run(["mount", "-o", "remount,ro", str(small)]).returncode == 0, what="nothing is deleted behind the answer any more")
         a = engine.http.post("/volumes/create", body={"Name": "cannot"})
         assert a.status == 500 and "ead-only file system" in a.message and engine.http.get("/volumes/cannot").status == 404
     finally:
