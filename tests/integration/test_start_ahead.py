@@ -49,12 +49,10 @@ def start(eng, cmd="while true; do sleep 1000; done", **kw):
 
 def before(eng, *args, **kw):
     """A start of which a part was done before. A machine that is too busy may have let that expire: then once more."""
-    # who may make groups is cloned into the group of v2, which the process that is made early cannot be
-    most = 1 if HYBRID and kw.get("Host", {}).get("Privileged") else BEFORE
     for _ in range(30):
         ready(eng)
         box = start(eng, *args, **kw)
-        if how(eng, box) == most:
+        if how(eng, box) == BEFORE:
             return box
         box.rm()
     raise AssertionError("no start had a part of it done before")
@@ -99,7 +97,8 @@ def same(text, ident):
 
 @pytest.mark.parametrize("kw", [{}, {"network": "host"},
                                 pytest.param({"User": "1000:1000", "Host": {"Init": True, "ReadonlyRootfs": True}}, marks=pytest.mark.unsanitized),
-                                {"Host": {"Privileged": True}}, {"Host": {"Tmpfs": {"/run": "size=1m"}, "Binds": ["/usr/share:/usr/share:ro"], "ShmSize": 1 << 20}}],
+                                pytest.param({"Host": {"Privileged": True}}, marks=pytest.mark.skipif(HYBRID, reason="who may make groups is cloned into that of v2: nothing is used that was done before")),
+                                {"Host": {"Tmpfs": {"/run": "size=1m"}, "Binds": ["/usr/share:/usr/share:ro"], "ShmSize": 1 << 20}}],
                          ids=["plain", "host", "user", "privileged", "mounts"])
 def test_same_container(eng, kw):
     def finish(box):
