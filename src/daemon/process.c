@@ -22,11 +22,11 @@
 #define DUMP_MAX (4u << 20)
 
 /* Locks the file and writes our PID into it. CONFLICT: *ret_holder (caller frees) is what stands there. */
-static int take_lock(const char *path, char **ret_holder, struct cs_err **err)
+static int take_lock(const char *path, mode_t mode, char **ret_holder, struct cs_err **err)
 {
 	cs_autostr struct cs_str old = CS_STR_INIT(64);
 	cs_autofree char *text = cs_xasprintf("%d", (int)getpid());
-	cs_autofd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	cs_autofd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode);
 
 	if (fd < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open %s", path);
@@ -52,7 +52,7 @@ int cs_pidfile_take(const char *path, struct cs_err **err)
 
 	if (*dir && (r = cs_mkdir_p(AT_FDCWD, dir, 0755)) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "create %s", dir);
-	if (take_lock(path, &holder, &inner) == 0)
+	if (take_lock(path, 0644, &holder, &inner) == 0)
 		return 0;
 	if (holder)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "failed to start daemon, ensure caissond is not running or delete %s: process with PID %s is still running", path, holder);
@@ -65,7 +65,7 @@ int cs_root_take(const char *dir, struct cs_err **err)
 	cs_autofree char *path = cs_xasprintf("%s/lock", dir), *holder = NULL;
 	cs_autoerr struct cs_err *inner = NULL;
 
-	if (take_lock(path, &holder, &inner) == 0)
+	if (take_lock(path, 0600, &holder, &inner) == 0)
 		return 0;
 	if (holder) /* with a pidfile of its own it would start, and take the other's containers and layers for rubbish */
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "%s is in use by another caissond (PID %s)", dir, holder);
