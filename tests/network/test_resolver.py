@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded DNS in namespaces that are made for it, against upstream servers that misbehave. Needs root; no engine."""
+import contextlib
 import json
 import os
 import random
@@ -567,9 +568,15 @@ def test_garbage(r, ns):
             s.send(b"\0" * 65000)  # too long for a query
     r("ns-update", "k", "net=n1", "internal")
     ns.run(flood)
-    assert data(udp(ns, "web")) == data(tcp(ns, "web")) == ["10.0.0.2"]
+    assert data(tcp(ns, "web")) == ["10.0.0.2"]
+    for _ in range(10):     # as every resolver asks again: what comes while its socket is full is lost
+        with contextlib.suppress(TimeoutError):
+            assert data(udp(ns, "web")) == ["10.0.0.2"]
+            break
+    else:
+        raise AssertionError("no answer over UDP")
     s = r.stats()
-    assert s["malformed"] > 1000 and s["queries"] > 2000    # what comes while its socket is full is lost
+    assert s["malformed"] > 1000 and s["queries"] > 2000
 
 
 def test_answers_are_not_answered(r, ns):
