@@ -41,7 +41,7 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	scripts/deps build fuzz
 	[ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=true -Dmusl=false -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
-	ninja -C build-fuzz
+	ninja -C build-fuzz fuzzers
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz build-fuzz
 
 C_FILES = $$(git ls-files 'src/*.c' 'src/*.h' 'include/*.h' 'tests/*.c' 'tests/*.h')

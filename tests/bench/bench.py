@@ -238,6 +238,10 @@ def table(results, idle):
     own = results.get("caisson", {}).get("client")
     if own:
         lines += ["", f"`caisson version --client`: {own['ms']:.1f} ms, {show(own['rss'], 'KiB')} resident at its largest."]
+    streams = results.get("caisson", {}).get("beside dockerd")
+    if streams:
+        lines += ["", "Streams, Caisson's to dockerd's, pieces taken one after the other compared: the median, and the 95 % confidence interval of it: "
+                  + "; ".join(f"{way} {r['median']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for way, r in streams.items()) + "."]
     ports = results.get("caisson", {}).get("10000 ports")
     if ports:
         lines += ["", f"Published port number 1: run in {ports['first_ms']:.1f} ms; number 10,000: {ports['last_ms']:.1f} ms. "
@@ -291,6 +295,8 @@ def main():
     parser.add_argument("--idle", type=int, default=0)
     parser.add_argument("--images", type=Path, help="measure images, too, with the data in this directory (made when missing)")
     parser.add_argument("--no-runs", action="store_true", help="images only")
+    parser.add_argument("--streams", type=int, default=41, help="pieces of each stream")
+    parser.add_argument("--streams-only", action="store_true", help="nothing but the streams; prints, writes nothing")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     args = parser.parse_args()
     results, kept = {}, []
@@ -298,7 +304,9 @@ def main():
         subprocess.run([str(Path(__file__).with_name("make-image")), str(args.images)], check=True)
         image_bench.save_of_dockerd(fx.Engine, args.images)
     for kind in args.only.split(","):
-        if kind == "podman":
+        if args.streams_only:
+            results[kind] = {"version": kind}
+        elif kind == "podman":
             if not args.no_runs and shutil.which("podman"):
                 try:
                     results[kind] = podman_measures(args.quick)
@@ -315,7 +323,7 @@ def main():
         print(kind, json.dumps(results.get(kind)), flush=True)
     daemons = [k for k in results if k != "podman"]
     if daemons and not args.no_runs:
-        for kind, found in network_bench.throughput(bench_engine, close, lambda e: Wire(e.sock), daemons, args.quick).items():
+        for kind, found in network_bench.throughput(bench_engine, close, lambda e: Wire(e.sock), daemons, 11 if args.quick else args.streams).items():
             results[kind].update(found)
             print(kind, json.dumps(found), flush=True)
     idle = idle_containers(args.idle) if args.idle else None
@@ -323,7 +331,7 @@ def main():
         shutil.rmtree(path, ignore_errors=True)
     text = table(results, idle)
     print(text)
-    if args.dry or "caisson" not in results:
+    if args.dry or args.streams_only or "caisson" not in results:
         return
     machine = f"{time.strftime('%Y-%m-%d')}, Linux {platform.release()}, {os.cpu_count()} CPUs, {platform.machine()}."
     picture = ""

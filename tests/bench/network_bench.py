@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network's part of `make bench`: each engine in a network namespace of its own, as the host of its containers."""
 import json
+import math
 import os
 import socket
 import statistics
@@ -119,10 +120,18 @@ class Flows:
             wire.call("DELETE", f"/containers/{b}?force=1")
 
 
-def throughput(make_engine, close, wire_of, kinds, quick):
+def beside(ours, theirs):
+    """Median of the ratios of pieces measured one after the other, and its 95 % confidence interval (by ranks: no distribution is assumed)."""
+    ratios = sorted(a / b for a, b in zip(ours, theirs))
+    n, half = len(ratios), 0.98 * math.sqrt(len(ratios))
+    return {"median": statistics.median(ratios), "low": ratios[max(0, math.floor(n / 2 - half))], "high": ratios[min(n - 1, math.ceil(n / 2 + half))]}
+
+
+def throughput(make_engine, close, wire_of, kinds, rounds):
     """{kind: {way: Gbit/s}}. All engines run at once and take turns in short pieces, since one and the same stream differs by a third from minute to
-    minute on a machine with neighbours; the order changes with each round. Medians of the pieces, the first of each being left out."""
-    seconds, rounds = (0.25, 11) if quick else (0.25, 41)
+    minute on a machine with neighbours; the order changes with each round. Medians of the pieces, the first of each being left out. With a dockerd,
+    caisson's have "beside dockerd": {way: {median, low, high}}, too."""
+    seconds = 0.25
     hosts, engines, flows = [], {}, {}
     try:
         for kind in kinds:
@@ -138,7 +147,10 @@ def throughput(make_engine, close, wire_of, kinds, quick):
                     flows[kind].piece(way, 5000 + n, seconds)
         for kind, f in flows.items():
             f.close(wire_of(engines[kind]))  # another connection: the first has been idle for too long
-        return {kind: {way: statistics.median(v[1:]) for way, v in f.found.items()} for kind, f in flows.items()}
+        result = {kind: {way: statistics.median(v[1:]) for way, v in f.found.items()} for kind, f in flows.items()}
+        if "caisson" in flows and "dockerd" in flows:
+            result["caisson"]["beside dockerd"] = {way: beside(v[1:], flows["dockerd"].found[way][1:]) for way, v in flows["caisson"].found.items()}
+        return result
     finally:
         for e in engines.values():
             close(e)
