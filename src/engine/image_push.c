@@ -337,16 +337,19 @@ static int rewrite(struct image *im, struct cs_err **err)
 	cs_autofree char *text = json_dumps(im->doc, JSON_COMPACT);
 	int r = text ? cs_blob_put(m->storage, text, strlen(text), &manifest, err) : cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "write a manifest");
 	if (r == 0) {
-		CS_GUARD(&m->write);
-		r = cs_images_set_manifest(m, im->rec, &manifest, rows, im->n, err);
 		struct cs_image_rec *now = NULL;
-		if (r == 0)
+		CS_GUARD(&m->write);
+		im->manifest = manifest;
+		HASH_FIND_STR(m->by_id, im->rec->id.s, now);
+		if (now == im->rec) {
+			r = cs_images_set_manifest(m, im->rec, &manifest, rows, im->n, err);
 			HASH_FIND_STR(m->by_id, im->rec->id.s, now);
+		}
+		/* else somebody has removed it, and it is pushed all the same; or another push was faster */
 		if (now) {
 			atomic_fetch_add(&now->refs, 1);
 			cs_image_rec_unref(im->rec);
 			im->rec = now;
-			im->manifest = now->manifest;
 		}
 	}
 	free(rows);

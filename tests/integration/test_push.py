@@ -13,7 +13,7 @@ import images
 import rootfs
 from box import IS_DOCKERD
 from caisson_fixture import wait_for
-from registry import Cut, Fake, Registry, Stall, Status, digest
+from registry import Cut, Fake, Meanwhile, Registry, Stall, Status, digest
 from images import busybox, files, pull, push, put
 
 needs_docker = pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
@@ -190,6 +190,32 @@ def test_client_leaves(engine, fake):
     r.connection.close()
     wait_for(lambda: threads() < busy, what="its threads to end")
     assert engine.http.get(f"/images/{name}:1/json").status == 200
+
+
+@pytest.mark.caisson
+def test_removed_while_pushed(engine, fake):
+    """What has been begun goes to its end, also where the layers had to be compressed first."""
+    name = f"{fake.host}/removed"
+    ident = made(engine, name)["Id"]
+    fake.fault("PUT", "/blobs/uploads/", Meanwhile(lambda: engine.http.delete(f"/images/{ident}", {"force": 1})))
+    lines = push(engine.http, name, "1")
+    assert not lines.error and "aux" in lines[-1], lines
+    assert engine.http.get(f"/images/{ident}/json").status == 404
+    assert not pull(engine.http, name, "1").error and engine.http.get(f"/images/{ident}/json").status == 200
+
+
+@pytest.mark.caisson
+def test_two_pushes_of_the_same(engine, fake):
+    """Each has the plain layer compressed; the second to come may not fall over the manifest that the first has changed."""
+    name, other = f"{fake.host}/first", f"{fake.host}/second"
+    made(engine, name)
+    assert engine.http.post(f"/images/{name}:1/tag", {"repo": other, "tag": "1"}).status == 201
+    inner = []
+    fake.fault("PUT", "/blobs/uploads/", Meanwhile(lambda: inner.append(push(engine.http, other, "1"))))
+    lines = push(engine.http, name, "1")
+    assert not lines.error and not inner[0].error, (lines, inner)
+    assert lines[-1]["aux"]["Digest"] == inner[0][-1]["aux"]["Digest"]
+    assert sorted(engine.http.get(f"/images/{name}:1/json").json["RepoDigests"]) == sorted(f"{n}@{lines[-1]['aux']['Digest']}" for n in (name, other))
 
 
 @pytest.mark.caisson

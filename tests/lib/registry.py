@@ -313,6 +313,18 @@ class Raw(Fault):
         handler.close_connection = True
 
 
+class Meanwhile(Fault):
+    """Does something else first, then gives the right answer."""
+
+    def __init__(self, what, times=1):
+        super().__init__(times)
+        self.what = what
+
+    def answer(self, handler, status, headers, body):
+        self.what()
+        handler.send(status, headers, body)
+
+
 class Redirect(Fault):
     def __init__(self, to, status=307, times=-1):
         super().__init__(times)
