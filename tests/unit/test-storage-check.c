@@ -79,6 +79,12 @@ static void make(struct cs_storage *s, struct cs_digest *layer, struct cs_digest
 static bool no(void *ctx, const struct cs_digest *d) { return false; }
 static bool no_snap(void *ctx, const char *id) { return false; }
 static bool yes(void *ctx, const struct cs_digest *d) { return true; }
+/* Somebody removes it at this moment. */
+static bool yes_and_gone(void *ctx, const struct cs_digest *d)
+{
+	assert_int_equal(unlink(at("content/blobs/sha256/%s", cs_digest_hex(d))), 0);
+	return true;
+}
 static bool yes_snap(void *ctx, const char *id) { return true; }
 
 static void damage(void **state)
@@ -127,6 +133,23 @@ static void damage(void **state)
 	assert_int_equal(r.n[CS_CHECK_FOREIGN], 1);     /* in layers/: not ours to delete */
 	assert_int_equal(r.n[CS_CHECK_SNAP_PARENT], 1); /* what the container wrote stays */
 	assert_int_equal(total(&r), 2);
+	cs_storage_close(s);
+}
+
+/* Nothing is held while content is read: what goes meanwhile is no damage. */
+static void gone(void **state)
+{
+	struct cs_storage *s;
+	struct cs_digest layer, blob;
+	const struct cs_check_options o = {.repair = true, .deep = true, .layer_used = yes, .blob_used = yes_and_gone, .snap_used = yes_snap};
+	struct seen r;
+
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("%s", "layers")), 0);
+	assert_int_equal(cs_remove_tree_at(AT_FDCWD, at("%s", "snapshots")), 0);
+	assert_int_equal(cs_storage_open(root, &s, NULL), 0);
+	make(s, &layer, &blob);
+	r = check(s, &o);
+	assert_int_equal(r.n[CS_CHECK_BLOB_DAMAGED], 0);
 	cs_storage_close(s);
 }
 
@@ -299,6 +322,6 @@ static int teardown(void **state) { return cs_remove_tree_at(AT_FDCWD, root); }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(orphans), cmocka_unit_test(deep), cmocka_unit_test(made_ahead)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(damage), cmocka_unit_test(gone), cmocka_unit_test(orphans), cmocka_unit_test(deep), cmocka_unit_test(made_ahead)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
