@@ -89,7 +89,7 @@ static void put_containers(struct cs_str *out, struct cs_images *m, const struct
 static void put_one(struct cs_str *out, struct cs_images *m, const struct cs_image_rec *r, const struct cs_index_entry *e)
 {
 	const struct cs_digest *digest = e ? &e->digest : &r->manifest;
-	bool unknown = r ? r->info.artifact : strcmp(e->platform.os, "unknown") == 0 || !*e->platform.os;
+	bool unknown = r ? r->info.artifact : !e || strcmp(e->platform.os, "unknown") == 0 || !*e->platform.os;
 	bool attestation = e && e->attestation;
 	int64_t content = 0, unpacked = r && !r->info.artifact ? r->size : 0;
 	bool all = cs_image_content(m, digest, &content);
@@ -99,7 +99,7 @@ static void put_one(struct cs_str *out, struct cs_images *m, const struct cs_ima
 	cs_json_put_key(out, "Descriptor");
 	if (e)
 		cs_str_puts(out, e->json);
-	else
+	else if (r)
 		cs_image_put_target(out, r, NULL);
 	cs_json_put_kbool(out, "Available", all);
 	cs_json_put_key(out, "Size");

@@ -115,5 +115,11 @@ static inline bool cs_xattr_travels(const char *name)
 	       strcmp(name, "system.posix_acl_default") == 0;
 }
 
+/* Which file a directory's entry stands for: a key of hash tables, without holes between its bytes. */
+struct cs_file_key {
+	uint64_t dev, ino;
+};
+struct cs_file_key cs_file_key(uint64_t dev, uint64_t ino);
+
 /* Calls fn for each entry of a directory but "." and ".."; stops when it returns non-zero. 0, fn's value, or -errno. */
 int cs_each_entry(int dir_fd, const char *path, int (*fn)(void *ctx, int dir_fd, const struct dirent *d), void *ctx);

@@ -26,9 +26,7 @@
 #define MQUEUE_MAGIC_ 0x19800202
 
 struct link { /* a file with several names, and the first of them */
-	struct {
-		uint64_t dev, ino;
-	} key;
+	struct cs_file_key key;
 	char *name;
 	UT_hash_handle hh;
 };
@@ -169,14 +167,13 @@ static int put_header(struct pack *p, const struct cs_tar_entry *e)
 /* Writes a hard link when the file was there under another name: 1, else 0 and it is remembered. */
 static int known_link(struct pack *p, const struct statx *st)
 {
-	struct link *l, k = {0};
+	const struct cs_file_key key = cs_file_key(dev_of(st), st->stx_ino);
 	struct cs_tar_entry e;
+	struct link *l;
 
 	if (st->stx_nlink < 2 || S_ISDIR(st->stx_mode))
 		return 0;
-	k.key.dev = dev_of(st);
-	k.key.ino = st->stx_ino;
-	HASH_FIND(hh, p->links, &k.key, sizeof(k.key), l);
+	HASH_FIND(hh, p->links, &key, sizeof(key), l);
 	if (l) {
 		describe(p, st, &e);
 		e.type = CS_TAR_LINK;
@@ -184,7 +181,7 @@ static int known_link(struct pack *p, const struct statx *st)
 		return put_header(p, &e) < 0 ? -1 : 1;
 	}
 	l = cs_xcalloc(1, sizeof(*l));
-	l->key = k.key;
+	l->key = key;
 	l->name = cs_xstrdup(p->path.buf);
 	HASH_ADD(hh, p->links, key, sizeof(l->key), l);
 	return 0;

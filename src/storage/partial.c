@@ -18,7 +18,7 @@ bool cs_partial_keep(struct cs_storage *s, const char *tmp, const struct cs_dige
 
 int cs_partial_take(struct cs_storage *s, const struct cs_digest *d, int64_t max, const char *tmp, int *ret_fd, int64_t *ret_size)
 {
-	struct stat st;
+	struct stat st = {0};
 
 	/* taken away first: whatever happens, nobody else has the file then */
 	if (renameat(s->partial_fd, cs_digest_hex(d), s->tmp_fd, tmp) < 0)

@@ -14,6 +14,8 @@
 
 enum cs_code cs_storage_code(int sys) { return sys == ENOSPC || sys == EDQUOT ? CS_ERR_NO_SPACE : CS_ERR_INTERNAL; }
 
+struct cs_file_key cs_file_key(uint64_t dev, uint64_t ino) { return (struct cs_file_key){.dev = dev, .ino = ino}; }
+
 const struct cs_storage_limits cs_storage_default_limits = {
 	.layer_bytes = 256ll << 30, .layer_entries = 10000000, .ratio = 400, .ratio_from = 8ll << 30};
 

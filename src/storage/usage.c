@@ -12,10 +12,7 @@
 #define OPEN_LEVELS 32u
 
 struct inode {
-	struct {
-		dev_t dev;
-		ino_t ino;
-	} key;
+	struct cs_file_key key;
 	UT_hash_handle hh;
 };
 struct level {
@@ -34,15 +31,14 @@ struct usage {
 
 static bool seen_before(struct usage *u, const struct stat *st)
 {
-	struct inode *i, k = {0};
+	const struct cs_file_key key = cs_file_key(st->st_dev, st->st_ino);
+	struct inode *i;
 
-	k.key.dev = st->st_dev;
-	k.key.ino = st->st_ino;
-	HASH_FIND(hh, u->seen, &k.key, sizeof(k.key), i);
+	HASH_FIND(hh, u->seen, &key, sizeof(key), i);
 	if (i)
 		return true;
 	i = cs_xcalloc(1, sizeof(*i));
-	i->key = k.key;
+	i->key = key;
 	HASH_ADD(hh, u->seen, key, sizeof(i->key), i);
 	return false;
 }
@@ -90,11 +86,12 @@ static int enter(struct usage *u, int fd)
 /* false: the directory above is not what it was, and there is no way back. */
 static bool leave(struct usage *u)
 {
-	struct level *l = &u->levels[--u->depth], *up = u->depth ? l - 1 : NULL;
+	struct level *l = &u->levels[--u->depth];
 	struct stat st;
 	bool found = true;
 
-	if (up && up->fd < 0) {
+	if (u->depth && l[-1].fd < 0) {
+		struct level *up = l - 1;
 		up->fd = openat(l->fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		found = up->fd >= 0 && fstat(up->fd, &st) == 0 && st.st_dev == u->dev && st.st_ino == up->ino;
 	}

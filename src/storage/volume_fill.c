@@ -16,12 +16,7 @@
 #define XATTR_MAX 65536
 
 struct linked { /* a file of the source with several names, and where its copy is */
-	struct {
-		dev_t dev;
-		ino_t ino;
-	} key;
-	dev_t dev;
-	ino_t ino;
+	struct cs_file_key key, made;
 	char *path; /* below the target's top */
 	UT_hash_handle hh;
 };
@@ -136,11 +131,10 @@ static int copy_data(int from, int to, off_t size)
 
 static struct linked *find_link(struct copy *c, const struct stat *st)
 {
-	struct linked *l, k = {0};
+	const struct cs_file_key key = cs_file_key(st->st_dev, st->st_ino);
+	struct linked *l;
 
-	k.key.dev = st->st_dev;
-	k.key.ino = st->st_ino;
-	HASH_FIND(hh, c->links, &k.key, sizeof(k.key), l);
+	HASH_FIND(hh, c->links, &key, sizeof(key), l);
 	return l;
 }
 
@@ -152,10 +146,8 @@ static void remember_link(const struct level *v, const char *name, const struct 
 	if (find_link(v->c, st) || fstat(fd, &made) < 0)
 		return;
 	l = cs_xcalloc(1, sizeof(*l));
-	l->key.dev = st->st_dev;
-	l->key.ino = st->st_ino;
-	l->dev = made.st_dev;
-	l->ino = made.st_ino;
+	l->key = cs_file_key(st->st_dev, st->st_ino);
+	l->made = cs_file_key(made.st_dev, made.st_ino);
 	l->path = *v->path ? cs_path_join(v->path, name) : cs_xstrdup(name);
 	HASH_ADD(hh, v->c->links, key, sizeof(l->key), l);
 }
@@ -166,7 +158,7 @@ static bool link_again(const struct level *v, const char *name, const struct lin
 	cs_autofd int fd = sys_openat2(v->c->top, l->path, O_PATH, 0, CS_RESOLVE_BENEATH_NOLINKS);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != l->dev || st.st_ino != l->ino || !S_ISREG(st.st_mode))
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_dev != l->made.dev || st.st_ino != l->made.ino || !S_ISREG(st.st_mode))
 		return false;
 	return linkat(fd, "", v->to, name, AT_EMPTY_PATH) == 0;
 }
