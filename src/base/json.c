@@ -190,19 +190,35 @@ static void put_set(struct cs_str *out, char *const *set)
 	cs_str_putc(out, '}');
 }
 
-/* The shortest text that reads back as the same double, as Go prints. */
+/* As Go prints: the shortest digits that read back as the same double, without an exponent between 1e-6 and 1e21. */
 static void put_double(struct cs_str *out, double d)
 {
-	char buf[40];
+	char buf[40], digits[20];
+	int prec = 0, n = 0;
 
 	if (!isfinite(d))
 		d = 0;
-	for (int prec = 1; prec <= 17; prec++) {
-		(void)snprintf(buf, sizeof(buf), "%.*g", prec, d);
-		if (strtod(buf, NULL) == d)
-			break;
+	do
+		(void)snprintf(buf, sizeof(buf), "%.*e", prec, d);
+	while (strtod(buf, NULL) != d && ++prec <= 17);
+	char *e = strchr(buf, 'e');
+	int exp = (int)strtol(e + 1, NULL, 10);
+	if (d != 0 && (exp < -6 || exp >= 21)) {
+		bool padded = e[1] == '-' && e[2] == '0'; /* e-07: Go writes e-7 */
+		cs_str_put(out, buf, (size_t)(e - buf) + (padded ? 2 : 0));
+		cs_str_puts(out, padded ? e + 3 : e);
+		return;
 	}
-	cs_str_puts(out, buf);
+	for (const char *p = buf; p < e; p++)
+		if (*p >= '0' && *p <= '9')
+			digits[n++] = *p;
+	if (*buf == '-')
+		cs_str_putc(out, '-');
+	for (int i = CS_MIN(exp, 0); i < CS_MAX(n, exp + 1); i++) {
+		cs_str_putc(out, i >= 0 && i < n ? digits[i] : '0');
+		if (i == exp && i + 1 < n)
+			cs_str_putc(out, '.');
+	}
 }
 
 static bool object_is_empty(const struct cs_jtype *t, const void *obj);

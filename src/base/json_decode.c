@@ -10,14 +10,76 @@
 #include "base/num.h"
 #include "base/time.h"
 
-json_t *cs_json_parse(const char *text, size_t len, struct cs_err **err)
+static size_t span(const char *text, size_t len, size_t from, const char *set)
 {
-	json_error_t e;
-	json_t *j = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+	size_t i = from;
 
+	while (i < len && text[i] && strchr(set, text[i]))
+		i++;
+	return i - from;
+}
+
+/* jansson has signed 64 bit integers only, and refuses the whole text for a longer one. The same text, in which such a number is a real; or,
+ * where it is exact and an uint64 holds it, a string of its digits behind a '+'. */
+static void widen(const char *text, size_t len, bool exact, struct cs_str *out)
+{
+	for (size_t i = 0; i < len;) {
+		size_t from = i;
+		uint64_t v;
+		if (text[i] == '"') {
+			for (i++; i < len && text[i] != '"'; i++)
+				i += text[i] == '\\';
+			i = CS_MIN(i + 1, len);
+			cs_str_put(out, text + from, i - from);
+			continue;
+		}
+		bool negative = text[i] == '-';
+		size_t digits = i + negative;
+		size_t n = span(text, len, digits, "0123456789");
+		i = n ? digits + n : from + 1;
+		size_t rest = n ? span(text, len, i, ".eE+-0123456789") : 0;
+		i += rest;
+		bool small = !n || rest || cs_parse_u64n(text + digits, n, 0, (uint64_t)INT64_MAX + negative, &v);
+		if (!small && exact && !negative && cs_parse_u64n(text + digits, n, 0, UINT64_MAX, &v)) {
+			cs_str_putf(out, "\"+%llu\"", (unsigned long long)v);
+			continue;
+		}
+		cs_str_put(out, text + from, i - from);
+		if (!small)
+			cs_str_puts(out, ".0");
+	}
+}
+
+static json_t *parse(const char *text, size_t len, bool exact, struct cs_err **err)
+{
+	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+	json_error_t e;
+	json_t *j = json_loadb(text, len, flags, &e);
+
+	if (!j && json_error_code(&e) == json_error_numeric_overflow) {
+		cs_autostr struct cs_str wide = CS_STR_INIT(len + len / 2 + 64);
+		widen(text, len, exact, &wide);
+		if (!wide.failed)
+			j = json_loadb(wide.buf, wide.len, flags, &e);
+	}
 	if (!j)
 		cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s (line %d, column %d)", e.text, e.line, e.column);
 	return j;
+}
+
+json_t *cs_json_parse(const char *text, size_t len, struct cs_err **err) { return parse(text, len, false, err); }
+json_t *cs_json_parse_u64(const char *text, size_t len, struct cs_err **err) { return parse(text, len, true, err); }
+
+bool cs_json_u64(const json_t *v, uint64_t *ret)
+{
+	const char *digits = json_is_string(v) ? cs_prefix(json_string_value(v), "+") : NULL;
+
+	if (digits)
+		return cs_parse_u64(digits, 0, UINT64_MAX, ret);
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return false;
+	*ret = (uint64_t)json_integer_value(v);
+	return true;
 }
 
 /* ---- decode ---- */

@@ -18,9 +18,10 @@ int64_t cs_monotonic_ns(void); /* CLOCK_MONOTONIC */
 char *cs_time_format(int64_t ns, char *buf);
 /* Fixed nine digits of nanoseconds: the form that json-file logs and `logs --timestamps` use. Returns the length (30). */
 size_t cs_time_format_fixed(int64_t ns, char *buf);
-/* RFC 3339 with any offset and 0 to 9 fraction digits; the whole text must match. */
+/* RFC 3339 with any offset and fraction; the whole text must match, and the day be one of its month. */
 CS_MUST_CHECK bool cs_time_parse(const char *s, int64_t *ret);
-/* since/until parameters: "1136073600", "1136073600.000000001", RFC 3339, a date, or a Go duration before now. */
+/* since/until parameters: "1136073600", "1136073600.000000001", RFC 3339 or less of it ("2006-01-02T15:04", a date; without a zone it is the
+ * machine's), or a Go duration before now. */
 CS_MUST_CHECK bool cs_time_parse_param(const char *s, int64_t now, int64_t *ret);
 /* Go duration text ("1h30m", "500ms", "-2s", "0") to nanoseconds. */
 CS_MUST_CHECK bool cs_duration_parse(const char *s, int64_t *ret);

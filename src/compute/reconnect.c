@@ -182,7 +182,7 @@ static int load_document(struct cs_system *s, struct cs_err **err)
 	int r = cs_read_file_at(dir, "document", &text);
 	if (r < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, -r, "read the document of %s", s->id);
-	cs_autojson json_t *doc = cs_json_parse(text.buf ? text.buf : "", text.len, err);
+	cs_autojson json_t *doc = cs_json_parse_u64(text.buf ? text.buf : "", text.len, err);
 	if (!doc)
 		return -1;
 	struct cs_compile_env env = {.host = &cs_service.host, .id = s->id};

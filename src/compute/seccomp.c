@@ -110,24 +110,37 @@ static int action_of(const char *name, int64_t errno_ret, const char *path, uint
 
 /* ---- compile ---- */
 
+/* Unsigned 64 bit; earlier releases wrote the upper half of the range as negative numbers. */
+static int mask_of(json_t *v, const char *at, const char *key, uint64_t *ret, struct cs_err **err)
+{
+	int64_t n = 0;
+
+	if (cs_json_u64(json_object_get(v, key), ret))
+		return 0;
+	if (cs_field_i64(v, at, key, INT64_MIN, INT64_MAX, &n, err) < 0)
+		return -1;
+	*ret = (uint64_t)n;
+	return 0;
+}
+
 static int arg_of(json_t *v, const char *at, struct scmp_arg_cmp *ret, struct cs_err **err)
 {
 	const char *op = NULL;
-	int64_t index = 0, value = 0, two = 0;
+	uint64_t value = 0, two = 0;
+	int64_t index = 0;
 	int cmp = -1;
 
 	if (cs_field_is_obj(v, at, err) < 0 || cs_field_i64(v, at, "index", 0, 5, &index, err) < 0 ||
 	    cs_field_str(v, at, "op", CS_F_REQUIRED, &op, err) < 0)
 		return -1;
-	/* unsigned 64 bit: what does not fit jansson's signed type comes as a real number (all ones in the default profile's clone mask never do) */
-	if (cs_field_i64(v, at, "value", INT64_MIN, INT64_MAX, &value, err) < 0 || cs_field_i64(v, at, "valueTwo", INT64_MIN, INT64_MAX, &two, err) < 0)
+	if (mask_of(v, at, "value", &value, err) < 0 || mask_of(v, at, "valueTwo", &two, err) < 0)
 		return -1;
 	for (size_t i = 0; i < CS_ARRAY_SIZE(compares); i++)
 		if (strcmp(compares[i].name, op) == 0)
 			cmp = compares[i].op;
 	if (cmp < 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.op: %s is not known", at, op);
-	*ret = (struct scmp_arg_cmp){.arg = (unsigned)index, .op = (enum scmp_compare)cmp, .datum_a = (uint64_t)value, .datum_b = (uint64_t)two};
+	*ret = (struct scmp_arg_cmp){.arg = (unsigned)index, .op = (enum scmp_compare)cmp, .datum_a = value, .datum_b = two};
 	return 0;
 }
 
@@ -449,7 +462,7 @@ int cs_seccomp_get(json_t *profile, const char *path, struct cs_filter **ret, st
 
 	struct cs_filter *f = cs_xcalloc(1, sizeof(*f));
 	f->refs = 1;
-	cs_autojson json_t *parsed = json_is_string(profile) ? cs_json_parse(json_string_value(profile), json_string_length(profile), err) : json_incref(profile);
+	cs_autojson json_t *parsed = json_is_string(profile) ? cs_json_parse_u64(json_string_value(profile), json_string_length(profile), err) : json_incref(profile);
 	int r = !parsed ? -1 : json_is_object(parsed) ? compile(parsed, path, f, err) : cs_fail(err, CS_ERR_INVALID, 0, "%s: must be an object", path);
 
 	pthread_mutex_lock(&cache.lock);

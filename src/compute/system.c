@@ -333,7 +333,7 @@ void HcsCloseComputeSystem(HCS_SYSTEM h)
 
 static int compile(struct cs_system *s, const char *text, struct cs_err **err)
 {
-	cs_autojson json_t *doc = cs_json_parse(text, strlen(text), err);
+	cs_autojson json_t *doc = cs_json_parse_u64(text, strlen(text), err);
 	cs_autostr struct cs_str plan = CS_STR_INIT(CS_DOCUMENT_MAX);
 
 	if (!doc)

@@ -109,10 +109,17 @@ static int put_errno(const json_t *v, const char *key, struct cs_str *out, struc
 	return 0;
 }
 
+static bool mask_of(const json_t *v, uint64_t *ret)
+{
+	*ret = 0;
+	return !v || json_is_null(v) || cs_json_u64(v, ret);
+}
+
 static int put_args(const json_t *args, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const ops[] = {"SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE",       "SCMP_CMP_EQ",
 					  "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"};
+	uint64_t n, m;
 	size_t i;
 	json_t *a;
 
@@ -128,13 +135,16 @@ static int put_args(const json_t *args, struct cs_str *out, struct cs_err **err)
 		for (size_t k = 0; k < CS_ARRAY_SIZE(ops); k++)
 			known = known || cs_streq(op, ops[k]);
 		if (!known || (index && !json_is_integer(index)) || json_integer_value(index) < 0 || json_integer_value(index) > 5 ||
-		    (value && !json_is_integer(value)) || (two && !json_is_integer(two)))
+		    !mask_of(value, &n) || !mask_of(two, &m))
 			return bad(err, "bad argument condition");
 		cs_str_puts(out, i ? ",{" : "{");
 		cs_json_put_ki64(out, "index", json_integer_value(index));
-		cs_json_put_ki64(out, "value", json_integer_value(value));
-		if (json_integer_value(two))
-			cs_json_put_ki64(out, "valueTwo", json_integer_value(two));
+		cs_json_put_key(out, "value");
+		cs_str_put_u64(out, n);
+		if (m) {
+			cs_json_put_key(out, "valueTwo");
+			cs_str_put_u64(out, m);
+		}
 		cs_json_put_kstr(out, "op", op);
 		cs_str_putc(out, '}');
 	}
@@ -229,7 +239,7 @@ static int put_architectures(const json_t *p, struct cs_str *out, struct cs_err 
 static int convert(const char *profile, size_t n, uint64_t caps, struct cs_str *out, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *inner = NULL;
-	cs_autojson json_t *p = cs_json_parse(profile, n, &inner);
+	cs_autojson json_t *p = cs_json_parse_u64(profile, n, &inner);
 	size_t i;
 	json_t *rule;
 

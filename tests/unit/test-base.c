@@ -70,10 +70,30 @@ static void test_times(void **state)
 	assert_string_equal(buf, "2006-01-02T15:04:05.123000000Z");
 	assert_true(cs_time_parse("2006-01-02T15:04:05.123Z", &t) && t == 1136214245123000000);
 	assert_true(cs_time_parse("2006-01-02T16:04:05.123+01:00", &t) && t == 1136214245123000000);
-	assert_true(cs_time_parse("2000-02-29", &t) && t == 951782400ll * CS_NS_PER_SEC);
+	assert_true(cs_time_parse("2000-02-29T00:00:00Z", &t) && t == 951782400ll * CS_NS_PER_SEC);
 	assert_true(cs_time_parse("0001-01-01T00:00:00Z", &t) && t == CS_TIME_ZERO);
 	assert_false(cs_time_parse("2006-13-02", &t));
-	assert_false(cs_time_parse("2006-01-02T15:04:05.1234567890Z", &t));
+	assert_true(cs_time_parse("2006-01-02T15:04:05.1234567899Z", &t) && t == 1136214245123456789); /* as Go: what is beyond goes */
+	static const char *const no_day[] = {"2023-02-31T00:00:00Z", "2023-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2023-04-31T00:00:00Z", "2023-01-32T00:00:00Z",
+					     "2023-01-00T00:00:00Z"};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(no_day); i++) {
+		assert_false(cs_time_parse(no_day[i], &t));
+		assert_false(cs_time_parse_param(no_day[i], 0, &t));
+	}
+	assert_false(cs_time_parse_param("2023-02-31", 0, &t));
+	/* a JSON time is whole; a parameter may be less, and without a zone it is in the machine's */
+	static const char *const brief[] = {"2006-01-02", "2006-01-02T15", "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02T15:04Z"};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(brief); i++) {
+		assert_false(cs_time_parse(brief[i], &t));
+		assert_true(cs_time_parse_param(brief[i], 0, &t));
+	}
+	assert_int_equal(setenv("TZ", "XYZ-2", 1), 0);
+	tzset();
+	assert_true(cs_time_parse_param("2006-01-02T15:04:05.5", 0, &t) && t == 1136207045500000000);
+	assert_true(cs_time_parse_param("2006-01-02T15:04:05.5Z", 0, &t) && t == 1136214245500000000);
+	assert_true(cs_time_parse_param("2006-01-02Z", 0, &t) && t == 1136160000000000000);
+	assert_int_equal(unsetenv("TZ"), 0);
+	tzset();
 	assert_false(cs_time_parse("2006-01-02T15:04:05Zx", &t));
 	assert_true(cs_time_parse_param("1136214245.000000005", 0, &t) && t == 1136214245000000005);
 	assert_true(cs_time_parse_param("10m", 3600 * CS_NS_PER_SEC, &t) && t == 3000 * CS_NS_PER_SEC);

@@ -129,8 +129,51 @@ static void test_invalid_utf8(void **state)
 	assert_string_equal(s.buf, "\"a\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffdz\\u0001\"");
 }
 
+/* As encoding/json of Go prints a float64. */
+static void test_doubles(void **state)
+{
+	static const char *const pairs[][2] = {
+		{"1e6", "1000000"}, {"1e20", "100000000000000000000"}, {"123456789012345678901", "123456789012345680000"}, {"1e21", "1e+21"}, {"0.1", "0.1"},
+		{"-1.5e3", "-1500"}, {"1234.5", "1234.5"}, {"0.0012", "0.0012"}, {"0.000001", "0.000001"}, {"1.25e-7", "1.25e-7"}, {"1e-10", "1e-10"},
+		{"0", "0"}, {"1.7976931348623157e308", "1.7976931348623157e+308"}, {"100", "100"}, {"0.30000000000000004", "0.30000000000000004"}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(pairs); i++) {
+		cs_autofree char *in = cs_xasprintf("{\"F\":%s}", pairs[i][0]), *want = cs_xasprintf("\"F\":%s,", pairs[i][1]), *error = NULL;
+		cs_autofree char *out = round_trip(in, &error);
+		assert_null(error);
+		if (!strstr(out, want))
+			fail_msg("%s: %s", pairs[i][0], out);
+	}
+}
+
+static void test_wide_integers(void **state)
+{
+	static const char text[] = "{\"S\":\"18446744073709551615 \\\" 99999999999999999999\",\"x\":[18446744073709551615,-9223372036854775808,1e3,"
+				   "-9223372036854775809,99999999999999999999,9223372036854775807]}";
+	cs_autofree char *error = NULL, *out = round_trip(text, &error);
+	uint64_t v = 0;
+
+	/* who does not read it does not mind */
+	assert_null(error);
+	assert_non_null(strstr(out, "\"S\":\"18446744073709551615 \\\" 99999999999999999999\""));
+	cs_autofree char *refused = NULL, *none = round_trip("{\"I\":9223372036854775808}", &refused);
+	assert_non_null(strstr(refused, "I: expected integer, got number"));
+
+	cs_autojson json_t *j = cs_json_parse_u64(text, sizeof(text) - 1, NULL);
+	json_t *x = json_object_get(j, "x");
+	assert_int_equal(json_array_size(x), 6);
+	assert_true(cs_json_u64(json_array_get(x, 0), &v) && v == UINT64_MAX);
+	assert_true(json_integer_value(json_array_get(x, 1)) == INT64_MIN);
+	assert_false(cs_json_u64(json_array_get(x, 1), &v));
+	assert_true(json_real_value(json_array_get(x, 2)) == 1000);
+	assert_true(json_is_real(json_array_get(x, 3)) && json_is_real(json_array_get(x, 4)));
+	assert_true(cs_json_u64(json_array_get(x, 5), &v) && v == INT64_MAX);
+	assert_null(cs_json_parse("[99999999999999999999", 21, NULL));
+	assert_null(cs_json_parse("[99999999999999999999,\"", 23, NULL));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_zero), cmocka_unit_test(test_errors), cmocka_unit_test(test_invalid_utf8)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_doubles), cmocka_unit_test(test_wide_integers), cmocka_unit_test(test_zero), cmocka_unit_test(test_errors), cmocka_unit_test(test_invalid_utf8)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,6 +189,18 @@ static void seccomp(void **state)
 	struct cs_str o cs_autostr = CS_STR_INIT(1 << 20);
 	assert_int_equal(cs_seccomp_put("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"name\":\"mkdir\",\"action\":\"SCMP_ACT_ERRNO\"}]}", 0, &o, &err), 0);
 	assert_string_equal(o.buf, "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[],\"syscalls\":[{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\"}]}");
+	/* masks are unsigned */
+	struct cs_str m cs_autostr = CS_STR_INIT(1 << 20);
+	assert_int_equal(cs_seccomp_put("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"name\":\"mkdir\",\"action\":\"SCMP_ACT_ERRNO\",\"args\":"
+					"[{\"index\":1,\"value\":18446744073709551615,\"valueTwo\":9223372036854775808,\"op\":\"SCMP_CMP_MASKED_EQ\"}]}]}", 0, &m, &err), 0);
+	assert_non_null(strstr(m.buf, "{\"index\":1,\"value\":18446744073709551615,\"valueTwo\":9223372036854775808,\"op\":\"SCMP_CMP_MASKED_EQ\"}"));
+	static const char *const no_masks[] = {"-1", "18446744073709551616", "1.5", "\"1\"", "[]"};
+	for (i = 0; i < CS_ARRAY_SIZE(no_masks); i++) {
+		cs_autoerr struct cs_err *e = NULL;
+		cs_autofree char *p = cs_xasprintf("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"name\":\"mkdir\",\"action\":\"SCMP_ACT_ERRNO\",\"args\":"
+						   "[{\"index\":1,\"value\":%s,\"op\":\"SCMP_CMP_EQ\"}]}]}", no_masks[i]);
+		assert_int_equal(cs_seccomp_put(p, 0, &m, &e), -1);
+	}
 }
 
 static void exec_process(void **state)
