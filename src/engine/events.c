@@ -11,11 +11,16 @@
 #include "engine/filters.h"
 
 #define RING 256
-#define QUEUE_MAX 4096 /* events that a subscriber may lag behind */
+#define RING_BYTES ((size_t)1 << 20)
+/* What a subscriber may lag behind: a container's labels are in each of its events, and may be megabytes. */
+#define QUEUE_MAX 4096
+#define QUEUE_BYTES ((size_t)4 << 20)
+#define OUT_MAX ((size_t)256 << 20) /* one event is never cut: it is as long as the request that named its labels, escaped */
 
 struct event {
 	atomic_int refs;
 	int64_t at;
+	size_t bytes; /* of memory, about */
 	char *type, *action, *id;
 	struct cs_strmap *attrs;
 };
@@ -27,7 +32,7 @@ struct subscriber {
 	int64_t until; /* wall ns, 0 = none */
 	int api, fd;
 	struct event **q;
-	size_t head, n, cap;
+	size_t head, n, cap, bytes;
 	bool cut, bus_gone;
 	struct cs_str out;
 };
@@ -35,7 +40,7 @@ struct cs_bus {
 	pthread_mutex_t lock;
 	atomic_int refs;
 	struct event *ring[RING];
-	size_t next;
+	size_t next, bytes;
 	struct subscriber *subs;
 	bool closed;
 };
@@ -152,7 +157,7 @@ static void enqueue(struct subscriber *s, struct event *v)
 {
 	if (s->cut || !match(&s->filters, v))
 		return;
-	if (s->n >= QUEUE_MAX) {
+	if (s->n >= QUEUE_MAX || s->bytes > QUEUE_BYTES) { /* one more than that, however long */
 		s->cut = true;
 		return poke(s);
 	}
@@ -168,8 +173,36 @@ static void enqueue(struct subscriber *s, struct event *v)
 	}
 	atomic_fetch_add(&v->refs, 1);
 	s->q[(s->head + s->n++) % s->cap] = v;
+	s->bytes += v->bytes;
 	if (s->n == 1)
 		poke(s);
+}
+
+static size_t weight(const struct event *v)
+{
+	size_t n = sizeof(*v) + strlen(v->type) + strlen(v->action) + strlen(v->id);
+
+	for (size_t i = 0; i < v->attrs->n; i++)
+		n += sizeof(v->attrs->kv[i]) + strlen(v->attrs->kv[i].key) + strlen(v->attrs->kv[i].val);
+	return n;
+}
+
+/* The newest is kept, however long it is. */
+static void remember(struct cs_bus *b, struct event *v)
+{
+	if (b->ring[b->next])
+		b->bytes -= b->ring[b->next]->bytes;
+	event_unref(b->ring[b->next]);
+	b->ring[b->next] = v;
+	b->next = (b->next + 1) % RING;
+	b->bytes += v->bytes;
+	for (size_t i = 0; b->bytes > RING_BYTES && i < RING - 1; i++) {
+		struct event **old = &b->ring[(b->next + i) % RING];
+		if (*old)
+			b->bytes -= (*old)->bytes;
+		event_unref(*old);
+		*old = NULL;
+	}
 }
 
 void cs_event(struct cs_engine *e, const char *type, const char *action, const char *id, struct cs_strmap *attrs)
@@ -182,13 +215,12 @@ void cs_event(struct cs_engine *e, const char *type, const char *action, const c
 	v->action = cs_xstrdup(action);
 	v->id = cs_xstrdup(id);
 	v->attrs = attrs ? attrs : cs_strmap_new();
+	v->bytes = weight(v);
 	pthread_mutex_lock(&b->lock);
 	v->at = cs_now_ns();
 	for (struct subscriber *s = b->subs; s; s = s->next)
 		enqueue(s, v);
-	event_unref(b->ring[b->next]);
-	b->ring[b->next] = v;
-	b->next = (b->next + 1) % RING;
+	remember(b, v);
 	pthread_mutex_unlock(&b->lock);
 }
 
@@ -254,6 +286,7 @@ static ssize_t sub_read(struct cs_stream *stream, void *buf, size_t max)
 			struct event *ev = s->q[s->head];
 			s->head = (s->head + 1) % s->cap;
 			s->n--;
+			s->bytes -= ev->bytes;
 			if (!s->until || ev->at <= s->until)
 				render(s, ev);
 			event_unref(ev);
@@ -273,7 +306,7 @@ static ssize_t sub_read(struct cs_stream *stream, void *buf, size_t max)
 	memcpy(buf, s->out.buf, n);
 	cs_str_consume(&s->out, n);
 	if (!s->out.len)
-		cs_str_done(&s->out), cs_str_init(&s->out, 1 << 22);
+		cs_str_done(&s->out), cs_str_init(&s->out, OUT_MAX);
 	return (ssize_t)n;
 }
 
@@ -328,7 +361,7 @@ int cs_events_stream(struct cs_engine *e, int64_t since, int64_t until, const ch
 	s->until = until;
 	s->api = api;
 	s->bus = b;
-	cs_str_init(&s->out, 1 << 22);
+	cs_str_init(&s->out, OUT_MAX);
 	s->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->fd < 0) {
 		int r = errno;

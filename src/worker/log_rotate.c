@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/io.h"
 #include "base/sys.h"
 #include "worker/log.h"
 
@@ -159,6 +160,7 @@ static _Noreturn void compressor(int in, int out, pid_t parent)
 	if (getppid() != parent)
 		_exit(1);
 	(void)prctl(PR_SET_NAME, "caisson-log");
+	(void)cs_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "0", 1); /* the worker's is not for what can be done again */
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0)
 		_exit(1);
 	(void)sys_close_range(3, ~0u, 0);

@@ -105,8 +105,37 @@ static void sleepers_are_cut(void **state)
 	free(e);
 }
 
+/* Labels may be megabytes, and are in each event of their container. */
+static void bound_by_bytes(void **state)
+{
+	enum { LONG = 65536, MANY = 200 };
+	struct cs_engine *e = engine();
+	struct cs_stream *sleeper = NULL, *late = NULL;
+	cs_autofree char *text = cs_xcalloc(1, LONG + 1), *buf = cs_xcalloc(MANY, LONG + 1024);
+	size_t got;
+
+	(void)state;
+	memset(text, 'x', LONG);
+	int64_t before = cs_now_ns() - 1;
+	assert_int_equal(cs_events_stream(e, 0, 0, NULL, 145, &sleeper, NULL), 0);
+	for (int i = 0; i < MANY; i++)
+		emit(e, "container", "start", i == MANY - 1 ? "last" : "abc", text);
+	got = drain(sleeper, buf, MANY * (size_t)LONG);
+	assert_in_range(got, 4u << 20, (4u << 20) + 4 * LONG);
+	assert_int_equal(sleeper->ops->read(sleeper, buf, LONG), -EPIPE);
+	/* and so is what is kept for those who ask later */
+	assert_int_equal(cs_events_stream(e, before, cs_now_ns(), NULL, 145, &late, NULL), 0);
+	got = drain(late, buf, MANY * (size_t)LONG);
+	assert_in_range(got, LONG, (1u << 20) + LONG);
+	assert_non_null(strstr(buf, "\"id\":\"last\""));
+	cs_stream_free(sleeper);
+	cs_stream_free(late);
+	cs_bus_free(e->bus);
+	free(e);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(live_and_filtered), cmocka_unit_test(history), cmocka_unit_test(sleepers_are_cut)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(live_and_filtered), cmocka_unit_test(history), cmocka_unit_test(bound_by_bytes), cmocka_unit_test(sleepers_are_cut)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
