@@ -16,6 +16,7 @@ struct cs_spawn {
 	bool new_session; /* setsid */
 };
 /* Signals are unblocked and at their defaults in the child. The parent never waits: the process must have set SIGCHLD so
- * that children are reaped (SA_NOCLDWAIT). An error has exec's errno. The child's parent is the process, not a thread: PR_SET_PDEATHSIG
+ * that children are reaped (SA_NOCLDWAIT), so that the pid may be another's by the time that it is known: whoever uses it must have something
+ * else that says the child lives. An error has exec's errno. The child's parent is the process, not a thread: PR_SET_PDEATHSIG
  * would follow a thread that lives as long as the process. */
-CS_MUST_CHECK int cs_spawn(const struct cs_spawn *s, struct cs_err **err);
+CS_MUST_CHECK int cs_spawn(const struct cs_spawn *s, pid_t *ret, struct cs_err **err);

@@ -75,7 +75,7 @@ fail:
 }
 
 /* All signals are blocked. 0 or an errno. `stack`: STACK_SIZE bytes for the child until its exec. */
-static int make_child(const struct cs_spawn *s, char *stack)
+static int make_child(const struct cs_spawn *s, char *stack, pid_t *ret)
 {
 	volatile int child_err = 0;
 	struct child c = {.s = s, .err = &child_err};
@@ -90,6 +90,7 @@ static int make_child(const struct cs_spawn *s, char *stack)
 	int e = pid < 0 ? errno : *c.err;
 	if (!SHARE_MEMORY)
 		(void)munmap((void *)(uintptr_t)c.err, sizeof(*c.err));
+	*ret = pid;
 	return e;
 }
 
@@ -98,6 +99,7 @@ static int make_child(const struct cs_spawn *s, char *stack)
 struct job {
 	const struct cs_spawn *s;
 	char *stack;
+	pid_t pid;
 	int err;
 	bool done;
 	pthread_cond_t cond;
@@ -131,6 +133,7 @@ static void work(int sock)
 {
 	struct job *j = NULL;
 	int fds[CS_MAX_FDS], e = EMFILE;
+	pid_t pid = -1;
 	size_t n = CS_ARRAY_SIZE(fds);
 	ssize_t got = cs_recv_fds(sock, &j, sizeof(j), fds, &n, 0);
 
@@ -145,12 +148,13 @@ static void work(int sock)
 		struct cs_spawn s = *j->s;
 		s.exe_fd = fds[0];
 		s.fds = fds + 1;
-		e = make_child(&s, j->stack);
+		e = make_child(&s, j->stack, &pid);
 	}
 	for (size_t i = 0; got > 0 && i < n; i++)
 		cs_close(fds[i]);
 	pthread_mutex_lock(&spawner.lock);
 	j->err = e;
+	j->pid = pid;
 	j->done = true;
 	spawner.busy--;
 	pthread_cond_signal(&j->cond);
@@ -196,7 +200,7 @@ static void first_maker(void)
 }
 
 /* 0 or an errno. */
-static int let_make(const struct cs_spawn *s, char *stack)
+static int let_make(const struct cs_spawn *s, char *stack, pid_t *ret)
 {
 	struct job j = {.s = s, .stack = stack, .cond = PTHREAD_COND_INITIALIZER}, *at = &j;
 	int fds[CS_MAX_FDS] = {s->exe_fd};
@@ -208,7 +212,7 @@ static int let_make(const struct cs_spawn *s, char *stack)
 	spawner.busy += any;
 	pthread_mutex_unlock(&spawner.lock);
 	if (!any)
-		return make_child(s, stack);
+		return make_child(s, stack, ret);
 	ssize_t n = cs_send_fds(spawner.ours, &at, sizeof(at), fds, s->n_fds + 1, 0);
 	pthread_mutex_lock(&spawner.lock);
 	if (n < 0) {
@@ -218,10 +222,11 @@ static int let_make(const struct cs_spawn *s, char *stack)
 	while (n >= 0 && !j.done)
 		pthread_cond_wait(&j.cond, &spawner.lock);
 	pthread_mutex_unlock(&spawner.lock);
+	*ret = j.pid;
 	return j.err;
 }
 
-int cs_spawn(const struct cs_spawn *s, struct cs_err **err)
+int cs_spawn(const struct cs_spawn *s, pid_t *ret, struct cs_err **err)
 {
 	sigset_t all, old;
 
@@ -230,7 +235,7 @@ int cs_spawn(const struct cs_spawn *s, struct cs_err **err)
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	char *stack = cs_xmalloc(STACK_SIZE);
-	int e = let_make(s, stack);
+	int e = let_make(s, stack, ret);
 	free(stack);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return e ? cs_fail(err, CS_ERR_INTERNAL, e, "start %s", s->argv[0]) : 0;

@@ -86,6 +86,7 @@ struct cs_process {
 	char id[CS_W_ID_MAX];     /* "" = init */
 	bool tty, exited, failed;
 	bool noted; /* its exit is in a file, too: exec-<id> */
+	bool released; /* nobody will ask for it: it is forgotten at its end */
 	int32_t pid, exit_code;
 	int64_t started_at, exited_at;
 	struct HcsProcess *handles;
@@ -167,6 +168,7 @@ struct cs_system {
 	char *text;        /* the document, until it is in the runtime directory */
 	struct cs_exit exit;
 	struct cs_link *link;
+	pid_t worker;      /* 0: unknown */
 	struct HcsOperation *start_op;
 	char **warnings;
 	struct cs_process *init;
@@ -237,6 +239,7 @@ char *cs_system_cgroup(const struct cs_system *s, const char *controller);
 /* ---- starting workers (spawn_worker.c) ---- */
 struct cs_new_worker {
 	int control;       /* our end of its first control connection */
+	pid_t pid;         /* 0: it has not begun */
 	int theirs, begin; /* private */
 };
 /* A connection to a worker to be: requests sent now wait there until it begins. */

@@ -91,6 +91,9 @@ static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **e
 	}
 	cs_close(TAKE_FD(s->plan_fd));
 	free(TAKE_PTR(s->text));
+	pthread_mutex_lock(&s->lock);
+	s->worker = w.pid;
+	pthread_mutex_unlock(&s->lock);
 	cs_link_attach(s, TAKE_FD(w.control));
 	return 0;
 }
@@ -327,22 +330,12 @@ static void terminated_task(void *arg)
 	free(t);
 }
 
-/* As the worker has noted it after its start. 0: it has not come that far. */
-static pid_t worker_of(const struct cs_system *s)
-{
-	cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
-	cs_autostr struct cs_str text = CS_STR_INIT(65536);
-	int64_t pid = 0;
-
-	if (dir >= 0 && cs_read_file_at(dir, "started", &text) == 0 && text.buf && cs_kv_i64(text.buf, "worker", &pid) && pid > 0 && pid <= INT32_MAX)
-		return (pid_t)pid;
-	return 0;
-}
-
 /* The other end of an open connection cannot have been reused: the pid is looked up first, the connection checked then. */
 static void kill_worker(struct cs_system *s)
 {
-	pid_t pid = worker_of(s);
+	pthread_mutex_lock(&s->lock);
+	pid_t pid = s->worker;
+	pthread_mutex_unlock(&s->lock);
 	cs_autofd int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -EBADF;
 
 	if (pidfd < 0)

@@ -436,23 +436,26 @@ static void sweep_task(void *arg)
 	cs_system_unref(s);
 }
 
-/* Nobody will hear of it: should the worker wake up and start it, the next packet ends it. */
-static void disown_exec(struct cs_link *l, struct cs_process *p)
+/* Nobody will hear of it: should the worker wake up and start it, the next packet ends it, and its end is collected. */
+static void disown_exec(struct cs_link *l, struct cs_request *r)
 {
+	struct cs_system *s = l->system;
 	struct cs_w_signal w = {.sig = SIGKILL};
 
-	memcpy(w.id, p->id, sizeof(w.id));
-	pthread_mutex_lock(&l->system->lock);
-	if (l->system->link == l && cs_link_request(l->system, CS_W_SIGNAL, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_PLAIN, NULL, NULL, 0, NULL) < 0)
-		cs_debug("compute", "the worker of %s takes no requests", l->system->id);
-	pthread_mutex_unlock(&l->system->lock);
-	exec_failed(l->system, p);
+	memcpy(w.id, r->process->id, sizeof(w.id));
+	pthread_mutex_lock(&s->lock);
+	r->process->failed = r->process->released = true;
+	if (s->link == l && cs_link_request(s, CS_W_SIGNAL, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_PLAIN, NULL, NULL, 0, NULL) < 0)
+		cs_debug("compute", "the worker of %s takes no requests", s->id);
+	cs_op_unref(TAKE_PTR(r->op));
+	r->deadline = 0;
+	LL_APPEND(l->pending, r); /* the answer tells whether it has come to be */
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void time_out(struct cs_link *l, struct cs_request *r)
 {
-	if (r->kind == CS_REPLY_EXEC)
-		disown_exec(l, r->process);
 	if (r->kind == CS_REPLY_KILL) {
 		/* a stuck worker must not keep a container alive */
 		cs_background(sweep_task, cs_system_ref(l->system));
@@ -460,7 +463,10 @@ static void time_out(struct cs_link *l, struct cs_request *r)
 	} else {
 		cs_op_failf(r->op, HCS_E_CONNECTION_TIMEOUT, CS_ERR_TIMEOUT, "the worker of %s does not answer", l->system->id);
 	}
-	request_free(r);
+	if (r->kind == CS_REPLY_EXEC)
+		disown_exec(l, r);
+	else
+		request_free(r);
 }
 
 int64_t cs_link_expire(int64_t now)

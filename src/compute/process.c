@@ -79,6 +79,39 @@ static void handle_unref(struct HcsProcess *h)
 	free(h);
 }
 
+static void delete_note(const struct cs_process *p)
+{
+	cs_autofd int dir = cs_system_runtime_open(p->system->id, NULL);
+	cs_autofree char *name = cs_xasprintf("exec-%s", p->id);
+
+	if (dir >= 0)
+		(void)unlinkat(dir, name, 0);
+}
+
+/* What has been released and has ended. Returns whether the worker was told: its answer completes op. No locks held. */
+static bool forget(struct cs_process *p, struct HcsOperation *op)
+{
+	struct cs_system *s = p->system;
+	struct cs_w_id w = {0};
+	bool sent = false;
+
+	memcpy(w.id, p->id, sizeof(w.id));
+	pthread_mutex_lock(&s->lock);
+	bool due = p->released && p->exited && (p->prev || s->processes == p);
+	if (due) {
+		DL_DELETE(s->processes, p);
+		p->prev = p->next = NULL;
+		sent = cs_link_request(s, CS_W_RELEASE, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_RELEASE, op, NULL, 10000, NULL) == 0;
+	}
+	bool noted = due && p->noted;
+	pthread_mutex_unlock(&s->lock);
+	if (noted)
+		delete_note(p);
+	if (due)
+		cs_process_unref(p); /* the table's */
+	return sent;
+}
+
 void cs_process_deliver_exits(struct cs_process *p)
 {
 	struct cs_system *s = p->system;
@@ -103,8 +136,10 @@ void cs_process_deliver_exits(struct cs_process *p)
 		void *ctx = found ? found->context : NULL;
 		cs_process_status(p, &s->exit, &out);
 		pthread_mutex_unlock(&s->lock);
-		if (!found)
+		if (!found) {
+			(void)forget(p, NULL);
 			return;
+		}
 		ev.EventData = out.buf;
 		cb(&ev, ctx);
 		pthread_mutex_lock(&s->lock);
@@ -561,42 +596,19 @@ static int modify_watch(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_er
 	return request(h, op, CS_W_WATCH_EXIT, &w, sizeof(w), tail.buf, tail.len, fd, true);
 }
 
-static void delete_note(const struct cs_process *p)
-{
-	cs_autofd int dir = cs_system_runtime_open(p->system->id, NULL);
-	cs_autofree char *name = cs_xasprintf("exec-%s", p->id);
-
-	if (dir >= 0)
-		(void)unlinkat(dir, name, 0);
-}
-
-/* The table forgets the process; the worker is told if it is there. */
+/* The table forgets the process, and its worker, if that is there; one that runs is forgotten at its end. */
 static int modify_release(HCS_PROCESS h, HCS_OPERATION op, json_t *o, struct cs_err **err)
 {
 	struct cs_process *p = h->process;
 	struct cs_system *s = p->system;
-	struct cs_w_id w = {0};
 
 	(void)o;
 	if (p->is_init)
 		return cs_fail(err, CS_ERR_INVALID, 0, "the init process goes with its system");
-	memcpy(w.id, p->id, sizeof(w.id));
 	pthread_mutex_lock(&s->lock);
-	bool exited = p->exited;
-	bool listed = exited && (p->prev || p->next || s->processes == p);
-	if (listed) {
-		DL_DELETE(s->processes, p);
-		p->prev = p->next = NULL;
-	}
-	bool sent = exited && cs_link_request(s, CS_W_RELEASE, &w, sizeof(w), NULL, 0, NULL, 0, CS_REPLY_RELEASE, op, NULL, 10000, NULL) == 0;
+	p->released = true;
 	pthread_mutex_unlock(&s->lock);
-	if (!exited)
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "process %s is running", p->id);
-	if (p->noted)
-		delete_note(p);
-	if (listed)
-		cs_process_unref(p);
-	if (!sent)
+	if (!forget(p, op))
 		cs_op_complete(op, HCS_S_OK, NULL);
 	return 0;
 }

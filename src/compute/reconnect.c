@@ -156,8 +156,13 @@ void cs_reconnect(struct cs_system *s)
 	load_started(s, dir);
 	cs_autofd int fd = connect_worker(dir);
 	if (fd >= 0) {
+		struct ucred peer = {0};
+		socklen_t len = sizeof(peer);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) /* who listens: the worker, also one that is stuck */
+			peer.pid = 0;
 		cs_link_attach(s, TAKE_FD(fd));
 		pthread_mutex_lock(&s->lock);
+		s->worker = peer.pid;
 		int r = cs_link_request(s, CS_W_HELLO, &hello, sizeof(hello), NULL, 0, NULL, 0, CS_REPLY_HELLO, NULL, NULL, 0, NULL);
 		pthread_mutex_unlock(&s->lock);
 		if (r < 0)

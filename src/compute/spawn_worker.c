@@ -15,6 +15,7 @@
 static struct {
 	pthread_mutex_t lock;
 	int control, begin; /* of the idle worker, -1 when there is none */
+	pid_t pid;
 	bool filling, open, told; /* told: that a start begins */
 	struct cs_str steps; /* what the plan that was made last allows to be done ahead */
 	int steps_fd;        /* the same, sealed, or -1 */
@@ -34,7 +35,7 @@ static void worker_environment(char **envp, size_t room)
 }
 
 /* fd4, fd5: what the worker finds there; -1 = the null device. As 6 it keeps the sockets' guard, if there is one. */
-static int spawn(char *id, bool wait, int control, int fd4, int fd5, struct cs_err **err)
+static int spawn(char *id, bool wait, int control, int fd4, int fd5, pid_t *ret, struct cs_err **err)
 {
 	cs_autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char *const argv[] = {(char *)(uintptr_t)"caisson-worker", id, wait ? (char *)(uintptr_t)CS_W_WAIT_FLAG : NULL, NULL};
@@ -45,7 +46,7 @@ static int spawn(char *id, bool wait, int control, int fd4, int fd5, struct cs_e
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "open /dev/null");
 	const int fds[] = {null, null, null, control, fd4, fd5 < 0 ? null : fd5, cs_service.guard_fd};
 	struct cs_spawn sp = {.exe_fd = cs_service.worker_fd, .argv = argv, .envp = envp, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds) - (cs_service.guard_fd < 0), .new_session = true};
-	return cs_spawn(&sp, err);
+	return cs_spawn(&sp, ret, err);
 }
 
 static int pair(int *ours, int *theirs, struct cs_err **err)
@@ -85,6 +86,7 @@ static void fill(void *arg)
 	char id[CS_W_WAIT_ID_ROOM + 1];
 	cs_autofd int control = -EBADF, control_theirs = -EBADF, begin = -EBADF, begin_theirs = -EBADF;
 	cs_autoerr struct cs_err *err = NULL;
+	pid_t pid = 0;
 
 	(void)arg;
 	memset(id, ' ', CS_W_WAIT_ID_ROOM); /* the worker writes its system's id over it, for ps(1) */
@@ -93,7 +95,7 @@ static void fill(void *arg)
 	cs_autofd int steps = spare.steps_fd < 0 ? -EBADF : fcntl(spare.steps_fd, F_DUPFD_CLOEXEC, 0);
 	pthread_mutex_unlock(&spare.lock);
 	bool ok = pair(&control, &control_theirs, &err) == 0 && pair(&begin, &begin_theirs, &err) == 0 &&
-		  spawn(id, true, control_theirs, begin_theirs, steps, &err) == 0;
+		  spawn(id, true, control_theirs, begin_theirs, steps, &pid, &err) == 0;
 	if (!ok) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_debug("compute", "no idle worker: %s", text);
@@ -103,6 +105,7 @@ static void fill(void *arg)
 	if (ok && spare.open && spare.control < 0) {
 		spare.control = TAKE_FD(control);
 		spare.begin = TAKE_FD(begin);
+		spare.pid = pid;
 		spare.told = false;
 	}
 	pthread_mutex_unlock(&spare.lock);
@@ -158,6 +161,7 @@ int cs_worker_prepare(struct cs_new_worker *w, struct cs_err **err)
 	if (spare.control >= 0) {
 		w->control = spare.control;
 		w->begin = spare.begin;
+		w->pid = spare.pid;
 		spare.control = spare.begin = -1;
 	}
 	pthread_mutex_unlock(&spare.lock);
@@ -174,7 +178,7 @@ int cs_worker_begin(struct cs_new_worker *w, char *id, int plan, int dir, struct
 	int r = 0;
 
 	if (w->begin < 0) {
-		r = spawn(id, false, w->theirs, plan, dir, err);
+		r = spawn(id, false, w->theirs, plan, dir, &w->pid, err);
 	} else {
 		ssize_t n = cs_send_fds(w->begin, id, strlen(id), (const int[]){plan, dir}, 2, MSG_DONTWAIT);
 		if (n < 0)

@@ -338,7 +338,7 @@ static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, struct
 	return cs_err_move(err, why);
 }
 
-/* Makes the worker forget an exited process, and closes the handle. */
+/* Makes the worker forget a process, at its end if it runs, and closes the handle. */
 static void release_process(HCS_PROCESS p, const char *id)
 {
 	if (cs_hcs_modify_process(p, "{\"Operation\":\"Release\"}", NULL, -1, NULL) < 0)
@@ -681,6 +681,24 @@ int cs_execs_load(struct cs_engine *e, struct cs_err **err)
 	return 0;
 }
 
+/* The process of an exec: numbers are reused, and that of one that has ended may be another's. */
+static HCS_PROCESS open_process(HCS_SYSTEM h, uint32_t pid, const char *id)
+{
+	HCS_PROCESS p = NULL;
+	char *doc = NULL;
+
+	if (HcsOpenProcess(h, pid, 0, &p) != HCS_S_OK)
+		return NULL;
+	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
+	int r = cs_hcs_finish(op, op ? HcsGetProcessInfo(p, op) : HCS_E_OUTOFMEMORY, CS_HCS_TIMEOUT_MS, &doc, NULL);
+	cs_autojson json_t *status = r == 0 && doc ? cs_json_parse(doc, strlen(doc), NULL) : NULL;
+	HcsFree(doc);
+	if (cs_streq(json_string_value(json_object_get(status, "Id")), id))
+		return p;
+	HcsCloseProcess(p);
+	return NULL;
+}
+
 void cs_execs_adopt(struct cs_container *c, HCS_SYSTEM h)
 {
 	char *doc = NULL;
@@ -694,18 +712,17 @@ void cs_execs_adopt(struct cs_container *c, HCS_SYSTEM h)
 	json_array_foreach(json_object_get(root, "Processes"), i, v) {
 		cs_autoexec struct cs_exec *x = NULL;
 		const char *id = json_string_value(json_object_get(v, "Id"));
-		if (!id || get(c->e, id, &x, NULL) < 0)
+		if (!id || cs_streq(id, "init"))
 			continue;
-		HCS_PROCESS p = NULL;
 		uint32_t pid = (uint32_t)json_integer_value(json_object_get(v, "ProcessId"));
-		bool opened = HcsOpenProcess(h, pid, 0, &p) == HCS_S_OK;
-		if (json_is_true(json_object_get(v, "Exited"))) {
+		HCS_PROCESS p = open_process(h, pid, id);
+		bool ended = json_is_true(json_object_get(v, "Exited"));
+		bool ours = get(c->e, id, &x, NULL) == 0;
+		if (ours && ended)
 			exited(c, v);
-			if (opened)
-				release_process(p, id);
-			continue;
-		}
-		if (!opened)
+		if (p && (!ours || ended)) /* or the probe of a health check, which nobody waits for any more */
+			release_process(p, id);
+		if (!ours || ended || !p)
 			continue;
 		pthread_mutex_lock(&c->lock);
 		x->running = true;

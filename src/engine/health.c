@@ -246,7 +246,7 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 		return -1;
 	}
 	bool ended = drain(c->e, mine, &raw, deadline);
-	if (!ended && atomic_load(&c->e->closing)) { /* its worker sees to its end */
+	if (!ended && atomic_load(&c->e->closing)) { /* the next engine finds it, and lets it go */
 		HcsCloseProcess(p);
 		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "the engine is closing");
 	}
@@ -270,6 +270,7 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 	char code[16];
 	(void)snprintf(code, sizeof(code), "%d", ended ? res->exit_code : 137);
 	cs_container_event(c, "exec_die", "execID", id, "exitCode", code, NULL);
+	/* also of what SIGKILL has not ended yet, in a frozen container for example */
 	if (cs_hcs_modify_process(p, "{\"Operation\":\"Release\"}", NULL, -1, NULL) < 0)
 		cs_debug("engine", "probe %s not released", id);
 	HcsCloseProcess(p);

@@ -36,7 +36,15 @@ static uint8_t packet_buf[CS_W_MAX_PACKET] __attribute__((aligned(4096)));
 
 static void on_conn(struct cs_source *s, uint32_t events);
 
-bool cs_control_has_engine(void) { return conns; }
+/* Who has not said HELLO yet gets no events, and asks for what is written down when it does. */
+bool cs_control_has_engine(void)
+{
+	const struct conn *c = conns;
+
+	while (c && !c->hello)
+		c = c->next;
+	return c;
+}
 
 static void close_conn(struct conn *c)
 {

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """start, stop, restart, kill, wait, pause, rename, update, rm, prune."""
 import json
+import os
+import socket
+import struct
 import threading
 import time
 
 import pytest
 
-from box import IS_DOCKERD, Events
+from box import IS_DOCKERD, Boxes, Events
 from caisson_fixture import wait_for
 
 
@@ -395,6 +398,52 @@ def test_health_timeout(boxes, events):
     events.until("health_status", b.id)
     h = b.state["Health"]["Log"][0]
     assert h["ExitCode"] == -1 and "Health check exceeded timeout" in h["Output"]
+
+
+def execs_of_worker(eng, ident):
+    """The processes that the container's worker knows besides the first: LIST of compute/worker_protocol.h."""
+    systems = os.open(eng.exec / "systems" / ident, os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.connect(f"/proc/self/fd/{systems}/worker.sock")
+            s.send(struct.pack("<IIII", 0x43570001, 0x48, 1, 0))
+            answer = s.recv(65536)[16:]
+    finally:
+        os.close(systems)
+    ids = [answer[i:i + 65].rstrip(b"\0").decode() for i in range(0, len(answer), 96)]
+    assert ids[0] == ""
+    return ids[1:]
+
+
+@pytest.mark.caisson
+def test_health_timeout_of_what_cannot_be_killed_yet(boxes, events, engine):
+    """A frozen process takes its SIGKILL when it is thawed (v1): its entry in the worker goes then."""
+    b = boxes.sleeper(Healthcheck={"Test": ["CMD-SHELL", "sleep 1000"], "Interval": 100_000_000, "Timeout": 1_000_000_000, "Retries": 100})
+    ident = events.until("exec_start", b.id)["Actor"]["Attributes"]["execID"]
+    wait_for(lambda: ident in execs_of_worker(engine, b.id), 10, "the probe")
+    assert b.post("pause").status == 204
+    assert events.until("exec_die", b.id, timeout=20)["Actor"]["Attributes"]["execID"] == ident
+    assert b.post("unpause").status == 204
+    wait_for(lambda: ident not in execs_of_worker(engine, b.id), 10, "the probe to be forgotten")
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("graceful", [True, False])
+def test_health_probe_of_an_earlier_engine(fresh, graceful):
+    """Nobody asks for it any more: it is forgotten when it ends, also if it has ended while no engine was there."""
+    eng = fresh()
+    b = Boxes(eng).sleeper(Healthcheck={"Test": ["CMD-SHELL", "sleep 4"], "Interval": 100_000_000, "Timeout": 20_000_000_000})
+    first = wait_for(lambda: execs_of_worker(eng, b.id), 10, "a probe")[0]
+    eng.restart(graceful=graceful)
+    assert first in execs_of_worker(eng, b.id)      # it still runs
+    wait_for(lambda: first not in execs_of_worker(eng, b.id), 15, "the probe to be forgotten")
+    second = wait_for(lambda: execs_of_worker(eng, b.id), 10, "the next probe")[0]
+    eng.stop() if graceful else eng.kill()
+    wait_for(lambda: second not in execs_of_worker(eng, b.id), 15, "the worker to forget by itself")
+    note = eng.exec / "systems" / b.id / f"exec-{second}"
+    assert note.exists()
+    eng.start()
+    wait_for(lambda: not note.exists(), 10, "its note to be collected")
 
 
 @pytest.mark.caisson

@@ -3,6 +3,7 @@
  * Root test of the host compute service over real workers: run-system <worker> <scratch directory>. Makes a busybox root, then starts,
  * execs, pauses, measures, updates, terminates, loses its "daemon" (a child that is killed) and finds the system again.
  * Prints one line per check and exits 1 at the first that fails; 77 when it is not root. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -99,6 +100,19 @@ static void on_event(const HCS_EVENT *ev, void *ctx)
 		exit_events++;
 }
 
+static bool knows(HCS_SYSTEM s, const char *exec)
+{
+	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
+	cs_autofree char *id = cs_xasprintf("\"Id\":\"%s\"", exec);
+	char *doc = NULL;
+
+	HRESULT hr = finish(HcsGetComputeSystemProperties(s, op, "{\"PropertyTypes\":[\"Processes\"]}"), op, &doc);
+	HcsCloseOperation(op);
+	bool found = hr == HCS_S_OK && strstr(doc, id);
+	HcsFree(doc);
+	return found;
+}
+
 static void test_life(void)
 {
 	char *doc = NULL;
@@ -118,6 +132,15 @@ static void test_life(void)
 	HcsFree(doc);
 	hr = finish(HcsModifyProcess(p, op, "{\"Operation\":\"Release\"}"), op, NULL);
 	CHECK(hr == HCS_S_OK, "release");
+	HcsCloseProcess(p);
+	hr = finish(HcsCreateProcess(s, "{\"Id\":\"e3\",\"OciProcess\":{\"args\":[\"/bin/sh\",\"-c\",\"exec sleep 1000\"],\"cwd\":\"/\",\"env\":[\"PATH=/bin\"]}}", op, NULL, &p), op, NULL);
+	CHECK(hr == HCS_S_OK && finish(HcsModifyProcess(p, op, "{\"Operation\":\"Release\"}"), op, NULL) == HCS_S_OK, "release what runs");
+	CHECK(knows(s, "e3"), "it is known as long as it runs");
+	hr = finish(HcsTerminateProcess(p, op, NULL), op, NULL);
+	CHECK(hr == HCS_S_OK && HcsWaitForProcessExit(p, 10000, NULL) == HCS_S_OK, "it ends");
+	for (int i = 0; i < 1000 && knows(s, "e3"); i++)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	CHECK(!knows(s, "e3"), "and is forgotten");
 	HcsCloseProcess(p);
 	hr = finish(HcsCreateProcess(s, "{\"Id\":\"e2\",\"OciProcess\":{\"args\":[\"nosuch\"],\"cwd\":\"/\",\"env\":[\"PATH=/bin\"]}}", op, NULL, &p), op, &doc);
 	CHECK(hr != HCS_S_OK && strstr(doc, "EXEC_NOT_FOUND"), "exec of nothing: %s", doc);
@@ -220,6 +243,49 @@ static void test_terminated_while_starting(void)
 	CHECK(good == MANY, "%d of %d terminated while they started", good, MANY);
 }
 
+static bool is_idle_worker(const char *pid)
+{
+	cs_autofree char *stat = cs_xasprintf("/proc/%s/stat", pid), *children = cs_xasprintf("/proc/%s/task/%s/children", pid, pid), *mine = cs_xasprintf(") S %d ", (int)getpid());
+	cs_autostr struct cs_str text = CS_STR_INIT(4096), none = CS_STR_INIT(4096);
+
+	return cs_read_file_at(AT_FDCWD, stat, &text) == 0 && text.buf && strstr(text.buf, "(caisson-worker") && strstr(text.buf, mine) &&
+	       cs_read_file_at(AT_FDCWD, children, &none) == 0 && none.len == 0;
+}
+
+/* Whoever takes it finds that it does not do its work. Returns how many were stopped. */
+static int stop_idle_workers(void)
+{
+	DIR *d = opendir("/proc");
+	int n = 0;
+
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && is_idle_worker(e->d_name))
+			n += kill((pid_t)strtol(e->d_name, NULL, 10), SIGSTOP) == 0;
+	if (d)
+		(void)closedir(d);
+	return n;
+}
+
+static void test_stuck_while_starting(void)
+{
+	HCS_OPERATION begin = HcsCreateOperation(NULL, NULL), end = HcsCreateOperation(NULL, NULL);
+	HCS_SYSTEM s = NULL;
+	int stopped = 0;
+
+	for (int i = 0; i < 1000 && !(stopped = stop_idle_workers()); i++)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	CHECK(stopped > 0, "an idle worker is stopped");
+	make_snapshot("stuck");
+	cs_autofree char *text = document("stuck", "sleep 1000");
+	CHECK(finish(HcsCreateComputeSystem("stuck", text, begin, NULL, &s), begin, NULL) == HCS_S_OK && HcsStartComputeSystem(s, begin, NULL) == HCS_S_OK, "a start with it");
+	CHECK(finish(HcsTerminateComputeSystem(s, end, NULL), end, NULL) == HCS_S_OK, "terminate");
+	CHECK(HcsWaitForComputeSystemExit(s, 15000, NULL) == HCS_S_OK, "it ends, and its worker");
+	CHECK(HcsWaitForOperationResult(begin, 10000, NULL) != HCS_S_OK, "the start has failed");
+	HcsCloseComputeSystem(s);
+	HcsCloseOperation(begin);
+	HcsCloseOperation(end);
+}
+
 /* A daemon that starts three systems and is killed. */
 static void test_reconnect(void)
 {
@@ -299,6 +365,7 @@ int main(int argc, char **argv)
 	test_speed();
 	test_parallel();
 	test_terminated_while_starting();
+	test_stuck_while_starting();
 	HcsShutdownService();
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include "base/sys.h"
 
 static int null = -1;
+static pid_t child;
 static char *const no_env[] = {NULL};
 
 static int start(const char *program, char *const *argv, int out, struct cs_err **err)
@@ -26,7 +27,7 @@ static int start(const char *program, char *const *argv, int out, struct cs_err 
 	const int fds[] = {null, out, null};
 	struct cs_spawn s = {.exe_fd = exe, .argv = argv, .envp = no_env, .fds = fds, .n_fds = CS_ARRAY_SIZE(fds)};
 
-	return cs_spawn(&s, err);
+	return cs_spawn(&s, &child, err);
 }
 
 /* The child has the descriptors that it was given, in their places, and no others. */
@@ -46,6 +47,22 @@ static void test_descriptors(void **state)
 	assert_string_equal(got.buf, "0\n1\n2\n3\n"); /* 3 is the directory itself */
 	for (size_t i = 0; i < CS_ARRAY_SIZE(copies); i++)
 		cs_close(copies[i]);
+}
+
+static void test_pid(void **state)
+{
+	char *const argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t) "echo $$", NULL};
+	cs_autostr struct cs_str got = CS_STR_INIT(4096);
+	cs_autofree char *want = NULL;
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(start("/bin/sh", argv, ends[1], NULL), 0);
+	cs_close(ends[1]);
+	assert_int_equal(cs_read_fd(ends[0], &got), 0);
+	cs_close(ends[0]);
+	want = cs_xasprintf("%d\n", (int)child);
+	assert_string_equal(got.buf, want);
 }
 
 static void test_what_exec_says(void **state)
@@ -102,7 +119,7 @@ static void test_no_copies(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_descriptors), cmocka_unit_test(test_what_exec_says),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_descriptors), cmocka_unit_test(test_pid), cmocka_unit_test(test_what_exec_says),
 					   cmocka_unit_test(test_no_copies)};
 	struct sigaction sa = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
 
