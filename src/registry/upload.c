@@ -46,44 +46,56 @@ static char *location(struct cs_rg_xfer *x, const char *more, struct cs_err **er
 	return cs_xasprintf("%s%s%s", url, strchr(url, '?') ? "&" : "?", more);
 }
 
-static enum cs_rg_fault worth(int status) { return cs_rg_worth_again(status) ? CS_RG_BROKEN : CS_RG_NONSENSE; }
+/* One attempt at an upload. */
+struct attempt {
+	unsigned number; /* 1 = the first */
+	enum cs_rg_fault fault;
+	int64_t pause_ms; /* that the registry asks for; -1: it does not */
+};
+
+/* As refused. Whether and when it is worth another attempt. */
+static int refused_upload(struct cs_repo *r, struct cs_rg_xfer *x, struct attempt *a, struct cs_err **err)
+{
+	const struct cs_rg_response *resp = cs_rg_xfer_response(x);
+	int64_t ms = cs_rg_pause(r->client.reg, a->number, resp);
+
+	a->fault = cs_rg_worth_again(resp->status) && ms >= 0 ? CS_RG_BROKEN : CS_RG_NONSENSE;
+	a->pause_ms = resp->retry_after ? ms : -1;
+	return refused(x, err);
+}
 
 /* POST …/blobs/uploads/: *ret_url is where the bytes go. */
-static int begin(struct cs_repo *r, struct cs_rg_endpoint *ep, const char *digest, int cancel_fd, char **ret_url, enum cs_rg_fault *fault, struct cs_err **err)
+static int begin(struct cs_repo *r, struct cs_rg_endpoint *ep, const char *digest, int cancel_fd, char **ret_url, struct attempt *a, struct cs_err **err)
 {
 	cs_autofree char *url = cs_rg_repo_url(r, ep, "blobs/uploads", ""), *more = cs_xasprintf("digest=sha256%%3A%s", digest + strlen("sha256:"));
 	struct cs_rg_request q = {.method = "POST", .url = url, .data = "", .size = 0, .cancel_fd = cancel_fd};
 	struct cs_rg_xfer *x;
 
-	if (cs_rg_send(r, ep, &q, NULL, &x, fault, err) < 0)
+	if (cs_rg_send(r, ep, &q, NULL, &x, &a->fault, err) < 0)
 		return -1;
-	if (cs_rg_xfer_response(x)->status != 202) {
-		*fault = worth(cs_rg_xfer_response(x)->status);
-		return refused(x, err);
-	}
-	*fault = CS_RG_NONSENSE;
+	if (cs_rg_xfer_response(x)->status != 202)
+		return refused_upload(r, x, a, err);
+	a->fault = CS_RG_NONSENSE;
 	*ret_url = location(x, more, err);
 	finish(x);
 	return *ret_url ? 0 : -1;
 }
 
 static int push_once(struct cs_repo *r, struct cs_rg_endpoint *ep, const char *digest, const struct cs_upload_source *src, int cancel_fd,
-		     enum cs_rg_fault *fault, struct cs_err **err)
+		     struct attempt *a, struct cs_err **err)
 {
 	char *const headers[] = {(char[]){"Content-Type: application/octet-stream"}, NULL};
 	cs_autofree char *url = NULL;
 	struct cs_rg_xfer *x;
 
-	if (begin(r, ep, digest, cancel_fd, &url, fault, err) < 0)
+	if (begin(r, ep, digest, cancel_fd, &url, a, err) < 0)
 		return -1;
 	struct cs_rg_request q = {.method = "PUT", .url = url, .headers = headers, .source = src, .size = src->size, .cancel_fd = cancel_fd};
-	if (cs_rg_send(r, ep, &q, NULL, &x, fault, err) < 0)
+	if (cs_rg_send(r, ep, &q, NULL, &x, &a->fault, err) < 0)
 		return -1;
 	int status = cs_rg_xfer_response(x)->status;
-	if (status < 200 || status >= 300) {
-		*fault = worth(status);
-		return refused(x, err);
-	}
+	if (status < 200 || status >= 300)
+		return refused_upload(r, x, a, err);
 	finish(x);
 	return 0;
 }
@@ -97,19 +109,19 @@ int cs_repo_blob_push(struct cs_repo *r, const char *digest, const struct cs_upl
 		return -1;
 	if (src->size < 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "blob %s: negative size", digest);
-	for (int64_t attempt = 1;; attempt++) {
+	for (struct attempt a = {.number = 1};; a.number++) {
 		struct cs_err *e = NULL;
-		enum cs_rg_fault fault;
-		if (push_once(r, ep, digest, src, cancel_fd, &fault, &e) == 0)
+		a.pause_ms = -1;
+		if (push_once(r, ep, digest, src, cancel_fd, &a, &e) == 0)
 			return 0;
-		bool again = (fault == CS_RG_BROKEN || fault == CS_RG_STALLED || fault == CS_RG_UNREACHABLE) && attempt < r->client.reg->max_attempts && src->rewind;
+		bool again = (a.fault == CS_RG_BROKEN || a.fault == CS_RG_STALLED || a.fault == CS_RG_UNREACHABLE) && a.number < r->client.reg->max_attempts && src->rewind;
 		if (!again || src->rewind(src->ctx) < 0) {
-			bool cancelled = fault == CS_RG_CANCELLED;
+			bool cancelled = a.fault == CS_RG_CANCELLED;
 			(void)cs_err_move(err, e);
 			return cancelled ? -1 : cs_wrap(err, "blob %s", digest);
 		}
 		cs_err_free(e);
-		int64_t ms = cs_rg_pause(r->client.reg, (unsigned)CS_MIN(attempt, (int64_t)30), NULL);
+		int64_t ms = a.pause_ms >= 0 ? a.pause_ms : cs_rg_pause(r->client.reg, a.number, NULL);
 		if (r->on_retry)
 			r->on_retry(r->ctx, digest, (unsigned)((ms + 999) / 1000));
 		if (!cs_rg_sleep(cancel, ms))

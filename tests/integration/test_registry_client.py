@@ -584,6 +584,18 @@ def test_upload_refused(fake, tmp_path, data):
     assert "read what is to be uploaded" in e["error"] and e["retries"] == 0
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_upload_waits_as_long_as_it_is_told(fake, tmp_path, data, method):
+    """Not at all when that is longer than anybody would wait; and not the pause of our own when it is shorter (which here is half a minute)."""
+    fake.fault(method, "/uploads/", Status(429, "TOOMANYREQUESTS", "later", {"Retry-After": "86400"}, times=-1))
+    e = bad("push", fake.host, *push_file(tmp_path, data, "a/b"))
+    assert "toomanyrequests: later" in e["error"] and e["retries"] == 0, e
+    fake.faults.clear()
+    fake.fault(method, "/uploads/", Status(503, headers={"Retry-After": "0"}))
+    assert good("--backoff", 600000, "push", fake.host, *push_file(tmp_path, data, "a/b"), timeout=20)["rewinds"] == 1
+    assert fake.blobs[digest(data)] == data
+
+
 def test_upload_location_of_another_host_gets_no_credentials(fake, tmp_path, data):
     with Fake() as other:
         fake.fault("GET", "/v2/$", Status(401, headers={"Www-Authenticate": 'Basic realm="x"'}))
