@@ -191,18 +191,30 @@ static int open_parent(struct extract *x, char *path, const char **name, struct 
 	return r == 0 && !cs_is_plain_name(*name) ? bad(err, path, "bad name") : r;
 }
 
-/* Something of this name was there. Takes it away, unless both are directories: then *keep. */
-static int replace(struct extract *x, const char *name, bool may_keep, bool *keep, const char *path, struct cs_err **err)
+static bool is_whiteout(const struct stat *st) { return S_ISCHR(st->st_mode) && st->st_rdev == 0; }
+
+/* proc: a path of the directory through our own descriptors. */
+static int mark_opaque(const char *proc, const char *path, struct cs_err **err)
+{
+	return setxattr(proc, "trusted.overlay.opaque", "y", 1, 0) < 0 ? sysfail(err, errno, "mark as opaque", path) : 0;
+}
+
+enum there { NOTHING, WHITEOUT, KEPT };
+
+/* Something of this name was there. Takes it away, unless both are directories: then it is kept. */
+static int replace(struct extract *x, const char *name, bool may_keep, enum there *was, const char *path, struct cs_err **err)
 {
 	struct stat st;
 
-	*keep = false;
+	*was = NOTHING;
 	if (fstatat(x->parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : sysfail(err, errno, "stat", path);
 	if (S_ISDIR(st.st_mode) && may_keep) {
-		*keep = true;
+		*was = KEPT;
 		return 0;
 	}
+	if (is_whiteout(&st))
+		*was = WHITEOUT;
 	int r = cs_remove_tree_at(x->parent->fd, name);
 	if (r < 0)
 		return sysfail(err, -r, "replace", path);
@@ -283,18 +295,24 @@ typedef int (*make_fn)(struct extract *x, const struct cs_untar_entry *e, const 
 /* Most names are new: the kernel is asked what was there only when something was. */
 static int make(struct extract *x, make_fn fn, const struct cs_untar_entry *e, const char *name, const char *path, struct cs_err **err)
 {
-	bool keep;
+	enum there was;
 	int r = fn(x, e, name, path, err);
 
 	if (r != 1)
 		return r;
-	if (replace(x, name, fn == make_dir, &keep, path, err) < 0)
+	if (replace(x, name, fn == make_dir, &was, path, err) < 0)
 		return -1;
-	x->made = !keep;
-	if (keep)
+	x->made = was != KEPT;
+	if (was == KEPT)
 		return 0;
 	r = fn(x, e, name, path, err);
-	return r == 1 ? bad(err, path, "comes and goes") : r; /* nobody else is here */
+	if (r == 1)
+		return bad(err, path, "comes and goes"); /* nobody else is here */
+	if (r == 0 && was == WHITEOUT && fn == make_dir) { /* what was deleted below must not come to light in the new directory */
+		cs_autofree char *proc = cs_xasprintf("/proc/self/fd/%d/%s", x->parent->fd, name);
+		r = mark_opaque(proc, path, err);
+	}
+	return r;
 }
 
 /* ---- content and properties ---- */
@@ -406,6 +424,8 @@ static int set_link_meta(struct extract *x, const struct cs_untar_entry *e, cons
 
 	if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return sysfail(err, errno, "stat", path);
+	if (is_whiteout(&st)) /* of a file that this layer deletes */
+		return bad(err, path, "hard link to something that is not a file of the archive");
 	bool chown = st.st_uid != e->uid || st.st_gid != e->gid;
 	if (chown && fchownat(at, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return sysfail(err, errno, "chown", path);
@@ -423,7 +443,7 @@ static int whiteout(struct extract *x, const char *name, const char *path, struc
 {
 	if (strcmp(name, WH_OPAQUE) == 0) {
 		cs_autofree char *proc = cs_xasprintf("/proc/self/fd/%d", x->parent->fd);
-		return setxattr(proc, "trusted.overlay.opaque", "y", 1, 0) < 0 ? sysfail(err, errno, "mark as opaque the directory of", path) : 0;
+		return mark_opaque(proc, path, err);
 	}
 	if (strncmp(name, WH_META, strlen(WH_META)) == 0)
 		return 0; /* AUFS' own bookkeeping */

@@ -364,6 +364,17 @@ def test_whiteouts(store):
     assert not (out / ".wh..wh.aufs").exists()
 
 
+def test_directory_in_place_of_a_whiteout(store):
+    """A deletion is of what lies below, so a directory of the same layer shows nothing of one that was there: overlayfs knows by the opaque mark."""
+    out, _ = store.good(header(b".wh.a") + header(b"a/", typ=b"5", mode=0o755) + header(b"a/own") + header(b"b") + header(b"b/", typ=b"5") + END)
+    assert os.getxattr(out / "a", "trusted.overlay.opaque") == b"y" and (out / "a/own").is_file()
+    assert not os.listxattr(out / "b")
+
+
+def test_hard_link_to_a_whiteout(store):
+    assert "not a file of the archive" in store.bad(header(b".wh.a") + header(b"b", typ=b"1", link=b"a") + END)
+
+
 def test_whiteouts_are_lower_case(store):
     out, _ = store.good(header(b".WH.x") + header(b"d/.Wh..wh..opq") + END)
     assert (out / ".WH.x").is_file() and (out / "d/.Wh..wh..opq").is_file() and not os.listxattr(out / "d")
