@@ -329,7 +329,7 @@ HRESULT HcnDeleteEndpoint(const HCN_GUID *id, char **errorRecord)
 
 	if (hr == HCS_S_OK && (!e || atomic_exchange(&e->leaving, true)))
 		hr = not_found(&err);
-	if (hr == HCS_S_OK) {
+	else if (hr == HCS_S_OK) {
 		struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
 		if (ns) {
 			CS_LOCK(ns);

@@ -256,7 +256,7 @@ static int start(struct fw_bpf *b, const struct fw_store *s)
 {
 	static const enum bpf_attach_type where[3] = {BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP6_SENDMSG, BPF_CGROUP_UDP6_RECVMSG};
 	cs_autofd int cgroup = open_cgroup();
-	uint64_t cookie;
+	uint64_t cookie = 0;
 	struct key k;
 	struct target t;
 	int r;

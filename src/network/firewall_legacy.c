@@ -12,10 +12,8 @@
 
 #define TABLE_MAX (16u << 20)
 
-/* Both families have the same options, and the same structures but for what an entry matches. */
-_Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo) && IPT_SO_GET_INFO == IP6T_SO_GET_INFO &&
-		       IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES,
-	       "the families' structures differ");
+/* Both families have the same options (IP6T_SO_GET_INFO, IP6T_SO_GET_ENTRIES), and the same structures but for what an entry matches. */
+_Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo), "the families' structures differ");
 
 static bool get_info(int fd, bool v6, const char *table, struct ipt_getinfo *info)
 {

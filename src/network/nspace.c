@@ -232,7 +232,7 @@ HRESULT HcnDeleteNamespace(const HCN_GUID *id, char **errorRecord)
 
 	if (hr == HCS_S_OK && !n)
 		hr = not_found(&err);
-	if (hr == HCS_S_OK) {
+	else if (hr == HCS_S_OK) {
 		CS_LOCK(n);
 		if (n->leaving) {
 			hr = not_found(&err);

@@ -120,7 +120,7 @@ static int bind_socket(uint8_t proto, const struct cs_fw_addr *a, bool both, uin
 
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof(ss);
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
