@@ -143,58 +143,94 @@ void cs_edge_network_remove(struct HcnNetwork *n)
 		complain(err, "firewall of network", n->o.text);
 }
 
-/* ---- load balancers: one of the firewall's for each virtual address ---- */
+/* ---- load balancers: one of the firewall's for each virtual address, named after it ---- */
 
-static char *lb_id(const struct HcnLoadBalancer *l, size_t i) { return cs_xasprintf("%s/%zu", l->o.text, i); }
-
-static HRESULT set_vip(const struct HcnLoadBalancer *l, size_t i, const struct cs_fw_addr *to, size_t n_to, struct cs_err **err)
+static char *lb_id(const struct HcnLoadBalancer *l, const char *vip, struct cs_ip *ip)
 {
-	cs_autofree char *id = lb_id(l, i);
-	cs_autofree struct cs_firewall_lb_port *ports = cs_xcalloc(l->doc.n_ports + 1, sizeof(*ports));
-	cs_autofree struct cs_fw_addr *mine = cs_xcalloc(n_to + 1, sizeof(*mine));
-	struct cs_ip vip;
+	char text[CS_IP_TEXT];
 
-	if (!cs_ip_parse(l->doc.vips[i], &vip))
-		return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "FrontendVIPs: %s is no address", l->doc.vips[i]);
-	struct cs_firewall_lb f = {.id = id, .vip = cs_fw_addr_of(vip), .ports = ports, .to = mine, .sticky = l->doc.ports[0].distribution != 0};
-	for (size_t j = 0; j < l->doc.n_ports; j++)
-		ports[f.n_ports++] = (struct cs_firewall_lb_port){(uint8_t)l->doc.ports[j].protocol, (uint16_t)l->doc.ports[j].external,
-								  (uint16_t)l->doc.ports[j].internal};
+	return cs_ip_parse(vip, ip) ? cs_xasprintf("%s/%s", l->o.text, cs_ip_text(*ip, text)) : NULL;
+}
+
+static HRESULT set_vip(const struct HcnLoadBalancer *l, const struct cs_doc_lb *doc, const char *vip, const struct cs_fw_addr *to, size_t n_to, struct cs_err **err)
+{
+	struct cs_ip ip;
+	cs_autofree char *id = lb_id(l, vip, &ip);
+	cs_autofree struct cs_firewall_lb_port *ports = cs_xcalloc(doc->n_ports + 1, sizeof(*ports));
+	cs_autofree struct cs_fw_addr *mine = cs_xcalloc(n_to + 1, sizeof(*mine));
+
+	if (!id)
+		return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "FrontendVIPs: %s is no address", vip);
+	struct cs_firewall_lb f = {.id = id, .vip = cs_fw_addr_of(ip), .ports = ports, .to = mine, .sticky = doc->ports[0].distribution != 0};
+	for (size_t j = 0; j < doc->n_ports; j++)
+		ports[f.n_ports++] = (struct cs_firewall_lb_port){(uint8_t)doc->ports[j].protocol, (uint16_t)doc->ports[j].external, (uint16_t)doc->ports[j].internal};
 	for (size_t j = 0; j < n_to; j++)
-		if (to[j].family == vip.family)
+		if (to[j].family == ip.family)
 			mine[f.n_to++] = to[j];
 	int r = f.n_to > 0 ? cs_firewall_lb_add(cs_edge.firewall, &f, err) : cs_firewall_lb_remove(cs_edge.firewall, id, err);
 	return r < 0 ? cs_edge_hr(*err) : HCS_S_OK;
 }
 
-HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, struct cs_err **err)
+static HRESULT set_vips(const struct HcnLoadBalancer *l, const struct cs_doc_lb *doc, struct cs_err **err)
 {
-	size_t n = cs_strv_len(l->doc.endpoints), count = 0;
+	size_t n = cs_strv_len(doc->endpoints), count = 0;
 	cs_autofree struct cs_fw_addr *to = cs_xcalloc(2 * n + 1, sizeof(*to));
 	HRESULT hr = HCS_S_OK;
 
 	for (size_t i = 0; i < n; i++) {
 		HCN_GUID id;
-		struct HcnEndpoint *e cs_auto(cs_autoep_done) = cs_hcn_guid_parse(l->doc.endpoints[i], &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
+		struct HcnEndpoint *e cs_auto(cs_autoep_done) = cs_hcn_guid_parse(doc->endpoints[i], &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
 		if (e && e->v4.ip.family)
 			to[count++] = cs_fw_addr_of(e->v4.ip);
 		if (e && e->v6.ip.family)
 			to[count++] = cs_fw_addr_of(e->v6.ip);
 	}
-	for (size_t i = 0; l->doc.vips[i] && hr == HCS_S_OK; i++)
-		hr = set_vip(l, i, to, count, err);
+	for (size_t i = 0; doc->vips[i] && hr == HCS_S_OK; i++)
+		hr = set_vip(l, doc, doc->vips[i], to, count, err);
 	return hr;
 }
 
-void cs_edge_lb_remove(struct HcnLoadBalancer *l)
+static bool has_vip(const struct HcnLoadBalancer *l, const struct cs_doc_lb *doc, const char *id)
 {
-	for (size_t i = 0; l->doc.vips && l->doc.vips[i]; i++) {
+	struct cs_ip ip;
+
+	for (size_t i = 0; doc && doc->vips && doc->vips[i]; i++) {
+		cs_autofree char *its = lb_id(l, doc->vips[i], &ip);
+		if (cs_streq(its, id))
+			return true;
+	}
+	return false;
+}
+
+/* Those of `doc` that `but` (may be NULL) has not. */
+static void drop_vips(const struct HcnLoadBalancer *l, const struct cs_doc_lb *doc, const struct cs_doc_lb *but)
+{
+	struct cs_ip ip;
+
+	for (size_t i = 0; doc->vips && doc->vips[i]; i++) {
 		cs_autoerr struct cs_err *err = NULL;
-		cs_autofree char *id = lb_id(l, i);
-		if (cs_firewall_lb_remove(cs_edge.firewall, id, &err) < 0)
+		cs_autofree char *id = lb_id(l, doc->vips[i], &ip);
+		if (id && !has_vip(l, but, id) && cs_firewall_lb_remove(cs_edge.firewall, id, &err) < 0)
 			complain(err, "load balancer", id);
 	}
 }
+
+HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, const struct cs_doc_lb *old, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *ignored = NULL;
+	HRESULT hr = set_vips(l, &l->doc, err);
+
+	if (hr == HCS_S_OK && old)
+		drop_vips(l, old, &l->doc);
+	if (hr == HCS_S_OK)
+		return hr;
+	drop_vips(l, &l->doc, old);
+	if (old && set_vips(l, old, &ignored) != HCS_S_OK)
+		complain(ignored, "load balancer", l->o.text);
+	return hr;
+}
+
+void cs_edge_lb_remove(struct HcnLoadBalancer *l) { drop_vips(l, &l->doc, NULL); }
 
 void cs_edge_lbs_without(const struct HcnEndpoint *e)
 {
@@ -205,7 +241,7 @@ void cs_edge_lbs_without(const struct HcnEndpoint *e)
 		struct HcnLoadBalancer *l = v[i];
 		cs_autoerr struct cs_err *err = NULL;
 		CS_LOCK(l);
-		if (cs_strv_has(l->doc.endpoints, e->o.text) && cs_edge_lb_set(l, &err) != HCS_S_OK)
+		if (cs_strv_has(l->doc.endpoints, e->o.text) && set_vips(l, &l->doc, &err) != HCS_S_OK)
 			complain(err, "load balancer", l->o.text);
 	}
 	cs_obj_put_all(CS_LB, v, n);

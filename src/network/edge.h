@@ -34,7 +34,8 @@ void cs_edge_forget(struct HcnNamespace *ns);
 HRESULT cs_edge_names_add(struct HcnEndpoint *e, const struct cs_endpoint_policies *pol, struct cs_err **err);
 void cs_edge_names_remove(struct HcnEndpoint *e);
 
-HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, struct cs_err **err);
+/* In force is l->doc in place of `old` (NULL: nothing); on failure what was. */
+HRESULT cs_edge_lb_set(struct HcnLoadBalancer *l, const struct cs_doc_lb *old, struct cs_err **err);
 void cs_edge_lb_remove(struct HcnLoadBalancer *l);
 /* An endpoint is gone: balancers do without it. */
 void cs_edge_lbs_without(const struct HcnEndpoint *e);

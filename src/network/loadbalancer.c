@@ -58,7 +58,7 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnLoadBa
 	l->doc.id = cs_xstrdup(l->o.text);
 	if (!cs_obj_add(CS_LB, &l->o))
 		return cs_hr_fail(err, HCS_E_INVALIDARG, EEXIST, "load balancer %s exists already", l->o.text);
-	hr = cs_edge_lb_set(l, err);
+	hr = cs_edge_lb_set(l, NULL, err);
 	if (hr != HCS_S_OK) {
 		cs_obj_remove(CS_LB, &l->o);
 		return hr;
@@ -146,7 +146,7 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 		free(doc.id);
 		doc.id = cs_xstrdup(l->o.text);
 		l->doc = doc;
-		hr = cs_edge_lb_set(l, &err);
+		hr = cs_edge_lb_set(l, &old, &err);
 		if (hr == HCS_S_OK)
 			doc = old;
 		else
