@@ -112,8 +112,6 @@ void cs_host_forward_settled(void)
 struct used {
 	struct cs_prefix *v;
 	size_t n;
-	int *ours; /* indexes of our bridges: their routes are ours */
-	size_t n_ours;
 };
 
 static void add(struct used *u, struct cs_prefix p)
@@ -124,12 +122,7 @@ static void add(struct used *u, struct cs_prefix p)
 
 static bool on_route(int index, struct cs_prefix p, void *ctx)
 {
-	struct used *u = ctx;
-
-	for (size_t i = 0; i < u->n_ours; i++)
-		if (u->ours[i] == index)
-			return true;
-	add(u, p);
+	add(ctx, p);
 	return true;
 }
 
@@ -158,18 +151,10 @@ int cs_host_prefixes(struct cs_prefix **ret, size_t *ret_n, struct cs_err **err)
 {
 	cs_autortnl struct cs_rtnl r = {0};
 	struct used u = {0};
-	size_t n;
 
-	void **nets = cs_obj_all(CS_NETWORK, &n);
-	u.ours = cs_xcalloc(n + 1, sizeof(*u.ours));
-	for (size_t i = 0; i < n; i++)
-		u.ours[u.n_ours++] = ((struct HcnNetwork *)nets[i])->index;
-	cs_obj_put_all(CS_NETWORK, nets, n);
-	int failed = cs_host_rtnl(&r, err);
-	if (failed == 0)
-		failed = cs_routes_each(&r, on_route, &u, err);
-	free(u.ours);
-	if (failed < 0) {
+	if (cs_host_rtnl(&r, err) < 0)
+		return -1;
+	if (cs_routes_each(&r, on_route, &u, err) < 0) {
 		free(u.v);
 		return -1;
 	}
