@@ -78,6 +78,18 @@ static void moved(struct HcnNamespace *ns, struct HcnEndpoint *const now[2])
 	ns->gateway6 = now[1];
 }
 
+/* Without `e`, which is on its way out: who lives on is never without. */
+static void move_away(struct HcnNamespace *ns, const struct HcnEndpoint *e)
+{
+	struct HcnEndpoint *now[2];
+	struct cs_nl b;
+
+	cs_nl_init(&b, &ns->rt);
+	move_default(&b, ns, e, now);
+	cs_nl_try(&b); /* in a namespace that dies there is nothing to move */
+	moved(ns, now);
+}
+
 /* ---- the interface ---- */
 
 static bool name_taken(const struct HcnNamespace *ns, const char *name)
@@ -196,9 +208,9 @@ static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopte
 		cs_rate_set(&b, e->inner, (uint64_t)e->pol.max_outgoing);
 	add_routes(&b, e);
 	move_default(&b, ns, NULL, now);
+	moved(ns, now); /* failed or not: what failed may be another request of the batch */
 	if (cs_nl_run(&b, err) < 0)
 		return -1;
-	moved(ns, now);
 	if (adopted)
 		return 0;
 	if (e->v6.ip.family)
@@ -245,10 +257,10 @@ static HRESULT claim(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_e
 	return HCS_S_OK;
 }
 
-static void publish(struct HcnEndpoint *e)
+/* What a query shows of it; the endpoint's lock is held. */
+static void show(struct HcnEndpoint *e)
 {
 	struct HcnNamespace *ns = e->ns;
-	CS_LOCK(e);
 
 	free(e->doc.nspace);
 	e->doc.nspace = ns ? cs_xstrdup(ns->o.text) : NULL;
@@ -275,13 +287,14 @@ static void unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
 	e->outer_name[0] = e->inner_name[0] = 0;
 }
 
+/* Off the list first: from e->ns on it may be another's. */
 static void disown(struct HcnNamespace *ns, struct HcnEndpoint *e)
 {
+	list_out(ns, e);
 	pthread_mutex_lock(&e->o.lock);
 	e->ns = NULL;
+	show(e);
 	pthread_mutex_unlock(&e->o.lock);
-	publish(e);
-	list_out(ns, e);
 	cs_obj_unref(CS_ENDPOINT, e);
 	cs_obj_unref(CS_NAMESPACE, ns); /* the caller has one */
 }
@@ -310,28 +323,24 @@ HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err 
 			cs_edge_unplug(ns, e);
 	}
 	if (hr != HCS_S_OK) {
+		move_away(ns, e);
 		unplug(ns, e);
 		disown(ns, e);
 		return hr;
 	}
-	publish(e);
+	pthread_mutex_lock(&e->o.lock);
+	show(e);
+	pthread_mutex_unlock(&e->o.lock);
 	cs_net_notify(HcnNotificationNetworkEndpointAttached, &e->o, &e->net->o);
 	return HCS_S_OK;
 }
 
 HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err)
 {
-	struct HcnEndpoint *now[2];
-	struct cs_nl b;
-
 	if (e->ns != ns)
 		return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached to this namespace", e->o.text);
-	if (ns->gateway4 == e || ns->gateway6 == e) {
-		cs_nl_init(&b, &ns->rt);
-		move_default(&b, ns, e, now);
-		cs_nl_try(&b); /* in a namespace that dies there is nothing to move */
-		moved(ns, now);
-	}
+	if (ns->gateway4 == e || ns->gateway6 == e)
+		move_away(ns, e);
 	cs_edge_unplug(ns, e);
 	unplug(ns, e);
 	cs_net_notify(HcnNotificationNetworkEndpointDetached, &e->o, &e->net->o);

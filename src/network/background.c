@@ -63,6 +63,17 @@ void cs_links_delete(const int *index, size_t n)
 	}
 }
 
+void cs_link_undo(struct cs_rtnl *r, const char *name, const struct cs_err *why)
+{
+	struct cs_nl b;
+
+	if (why && why->sys == EEXIST) /* somebody was quicker: it is his */
+		return;
+	cs_nl_init(&b, r);
+	cs_link_del_name(&b, name);
+	cs_nl_try(&b);
+}
+
 /* ---- the thread ---- */
 
 static void release(struct HcnEndpoint *e)

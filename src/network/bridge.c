@@ -99,12 +99,13 @@ static int set_addresses(struct HcnNetwork *n, struct cs_rtnl *r, bool host, boo
 	return cs_nl_run(&b, err);
 }
 
+/* On where it is needed; off on bridges of our own only: one of the user's may have addresses of its own. */
 static int ipv6_switch(const struct HcnNetwork *n, struct cs_err **err)
 {
 	cs_autofree char *path = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", n->ifname);
 	bool v6 = cs_network_has(n, AF_INET6);
 
-	return cs_sysctl_write(&(struct cs_sysctl){path, v6 ? "0" : "1", !v6}, err);
+	return v6 || n->made ? cs_sysctl_write(&(struct cs_sysctl){path, v6 ? "0" : "1", !v6}, err) : 0;
 }
 
 /* The bridge that is there, if any: ours, a user's, or somebody else's, which is refused. */
@@ -224,6 +225,7 @@ static HRESULT check_clash(const struct HcnNetwork *n, struct cs_rtnl *r, struct
 static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 {
 	cs_autofree char *mark = cs_mark_of(&n->o);
+	cs_autoerr struct cs_err *why = NULL;
 	struct cs_link_info l;
 	uint8_t mac[6];
 	struct cs_nl b;
@@ -232,8 +234,10 @@ static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 	cs_nl_init(&b, r);
 	cs_link_add_bridge(&b, n->ifname, mac);
 	cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .mtu = n->mtu}, "set up the bridge");
-	if (cs_nl_run(&b, err) < 0 || cs_link_get(r, 0, n->ifname, &l, err) < 0)
-		return -1;
+	if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->ifname, &l, &why) < 0) {
+		cs_link_undo(r, n->ifname, why);
+		return cs_err_move(err, TAKE_PTR(why));
+	}
 	n->index = l.index;
 	n->made = true;
 	n->wide = false;
@@ -316,6 +320,7 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 		return -1;
 	e->outer = l.index;
 	e->inner = l.peer;
+	e->net->plugged++;
 	cs_nl_init(&b, &ns->rt);
 	cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .arp_notify = 1}, "prepare the interface");
 	if (cs_nl_run(&b, err) < 0)
@@ -337,6 +342,7 @@ static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e)
 	}
 	e->outer = out.index;
 	e->inner = in.index;
+	e->net->plugged++;
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", out.name);
 	(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", in.name);
 	return true;
@@ -362,6 +368,7 @@ static bool take_warm(struct HcnNamespace *ns, struct HcnEndpoint *e, const char
 	e->warm = true;
 	e->outer = w->outer;
 	e->inner = w->inner;
+	e->net->plugged++;
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", w->outer_name);
 	ns->warm = NULL;
 	cs_close(w->ipv6_off);
@@ -482,7 +489,6 @@ HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char 
 	}
 	if (!*adopted)
 		(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", ifname);
-	e->net->plugged++;
 	if (plug_in(e, &r, mark, *adopted, &mine) == 0)
 		return HCS_S_OK;
 	HRESULT hr = make_again(e->net, &r, &mine);

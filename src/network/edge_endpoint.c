@@ -27,6 +27,12 @@ static void note(struct cs_err *err, const struct HcnEndpoint *e)
 static void acl_of(json_t *in, struct cs_firewall_acl *a)
 {
 	const char *action = json_string_value(json_object_get(in, "Action")), *direction = json_string_value(json_object_get(in, "Direction"));
+	json_t *protocols = json_object_get(in, "Protocols");
+
+	if (json_is_integer(protocols)) { /* one alone may be a number */
+		cs_autofree char *text = cs_xasprintf("%lld", (long long)json_integer_value(protocols));
+		(void)json_object_set_new(in, "Protocols", json_string(text));
+	}
 
 	*a = (struct cs_firewall_acl){
 		.block = cs_streq(action, "Block"),
@@ -318,6 +324,24 @@ static bool same_ports(const struct cs_endpoint_policies *a, const struct cs_end
 	return true;
 }
 
+/* Other links with the same ports, which stay as they are: they do not close for a moment. */
+static HRESULT swap_links(struct HcnEndpoint *e, const struct cs_endpoint_policies *now, struct cs_err **err)
+{
+	cs_autoerr struct cs_err *ignored = NULL;
+	struct edge fresh = {0};
+
+	if (open_links(e, now, &fresh, err) < 0) {
+		free(fresh.links);
+		return cs_edge_hr(*err);
+	}
+	if (e->edge->n_links > 0 && cs_firewall_links_remove(cs_edge.firewall, e->edge->links, e->edge->n_links, &ignored) < 0)
+		note(ignored, e);
+	free(e->edge->links);
+	e->edge->links = fresh.links;
+	e->edge->n_links = fresh.n_links;
+	return HCS_S_OK;
+}
+
 /* Ports that stay the same would be in their own way: the old ones are closed first, and opened again if the new ones cannot be. */
 static HRESULT swap_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
@@ -335,7 +359,7 @@ static HRESULT swap_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *now
 HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *ignored = NULL;
-	bool swap = !same_ports(&e->pol, now) || !cs_strmap_equal(e->pol.links, now->links);
+	bool ports = !same_ports(&e->pol, now), links = !cs_strmap_equal(e->pol.links, now->links);
 
 	if (!e->net->driver->bridge && (now->n_ports > 0 || now->acls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "endpoints of a %s network have neither published ports nor ACLs", e->net->driver->type);
@@ -344,8 +368,10 @@ HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs
 		return hr;
 	if (tell(ns, e, now, err) < 0)
 		hr = cs_edge_hr(*err);
-	else if (swap)
+	else if (ports || (links && !e->edge))
 		hr = swap_edge(e, now, err);
+	else if (links)
+		hr = swap_links(e, now, err);
 	if (hr != HCS_S_OK && (tell(ns, e, &e->pol, &ignored) < 0 || cs_edge_names_add(e, &e->pol, &ignored) != HCS_S_OK))
 		note(ignored, e);
 	return hr;

@@ -162,7 +162,7 @@ void cs_leftovers_drop(void);
 void cs_host_forward(uint8_t family);
 void cs_host_forward_start(void);   /* what an earlier life has switched on (Forwarded), and is on */
 void cs_host_forward_settled(void); /* what has waited */
-/* Prefixes that routes and name servers of the host use, ours left out: nothing is to be chosen there. Caller frees. */
+/* Prefixes that routes and name servers of the host use, those of our networks among them: nothing is to be chosen there. Caller frees. */
 CS_MUST_CHECK int cs_host_prefixes(struct cs_prefix **ret, size_t *ret_n, struct cs_err **err);
 
 /* ---- pools of prefixes (prefixes.c): which subnet which network has ---- */
@@ -183,6 +183,8 @@ void cs_background_flush(void);               /* until all that was queued befor
 void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
 /* RTM_DELLINK of many with few waits for other processors. */
 void cs_links_delete(const int *index, size_t n);
+/* A batch that was to make this link, where none of that name was before, has failed with *why: what it did make goes. */
+void cs_link_undo(struct cs_rtnl *r, const char *name, const struct cs_err *why);
 
 /* ---- drivers ---- */
 
@@ -196,7 +198,7 @@ struct cs_driver {
 	/* The interface inside of the namespace, down, or the one that is there: sets outer, inner, inner_name. *adopted: it is up and in use.
 	 * Under the namespace's lock. */
 	HRESULT (*plug)(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err);
-	HRESULT (*update)(struct HcnNetwork *n, const struct cs_network_policies *now, struct cs_err **err); /* policies changed; may be NULL */
+	HRESULT (*update)(struct HcnNetwork *n, const struct cs_network_policies *now, struct cs_err **err); /* peers (n->pol.remotes) changed, nothing else; may be NULL */
 };
 extern const struct cs_driver cs_driver_nat, cs_driver_internal, cs_driver_private, cs_driver_transparent, cs_driver_l2bridge, cs_driver_overlay;
 /* ipvlan in a mode of layer 3: the parent's namespace routes, there is no gateway on the link. */

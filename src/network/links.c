@@ -206,6 +206,7 @@ void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin)
 }
 
 void cs_link_del(struct cs_nl *b, int index) { (void)link_message(b, RTM_DELLINK, 0, index, NULL, "delete a link", ENODEV); }
+void cs_link_del_name(struct cs_nl *b, const char *name) { (void)link_message(b, RTM_DELLINK, 0, 0, name, "delete a link", ENODEV); }
 
 void cs_link_set_group(struct cs_nl *b, int index, uint32_t group)
 {

@@ -43,6 +43,7 @@ void cs_link_set_gso(struct cs_nl *b, int index, uint32_t gso);
 /* Of a bridge's port. isolated: no traffic to other isolated ports; hairpin: frames may go back to where they came from. */
 void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin);
 void cs_link_del(struct cs_nl *b, int index);
+void cs_link_del_name(struct cs_nl *b, const char *name);
 /* All links of the group at once. */
 void cs_link_set_group(struct cs_nl *b, int index, uint32_t group);
 void cs_link_del_group(struct cs_nl *b, uint32_t group);

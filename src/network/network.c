@@ -237,6 +237,7 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNetwor
 		return hr;
 	hr = cs_edge_network_add(n, err);
 	if (hr != HCS_S_OK) {
+		cs_edge_network_remove(n);
 		n->driver->remove(n);
 		return hr;
 	}
@@ -350,7 +351,27 @@ HRESULT HcnDeleteNetwork(const HCN_GUID *id, char **errorRecord)
 
 /* ---- changes ---- */
 
-static HRESULT apply(struct HcnNetwork *n, struct cs_doc_network *doc, struct cs_err **err)
+static const struct cs_doc_policy *next_fixed(const struct cs_doc_policy *v, size_t n, size_t *at)
+{
+	while (*at < n && cs_streq(v[*at].type, "RemoteSubnetRoute"))
+		++*at;
+	return *at < n ? &v[(*at)++] : NULL;
+}
+
+/* Peers come and go; everything else is fixed when the network is made. */
+static bool only_peers(const struct cs_doc_network *a, const struct cs_doc_network *b)
+{
+	for (size_t i = 0, k = 0;;) {
+		const struct cs_doc_policy *x = next_fixed(a->policies, a->n_policies, &i), *y = next_fixed(b->policies, b->n_policies, &k);
+		if (!x || !y)
+			return !x && !y;
+		if (!cs_streq(x->type, y->type) || !cs_streq(x->settings, y->settings))
+			return false;
+	}
+}
+
+/* n->pol changes in its peers alone, of which nobody reads without the network's lock. */
+static HRESULT apply(struct HcnNetwork *n, const struct cs_doc_network *doc, struct cs_err **err)
 {
 	struct cs_network_policies now;
 
@@ -360,14 +381,18 @@ static HRESULT apply(struct HcnNetwork *n, struct cs_doc_network *doc, struct cs
 		cs_network_policies_done(&now);
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "policies of a %s network cannot be changed", n->driver->type);
 	}
-	HRESULT hr = n->driver->update(n, &now, err);
-	if (hr != HCS_S_OK) {
-		cs_network_policies_done(&now);
-		return hr;
+	HRESULT hr = only_peers(&n->doc, doc) ? n->driver->update(n, &now, err)
+					      : cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "of an %s network's policies only RemoteSubnetRoute can be changed", n->driver->type);
+	if (hr == HCS_S_OK) {
+		struct cs_remote_subnet *remotes = n->pol.remotes;
+		size_t n_remotes = n->pol.n_remotes;
+		n->pol.remotes = now.remotes;
+		n->pol.n_remotes = now.n_remotes;
+		now.remotes = remotes;
+		now.n_remotes = n_remotes;
 	}
-	cs_network_policies_done(&n->pol);
-	n->pol = now;
-	return HCS_S_OK;
+	cs_network_policies_done(&now);
+	return hr;
 }
 
 HRESULT HcnModifyNetwork(HCN_NETWORK n, const char *settings, char **errorRecord)

@@ -8,14 +8,21 @@
 #define PORT 4789    /* RFC 7348 */
 #define OVERHEAD 50u /* of the outer Ethernet, IPv4, UDP and VXLAN headers; 20 more with IPv6 outside */
 
-static HRESULT parse_remote(const struct cs_remote_subnet *p, struct cs_prefix *to, struct cs_ip *at, uint8_t mac[6], bool *has_mac, struct cs_err **err)
+struct remote {
+	struct cs_prefix to;
+	struct cs_ip at;
+	uint8_t mac[6];
+	bool has_mac;
+};
+
+static HRESULT parse_remote(const struct cs_remote_subnet *p, struct remote *ret, struct cs_err **err)
 {
-	*has_mac = !cs_empty(p->router_mac);
-	if (!cs_prefix_parse(p->prefix, to))
+	*ret = (struct remote){.has_mac = !cs_empty(p->router_mac)};
+	if (!cs_prefix_parse(p->prefix, &ret->to))
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.DestinationPrefix: %s is no prefix", p->prefix);
-	if (!cs_ip_parse(p->provider, at))
+	if (!cs_ip_parse(p->provider, &ret->at))
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.ProviderAddress: %s is no address", p->provider);
-	if (*has_mac && !cs_mac_parse(p->router_mac, mac))
+	if (ret->has_mac && !cs_mac_parse(p->router_mac, ret->mac))
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.DistributedRouterMacAddress: %s is no hardware address", p->router_mac);
 	if (p->isolation < 0 || p->isolation > 0xFFFFFF)
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.IsolationId: %lld is no VXLAN network identifier", (long long)p->isolation);
@@ -27,22 +34,19 @@ static bool is_host(struct cs_prefix p) { return p.len == cs_ip_bits(p.ip.family
 static HRESULT peers(struct HcnNetwork *n, struct cs_nl *b, const struct cs_network_policies *pol, bool add, struct cs_err **err)
 {
 	for (size_t i = 0; i < pol->n_remotes; i++) {
-		struct cs_prefix to;
-		uint8_t mac[6];
-		bool has_mac;
-		struct cs_ip at;
-		HRESULT hr = parse_remote(&pol->remotes[i], &to, &at, mac, &has_mac, err);
+		struct remote p;
+		HRESULT hr = parse_remote(&pol->remotes[i], &p, err);
 		if (hr != HCS_S_OK)
 			return hr;
 		uint32_t vni = pol->remotes[i].isolation == pol->vsid ? 0 : (uint32_t)pol->remotes[i].isolation;
-		(add ? cs_fdb_add : cs_fdb_del)(b, n->port_index, has_mac ? mac : NULL, at, vni);
-		if (!has_mac)
+		(add ? cs_fdb_add : cs_fdb_del)(b, n->port_index, p.has_mac ? p.mac : NULL, p.at, vni);
+		if (!p.has_mac)
 			continue;
-		(add ? cs_bridge_fdb_add : cs_bridge_fdb_del)(b, n->port_index, mac);
-		if (add && is_host(to))
-			cs_neigh_add(b, n->index, to.ip, mac);
-		else if (is_host(to))
-			cs_neigh_del(b, n->index, to.ip);
+		(add ? cs_bridge_fdb_add : cs_bridge_fdb_del)(b, n->port_index, p.mac);
+		if (add && is_host(p.to))
+			cs_neigh_add(b, n->index, p.to.ip, p.mac);
+		else if (is_host(p.to))
+			cs_neigh_del(b, n->index, p.to.ip);
 	}
 	return HCS_S_OK;
 }
@@ -50,6 +54,7 @@ static HRESULT peers(struct HcnNetwork *n, struct cs_nl *b, const struct cs_netw
 static int make_port(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 {
 	cs_autofree char *mark = cs_mark_of(&n->o);
+	cs_autoerr struct cs_err *why = NULL;
 	struct cs_ip local = {0};
 	struct cs_link_info l;
 	int parent = 0;
@@ -65,8 +70,10 @@ static int make_port(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **er
 	cs_nl_init(&b, r);
 	cs_link_add_vxlan(&b, n->port, (uint32_t)n->pol.vsid, (uint16_t)(n->pol.vxlan_port ? n->pol.vxlan_port : PORT), local, parent);
 	cs_link_set(&b, &(struct cs_link_change){.name = n->port, .alias = mark, .mtu = n->mtu, .no_ipv6_addr = true}, "prepare the VXLAN port");
-	if (cs_nl_run(&b, err) < 0 || cs_link_get(r, 0, n->port, &l, err) < 0)
-		return -1;
+	if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->port, &l, &why) < 0) {
+		cs_link_undo(r, n->port, why);
+		return cs_err_move(err, TAKE_PTR(why));
+	}
 	n->port_index = l.index;
 	return 0;
 }
@@ -119,17 +126,19 @@ static HRESULT create(struct HcnNetwork *n, struct cs_err **err)
 	return hr;
 }
 
-/* Peers come and go; everything else is fixed when the network is made. */
 static HRESULT update(struct HcnNetwork *n, const struct cs_network_policies *now, struct cs_err **err)
 {
 	cs_autortnl struct cs_rtnl r = {0};
 	struct cs_nl b;
 
-	if (now->vsid != n->pol.vsid || now->vxlan_port != n->pol.vxlan_port || !cs_streq(now->provider, n->pol.provider) ||
-	    !cs_streq(now->bridge, n->pol.bridge) || now->mtu != n->pol.mtu)
-		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "of an Overlay network's policies only RemoteSubnetRoute can be changed");
 	if (cs_host_rtnl(&r, err) < 0)
 		return HCS_E_FAIL;
+	for (size_t i = 0; i < now->n_remotes; i++) { /* before the old ones go */
+		struct remote p;
+		HRESULT hr = parse_remote(&now->remotes[i], &p, err);
+		if (hr != HCS_S_OK)
+			return hr;
+	}
 	cs_nl_init(&b, &r);
 	HRESULT hr = peers(n, &b, &n->pol, false, err);
 	if (hr == HCS_S_OK)

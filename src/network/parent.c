@@ -50,12 +50,11 @@ static HRESULT check_modes(const struct HcnNetwork *n, struct cs_err **err)
 	return HCS_S_OK;
 }
 
-/* Whether the kernel can: one is made on the parent and deleted at once. */
+/* Whether the kernel can: one is made on the parent and deleted at once, in one request, so that none can stay. */
 static HRESULT probe(const struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 {
 	static const uint8_t mac[6] = {0x02, 0x43, 0x73, 0x70, 0x72, 0x62};
 	cs_autoerr struct cs_err *e = NULL;
-	struct cs_link_info l;
 	struct cs_nl b;
 	char name[IFNAMSIZ];
 
@@ -65,11 +64,9 @@ static HRESULT probe(const struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 		cs_link_add_macvlan(&b, n->index, -1, name, mac, MACVLAN_MODE_BRIDGE);
 	else
 		cs_link_add_ipvlan(&b, n->index, -1, name, IPVLAN_MODE_L2, 0);
-	if (cs_nl_run(&b, &e) == 0) {
-		if (cs_link_get(r, 0, name, &l, NULL) == 0)
-			cs_links_delete(&l.index, 1);
+	cs_link_del_name(&b, name);
+	if (cs_nl_run(&b, &e) == 0)
 		return HCS_S_OK;
-	}
 	if (e && e->sys == EBUSY) /* the parent is in use in another mode: the kernel has the kind, and the endpoint will be told */
 		return HCS_S_OK;
 	bool missing = cs_err_code(e) == CS_ERR_UNSUPPORTED;
@@ -82,6 +79,7 @@ static HRESULT probe(const struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 static HRESULT make_vlan(struct HcnNetwork *n, struct cs_rtnl *r, const char *parent, uint16_t id, struct cs_err **err)
 {
 	cs_autofree char *mark = cs_mark_of(&n->o);
+	cs_autoerr struct cs_err *why = NULL;
 	struct cs_link_info l;
 	struct cs_nl b;
 
@@ -89,14 +87,14 @@ static HRESULT make_vlan(struct HcnNetwork *n, struct cs_rtnl *r, const char *pa
 		return HCN_E_ADAPTER_NOT_FOUND;
 	cs_nl_init(&b, r);
 	cs_link_add_vlan(&b, l.index, n->ifname, id);
-	if (cs_nl_run(&b, err) < 0) {
-		bool missing = cs_err_code(*err) == CS_ERR_UNSUPPORTED;
+	cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .up = true}, "set the VLAN up");
+	if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->ifname, &l, &why) < 0) {
+		bool missing = cs_err_code(why) == CS_ERR_UNSUPPORTED;
+		cs_link_undo(r, n->ifname, why);
+		(void)cs_err_move(err, TAKE_PTR(why));
 		(void)cs_wrap(err, missing ? "this kernel has no VLAN links" : "create VLAN %u on %s", id, parent);
 		return missing ? HCN_E_REQUEST_UNSUPPORTED : HCS_E_FAIL;
 	}
-	cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .up = true}, "set the VLAN up");
-	if (cs_nl_run(&b, err) < 0 || cs_link_get(r, 0, n->ifname, &l, err) < 0)
-		return HCS_E_FAIL;
 	n->index = l.index;
 	n->made = true;
 	return HCS_S_OK;
@@ -134,6 +132,7 @@ static HRESULT find_parent(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 {
 	cs_autofree char *mark = cs_mark_of(&n->o);
+	cs_autoerr struct cs_err *why = NULL;
 	struct cs_link_info l;
 	char peer[IFNAMSIZ];
 	struct cs_nl b;
@@ -145,8 +144,11 @@ static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err 
 		cs_link_add_veth(&b, n->ifname, -1, peer);
 		cs_link_set(&b, &(struct cs_link_change){.name = peer, .alias = mark, .no_ipv6_addr = true, .up = true}, "prepare a network without a parent");
 		cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .no_ipv6_addr = true, .up = true}, "prepare a network without a parent");
-		if (cs_nl_run(&b, err) < 0 || cs_link_get(r, 0, n->ifname, &l, err) < 0)
+		if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->ifname, &l, &why) < 0) {
+			cs_link_undo(r, n->ifname, why);
+			(void)cs_err_move(err, TAKE_PTR(why));
 			return HCS_E_FAIL;
+		}
 	} else if (strcmp(l.alias, mark) != 0) {
 		return cs_hr_fail(err, HCN_E_NETWORK_ALREADY_EXISTS, 0, "interface %s is somebody else's", n->ifname);
 	}

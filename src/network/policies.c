@@ -107,6 +107,8 @@ static int read_acl(json_t *in, const char *path, const char *text, char ***acls
 		r = cs_fail(err, CS_ERR_INVALID, 0, "%s.Action: neither Allow nor Block", path);
 	if (r == 0 && !cs_streq(a.direction, "In") && !cs_streq(a.direction, "Out"))
 		r = cs_fail(err, CS_ERR_INVALID, 0, "%s.Direction: neither In nor Out", path);
+	if (r == 0 && (a.priority < 0 || a.priority > UINT16_MAX))
+		r = cs_fail(err, CS_ERR_INVALID, 0, "%s.Priority: %lld is not within 0 and %d", path, (long long)a.priority, UINT16_MAX);
 	cs_json_release(&acl_type, &a);
 	if (r == 0)
 		cs_strv_push(acls, text);
