@@ -219,7 +219,7 @@ HRESULT HcnCreateEndpoint(HCN_NETWORK network, const HCN_GUID *id, const char *s
 		hr = cs_hr_fail(&err, HCS_E_INVALIDARG, 0, "an endpoint needs an id and a document");
 	if (hr == HCS_S_OK)
 		hr = create(network, id, settings, &e, &err);
-	if (hr == HCS_S_OK && !cs_obj_add(CS_ENDPOINT, &e->o)) {
+	if (e && !cs_obj_add(CS_ENDPOINT, &e->o)) {
 		hr = cs_hr_fail(&err, HCN_E_INVALID_ENDPOINT, 0, "endpoint %s exists already", e->o.text);
 		leave(e);
 		cs_background_release(TAKE_PTR(e));

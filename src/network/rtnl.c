@@ -120,6 +120,20 @@ static bool told(struct cs_nl *b, const struct nlmsghdr *h, uint32_t first, stru
 	return true;
 }
 
+/* The end of a dump carries an errno of its own. */
+static int ended(struct cs_nl *b, const struct nlmsghdr *h, bool again, struct cs_err **err)
+{
+	int error = 0;
+
+	if (mnl_nlmsg_get_payload_len(h) >= sizeof(error))
+		memcpy(&error, mnl_nlmsg_get_payload(h), sizeof(error));
+	if (error < 0 && !*err)
+		return cs_fail(err, code_of(-error), -error, "%s", b->msg[0].what);
+	if (again && !*err)
+		return cs_fail(err, CS_ERR_CONFLICT, EINTR, "%s: changed meanwhile", b->msg[0].what);
+	return *err ? -1 : 0;
+}
+
 static int answers(struct cs_nl *b, mnl_cb_t each, void *ctx, struct cs_err **err)
 {
 	uint32_t last = b->sock->seq, first = last - b->n + 1;
@@ -142,7 +156,7 @@ static int answers(struct cs_nl *b, mnl_cb_t each, void *ctx, struct cs_err **er
 				if (h->nlmsg_seq == last)
 					return *err ? -1 : 0;
 			} else if (h->nlmsg_type == NLMSG_DONE) {
-				return again ? cs_fail(err, CS_ERR_CONFLICT, EINTR, "%s: changed meanwhile", b->msg[0].what) : 0;
+				return ended(b, h, again, err);
 			} else if (each && !stopped) {
 				stopped = each(h, ctx) == MNL_CB_STOP;
 			}

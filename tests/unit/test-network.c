@@ -410,6 +410,30 @@ static void test_messages(void **state)
 	assert_int_equal(b.msg[2].tolerate, EEXIST);
 }
 
+static int count(const struct nlmsghdr *h, void *n)
+{
+	++*(int *)n;
+	return MNL_CB_OK;
+}
+
+/* The kernel tells in the message that ends a dump that it could not be made. */
+static void test_a_dump_that_fails(void **state)
+{
+	const struct ifaddrmsg ifa = {.ifa_family = AF_INET, .ifa_index = 0x7ffffff0};
+	cs_autoerr struct cs_err *err = NULL;
+	struct cs_rtnl r;
+	struct cs_nl b;
+	int n = 0;
+
+	assert_int_equal(cs_rtnl_open(&r, NULL), 0);
+	cs_nl_init(&b, &r);
+	(void)cs_nl_add(&b, RTM_GETADDR, NLM_F_DUMP, &ifa, sizeof(ifa), "list the addresses", 0);
+	assert_int_equal(cs_nl_ask(&b, count, &n, &err), -1);
+	assert_int_equal(err->sys, ENODEV);
+	assert_int_equal(n, 0);
+	cs_rtnl_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_network_policies),
 		cmocka_unit_test(test_port_mappings_are_written_back),
 		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_a_dump_that_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
