@@ -10,7 +10,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
-#define TRIES 5        /* dumps that somebody's transaction has disturbed */
 #define COMMENT 0      /* libnftnl's NFTNL_UDATA_TABLE_COMMENT: type, length with the zero, text */
 
 struct reader {
@@ -216,17 +215,6 @@ static int read_once(struct reader *r)
 	return 0;
 }
 
-/* What is left of a dump that was given up. */
-static void forget(struct fw_nl *nl)
-{
-	char buf[32768];
-	ssize_t n;
-
-	do
-		n = recv(mnl_socket_get_fd(nl->sock), buf, sizeof(buf), MSG_DONTWAIT);
-	while (n > 0 || (n < 0 && errno == EINTR));
-}
-
 uint64_t fw_kernel_balance(struct fw_nl *nl, const char *table)
 {
 	struct fw_kernel_chain balance = {.name = "balance"};
@@ -239,8 +227,6 @@ uint64_t fw_kernel_balance(struct fw_nl *nl, const char *table)
 	mnl_attr_put_strz(h, NFTA_RULE_TABLE, table);
 	mnl_attr_put_strz(h, NFTA_RULE_CHAIN, balance.name);
 	n = fw_nl_ask(nl, h, take_rule, &r);
-	if (n < 0)
-		forget(nl);
 	return n == 0 && balance.rules ? balance.content : FW_BALANCE_UNKNOWN;
 }
 
@@ -249,15 +235,13 @@ int fw_kernel_read(struct fw_nl *nl, const char *table, const char *version, str
 	struct reader r = {.nl = nl, .table = table, .version = version, .s = s, .k = ret};
 	int n = 0;
 
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < FW_NL_TRIES; i++) {
 		fw_kernel_done(ret);
 		for (size_t j = 0; j < s->cap; j++) {
 			if (s->slots[j])
 				s->slots[j]->there = false;
 		}
 		n = read_once(&r);
-		if (n < 0)
-			forget(nl);
 		if (n != -EINTR)
 			break;
 	}

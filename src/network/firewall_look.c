@@ -70,7 +70,6 @@ struct chains {
 	const char *own;
 	struct fw_chain *v;
 	size_t n;
-	const struct fw_chain *of; /* whose rules are read */
 	bool last_drops;
 };
 
@@ -127,21 +126,38 @@ static int take_rule(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
+static int look_at_rules(struct fw_nl *nl, struct chains *c, struct fw_chain *of)
+{
+	int r = -EINTR;
+
+	for (int i = 0; i < FW_NL_TRIES && r == -EINTR; i++) {
+		char buf[512];
+		struct nlmsghdr *h = request(buf, nl, TYPE(NFTABLES, NFT_MSG_GETRULE), NLM_F_DUMP, of->family);
+
+		mnl_attr_put_strz(h, NFTA_RULE_TABLE, of->table);
+		mnl_attr_put_strz(h, NFTA_RULE_CHAIN, of->name);
+		c->last_drops = false;
+		r = fw_nl_ask(nl, h, take_rule, c);
+	}
+	of->drops_last = r == 0 && c->last_drops;
+	return r == -ENOENT ? 0 : r; /* gone meanwhile */
+}
+
 int fw_nl_dropping_chains(struct fw_nl *nl, const char *own, struct fw_chain **ret, size_t *n, struct cs_err **err)
 {
 	struct chains c = {.own = own};
-	char buf[512];
 	size_t kept = 0;
-	int r = fw_nl_ask(nl, request(buf, nl, TYPE(NFTABLES, NFT_MSG_GETCHAIN), NLM_F_DUMP, AF_UNSPEC), take_chain, &c);
+	int r = -EINTR;
 
+	for (int i = 0; i < FW_NL_TRIES && r == -EINTR; i++) {
+		char buf[512];
+
+		c.n = 0;
+		r = fw_nl_ask(nl, request(buf, nl, TYPE(NFTABLES, NFT_MSG_GETCHAIN), NLM_F_DUMP, AF_UNSPEC), take_chain, &c);
+	}
 	for (size_t i = 0; r >= 0 && i < c.n; i++) {
-		struct nlmsghdr *h = request(buf, nl, TYPE(NFTABLES, NFT_MSG_GETRULE), NLM_F_DUMP, c.v[i].family);
-
-		mnl_attr_put_strz(h, NFTA_RULE_TABLE, c.v[i].table);
-		mnl_attr_put_strz(h, NFTA_RULE_CHAIN, c.v[i].name);
-		c.last_drops = false;
-		r = fw_nl_ask(nl, h, take_rule, &c);
-		c.v[i].drops_last = c.last_drops;
+		if (!c.v[i].drops_policy) /* else its rules do not matter */
+			r = look_at_rules(nl, &c, &c.v[i]);
 	}
 	if (r < 0) {
 		free(c.v);

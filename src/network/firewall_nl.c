@@ -214,7 +214,7 @@ int fw_nl_apply(struct fw_nl *nl, const char *table, const struct fw_touched *t,
 
 /* ---- questions ---- */
 
-int fw_nl_ask(struct fw_nl *nl, struct nlmsghdr *h, int (*fn)(const struct nlmsghdr *h, void *arg), void *arg)
+static int ask(struct fw_nl *nl, struct nlmsghdr *h, int (*fn)(const struct nlmsghdr *h, void *arg), void *arg)
 {
 	char buf[32768];
 	int r = 1;
@@ -235,6 +235,26 @@ int fw_nl_ask(struct fw_nl *nl, struct nlmsghdr *h, int (*fn)(const struct nlmsg
 			break;
 	}
 	return 0;
+}
+
+/* What is left of a dump that was given up: the next answer would stand behind it, and the kernel begins no other dump before its end. */
+static void forget(struct fw_nl *nl)
+{
+	char buf[32768];
+	ssize_t n;
+
+	do
+		n = recv(mnl_socket_get_fd(nl->sock), buf, sizeof(buf), MSG_DONTWAIT);
+	while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+int fw_nl_ask(struct fw_nl *nl, struct nlmsghdr *h, int (*fn)(const struct nlmsghdr *h, void *arg), void *arg)
+{
+	int r = ask(nl, h, fn, arg);
+
+	if (r < 0)
+		forget(nl);
+	return r;
 }
 
 static int take_generation(const struct nlmsghdr *h, void *arg)

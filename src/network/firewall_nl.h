@@ -21,7 +21,8 @@ void fw_nl_close(struct fw_nl *nl); /* zeroed is closed */
 /* Deletes, then adds what the touched items say. All or nothing. The error's sys is the kernel's errno: ENOENT when the table is not there. */
 CS_MUST_CHECK int fw_nl_apply(struct fw_nl *nl, const char *table, const struct fw_touched *t, size_t n, struct cs_err **err);
 
-/* Sends one request (with its number) and hands the answers to fn, which may be NULL. 0 or -errno. */
+/* Sends one request (with its number) and hands the answers to fn, which may be NULL. 0 or -errno; -EINTR: a dump that somebody's transaction has disturbed. */
+#define FW_NL_TRIES 5 /* of such a dump */
 int fw_nl_ask(struct fw_nl *nl, struct nlmsghdr *h, int (*fn)(const struct nlmsghdr *h, void *arg), void *arg);
 
 /* The number of the ruleset's last transaction. */

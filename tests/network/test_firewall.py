@@ -2,6 +2,7 @@
 """The firewall with real packets: a host, two of its networks with containers, and a neighbour outside who may forge routes. Needs root."""
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -828,6 +829,21 @@ def test_reachability(world):
     assert any("ufw" in t for t in r["Warnings"]) and not any("ip_forward" in t for t in r["Warnings"])
     w.host.sysctl("net.ipv4.ip_forward", 0)
     assert any("ip_forward" in t for t in w.fw("reachability")["Warnings"])
+
+
+def test_reachability_while_others_change_their_rules(world):
+    """A long chain comes in many pieces, and the kernel says when it has changed between them."""
+    w = world
+    rules = "".join(f"add rule inet busy fw ip saddr 10.{i // 250}.{i % 250}.1 accept\n" for i in range(4000))
+    w.host.nft("add table inet busy; add chain inet busy fw { type filter hook forward priority 0; policy drop; }\n" + rules)
+    churn = subprocess.Popen(w.host.command("sh", "-c", "while :; do echo 'add table inet other; delete table inet other'; done | nft -i"), pass_fds=[w.host.fd],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        for _ in range(40):
+            assert [c["Chain"] for c in w.fw("reachability")["HostChains"]] == ["fw"]
+    finally:
+        os.killpg(churn.pid, signal.SIGKILL)
+        churn.wait()
 
 
 def test_reachability_and_old_iptables(world):
