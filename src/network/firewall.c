@@ -153,7 +153,8 @@ static int bring(struct cs_firewall *fw, const char *script, struct cs_err **err
 	return run_own(fw, all.buf, err);
 }
 
-int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
+/* The store's transaction and the script, in the kernel. */
+static int carry_out(struct cs_firewall *fw, const char *script, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *why = NULL;
 	int r = 0;
@@ -172,14 +173,33 @@ int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
 			(void)cs_err_move(err, TAKE_PTR(why));
 		}
 	}
-	if (r < 0) {
-		fw_store_abort(&fw->store);
-		return -1;
-	}
+	return r;
+}
+
+static void keep(struct cs_firewall *fw)
+{
 	if (fw->enabled && fw->settled)
 		fw_bpf_follow(&fw->bpf, &fw->store);
 	fw_store_commit(&fw->store);
+}
+
+int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
+{
+	if (carry_out(fw, script, err) < 0) {
+		fw_store_abort(&fw->store);
+		return -1;
+	}
+	keep(fw);
 	return 0;
+}
+
+int fw_withdraw(struct cs_firewall *fw, const char *script, struct cs_err **err)
+{
+	int r = carry_out(fw, script, err);
+
+	fw->failed |= r < 0;
+	keep(fw);
+	return r;
 }
 
 static int settle(struct cs_firewall *fw, struct cs_err **err)
@@ -341,7 +361,7 @@ int cs_firewall_ports_remove(struct cs_firewall *fw, const struct cs_firewall_po
 		for (size_t j = 0; j < k; j++)
 			(void)fw_store_unref(&fw->store, &elems[j]);
 	}
-	if (fw_commit(fw, NULL, err) < 0)
+	if (fw_withdraw(fw, NULL, err) < 0)
 		return -1;
 	if (fw->enabled && fw->settled)
 		fw_nl_forget_udp(&fw->nl, p, n);

@@ -6,7 +6,7 @@
  *
  * The model behind these functions is in memory only. Between cs_firewall_open and cs_firewall_settle calls change the model alone, and the
  * tables of a previous life stay in force; settle makes the tables what the model is in one transaction. Afterwards each call is one transaction: when it
- * fails, neither model nor kernel have changed. The tables stay after cs_firewall_close, and work without us.
+ * fails, neither model nor kernel have changed; but what is removed is gone from the model in any case, and from the kernel with the next endpoint. The tables stay after cs_firewall_close, and work without us.
  *
  * Any thread; strings and arrays given are copied or not kept. Everything acts in the network namespace of the calling thread, which must be
  * that of cs_firewall_open. Errors carry the kernel's text. With `enabled` false the model works and nothing is ever touched. */

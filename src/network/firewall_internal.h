@@ -47,7 +47,7 @@ struct cs_firewall {
 	pthread_mutex_t lock;
 	char table[32];
 	bool enabled, settled;
-	bool failed; /* settling did: no rules, so nothing new is let onto a bridge before they are there */
+	bool failed; /* settling did, or withdrawing: the rules are not there, or not right, so nothing new is let onto a bridge before they are */
 	void (*restored)(void *arg, const struct cs_err *err);
 	void *arg;
 	struct fw_nl nl;
@@ -80,6 +80,10 @@ CS_MUST_CHECK int fw_mend(struct cs_firewall *fw, struct cs_err **err);
 /* Brings what the store's transaction changed, and `script` (ACLs' chains; may be NULL), into the kernel; on failure the store is as before. A table that
  * is not as we left it is rebuilt with it. */
 CS_MUST_CHECK int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err);
+
+/* The same for what goes, and is gone from the model in any case: whoever had it is no more. If the kernel cannot follow, the next endpoint settles
+ * (fw_mend). */
+CS_MUST_CHECK int fw_withdraw(struct cs_firewall *fw, const char *script, struct cs_err **err);
 
 /* Set `bridged` becomes what the host's br_netfilter is; part of the caller's transaction. */
 CS_MUST_CHECK int fw_note_bridged(struct cs_firewall *fw, struct cs_err **err);

@@ -260,7 +260,7 @@ static void acl_script(struct cs_str *out, const char *table, const struct fw_en
 	}
 }
 
-/* From `old` to `e`, either of which may be NULL. On failure everything is as before, and e still the caller's. */
+/* From `old` to `e`, either of which may be NULL. On failure everything is as before, and e still the caller's; but what only goes is gone. */
 static int change_endpoint(struct cs_firewall *fw, struct fw_endpoint *old, struct fw_endpoint *e, struct cs_err **err)
 {
 	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX);
@@ -290,10 +290,9 @@ static int change_endpoint(struct cs_firewall *fw, struct fw_endpoint *old, stru
 	if (r < 0)
 		fw_store_abort(&fw->store);
 	else
-		r = fw_commit(fw, script.len ? script.buf : NULL, err);
-	if (r < 0) {
-		if (e)
-			take_out(fw, e);
+		r = (e ? fw_commit : fw_withdraw)(fw, script.len ? script.buf : NULL, err);
+	if (r < 0 && e) {
+		take_out(fw, e);
 		if (old)
 			insert(fw, old);
 	}
@@ -329,10 +328,9 @@ int cs_firewall_endpoint_remove(struct cs_firewall *fw, const char *id, struct c
 	HASH_FIND_STR(fw->endpoints, id, old);
 	if (!old)
 		return 0;
-	if (change_endpoint(fw, old, NULL, err) < 0)
-		return cs_wrap(err, "firewall: endpoint %s", id);
+	int r = change_endpoint(fw, old, NULL, err);
 	endpoint_free(old);
-	return 0;
+	return r < 0 ? cs_wrap(err, "firewall: endpoint %s", id) : 0;
 }
 
 /* ---- networks: with their endpoints, some of whose elements follow from the network ---- */
@@ -365,10 +363,9 @@ static int change_network(struct cs_firewall *fw, struct fw_network *old, struct
 	if (r < 0)
 		fw_store_abort(&fw->store);
 	else
-		r = fw_commit(fw, NULL, err);
-	if (r < 0) {
-		if (n)
-			HASH_DEL(fw->networks, n);
+		r = (n ? fw_commit : fw_withdraw)(fw, NULL, err);
+	if (r < 0 && n) {
+		HASH_DEL(fw->networks, n);
 		if (old)
 			HASH_ADD_KEYPTR(hh, fw->networks, old->bridge, strlen(old->bridge), old);
 	}
@@ -411,10 +408,9 @@ int cs_firewall_network_remove(struct cs_firewall *fw, const char *bridge, struc
 	HASH_FIND_STR(fw->networks, bridge, old);
 	if (!old)
 		return 0;
-	if (change_network(fw, old, NULL, err) < 0)
-		return cs_wrap(err, "firewall: network %s", bridge);
+	int r = change_network(fw, old, NULL, err);
 	network_free(old);
-	return 0;
+	return r < 0 ? cs_wrap(err, "firewall: network %s", bridge) : 0;
 }
 
 /* ---- links ---- */
@@ -463,7 +459,7 @@ int cs_firewall_links_remove(struct cs_firewall *fw, const struct cs_firewall_li
 			(void)fw_store_unref(&fw->store, &e);
 		}
 	}
-	return fw_commit(fw, NULL, err);
+	return fw_withdraw(fw, NULL, err);
 }
 
 /* ---- load balancers ---- */
@@ -539,7 +535,7 @@ static int change_balancer(struct cs_firewall *fw, struct fw_balancer *old, stru
 		fw_store_abort(&fw->store);
 		return -1;
 	}
-	return fw_commit(fw, NULL, err);
+	return (b ? fw_commit : fw_withdraw)(fw, NULL, err);
 }
 
 int cs_firewall_lb_add(struct cs_firewall *fw, const struct cs_firewall_lb *lb, struct cs_err **err)
@@ -580,11 +576,10 @@ int cs_firewall_lb_remove(struct cs_firewall *fw, const char *id, struct cs_err 
 	HASH_FIND_STR(fw->balancers, id, old);
 	if (!old)
 		return 0;
-	if (change_balancer(fw, old, NULL, err) < 0)
-		return -1;
+	int r = change_balancer(fw, old, NULL, err);
 	HASH_DEL(fw->balancers, old);
 	balancer_free(old);
-	return 0;
+	return r;
 }
 
 /* ---- the end ---- */

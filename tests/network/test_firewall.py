@@ -994,6 +994,33 @@ def test_change_while_the_table_is_gone(world):
         assert w.outside.ask(HOST4, 8080)[1] == "a"
 
 
+def test_what_goes_goes_though_the_kernel_refuses(world):
+    """What is withdrawn while our tables cannot be changed is nobody's any more, and out of the kernel when they can."""
+    w = world
+    w.publish(8080)
+    w.endpoint("a", antispoof=True)
+    w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4])
+    thief = subprocess.Popen(w.host.command("nft", "-i"), pass_fds=[w.host.fd], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        # a table with an owner is nobody else's to change
+        print("; ".join(f"delete table {f} {TABLE}; add table {f} {TABLE} {{ flags owner; }}" for f in ("inet", "bridge")), file=thief.stdin, flush=True)
+        until(lambda: w.host.run("nft", "list", "ruleset").count("flags owner") == 2)
+        for op, args in (("lb_remove", {"id": "l"}), ("endpoint_remove", {"id": "a"})):
+            assert w.fw.error(op, **args)
+        with pytest.raises(AssertionError):
+            w.publish(8080, op="ports_remove")
+        assert w.fw.error("endpoint_add", id="b", ifname="vb", bridge="br0", v4=B4, mac=MAC["b"], antispoof=True)
+    finally:
+        thief.kill()
+        thief.wait()
+    w.endpoint("b", antispoof=True)
+    text = w.host.run("nft", "list", "table", "inet", TABLE)
+    assert "8080" not in text and "10.99.0.1" not in text and "va" not in w.host.run("nft", "list", "table", "bridge", TABLE)
+    w.publish(8080, to=B4)
+    assert w.outside.ask(HOST4, 8080)[1] == "b"
+    w.fw("lb_add", id="m", vip="10.99.0.1", port=80, to_port=80, to=[B4])
+
+
 def test_a_table_of_others_is_never_touched(make):
     w = make()
     w.host.nft("add table inet keep; add set inet keep s { type ipv4_addr; elements = { 10.0.0.1 } }; add table ip filter; add chain ip filter INPUT { type filter hook input priority 0; }")
