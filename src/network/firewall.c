@@ -73,6 +73,24 @@ static uint64_t new_balance(struct cs_firewall *fw)
 	return content;
 }
 
+/* Balancers are to be made anew: connections go another way meanwhile. Without, some may be lost. */
+static bool stand_in(struct cs_firewall *fw, const struct fw_kernel *k)
+{
+	cs_autostr struct cs_str script = CS_STR_INIT(FW_SCRIPT_MAX);
+
+	return fw_script_aside(&script, fw->table, &fw->store, k) && !script.failed && run_own(fw, script.buf, NULL) == 0;
+}
+
+static void stand_down(struct cs_firewall *fw)
+{
+	cs_autostr struct cs_str script = CS_STR_INIT(4096);
+	cs_autoerr struct cs_err *why = NULL;
+
+	fw_script_aside_end(&script, fw->table);
+	if (run_own(fw, script.buf, &why) < 0) /* the next repair does it */
+		cs_debug("network", "firewall: table %s: %s", fw->table, why->msg);
+}
+
 /* Changes what is wrong in tables that are there and of this version. False: they are not, or it cannot be done. */
 static bool repair(struct cs_firewall *fw, bool thorough, const struct fw_acl_text *acls)
 {
@@ -84,7 +102,10 @@ static bool repair(struct cs_firewall *fw, bool thorough, const struct fw_acl_te
 
 	if (r == 0 && same) {
 		uint64_t left = fw_script_repair(&script, fw->table, &fw->store, &k, thorough ? fw->balance : FW_BALANCE_ANY, acls);
+		bool aside = left == FW_BALANCE_UNKNOWN && stand_in(fw, &k);
 		r = script.failed ? -1 : run_own(fw, script.buf, &why);
+		if (r == 0 && aside)
+			stand_down(fw);
 		if (r == 0)
 			fw->balance = left == FW_BALANCE_UNKNOWN ? new_balance(fw) : left;
 	}

@@ -21,13 +21,21 @@
 #define PORTS "meta l4proto " WITH_PORTS " "
 
 /* nft 1.0.6 cannot add a rule with one of these maps when it has to learn the map's type from the kernel ("conflicting protocols specified"), so chain and maps
- * are made together or not at all. */
-static const char balance_chain[] =
-	"chain balance {\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 420 map @balance4\n" PORTS
-	"dnat ip to ip daddr . meta l4proto . th dport . jhash ip saddr mod 420 map @sticky4\n" PORTS
-	"dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 420 map @balance6\n" PORTS
-	"dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr mod 420 map @sticky6\n"
-	"}\n";
+ * are made together or not at all. Under names of their own they stand in while that is done. */
+#define BALANCE(chain, aside)                                                                                                                       \
+	"chain " chain " {\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 420 map @" aside "balance4\n" PORTS            \
+	"dnat ip to ip daddr . meta l4proto . th dport . jhash ip saddr mod 420 map @" aside "sticky4\n" PORTS                                         \
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 420 map @" aside "balance6\n" PORTS                                       \
+	"dnat ip6 to ip6 daddr . meta l4proto . th dport . jhash ip6 saddr mod 420 map @" aside "sticky6\n"                                            \
+	"}\n"
+#define ASIDE "aside_"
+#define ASIDE_CHAIN "balance_aside"
+static const char balance_chain[] = BALANCE("balance", ""), aside_chain[] = BALANCE(ASIDE_CHAIN, ASIDE);
+#define TRANSLATE(balance)                                                                                                                          \
+	"chain translate {\n"                                                                                                                         \
+	"fib daddr type local jump published\n"                                                                                                       \
+	"goto " balance "\n"                                                                                                                          \
+	"}\n"
 #define BALANCE_RULES 4
 static const enum fw_set_id balance_maps[] = {FW_balance4, FW_balance6, FW_sticky4, FW_sticky6};
 
@@ -57,10 +65,7 @@ static const char inet_chains[] =
 	"meta l4proto != " WITH_PORTS " accept\n"
 	"goto translate\n"
 	"}\n"
-	"chain translate {\n"
-	"fib daddr type local jump published\n"
-	"goto balance\n"
-	"}\n"
+	TRANSLATE("balance")
 	"chain published {\n" PORTS "dnat ip to ip daddr . meta l4proto . th dport map @port4\n"
 	"meta nfproto ipv4 " PORTS "dnat ip to meta l4proto . th dport map @any4\n" PORTS
 	"dnat ip6 to ip6 daddr . meta l4proto . th dport map @port6\n"
@@ -245,26 +250,29 @@ static bool is_balance_map(unsigned set)
 	return false;
 }
 
+static void put_set(struct cs_str *out, const struct fw_store *s, unsigned set, const char *prefix, bool all)
+{
+	const char *sep = "elements = { ";
+
+	fw_format_set(out, set, prefix);
+	for (size_t i = 0; s && i < s->cap; i++) {
+		const struct fw_item *it = s->slots[i];
+
+		if (!it || it->set != set || it->refs == 0 || (!all && it->there))
+			continue;
+		cs_str_puts(out, sep);
+		fw_format_elem(out, set, it->bytes, it->bytes + it->klen);
+		sep = ", ";
+	}
+	cs_str_puts(out, *sep == ',' ? " } }\n" : "}\n");
+}
+
 /* All sets of a table, with all elements, or those that are not there yet. */
 static void put_sets(struct cs_str *out, const struct fw_store *s, bool bridge, enum wanted what, bool balance)
 {
 	for (unsigned set = 0; set < FW_SET_MAX; set++) {
-		const char *sep = "elements = { ";
-		bool all = what == ALL || (balance && is_balance_map(set));
-
-		if (!fw_set_is_in(set, bridge))
-			continue;
-		fw_format_set(out, set);
-		for (size_t i = 0; s && i < s->cap; i++) {
-			const struct fw_item *it = s->slots[i];
-
-			if (!it || it->set != set || it->refs == 0 || (!all && it->there))
-				continue;
-			cs_str_puts(out, sep);
-			fw_format_elem(out, set, it->bytes, it->bytes + it->klen);
-			sep = ", ";
-		}
-		cs_str_puts(out, *sep == ',' ? " } }\n" : "}\n");
+		if (fw_set_is_in(set, bridge))
+			put_set(out, s, set, "", what == ALL || (balance && is_balance_map(set)));
 	}
 }
 
@@ -353,6 +361,38 @@ static bool is_fixed(const struct fw_kernel_chain *c, unsigned chains)
 	return is_balance(c) || strstr(c->bridge ? bridge_chains : inet_chains, line);
 }
 
+static bool is_aside(const struct fw_kernel_chain *c) { return !c->bridge && strcmp(c->name, ASIDE_CHAIN) == 0; }
+
+static void delete_aside_maps(struct cs_str *out, const char *table)
+{
+	for (size_t i = 0; i < CS_ARRAY_SIZE(balance_maps); i++)
+		cs_str_putf(out, "delete map inet %s " ASIDE "%s\n", table, fw_sets[balance_maps[i]].name);
+}
+
+bool fw_script_aside(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->cap; i++)
+		any = any || (s->slots[i] && s->slots[i]->refs > 0 && is_balance_map(s->slots[i]->set));
+	for (size_t i = 0; i < k->n_chains; i++) /* left by somebody who was killed: the repair takes it away */
+		any = any && !is_aside(&k->chains[i]);
+	if (!any)
+		return false;
+	cs_str_putf(out, "flush chain inet %s translate\ntable inet %s {\n", table, table);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(balance_maps); i++)
+		put_set(out, s, balance_maps[i], ASIDE, true);
+	cs_str_puts(out, aside_chain);
+	cs_str_puts(out, TRANSLATE(ASIDE_CHAIN) "}\n");
+	return true;
+}
+
+void fw_script_aside_end(struct cs_str *out, const char *table)
+{
+	cs_str_putf(out, "delete chain inet %s " ASIDE_CHAIN "\n", table);
+	delete_aside_maps(out, table);
+}
+
 /* Rules are replaced in all chains at once, by the number of the generation that a packet reads when it enters a base chain, and the sets are the same for
  * old and new rules. A base chain that is deleted and added again has no rules before, or after, for a packet that is just on its way through the two. */
 uint64_t fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, uint64_t known, const struct fw_acl_text *acls)
@@ -376,6 +416,8 @@ uint64_t fw_script_repair(struct cs_str *out, const char *table, const struct fw
 	for (size_t i = 0; i < k->n_chains; i++) {
 		if (!is_fixed(&k->chains[i], chains))
 			cs_str_putf(out, "delete chain %s %s %s\n", k->chains[i].bridge ? "bridge" : "inet", table, k->chains[i].name);
+		if (is_aside(&k->chains[i]))
+			delete_aside_maps(out, table);
 	}
 	for (size_t i = 0; i < k->n_foreign; i++) {
 		const struct fw_elem *e = &k->foreign[i];

@@ -19,9 +19,13 @@ void fw_script_rebuild(struct cs_str *out, const char *table, const struct fw_st
 /* The same end, from tables of this version with whatever in them: base chains stay, and with them the elements that are right. What `k` says is there and is
  * not wanted goes; items of the store that are not marked as there come. Nothing that is the same before and after is missing in between. `balance`: the
  * content of the balancers' rules as we know it (FW_BALANCE_ANY: what has as many rules as it shall is ours); they and their maps are left as they are,
- * or, if somebody has changed them, made anew, and what comes in that moment may not be balanced. Gives what
- * was left, or FW_BALANCE_UNKNOWN. */
+ * or, if somebody has changed them, made anew: before that fw_script_aside. Gives what was left, or FW_BALANCE_UNKNOWN. */
 uint64_t fw_script_repair(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k, uint64_t balance, const struct fw_acl_text *acls);
+/* Balancers' rules and maps under other names, to which connections go from then on, for the time in which the others are made anew; and their end. A packet that
+ * was on its way when maps go finds nothing in them: the kernel looks elements up by the number of the generation that is in force then. So they go one transaction
+ * after the last rule that led to them. False: there are no balancers. */
+bool fw_script_aside(struct cs_str *out, const char *table, const struct fw_store *s, const struct fw_kernel *k);
+void fw_script_aside_end(struct cs_str *out, const char *table);
 /* Some base chains are in the tables only while a set has elements: those that this store wants, as bits, and that of one set (0: none). */
 unsigned fw_script_chains(const struct fw_store *s);
 unsigned fw_script_chain_of(unsigned set);

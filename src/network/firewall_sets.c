@@ -135,11 +135,11 @@ static void format_type(struct cs_str *out, const uint8_t *fields, size_t max)
 		cs_str_putf(out, "%s%s", i ? " . " : "", kinds[fields[i]].name);
 }
 
-void fw_format_set(struct cs_str *out, enum fw_set_id set)
+void fw_format_set(struct cs_str *out, enum fw_set_id set, const char *prefix)
 {
 	const struct fw_set *s = &fw_sets[set];
 
-	cs_str_putf(out, "%s %s { ", s->data[0] != FW_END ? "map" : "set", s->name);
+	cs_str_putf(out, "%s %s%s { ", s->data[0] != FW_END ? "map" : "set", prefix, s->name);
 	if (s->declared) {
 		cs_str_puts(out, s->declared);
 	} else {

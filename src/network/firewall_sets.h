@@ -94,8 +94,8 @@ bool fw_elem_whole(const struct fw_elem *e); /* all fields are there */
 
 /* "key" or "key : data" in nft's language. with_data matters for maps only. */
 void fw_format_elem(struct cs_str *out, enum fw_set_id set, const uint8_t *key, const uint8_t *data);
-/* "set name { type …; }" or "map …" */
-void fw_format_set(struct cs_str *out, enum fw_set_id set);
+/* "set name { type …; }" or "map …"; the name behind a prefix */
+void fw_format_set(struct cs_str *out, enum fw_set_id set, const char *prefix);
 
 bool fw_addr_is_any(const struct cs_fw_addr *a);
 bool fw_addr_equal(const struct cs_fw_addr *a, const struct cs_fw_addr *b);

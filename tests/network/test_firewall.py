@@ -770,7 +770,7 @@ def test_load_balancer(world, vip, to):
 
 
 def test_damage_elsewhere_leaves_balancers_alone(world):
-    """Their maps can only be made anew together with their rules, and a connection that comes in that moment is lost: not for a set that is none of theirs."""
+    """Their maps can only be made anew together with their rules: not for a set that is none of theirs."""
     w = world
     w.host.ip("route add 10.99.0.1 dev lo")
     w.fw("lb_add", id="l", vip="10.99.0.1", port=80, to_port=80, to=[A4, B4])
@@ -791,6 +791,58 @@ def test_damage_elsewhere_leaves_balancers_alone(world):
     rule = before[-1]
     after = repaired(f"replace rule inet {TABLE} balance handle {rule} accept; flush chain inet {TABLE} raw6")
     assert after != before and w.host.ask("10.99.0.1", 80)[1] in "ab"
+
+
+def test_balancers_are_remade_without_a_gap(world, tmp_path):
+    """A packet that is on its way when their maps go would find nothing in them, so they go when nothing leads there any more; connections come in all the while."""
+    w = world
+    w.outside.ip(f"route add 10.99.0.1 via {HOST4}")
+    for vip in ("10.99.0.1", "10.99.0.2"):
+        w.fw("lb_add", id=vip, vip=vip, port=80, to_port=80, to=[A4, B4])
+    failures, rounds, stop = [], [0] * 3, threading.Event()
+
+    def ask(n):
+        while not stop.is_set():
+            try:
+                assert w.outside.ask("10.99.0.1", 80, timeout=30)[1] in "ab"
+                rounds[n] += 1
+            except Exception as e:  # pylint: disable=broad-except
+                failures.append(repr(e))
+
+    def inet():
+        return w.host.run("nft", "list", "table", "inet", TABLE)
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(rounds))]
+    log = tmp_path / "monitor"
+    with log.open("w") as out, subprocess.Popen(w.host.command("nft", "monitor"), pass_fds=[w.host.fd], stdout=out) as monitor:
+        try:
+            until(lambda: w.host.nft("add table inet other; delete table inet other") or "delete table inet other" in log.read_text())
+            for t in threads:
+                t.start()
+            for _ in range(3):
+                made = sum(rounds)
+                w.host.nft(f"add rule inet {TABLE} balance counter; flush chain inet {TABLE} raw6")
+                until(lambda: "counter" not in inet() and "aside" not in inet() and "daddr ::1" in inet())
+                until(lambda made=made: failures or sum(rounds) > made + 20)
+        finally:
+            stop.set()
+            for t in threads:
+                if t.ident:
+                    t.join()
+            monitor.terminate()
+    assert not failures
+    way, remade = "balance", 0
+    for transaction in log.read_text().split("# new generation"):
+        deleted = re.findall(rf"delete (?:map|set) inet {TABLE} ((?:aside_)?(?:balance|sticky)\d)", transaction)
+        assert all(m.startswith("aside") != (way == "balance_aside") for m in deleted), (way, deleted)
+        remade += "balance4" in deleted
+        way = (re.findall(rf"add rule inet {TABLE} translate goto (\w+)", transaction) or [way])[-1]
+    assert remade == 3 and way == "balance"
+    # what a daemon left that was killed meanwhile
+    maps = "".join(f"map aside_{m}{v} {{ typeof ip{f} daddr . meta l4proto . th dport . numgen random mod 420 : ip{f} daddr . th dport; }}\n"
+                   for m in ("balance", "sticky") for v, f in (("4", ""), ("6", "6")))
+    w.host.nft(f"table inet {TABLE} {{\n{maps}chain balance_aside {{ accept\n}}\n}}\nflush chain inet {TABLE} translate\nadd rule inet {TABLE} translate goto balance_aside\n")
+    w.fw("settle")
+    assert "aside" not in inet() and w.outside.ask("10.99.0.1", 80)[1] in "ab"
 
 
 # ---- with others on the host ----

@@ -60,8 +60,8 @@ static void elements_as_text(void **state)
 	fw_format_elem(&s, lb.set, lb.bytes, lb.bytes + lb.klen);
 	assert_string_equal(s.buf, "10.1.2.3 . 6 . 8080 : 172.17.0.2 . 80|\"veth1\" . 0xfd000000000000000000000000000012|fd00::12 . 17 . 53 . 419 : fd00::12 . 5353");
 	cs_str_clear(&s);
-	fw_format_set(&s, FW_port4);
-	fw_format_set(&s, FW_within);
+	fw_format_set(&s, FW_port4, "");
+	fw_format_set(&s, FW_within, "");
 	assert_string_equal(s.buf, "map port4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; set within { type ifname . ifname; ");
 }
 
