@@ -158,6 +158,21 @@ static int cmd_push(struct call *call)
 
 /* ---- archives ---- */
 
+/* What a file takes the place of must be a file: a rename over /dev/null would be the end of it. NULL, or what it is. */
+static const char *not_a_file(mode_t mode)
+{
+	static const struct {
+		mode_t kind;
+		const char *words;
+	} kinds[] = {{S_IFDIR, "a directory"}, {S_IFLNK, "a symbolic link directly"}, {S_IFCHR, "a character device file"}, {S_IFBLK, "a block device file"}, {S_IFIFO, "a named pipe (FIFO)"},
+		     {S_IFSOCK, "a socket"}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(kinds); i++)
+		if ((mode & S_IFMT) == kinds[i].kind)
+			return kinds[i].words;
+	return NULL;
+}
+
 /* Whether there can be such a file, before the engine makes anything for it. -1 with an error. */
 static int check_output(const char *output, const char *what, struct cs_err **err)
 {
@@ -165,8 +180,10 @@ static int check_output(const char *output, const char *what, struct cs_err **er
 
 	if (cs_empty(output))
 		return isatty(1) ? cs_fail(err, CS_ERR_INVALID, 0, "cowardly refusing to save to a terminal. Use the -o flag or redirect") : 0;
-	if (stat(output, &st) == 0)
-		return S_ISDIR(st.st_mode) ? cs_fail(err, CS_ERR_INVALID, 0, "failed to %s: cannot write to a directory", what) : 0;
+	if (lstat(output, &st) == 0) {
+		const char *other = not_a_file(st.st_mode);
+		return other ? cs_fail(err, CS_ERR_INVALID, 0, "failed to %s: cannot write to %s", what, other) : 0;
+	}
 	const char *slash = strrchr(output, '/');
 	cs_autofree char *dir = slash ? cs_xstrndup(output, slash == output ? 1 : (size_t)(slash - output)) : cs_xstrdup(".");
 	if (stat(dir, &st) == 0)
