@@ -4,6 +4,9 @@
 #include <ctype.h>
 #include <grp.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -205,6 +208,18 @@ static int dial_unix(const char *path, struct cs_err **err)
 	return TAKE_FD(fd);
 }
 
+/* An engine whose host is gone says nothing any more: whoever only listens (logs -f, events, wait) would do so for ever. */
+static void keep_alive(int fd)
+{
+	const int on = 1, idle = 30;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+#ifdef TCP_KEEPIDLE
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
+#endif
+}
+
 static int dial_tcp(const char *addr, struct cs_err **err)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
@@ -232,6 +247,7 @@ static int dial_tcp(const char *addr, struct cs_err **err)
 	freeaddrinfo(list);
 	if (fd < 0)
 		return unreachable(err, e, NULL);
+	keep_alive(fd);
 	if (!endpoint.tls)
 		return fd;
 	fd = tls_wrap(fd, &endpoint, name, err);
@@ -252,6 +268,22 @@ static char *ssh_remote_command(const char *path, struct cs_err **err)
 			return NULL;
 		}
 	return path ? cs_xasprintf("sh -c '%s' sh --host 'unix://%s'", script, path) : cs_xasprintf("sh -c '%s' sh", script);
+}
+
+/* The keyboard's signals come to ssh, too, which is of our process group to be able to ask for a password. They are for us, to pass on or to end by: ssh goes
+ * when the connection is closed. */
+static int spawn_ssh(posix_spawn_file_actions_t *act, char *const *argv)
+{
+	static const int signals[] = {SIGINT, SIGQUIT, SIGTSTP};
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, was[CS_ARRAY_SIZE(signals)];
+
+	sigemptyset(&ignore.sa_mask);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(signals); i++)
+		(void)sigaction(signals[i], &ignore, &was[i]);
+	int e = posix_spawnp(&ssh_pid, "ssh", act, NULL, argv, environ);
+	for (size_t i = 0; i < CS_ARRAY_SIZE(signals); i++)
+		(void)sigaction(signals[i], &was[i], NULL);
+	return e;
 }
 
 /* ssh://[user@]host[:port][/socket] */
@@ -299,7 +331,7 @@ static int dial_ssh(const char *rest, struct cs_err **err)
 	(void)posix_spawn_file_actions_init(&act);
 	(void)posix_spawn_file_actions_adddup2(&act, pair[1], 0);
 	(void)posix_spawn_file_actions_adddup2(&act, pair[1], 1);
-	int e = posix_spawnp(&ssh_pid, "ssh", &act, NULL, argv, environ);
+	int e = spawn_ssh(&act, argv);
 	(void)posix_spawn_file_actions_destroy(&act);
 	cs_close(pair[1]);
 	free(ssh_command);

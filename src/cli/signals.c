@@ -20,6 +20,16 @@ static void note(int sig)
 	errno = keep;
 }
 
+/* Who touches the terminal from the background is stopped, and does it again when he is in the foreground: a handler that only takes a note would be called
+ * without end. What somebody sent is a signal like any other. */
+static void note_or_stop(int sig, siginfo_t *info, void *context)
+{
+	if (info->si_code == SI_USER || info->si_code == SI_QUEUE)
+		note(sig);
+	else
+		(void)kill(getpid(), SIGSTOP);
+}
+
 static bool is_ours(int sig)
 {
 	static const int not_ours[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGCHLD, SIGPIPE, SIGURG};
@@ -33,7 +43,7 @@ static bool is_ours(int sig)
 void signals_watch(void)
 {
 	/* whoever blocks in another thread goes on; whoever polls is told by the pipe */
-	struct sigaction act = {.sa_handler = note, .sa_flags = SA_RESTART}, was;
+	struct sigaction act = {.sa_handler = note, .sa_flags = SA_RESTART}, tty = {.sa_sigaction = note_or_stop, .sa_flags = SA_RESTART | SA_SIGINFO}, was;
 
 	if (ends[0] >= 0 || pipe(ends) < 0)
 		return;
@@ -42,9 +52,10 @@ void signals_watch(void)
 		(void)fcntl(ends[i], F_SETFL, O_NONBLOCK);
 	}
 	sigemptyset(&act.sa_mask);
+	sigemptyset(&tty.sa_mask);
 	for (int sig = 1; sig < NSIG; sig++)
 		if (is_ours(sig) && sigaction(sig, NULL, &was) == 0 && was.sa_handler != SIG_IGN)
-			(void)sigaction(sig, &act, NULL);
+			(void)sigaction(sig, sig == SIGTTIN || sig == SIGTTOU ? &tty : &act, NULL);
 }
 
 int signals_fd(void) { return ends[0]; }

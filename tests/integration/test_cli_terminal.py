@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import pty
 import random
+import select
 import shutil
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import uuid
@@ -18,6 +21,7 @@ import caisson_fixture as fx
 from caisson_fixture import wait_for
 from fakeengine import ID, FakeEngine
 from terminal import Terminal
+from unixhttp import TIME_FACTOR
 
 pytestmark = pytest.mark.caisson
 CAISSON = str(fx.BUILD / "caisson")
@@ -336,6 +340,39 @@ def test_a_full_disk_is_said(engine):
 
 
 # -- signals, against an engine that only listens -----------------------------------------------------------------------
+
+JOB = """
+import os, signal, subprocess, sys
+p = subprocess.Popen(sys.argv[1:], preexec_fn=lambda: os.setpgid(0, 0))
+print("stopped", os.WIFSTOPPED(os.waitpid(p.pid, os.WUNTRACED)[1]), flush=True)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.tcsetpgrp(0, p.pid)
+os.kill(p.pid, signal.SIGCONT)
+status = os.waitpid(p.pid, 0)[1]
+os.tcsetpgrp(0, os.getpgrp())
+print("ended", os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def test_in_the_background_it_waits_to_be_brought_forward(engine, name):
+    """As any program that wants the terminal: stopped, not busy with being told that it may not have it."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-c", JOB, CAISSON, "run", "-it", "--network", "none", "--name", name, IMAGE, "sh", "-c", "echo ready; read x; echo got $x; exit 7"], engine.cli_env())
+    try:
+        seen = b""
+        for answer, needle in ((None, b"stopped True"), (None, b"ready"), (b"hi\r", b"got hi"), (None, b"ended 7")):
+            if answer:
+                os.write(master, answer)
+            while needle not in seen:
+                assert select.select([master], [], [], 20 * TIME_FACTOR)[0], seen
+                seen += os.read(master, 65536)
+    finally:
+        os.killpg(pid, signal.SIGKILL)
+        engine.cli("rm", "-f", name)
+        os.waitpid(pid, 0)
+        os.close(master)
+
 
 class Held:
     """A `run` whose container neither speaks nor ends."""
