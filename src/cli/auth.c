@@ -106,6 +106,7 @@ static int helper(const char *name, const char *verb, const char *input, struct 
 	}
 	(void)shutdown(ours, SHUT_WR);
 	int r = cs_read_fd(ours, out);
+	cs_close(TAKE_FD(ours)); /* who has more to say than we take must not wait for us */
 	if (r == -ECONNRESET) /* it did not read what it was told: what it said came before that */
 		r = 0;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {

@@ -78,9 +78,10 @@ static int password_from_stdin(struct auth *a)
 {
 	struct cs_str text = CS_STR_INIT(SECRET_MAX);
 
-	if (cs_read_fd(0, &text) < 0) {
+	int e = cs_read_fd(0, &text);
+	if (e < 0) {
 		cs_str_done(&text);
-		return cli_fail(1, "read the password from standard input: %s", cs_errno_text(errno));
+		return cli_fail(1, "read the password from standard input: %s", cs_errno_text(-e));
 	}
 	while (text.len && (text.buf[text.len - 1] == '\n' || text.buf[text.len - 1] == '\r'))
 		text.buf[--text.len] = 0;

@@ -95,6 +95,7 @@ static json_t *metadata(const char *path)
 	if (e)
 		return NULL;
 	int r = cs_read_fd(ours, &text);
+	cs_close(TAKE_FD(ours)); /* who has more to say than we take must not wait for us */
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
 	}
 	json_t *j = r == 0 && status == 0 ? json_loadb(text.buf ? text.buf : "", text.len, 0, NULL) : NULL;

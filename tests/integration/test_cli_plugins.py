@@ -69,6 +69,22 @@ def test_builder_alias(tmp_path, line):
     assert t.same(*line.split())[0] == 7
 
 
+def test_a_plugin_that_does_not_stop_talking(tmp_path):
+    """It is none; and nobody waits for it, who has stopped listening."""
+    t = Twins(tmp_path)
+    t.write("config/cli-plugins/docker-endless", "#!/bin/sh\nexec yes\n", 0o755)
+    status, out, _ = t.one("caisson", "--help", timeout=20)
+    assert status == 0 and "Common Commands" in out
+
+
+def test_a_credential_helper_that_does_not_stop_talking(tmp_path):
+    t = Twins(tmp_path)
+    t.write("bin/docker-credential-endless", "#!/bin/sh\nexec yes\n", 0o755)
+    t.write("config/config.json", json.dumps({"credsStore": "endless"}))
+    with FakeEngine({("GET", "/images/search"): (200, b"[]")}) as engine:
+        assert t.one("caisson", "search", "x", DOCKER_HOST=engine.host, PATH=f"{tmp_path}/caisson/bin:/usr/bin:/bin", timeout=20)[0] == 0
+
+
 def test_search_sends_credentials(tmp_path, monkeypatch):
     sent = []
     real = fakeengine._Handler._answer
