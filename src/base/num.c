@@ -65,15 +65,13 @@ bool cs_parse_bytes(const char *s, int64_t *ret)
 	uint64_t whole = 0, frac = 0, scale = 1, mult = 1, v;
 	const char *p = s;
 
-	if (!s || *p < '0' || *p > '9')
+	if (!s || ((*p < '0' || *p > '9') && (*p != '.' || p[1] < '0' || p[1] > '9')))
 		return false;
 	for (; *p >= '0' && *p <= '9'; p++)
 		if (__builtin_mul_overflow(whole, 10u, &whole) || __builtin_add_overflow(whole, (uint64_t)(*p - '0'), &whole))
 			return false;
 	if (*p == '.') {
 		p++;
-		if (*p < '0' || *p > '9')
-			return false;
 		for (; *p >= '0' && *p <= '9'; p++) {
 			if (scale < 1000000) {
 				frac = frac * 10 + (uint64_t)(*p - '0');

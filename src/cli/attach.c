@@ -159,12 +159,12 @@ static json_t *exec_body(const struct exec_opts *o, char *const *cmd, struct cs_
 	json_t *argv = json_array(), *vars = json_array();
 
 	for (; *cmd; cmd++)
-		(void)json_array_append_new(argv, json_string(*cmd));
+		(void)json_array_append_new(argv, jtext(*cmd));
 	(void)json_object_set_new(body, "Cmd", argv);
 	(void)json_object_set_new(body, "Env", vars);
 	for (size_t i = 0; i < CS_ARRAY_SIZE(texts); i++)
 		if (!cs_empty(texts[i].value))
-			(void)json_object_set_new(body, texts[i].key, json_string(texts[i].value));
+			jset(body, texts[i].key, texts[i].value);
 	unsigned rows, cols;
 	if (o->tty && stream_window(&rows, &cols))
 		(void)json_object_set_new(body, "ConsoleSize", json_pack("[i,i]", (int)rows, (int)cols));
@@ -173,7 +173,7 @@ static json_t *exec_body(const struct exec_opts *o, char *const *cmd, struct cs_
 		return NULL;
 	}
 	for (char **e = env; e && *e; e++)
-		(void)json_array_append_new(vars, json_string(*e));
+		(void)json_array_append_new(vars, jtext(*e));
 	return body;
 }
 

@@ -62,6 +62,9 @@ int cli_plain(int status, const char *text);
 
 const char *jstr(const json_t *j, const char *key); /* "" when absent */
 int64_t jint(const json_t *j, const char *key);
+/* What the user typed as JSON, and as a member: bytes that are no UTF-8 become U+FFFD, as in Go. jansson would refuse the whole of it. */
+json_t *jtext(const char *s);
+void jset(json_t *o, const char *key, const char *text);
 /* As Go prints it: <, > and & escaped; indent 0 is compact. Caller frees. */
 char *json_text(const json_t *j, size_t indent);
 

@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "base/strv.h"
+#include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/endpoint.h"
 
@@ -18,7 +19,7 @@ static json_t *list(char *const *v)
 {
 	json_t *a = json_array();
 	for (; v && *v; v++)
-		(void)json_array_append_new(a, json_string(*v));
+		(void)json_array_append_new(a, jtext(*v));
 	return a;
 }
 
@@ -38,7 +39,7 @@ static void drop_empty(json_t *o, const char *key)
 static void set_str(json_t *o, const char *key, const char *v)
 {
 	if (!cs_empty(v))
-		(void)json_object_set_new(o, key, json_string(v));
+		jset(o, key, v);
 }
 
 static void set_true(json_t *o, const char *key, bool v)
@@ -65,7 +66,7 @@ static void add_map(json_t *map, char *const *v, char sep)
 	for (; v && *v; v++) {
 		const char *at = strchr(*v, sep);
 		cs_autofree char *k = cs_xstrndup(*v, at ? (size_t)(at - *v) : strlen(*v));
-		(void)json_object_set_new(map, k, json_string(at ? at + 1 : ""));
+		jset(map, k, at ? at + 1 : "");
 	}
 }
 
@@ -88,8 +89,32 @@ int create_open_failed(const char *path, int sys, struct cs_err **err)
 
 /* ---- files of variables ---- */
 
+/* "[65 61 255]", as Go prints bytes. Caller frees. */
+static char *bytes_text(const char *s)
+{
+	struct cs_str out = CS_STR_INIT((size_t)64 << 20);
+
+	cs_str_putc(&out, '[');
+	for (const char *p = s; *p; p++)
+		cs_str_putf(&out, p == s ? "%u" : " %u", (unsigned)(unsigned char)*p);
+	cs_str_putc(&out, ']');
+	return cs_str_steal(&out);
+}
+
+static bool is_utf8(const char *s)
+{
+	json_t *j = json_string(s);
+
+	json_decref(j);
+	return j;
+}
+
 static int file_line(const char *file, const char *line, size_t number, bool from_env, char ***ret, struct cs_err **err)
 {
+	if (!is_utf8(line)) {
+		cs_autofree char *bytes = bytes_text(line);
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid env file (%s): invalid utf8 bytes at line %zu: %s", file, number, bytes ? bytes : "too many");
+	}
 	if (number == 1 && cs_prefix(line, "\xef\xbb\xbf"))
 		line += 3;
 	while (isspace((unsigned char)*line))
@@ -118,8 +143,13 @@ static int add_file(const char *file, bool from_env, char ***ret, struct cs_err 
 	cs_autofd int fd = open(file, O_RDONLY | O_CLOEXEC);
 	int e = fd < 0 ? -errno : cs_read_fd(fd, &text);
 
-	if (e < 0)
+	if (fd < 0)
 		return create_open_failed(file, -e, err);
+	if (e < 0) {
+		cs_autofree char *why = cs_xstrdup(cs_errno_text(-e));
+		*why = (char)tolower((unsigned char)*why);
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid env file (%s): read %s: %s", file, file, why);
+	}
 	cs_autostrv char **lines = cs_strv_split(text.buf ? text.buf : "", '\n');
 	for (size_t i = 0; lines[i]; i++) {
 		size_t n = strlen(lines[i]);
@@ -185,7 +215,7 @@ static int set_health(const struct call *c, json_t *cfg, const struct run_opts *
 	if (o->no_healthcheck)
 		(void)json_object_set_new(h, "Test", json_pack("[s]", "NONE"));
 	else if (!cs_empty(o->health_cmd))
-		(void)json_object_set_new(h, "Test", json_pack("[s,s]", "CMD-SHELL", o->health_cmd));
+		(void)json_object_set_new(h, "Test", json_pack("[s,o]", "CMD-SHELL", jtext(o->health_cmd)));
 	for (size_t i = 0; i < CS_ARRAY_SIZE(numbers); i++) {
 		if (*numbers[i].value < 0)
 			return cs_fail(err, CS_ERR_INVALID, 0, "--%s cannot be negative", numbers[i].flag);
@@ -201,7 +231,7 @@ static int set_config(const struct call *c, json_t *cfg, const struct run_opts *
 	set_str(cfg, "Image", operands[0]);
 	set_list(cfg, "Cmd", operands + 1);
 	if (flag_given(c, &o->entrypoint))
-		(void)json_object_set_new(cfg, "Entrypoint", json_pack("[s]", o->entrypoint));
+		(void)json_object_set_new(cfg, "Entrypoint", json_pack("[o]", jtext(o->entrypoint)));
 	set_true(cfg, "Tty", o->tty);
 	set_true(cfg, "OpenStdin", o->interactive);
 	set_true(cfg, "StdinOnce", o->interactive && attach & ATTACH_STDIN);
@@ -242,7 +272,7 @@ static int one_volume(const char *spec, json_t *volumes, json_t *binds, struct c
 	size_t i;
 	json_t *v;
 	json_array_foreach(binds, i, v) if (cs_streq(json_string_value(v), bind)) return 0;
-	(void)json_array_append_new(binds, json_string(bind));
+	(void)json_array_append_new(binds, jtext(bind));
 	return 0;
 }
 
@@ -283,7 +313,7 @@ static void set_caps(json_t *host, const char *key, char *const *v)
 		cs_autofree char *up = cs_xstrdup(*v);
 		for (char *p = up; *p; p++)
 			*p = (char)toupper((unsigned char)*p);
-		bool plain = strcmp(up, "ALL") == 0 || strcmp(up, "RESET") == 0 || cs_prefix(up, "CAP_");
+		bool plain = strcmp(up, "ALL") == 0 || cs_prefix(up, "CAP_");
 		cs_autofree char *name = cs_xasprintf("%s%s", plain ? "" : "CAP_", up);
 		if (!cs_strv_has(caps, name))
 			cs_strv_push(&caps, name);
@@ -304,11 +334,22 @@ static int seccomp_profile(const char *path, char **ret, struct cs_err **err)
 		(void)create_open_failed(path, -e, err);
 		return cs_wrap(err, "opening seccomp profile (%s) failed", path);
 	}
-	cs_autojson json_t *j = json_loads(text.buf ? text.buf : "", JSON_DECODE_ANY, &je);
+	/* looked at only: a system call's arguments have 64 bits without a sign, which are no number of jansson's */
+	cs_autojson json_t *j = json_loadb(text.buf ? text.buf : "", text.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &je);
 	if (!j)
 		return cs_fail(err, CS_ERR_INVALID, 0, "compacting json for seccomp profile (%s) failed: %s", path, je.text);
-	cs_autofree char *compact = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
-	*ret = cs_xasprintf("seccomp=%s", compact);
+	char *to = text.buf;
+	bool quoted = false;
+	for (const char *p = text.buf; *p; p++) {
+		bool escape = quoted && *p == '\\';
+		quoted ^= *p == '"';
+		if (quoted || !strchr(" \t\r\n", *p))
+			*to++ = *p;
+		if (escape)
+			*to++ = *++p;
+	}
+	*to = 0;
+	*ret = cs_xasprintf("seccomp=%s", text.buf);
 	return 0;
 }
 
@@ -321,7 +362,8 @@ static int set_security(json_t *host, char *const *opts, struct cs_err **err)
 		size_t n = strcspn(*opts, "=");
 		if (!(*opts)[n])
 			n = strcspn(*opts, ":");
-		if (!(*opts)[n] && strcmp(*opts, "no-new-privileges") != 0)
+		bool bare = n == 17 && cs_prefix(*opts, "no-new-privileges");
+		if ((!(*opts)[n] || !(*opts)[n + 1]) && !bare)
 			return cs_fail(err, CS_ERR_INVALID, 0, "Invalid --security-opt: \"%s\"", *opts);
 		const char *val = (*opts)[n] ? *opts + n + 1 : "";
 		if (strcmp(*opts, "systempaths=unconfined") == 0) {
@@ -457,7 +499,7 @@ static int set_restart(json_t *host, const struct run_opts *o, struct cs_err **e
 
 	if (colon == policy && colon)
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: no policy provided before colon");
-	if (colon && create_int(colon + 1, &max))
+	if (colon && colon[1] && create_int(colon + 1, &max))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: maximum retry count must be an integer");
 	cs_autofree char *name = cs_xstrndup(policy, strcspn(policy, ":"));
 	if (*name && strcmp(name, "no") != 0 && o->rm)

@@ -5,19 +5,36 @@
 
 #include "base/path.h"
 #include "base/strv.h"
+#include "cli/cli.h"
 #include "cli/create.h"
+
+/* A vendor or a class: from a letter to a letter or digit, with a few signs between. */
+static bool is_cdi_part(const char *s, size_t n, const char *signs)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)s[i]) && !strchr(signs, s[i]))
+			return false;
+	return n && isalpha((unsigned char)*s) && isalnum((unsigned char)s[n - 1]);
+}
+
+static bool is_cdi_device(const char *s)
+{
+	size_t n = strlen(s);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)s[i]) && !strchr("_-.:", s[i]))
+			return false;
+	return n && isalnum((unsigned char)*s) && isalnum((unsigned char)s[n - 1]);
+}
 
 /* vendor.com/class=name, as the Container Device Interface names devices. */
 static bool is_cdi(const char *s)
 {
 	const char *slash = strchr(s, '/'), *eq = strchr(s, '=');
 
-	if (*s == '/' || !slash || !eq || eq < slash || slash == s || eq == slash + 1 || !eq[1] || strchr(s, ':'))
+	if (!slash || !eq || eq < slash)
 		return false;
-	for (const char *p = s; p < eq; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("_-./", *p))
-			return false;
-	return true;
+	return is_cdi_part(s, (size_t)(slash - s), "_-.") && is_cdi_part(slash + 1, (size_t)(eq - slash) - 1, "_-") && is_cdi_device(eq + 1);
 }
 
 static bool is_mode(const char *s)
@@ -42,9 +59,9 @@ static int mapping(const char *text, json_t *mappings, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0, "bad mode specified: %s", mode);
 	if (*inside != '/')
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s is not an absolute path", inside);
-	cs_autofree char *clean = cs_path_clean(inside);
+	cs_autofree char *clean = n == 3 ? cs_xstrdup(inside) : cs_path_clean(inside);
 	cs_autofree char *outside = n == 1 || second_is_mode ? cs_path_clean(part[0]) : cs_xstrdup(part[0]);
-	(void)json_array_append_new(mappings, json_pack("{s:s,s:s,s:s}", "PathOnHost", outside, "PathInContainer", clean, "CgroupPermissions", mode));
+	(void)json_array_append_new(mappings, json_pack("{s:o,s:o,s:s}", "PathOnHost", jtext(outside), "PathInContainer", jtext(clean), "CgroupPermissions", mode));
 	return 0;
 }
 
@@ -54,7 +71,7 @@ int create_devices(char *const *devices, json_t *mappings, json_t *requests, str
 
 	for (; devices && *devices; devices++) {
 		if (is_cdi(*devices)) {
-			(void)json_array_append_new(ids, json_string(*devices));
+			(void)json_array_append_new(ids, jtext(*devices));
 		} else if (mapping(*devices, mappings, err) < 0) {
 			json_decref(ids);
 			return -1;
@@ -92,7 +109,7 @@ static json_t *list(char **v)
 	json_t *a = json_array();
 
 	for (; v && *v; v++)
-		(void)json_array_append_new(a, json_string(*v));
+		(void)json_array_append_new(a, jtext(*v));
 	return a;
 }
 
@@ -108,6 +125,8 @@ static char *gpu_field(struct gpus *g, const char *key, const char *val, const c
 	}
 	if (strcmp(key, "device") != 0 && strcmp(key, "capabilities") != 0 && strcmp(key, "options") != 0)
 		return cs_xasprintf("unexpected key '%s' in '%s'", key, whole);
+	if (*key == 'o' && !*val)
+		return cs_xstrdup("failed to read gpu options: EOF");
 	if (!csv_split(val, &part))
 		return cs_xasprintf("failed to read gpu %s", key);
 	if (*key == 'd') {
@@ -119,7 +138,7 @@ static char *gpu_field(struct gpus *g, const char *key, const char *val, const c
 		for (char **p = part; *p; p++) {
 			size_t n = strcspn(*p, "=");
 			cs_autofree char *name = cs_xstrndup(*p, n);
-			(void)json_object_set_new(g->options, name, json_string((*p)[n] ? *p + n + 1 : ""));
+			jset(g->options, name, (*p)[n] ? *p + n + 1 : "");
 		}
 	}
 	return NULL;

@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "base/path.h"
 #include "base/strv.h"
+#include "cli/cli.h"
 #include "cli/create.h"
 
 struct mount {
@@ -21,7 +22,7 @@ static json_t *sub(json_t **o)
 	return *o;
 }
 
-static void set(json_t *o, const char *key, const char *val) { (void)json_object_set_new(o, key, json_string(val)); }
+static void set(json_t *o, const char *key, const char *val) { jset(o, key, val); }
 
 /* "true", "1", … or nothing at all for a switch */
 static bool truth(const char *val, bool *ret)
@@ -106,7 +107,7 @@ char *path_absolute(const char *path)
 
 static void set_source(json_t *m, const char *val)
 {
-	if (strcmp(val, ".") == 0 || cs_prefix(val, "./") || cs_prefix(val, "../") || strcmp(val, "..") == 0) {
+	if (*val == '.') {
 		cs_autofree char *abs = path_absolute(val);
 		set(m, "Source", abs ? abs : val);
 	} else {
@@ -187,6 +188,8 @@ static char *conditions(const struct mount *x)
 	const char *r = x->recursive;
 	bool strict = r && (strcmp(r, "readonly") == 0 || strcmp(r, "writable") == 0);
 
+	if (!*text_of(x->m, "Type"))
+		return cs_xstrdup("type is required");
 	if (!*text_of(x->m, "Target"))
 		return cs_xstrdup("target is required");
 	char *why = mixed(x);

@@ -4,12 +4,13 @@
 #include <ctype.h>
 
 #include "base/strv.h"
+#include "cli/cli.h"
 #include "cli/create.h"
 
 static void set(json_t *o, const char *key, const char *val)
 {
 	if (!cs_empty(val))
-		(void)json_object_set_new(o, key, json_string(val));
+		jset(o, key, val);
 }
 
 static void append(json_t *o, const char *key, const char *val)
@@ -20,7 +21,7 @@ static void append(json_t *o, const char *key, const char *val)
 		list = json_array();
 		(void)json_object_set_new(o, key, list);
 	}
-	(void)json_array_append_new(list, json_string(val));
+	(void)json_array_append_new(list, jtext(val));
 }
 
 static json_t *ipam(json_t *ep)
@@ -48,6 +49,25 @@ static bool is_mac(const char *s)
 	return digits == 12 && (strlen(s) == 17 || strlen(s) == 14);
 }
 
+/* Without the blanks at both ends. Caller frees. */
+static char *trimmed(const char *s, size_t n)
+{
+	for (; n && isspace((unsigned char)*s); n--)
+		s++;
+	while (n && isspace((unsigned char)s[n - 1]))
+		n--;
+	return cs_xstrndup(s, n);
+}
+
+static char *lower(const char *s, size_t n)
+{
+	char *text = trimmed(s, n);
+
+	for (char *p = text; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return text;
+}
+
 static char *driver_option(json_t *ep, const char *val)
 {
 	const char *eq = strchr(val, '=');
@@ -59,8 +79,8 @@ static char *driver_option(json_t *ep, const char *val)
 		map = json_object();
 		(void)json_object_set_new(ep, "DriverOpts", map);
 	}
-	cs_autofree char *name = cs_xstrndup(val, (size_t)(eq - val));
-	(void)json_object_set_new(map, name, json_string(eq + 1));
+	cs_autofree char *name = lower(val, (size_t)(eq - val)), *text = lower(eq + 1, strlen(eq + 1)); /* docker's own way */
+	jset(map, name, text);
 	return NULL;
 }
 
@@ -100,12 +120,10 @@ static char *long_form(const char *text, json_t *net, json_t *ep)
 		return cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
 	for (char **f = fields; *f; f++) {
 		size_t n = strcspn(*f, "=");
-		cs_autofree char *key = cs_xstrndup(*f, n);
 		if (!(*f)[n] || !n)
 			return cs_xasprintf("invalid field %s", *f);
-		for (char *p = key; *p; p++)
-			*p = (char)tolower((unsigned char)*p);
-		char *why = field(net, ep, key, *f + n + 1);
+		cs_autofree char *key = lower(*f, n), *val = trimmed(*f + n + 1, strlen(*f + n + 1));
+		char *why = field(net, ep, key, val);
 		if (why)
 			return why;
 	}
@@ -136,7 +154,7 @@ char *create_network(const char *text, json_t **ret)
 	if (is_long_form)
 		why = long_form(text, net, ep);
 	else
-		(void)json_object_set_new(net, "name", json_string(text));
+		jset(net, "name", text);
 	if (!why && ret)
 		*ret = net;
 	else

@@ -17,7 +17,14 @@ static bool is_ip(const char *s)
 
 char *check_env(char **v) { return !**v || **v == '=' ? cs_xasprintf("invalid environment variable: %s", *v) : NULL; }
 
-char *check_label(char **v) { return !**v || **v == '=' ? cs_xasprintf("invalid label '%s': empty name", *v) : NULL; }
+char *check_label(char **v)
+{
+	size_t n = strcspn(*v, "="), blank = strspn(*v, " \t\n\v\f\r");
+
+	if (blank >= n)
+		return cs_xasprintf("invalid label '%s': empty name", *v);
+	return strcspn(*v, " \t\n\v\f\r") < n ? cs_xasprintf("label '%.*s' contains whitespaces", (int)n, *v) : NULL;
+}
 
 char *check_attach(char **v)
 {
@@ -40,7 +47,7 @@ char *check_add_host(char **v)
 	if (!(*v)[n])
 		n = strcspn(*v, ":");
 	const char *ip = (*v) + n + 1;
-	if (n == 0 || !(*v)[n] || !*ip)
+	if (n == 0 || !(*v)[n])
 		return cs_xasprintf("bad format for add-host: \"%s\"", *v);
 	size_t len = strlen(ip);
 	cs_autofree char *bare = *ip == '[' && len > 2 && ip[len - 1] == ']' ? cs_xstrndup(ip + 1, len - 2) : cs_xstrdup(ip);
@@ -52,16 +59,37 @@ char *check_add_host(char **v)
 	return NULL;
 }
 
-char *check_dns(char **v) { return is_ip(*v) ? NULL : cs_xasprintf("IP address is not correctly formatted: %s", *v); }
+static void trim(char *s)
+{
+	size_t before = strspn(s, " \t\n\v\f\r"), n = strlen(s);
+
+	while (n > before && isspace((unsigned char)s[n - 1]))
+		n--;
+	memmove(s, s + before, n - before);
+	s[n - before] = 0;
+}
+
+char *check_dns(char **v)
+{
+	cs_autofree char *given = cs_xstrdup(*v);
+
+	trim(*v);
+	return is_ip(*v) ? NULL : cs_xasprintf("IP address is not correctly formatted: %s", given);
+}
 
 /* "." clears the list; otherwise labels of letters, digits and inner hyphens, the last with a letter or all of them. */
 char *check_dns_search(char **v)
 {
-	const char *s = *v;
-	bool alpha = false, good = *s && strlen(s) < 255;
+	char *s = *v;
+	bool alpha = false;
 
+	trim(s);
+	size_t n = strlen(s);
 	if (strcmp(s, ".") == 0)
 		return NULL;
+	if (n > 1 && s[n - 1] == '.') /* the root's dot says nothing here */
+		s[n - 1] = 0;
+	bool good = *s && strlen(s) < 255;
 	for (const char *p = s; good && *p; p++) {
 		bool edge = p == s || p[-1] == '.' || !p[1] || p[1] == '.';
 		alpha |= isalpha((unsigned char)*p) != 0;

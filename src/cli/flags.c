@@ -10,6 +10,7 @@
 #include "base/strv.h"
 #include "base/time.h"
 #include "cli/cmd.h"
+#include "cli/template/text.h"
 
 struct parser {
 	struct call *call;
@@ -30,7 +31,7 @@ static bool parse_bool(const char *s, bool *ret)
 	return false;
 }
 
-/* Go's ParseInt and ParseUint with base 0: prefixes 0x, 0o, 0b, 0, and '_' is not taken. NULL or what Go says. */
+/* Go's ParseInt and ParseUint with base 0: prefixes 0x, 0o, 0b, 0, and '_' between digits. NULL or what Go says. */
 static const char *parse_number(const char *s, bool is_signed, uint64_t max, int64_t *ret)
 {
 	bool negative = *s == '-';
@@ -42,10 +43,12 @@ static const char *parse_number(const char *s, bool is_signed, uint64_t max, int
 		base = (p[1] | 0x20) == 'x' ? 16 : (p[1] | 0x20) == 'b' ? 2 : 8;
 		p += base == 8 && (p[1] | 0x20) != 'o' ? 1 : 2;
 	}
-	if (!*p)
+	if (!*p || (*p == '_' && base == 10))
 		return "invalid syntax";
 	bool over = false;
 	for (; *p; p++) {
+		if (*p == '_' && p[1] && p[1] != '_')
+			continue;
 		unsigned d = *p >= '0' && *p <= '9' ? (unsigned)(*p - '0') : isalpha((unsigned char)*p) ? (unsigned)((*p | 0x20) - 'a') + 10 : 99;
 		if (d >= base)
 			return "invalid syntax";
@@ -57,23 +60,26 @@ static const char *parse_number(const char *s, bool is_signed, uint64_t max, int
 	return NULL;
 }
 
-/* A decimal fraction, or a/b as Go's big.Rat has it, times 10⁹. */
-static bool parse_nano(const char *s, int64_t *ret)
+/* A decimal fraction, or a/b as Go's big.Rat has it, times 10⁹. *whole: that is a whole number. */
+static bool parse_nano(const char *s, int64_t *ret, bool *whole)
 {
 	char *end;
-	double v = strtod(s, &end), by = 1;
+	long double v = strtold(s, &end), by = 1;
 
 	if (end == s || isspace((unsigned char)*s) || isalpha((unsigned char)s[strspn(s, "+-")]))
 		return false;
 	if (*end == '/') {
 		const char *from = end + 1;
-		by = strtod(from, &end);
+		by = strtold(from, &end);
 		if (end == from)
 			return false;
 	}
 	if (*end || by == 0 || !(v / by > -9e9 && v / by < 9e9))
 		return false;
-	*ret = (int64_t)(v / by * 1e9 + (v < 0 ? -0.5 : 0.5));
+	long double nano = v / by * 1e9L;
+	*ret = (int64_t)(nano + (nano < 0 ? -0.5L : 0.5L));
+	long double off = nano - (long double)*ret, near = 1e-6L + (nano < 0 ? -nano : nano) * 1e-17L; /* of what a long double can tell */
+	*whole = off < near && off > -near;
 	return true;
 }
 
@@ -150,6 +156,7 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 {
 	static const uint64_t max[FLAG_KINDS] = {[FLAG_INT] = INT64_MAX, [FLAG_UINT] = INT64_MAX, [FLAG_UINT16] = UINT16_MAX};
 	const char *why = NULL;
+	bool whole = true;
 
 	switch ((enum flag_kind)f->kind) {
 	case FLAG_BOOL:
@@ -182,7 +189,9 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 	case FLAG_BYTES:
 		return cs_parse_bytes(val, member) ? NULL : cs_xasprintf("invalid size: '%s'", val);
 	case FLAG_NANO:
-		return parse_nano(val, member) ? NULL : cs_xasprintf("failed to parse %s as a rational number", val);
+		if (!parse_nano(val, member, &whole))
+			return cs_xasprintf("failed to parse %s as a rational number", val);
+		return whole ? NULL : cs_xstrdup("value is too precise");
 	case FLAG_DURATION:
 		if (cs_duration_parse(val, member))
 			return NULL;
@@ -212,6 +221,7 @@ static bool set(struct parser *p, const struct flag *f, const char *val)
 {
 	struct call *c = p->call;
 	cs_autofree char *why = NULL, *own = NULL;
+	const char *typed = val;
 
 	if (f->check) {
 		own = cs_xstrdup(val);
@@ -230,10 +240,12 @@ static bool set(struct parser *p, const struct flag *f, const char *val)
 			own = NULL; /* lives as long as the process, as argv does */
 	}
 	if (why) {
+		cs_autostr struct cs_str quoted = CS_STR_INIT((size_t)8 << 20);
+		tpl_quote(&quoted, typed, strlen(typed), '"', false);
 		if (f->letter)
-			fprintf(stderr, "invalid argument \"%s\" for \"-%c, --%s\" flag: %s\n", val, f->letter, f->name, why);
+			fprintf(stderr, "invalid argument %s for \"-%c, --%s\" flag: %s\n", quoted.buf, f->letter, f->name, why);
 		else
-			fprintf(stderr, "invalid argument \"%s\" for \"--%s\" flag: %s\n", val, f->name, why);
+			fprintf(stderr, "invalid argument %s for \"--%s\" flag: %s\n", quoted.buf, f->name, why);
 		return false;
 	}
 	c->given[index_of(c, f)] = true;
@@ -290,7 +302,7 @@ static int long_flag(struct parser *p, const char *arg, const char *next)
 	if ((!f || f->off == NO_MEMBER) && n == 4 && memcmp(name, "help", 4) == 0) {
 		bool on = true;
 		if (name[n] == '=' && !parse_bool(name + 5, &on)) {
-			fprintf(stderr, "invalid argument \"%s\" for \"-h, --help\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax\n", name + 5, name + 5);
+			fprintf(stderr, "invalid argument \"%s\" for \"%s--help\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax\n", name + 5, f ? "" : "-h, ", name + 5);
 			return 0;
 		}
 		p->help = on;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/list.h"
+#include "cli/template/text.h"
 
 void table_cell(struct table *t, const char *text) { cs_strv_push(&t->cells, text); }
 
@@ -43,7 +44,40 @@ const char *jstr(const json_t *j, const char *key)
 	return s ? s : "";
 }
 
-int64_t jint(const json_t *j, const char *key) { return (int64_t)json_number_value(json_object_get(j, key)); }
+static char *as_utf8(const char *s)
+{
+	struct cs_str out = CS_STR_INIT((size_t)64 << 20);
+	size_t len;
+
+	for (size_t n = strlen(s); n; s += len, n -= len)
+		tpl_put_rune(&out, tpl_rune(s, n, &len));
+	char *text = cs_str_steal(&out);
+	return text ? text : cs_xstrdup("");
+}
+
+json_t *jtext(const char *s)
+{
+	json_t *j = json_string(s);
+
+	if (j)
+		return j;
+	cs_autofree char *text = as_utf8(s);
+	return json_string(text);
+}
+
+void jset(json_t *o, const char *key, const char *text)
+{
+	if (json_object_set_new(o, key, jtext(text)) == 0)
+		return;
+	cs_autofree char *name = as_utf8(key);
+	(void)json_object_set_new(o, name, jtext(text));
+}
+
+int64_t jint(const json_t *j, const char *key)
+{
+	const json_t *v = json_object_get(j, key);
+	return json_is_integer(v) ? json_integer_value(v) : (int64_t)json_number_value(v); /* nanoseconds since 1970 have more digits than a double */
+}
 
 char *json_text(const json_t *j, size_t indent)
 {

@@ -112,7 +112,7 @@ json_t *filters_json(char *const *filters)
 		}
 		json_array_foreach(set, i, v) known |= cs_streq(json_string_value(v), value);
 		if (!known)
-			(void)json_array_append_new(set, json_string(value));
+			(void)json_array_append_new(set, jtext(value));
 	}
 	return j;
 }

@@ -157,7 +157,7 @@ static json_t *pairs(char *const *list)
 
 	for (; list && *list; list++) {
 		cs_autofree char *key = cs_xstrndup(*list, strcspn(*list, "="));
-		(void)json_object_set_new(out, key, json_string(*list + strlen(key) + ((*list)[strlen(key)] == '=')));
+		jset(out, key, *list + strlen(key) + ((*list)[strlen(key)] == '='));
 	}
 	return out;
 }
@@ -294,7 +294,7 @@ static json_t *strings(char *const *list)
 {
 	json_t *out = json_array();
 	for (; list && *list; list++)
-		(void)json_array_append_new(out, json_string(*list));
+		(void)json_array_append_new(out, jtext(*list));
 	return out;
 }
 
@@ -321,7 +321,7 @@ static int cmd_connect(struct call *call)
 			json_decref(ip);
 			return cli_fail(1, "invalid key/value pair format in driver options");
 		}
-		(void)json_object_set_new(opts, key, json_string(value));
+		jset(opts, key, value);
 	}
 	for (char **l = o->link; l && *l; l++) {
 		const char *colon = strchr(*l, ':');

@@ -168,7 +168,7 @@ static json_t *restart_policy(const char *text, struct cs_err **err)
 		cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: no policy provided before colon");
 		return NULL;
 	}
-	if (colon && create_int(colon + 1, &n)) {
+	if (colon && colon[1] && create_int(colon + 1, &n)) {
 		cs_fail(err, CS_ERR_INVALID, 0, "invalid restart policy format: maximum retry count must be an integer");
 		return NULL;
 	}

@@ -58,39 +58,10 @@ static int refuse_windows_flags(const struct call *c)
 	return status;
 }
 
-static bool is_one_of(const char *word, size_t n, const char *const *list)
-{
-	for (; *list; list++)
-		if (strlen(*list) == n && memcmp(*list, word, n) == 0)
-			return true;
-	return false;
-}
-
-/* os[/arch[/variant]], or arch alone (containerd's platforms package). */
 static int set_platform(struct run *r, struct cs_err **err)
 {
-	static const char *const systems[] = {"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "aix", "android", "dragonfly", "plan9", NULL};
-	static const char *const machines[] = {"amd64", "arm64", "arm", "386", "ppc64le", "ppc64", "s390x", "riscv64", "mips64le", "mips64", "mipsle", "mips", "loong64", "wasm", "x86_64", "aarch64", "armhf", "armel", "i386", NULL};
-	const char *p = platform_given(r->o->platform);
-
-	r->platform = cs_xstrdup("");
-	if (cs_empty(p))
-		return 0;
-	cs_autostrv char **part = cs_strv_split(p, '/');
-	size_t n = cs_strv_len(part);
-	if (n > 3 || strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./()") != strlen(p))
-		return cs_fail(err, CS_ERR_INVALID, 0, "error parsing specified platform: \"%s\": cannot parse platform specifier: invalid argument", p);
-	bool os = is_one_of(part[0], strlen(part[0]), systems), arch = is_one_of(part[0], strlen(part[0]), machines);
-	if (n == 1 && !os && !arch)
-		return cs_fail(err, CS_ERR_INVALID, 0, "error parsing specified platform: \"%s\": unknown operating system or architecture: invalid argument", p);
-	free(r->platform);
-#if defined(__aarch64__)
-	const char *native = "arm64";
-#else
-	const char *native = "amd64";
-#endif
-	r->platform = n > 1 ? cs_xstrdup(p) : os ? cs_xasprintf("%s/%s", p, native) : cs_xasprintf("linux/%s", p);
-	return 0;
+	r->platform = platform_text(platform_given(r->o->platform), err);
+	return r->platform ? 0 : cs_wrap(err, "error parsing specified platform");
 }
 
 static int set_image(struct run *r, const char *text, struct cs_err **err)
@@ -196,8 +167,9 @@ static char *create(struct run *r, int *status)
 		free(id);
 		return NULL;
 	}
-	if (r->cid >= 0 && cs_write_full(r->cid, id, strlen(id)) < 0)
-		fprintf(stderr, "failed to write the container ID to the file: %s\n", cs_errno_text(errno));
+	int e = r->cid >= 0 ? cs_write_full(r->cid, id, strlen(id)) : 0;
+	if (e < 0)
+		fprintf(stderr, "failed to write the container ID to the file: %s\n", cs_errno_text(-e));
 	cs_close(TAKE_FD(r->cid));
 	return id;
 }

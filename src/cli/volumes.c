@@ -46,7 +46,7 @@ static int cmd_create(struct call *call)
 		for (char **v = k ? o->label : o->opt; v && *v; v++) {
 			cs_autofree char *key = cs_xstrndup(*v, strcspn(*v, "="));
 			const char *value = *v + strlen(key) + ((*v)[strlen(key)] == '=');
-			(void)json_object_set_new(map, key, json_string(value));
+			jset(map, key, value);
 		}
 		if (json_object_size(map)) /* inspect shows {} where {} was asked for */
 			(void)json_object_set(body, k ? "Labels" : "DriverOpts", map);

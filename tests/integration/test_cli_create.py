@@ -19,7 +19,7 @@ from fakeengine import FakeEngine
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "create.json"
 FILES = {"e1": "# c\nA=1\n  B=2\nC\nHOME\n\nD=a b\nE=\u20ac\n", "e2": "A B=1\n", "e3": "\ufeffA=1\n=x\n", "l1": "a=b\nc\n# x\n d=e\n",
-         "s1": '{ "defaultAction": "SCMP_ACT_ALLOW" }\n'}
+         "s1": '{ "defaultAction": "SCMP_ACT_ALLOW" }\n', "s2": '{ "a": 18446744073709551615, "a": 1.50, "b": "x  \\" y\\\\" }\n', "bad": "A=1\nB=\udcff\udcfe\n"}
 # a member that only says what leaving it out says as well
 DEFAULTS = {"MemorySwappiness": -1, "RestartPolicy": {"Name": "no"}, "ConsoleSize": [0, 0], "NetworkMode": "default"}
 
@@ -50,7 +50,7 @@ def place(tmp_path_factory):
     where = tmp_path_factory.mktemp("create")
     (where / "config").mkdir()
     for name, text in FILES.items():
-        (where / name).write_text(text, encoding="utf-8")
+        (where / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     return where
 
 
@@ -112,6 +112,18 @@ def test_empty_lists_are_dockers(place):
     assert lists["caisson"] == {"Dns", "DnsOptions", "DnsSearch", "Devices", "Ulimits", "BlkioWeightDevice",
                                 "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps", "BlkioDeviceWriteIOps"}
     assert lists.get("docker", lists["caisson"]) == lists["caisson"]
+
+
+@pytest.mark.caisson
+def test_bytes_that_are_no_text(place):
+    """JSON cannot hold them: a sign in their place, as Go has it, and not the whole argument away."""
+    line = [b"-e", b"A=\xff1", b"-l", b"\xfe=\xfd", b"-w", b"/\xc3(", b"busybox", b"say", b"a\xf0\x9fb"]
+    for program in ("caisson", "docker") if docker_is_28() else ("caisson",):
+        with FakeEngine() as engine:
+            env = {"PATH": os.environ["PATH"], "HOME": "/root", "DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(place / "config")}
+            subprocess.run([str(fx.BUILD / "caisson") if program == "caisson" else program, "create", *line], env=env, capture_output=True, stdin=subprocess.DEVNULL, check=True)
+            body = engine.seen[0][3]
+            assert {k: body[k] for k in ("Env", "Labels", "WorkingDir", "Cmd")} == {"Env": ["A=\ufffd1"], "Labels": {"\ufffd": "\ufffd"}, "WorkingDir": "/\ufffd(", "Cmd": ["say", "a\ufffd\ufffdb"]}
 
 
 @pytest.mark.caisson

@@ -179,3 +179,10 @@ def test_progress_in_a_pipe(args, stream, tmp_path):
     with ScriptedEngine(answers) as engine:
         docker, caisson = (subprocess.run([p, *args], env=environment(engine, tmp_path), capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False) for p in PROGRAMS.values())
     assert (caisson.returncode, caisson.stdout, caisson.stderr) == (docker.returncode, docker.stdout, docker.stderr)
+
+
+def test_a_moment_to_the_nanosecond(tmp_path):
+    event = {"Type": "container", "Action": "start", "Actor": {"ID": "c", "Attributes": {}}, "time": 1764378000, "timeNano": 1764378000123456789}
+    with ScriptedEngine({("GET", "/events"): (200, [event])}) as engine:
+        said = [subprocess.run([p, "events", "--until", "1"], env={**environment(engine, tmp_path), "TZ": "UTC"}, capture_output=True, text=True, timeout=30, check=True).stdout for p in PROGRAMS.values()]
+    assert said == ["2025-11-29T01:00:00.123456789Z container start c\n"] * 2
