@@ -15,6 +15,7 @@
 
 #define FILE_MAX ((size_t)1 << 20)
 #define MAX_FILES 100
+#define BAD_ENDPOINT "unable to create docker endpoint config"
 
 /* The document of the context that is made of the environment. */
 static json_t *default_document(struct cs_err **err)
@@ -69,7 +70,7 @@ static int read_pem(struct wanted *w, size_t i, const char *path, struct cs_err 
 
 	if (e < 0) {
 		cs_str_done(&text);
-		return cs_fail(err, CS_ERR_INVALID, 0, "unable to create docker endpoint config: open %s: %s", path, e == -ENOENT ? "no such file or directory" : cs_errno_text(-e));
+		return cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": open %s: %s", path, e == -ENOENT ? "no such file or directory" : cs_errno_text(-e));
 	}
 	w->len[i] = text.len;
 	w->pem[i] = cs_str_steal(&text);
@@ -89,6 +90,29 @@ static int copy_from(struct wanted *w, const char *name, struct cs_err **err)
 		if (paths[i] && read_pem(w, i, paths[i], err) < 0)
 			return -1;
 	return 0;
+}
+
+/* What would only be noticed when somebody uses it. */
+static int check_wanted(const struct wanted *w, struct cs_err **err)
+{
+	const char *colon = cs_empty(w->host) ? NULL : strstr(w->host, "://");
+	const char *ca = w->pem[0];
+
+	if (!cs_empty(w->host) && (!colon || !colon[3]))
+		return cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": unable to apply docker endpoint options: unable to parse docker host `%s`", w->host);
+	if (ca && !memmem(ca, w->len[0], "-----BEGIN CERTIFICATE-----", 27))
+		return cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": invalid docker endpoint options: failed to retrieve context tls info: ca.pem seems invalid");
+	return 0;
+}
+
+static int parse_truth(const char *val, bool *ret, struct cs_err **err)
+{
+	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
+
+	*ret = false;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(yes); i++)
+		*ret |= cs_streq(val, yes[i]);
+	return *ret || go_false(val) ? 0 : cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": skip-tls-verify: parsing \"%s\": invalid syntax", val);
 }
 
 /* key=value elements of --docker. */
@@ -114,18 +138,19 @@ static int parse_wanted(char *const *list, struct wanted *w, struct cs_err **err
 			free(w->from);
 			w->from = cs_xstrdup(val);
 		} else if (cs_streq(key, "skip-tls-verify")) {
-			w->skip_verify = strchr("1tT", *val) && *val;
+			if (parse_truth(val, &w->skip_verify, err) < 0)
+				return -1;
 		} else {
-			return cs_fail(err, CS_ERR_INVALID, 0, "unable to create docker endpoint config: unrecognized config key: %s", key);
+			return cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": unrecognized config key: %s", key);
 		}
 	}
 	if (w->from) {
 		cs_autofree char *from = TAKE_PTR(w->from);
 		wanted_done(w);
 		*w = (struct wanted){.given = true};
-		return copy_from(w, from, err);
+		return copy_from(w, from, err) < 0 ? cs_wrap(err, BAD_ENDPOINT) : 0;
 	}
-	return 0;
+	return check_wanted(w, err);
 }
 
 static int store(const char *name, json_t *meta, const struct wanted *w, bool with_endpoint, struct cs_err **err)
@@ -238,7 +263,7 @@ static int update(const struct context_update_opts *o, const char *name, struct 
 
 	if (cs_streq(name, "default"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "\"default\" is a reserved context name");
-	if (context_load(name, &c, err) < 0)
+	if (context_check_name(name, err) < 0 || context_load(name, &c, err) < 0)
 		return -1;
 	if (!cs_empty(o->description))
 		set_description(c.meta, o->description);
@@ -548,7 +573,7 @@ static int cmd_export(struct call *c)
 	struct cs_err *err = NULL;
 	bool to_stdout = cs_streq(file, "-");
 
-	if (load(c->args[0], &ctx, &err) < 0)
+	if ((!cs_streq(c->args[0], "default") && context_check_name(c->args[0], &err) < 0) || load(c->args[0], &ctx, &err) < 0)
 		return cli_error(err, 1);
 	if (to_stdout && isatty(1))
 		return cli_fail(1, "cowardly refusing to export to a terminal, specify a file path");
@@ -571,6 +596,19 @@ struct import {
 	size_t files;
 };
 
+/* What we, and docker, could not read again is not taken. */
+static int check_meta(json_t *meta, struct cs_err **err)
+{
+	json_t *name = json_object_get(meta, "Name"), *about = json_object_get(meta, "Metadata"), *ends = json_object_get(meta, "Endpoints"), *v;
+	const char *key;
+
+	if (!json_is_object(meta))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid context: meta.json is not a JSON object");
+	bool good = (!name || json_is_string(name)) && (!about || json_is_object(about) || json_is_null(about)) && (!ends || json_is_object(ends) || json_is_null(ends));
+	json_object_foreach(ends, key, v) good = good && json_is_object(v);
+	return good ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid context: members of meta.json are of other kinds than a context's");
+}
+
 static int import_file(void *ctx, const char *name, const char *data, size_t len, struct cs_err **err)
 {
 	struct import *im = ctx;
@@ -581,7 +619,7 @@ static int import_file(void *ctx, const char *name, const char *data, size_t len
 	if (cs_streq(name, "meta.json")) {
 		json_decref(im->meta);
 		im->meta = json_loadb(data, len, 0, NULL);
-		return json_is_object(im->meta) ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid context: meta.json is not a JSON object");
+		return check_meta(im->meta, err);
 	}
 	for (size_t i = 0; pem && i < 3; i++)
 		if (cs_streq(pem, pem_files[i])) {

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contexts and config.json: the same commands through docker and caisson, each with a folder of its own, leave the same files."""
+import io
 import json
 import re
 import shutil
 import subprocess
+import tarfile
 
 import pytest
 
@@ -48,6 +50,13 @@ create a_b?
 create ff --docker foo=bar
 create gg --docker host=unix:///x,ca=/nonexistent
 create hh --docker foo
+create hh --docker host=tcp://h:1,skip-tls-verify=yes
+create hh --docker host=h
+create hh --docker host=tcp://
+create hh --docker host=tcp://h,ca=key.pem
+create hh --docker from=nosuch
+update z --description x
+export z
 create ii --from bb --docker host=unix:///x
 create ii --from nosuch
 create ii --from aa --description copied
@@ -196,3 +205,16 @@ def test_what_cannot_be_used_is_said(twins, config, key):
     assert caisson[:2] == docker[:2] == (0, "default\n")
     said = [r[2].startswith("WARNING: Error parsing config file (FOLDER/config/config.json): ") for r in (docker, caisson)]
     assert said == [key is not None] * 2 and (key or "") in caisson[2], (docker, caisson)
+
+
+@pytest.mark.parametrize("meta", [[], None, {"Name": 5}, {"Name": "x", "Metadata": []}, {"Name": "x", "Endpoints": []}, {"Name": "x", "Endpoints": {"docker": "tcp://h:1"}}], ids=json.dumps)
+def test_what_is_no_context_is_not_imported(tmp_path, meta):
+    """It would be there and could not be used, by docker neither."""
+    t = Twins(tmp_path)
+    with tarfile.open(tmp_path / "caisson/x.tar", "w") as f:
+        data = json.dumps(meta).encode()
+        entry = tarfile.TarInfo("meta.json")
+        entry.size = len(data)
+        f.addfile(entry, io.BytesIO(data))
+    status, out, err = t.one("caisson", "context", "import", "imported", "x.tar")
+    assert status == 1 and not out and err.startswith("invalid context: ") and "imported" not in t.one("caisson", "context", "ls", "-q")[1]
