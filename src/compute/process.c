@@ -411,7 +411,7 @@ HRESULT HcsSignalProcess(HCS_PROCESS h, HCS_OPERATION op, const char *options)
 		return hr;
 	if (options && *options) {
 		o = cs_json_parse(options, strlen(options), &err);
-		if (!o || cs_field_is_obj(o, "options", &err) < 0 || cs_field_i64(o, "", "Signal", 1, 64, &sig, &err) < 0) {
+		if (!o || cs_field_is_obj(o, "options", &err) < 0 || cs_field_i64(o, "", "Signal", 0, 64, &sig, &err) < 0) {
 			cs_op_fail(op, 0, err);
 			return HCS_S_OK;
 		}

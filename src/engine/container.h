@@ -190,7 +190,7 @@ CS_MUST_CHECK int cs_container_destroy(struct cs_container *c, bool volumes, str
 CS_MUST_CHECK int cs_container_remove_obj(struct cs_container *c, bool force, bool volumes, struct cs_err **err);
 void cs_containers_json_mounts(const struct cs_mount_point *m, size_t n, bool store, struct cs_str *out);
 
-/* ---- start.c ---- */
+/* ---- start.c, exit.c ---- */
 CS_MUST_CHECK int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err **err); /* takes op_lock */
 CS_MUST_CHECK int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err);
 CS_MUST_CHECK int cs_container_kill_obj(struct cs_container *c, int sig, struct cs_err **err);

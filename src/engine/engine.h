@@ -74,7 +74,7 @@ void cs_engine_reload(struct cs_engine *e, const struct cs_engine_config *cfg); 
 const struct cs_engine_config *cs_engine_config(struct cs_engine *e);
 void cs_engine_dump(struct cs_engine *e, struct cs_str *out); /* SIGUSR1: containers, workers, execs, subscribers */
 
-/* ---- containers (container.c, start.c, wait.c ...) ---- */
+/* ---- containers (container.c, start.c, exit.c, wait.c ...) ---- */
 CS_MUST_CHECK int cs_container_create(struct cs_engine *e, const char *name, const char *platform, const struct cs_create_request *req, int api,
 				      char **ret_id, char ***ret_warnings, struct cs_err **err);
 CS_MUST_CHECK int cs_container_start(struct cs_engine *e, const char *ref, const char *detach_keys, struct cs_err **err);

@@ -131,9 +131,8 @@ static void put_shm(const struct cs_spec_input *in, struct cs_str *out)
 
 	if (cs_streq(in->host->ipc_mode, "host")) {
 		put_mount(out, "/dev/shm", "bind", "/dev/shm", "rbind,rprivate");
-	} else if (in->ipc_pid > 0) {
-		(void)snprintf(text, sizeof(text), "/proc/%d/ns/mnt", in->ipc_pid);
-		put_bind_beneath(out, "/dev/shm", "/", "rbind,rprivate", "dev/shm", text);
+	} else if (in->ipc_mounts) {
+		put_bind_beneath(out, "/dev/shm", "/", "rbind,rprivate", "dev/shm", in->ipc_mounts);
 	} else {
 		(void)snprintf(text, sizeof(text), "nosuid,noexec,nodev,mode=1777,size=%lld", (long long)in->host->shm_size);
 		put_mount(out, "/dev/shm", "tmpfs", "shm", text);
@@ -260,23 +259,21 @@ static const char *root_propagation(const struct cs_spec_input *in)
 
 /* ---- namespaces, sysctls, paths ---- */
 
-static void put_namespace(struct cs_str *out, const char *type, const char *ns, int pid, const char *path)
+static void put_namespace(struct cs_str *out, const char *type, const char *path)
 {
 	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
 	cs_json_put_kstr(out, "type", type);
 	if (path)
 		cs_json_put_kstr(out, "path", path);
-	else if (pid > 0)
-		cs_str_putf(out, ",\"path\":\"/proc/%d/ns/%s\"", pid, ns);
 	cs_str_putc(out, '}');
 }
 
 /* "container:" without a living process cannot be joined. */
-static int check_joined(const char *mode, int pid, struct cs_err **err)
+static int check_joined(const char *mode, const char *path, struct cs_err **err)
 {
 	const char *ref = cs_mode_container(mode);
 
-	if (ref && pid <= 0)
+	if (ref && !path)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "cannot join namespace of a non running container: %s", ref);
 	return 0;
 }
@@ -285,22 +282,22 @@ static int put_namespaces(const struct cs_spec_input *in, struct cs_str *out, st
 {
 	const struct cs_host_config *h = in->host;
 
-	if (check_joined(h->network_mode, in->net_pid, err) < 0 || check_joined(h->pid_mode, in->pid_pid, err) < 0 ||
-	    check_joined(h->ipc_mode, in->ipc_pid, err) < 0)
+	if (check_joined(h->network_mode, in->net_path, err) < 0 || check_joined(h->pid_mode, in->pid_path, err) < 0 ||
+	    check_joined(h->ipc_mode, in->ipc_path, err) < 0)
 		return -1;
 	cs_json_put_key(out, "namespaces");
 	cs_str_putc(out, '[');
-	put_namespace(out, "mount", "mnt", 0, NULL);
+	put_namespace(out, "mount", NULL);
 	if (!cs_streq(h->network_mode, "host"))
-		put_namespace(out, "network", "net", in->net_pid, in->net_path);
+		put_namespace(out, "network", in->net_path);
 	if (!cs_streq(h->uts_mode, "host"))
-		put_namespace(out, "uts", "uts", 0, NULL);
+		put_namespace(out, "uts", NULL);
 	if (!cs_streq(h->pid_mode, "host"))
-		put_namespace(out, "pid", "pid", in->pid_pid, NULL);
+		put_namespace(out, "pid", in->pid_path);
 	if (!cs_streq(h->ipc_mode, "host"))
-		put_namespace(out, "ipc", "ipc", in->ipc_pid, NULL);
+		put_namespace(out, "ipc", in->ipc_path);
 	if (cs_streq(h->cgroupns_mode, "private") && cs_host_facts()->cgroupns)
-		put_namespace(out, "cgroup", "cgroup", 0, NULL);
+		put_namespace(out, "cgroup", NULL);
 	cs_str_putc(out, ']');
 	return 0;
 }

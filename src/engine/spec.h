@@ -25,9 +25,10 @@ struct cs_spec_input { /* all borrowed */
 	const char *container_dir;           /* hostname, hosts, resolv.conf (cs_names_write) */
 	const char *network_dir;             /* NULL, or container_dir of the container whose network is joined */
 	const char *log_path;                /* NULL for driver none */
-	const char *net_ns, *net_path;       /* of a network namespace that was made for it: its id at the network service, and how to open it; or NULL */
+	const char *net_ns;                  /* id at the network service of a network namespace that was made for it, or NULL */
+	const char *net_path, *pid_path, *ipc_path, *ipc_mounts; /* how to open what it joins: that one, or those of the containers named in "container:" modes
+	                                        (ipc_mounts: the mount namespace of who shares IPC); or NULL */
 	char *const *link_env;               /* variables of legacy links, or NULL */
-	int net_pid, pid_pid, ipc_pid;       /* init of the containers named in "container:" modes, else 0 */
 	uint16_t rows, cols;                 /* console, 0 = HostConfig.ConsoleSize */
 };
 #define CS_SPEC_MAX ((size_t)4 << 20)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from box import IS_DOCKERD, create
+from box import IS_DOCKERD, Boxes, create
 
 DEFAULT_CAPS = 0xa80425fb
 no_rlimit_cap = pytest.mark.skipif(IS_DOCKERD, reason="runc refuses what the machine lacks (CAP_SYS_RESOURCE)")
@@ -120,6 +120,24 @@ def test_shared_with_container(boxes, key, ns):
     one = boxes.sleeper(Host={"IpcMode": "shareable"})
     two = boxes.run(f"readlink /proc/self/ns/{ns}", Host={key: "container:" + one.id})
     assert two.out.strip() == os.readlink(f"/proc/{one.pid}/ns/{ns}"), two.err
+
+
+@pytest.mark.caisson
+def test_shared_by_descriptor(fresh):
+    """Not by the number of a process, which may be another's by the time the worker uses it. What was joined holds without the descriptors."""
+    eng = fresh()
+    boxes = Boxes(eng)
+    one = boxes.sleeper(Host={"IpcMode": "shareable"})
+    mode = "container:" + one.id
+    two = boxes.sleeper(network=mode, Host={"PidMode": mode, "IpcMode": mode})
+    document = (eng.exec / "systems" / two.id / "document").read_text()
+    assert f"/proc/{one.pid}/" not in document and document.count(f"/proc/{eng.proc.pid}/fd/") == 4
+    links = "; ".join(f"readlink /proc/self/ns/{ns}" for ns in ("net", "pid", "ipc"))
+    want = [os.readlink(f"/proc/{one.pid}/ns/{ns}") for ns in ("net", "pid", "ipc")]
+    assert two.exec(links)[1].split() == want
+    assert not any(os.readlink(f"/proc/{eng.proc.pid}/fd/{fd}") in want[1:] for fd in os.listdir(f"/proc/{eng.proc.pid}/fd") if os.path.exists(f"/proc/{eng.proc.pid}/fd/{fd}"))
+    eng.restart()
+    assert two.exec(links)[1].split() == want
 
 
 @pytest.mark.parametrize("key,ns", [("PidMode", "pid"), ("IpcMode", "ipc"), ("UTSMode", "uts")])

@@ -18,7 +18,7 @@ static struct cs_host_facts facts = {
 	.cpu_shares = true, .cpu_cfs = true, .cpuset = true, .pids = true, .cgroupns = true, .ncpu = 2, .cpus = cpus, .mems = mems,
 	.capabilities = (1ull << 41) - 1, .kernel_major = 6, .kernel_minor = 1, .arch = "amd64"};
 
-static json_t *build(const char *request, int pid)
+static json_t *build(const char *request, const char *joined)
 {
 	static char dir0[] = "/l/1/diff", id0[] = "sha256:1";
 	char *dirs[] = {dir0, NULL}, *ids[] = {id0, NULL};
@@ -34,7 +34,7 @@ static json_t *build(const char *request, int pid)
 		fail_msg("%s", err->msg);
 	struct cs_spec_input in = {.cfg = &cfg, .id = ID, .name = "web", .image_name = "img", .config = &r.config, .host = r.host_config,
 				   .mounts = m, .n_mounts = n, .layer_ids = ids, .layer_dirs = dirs, .snapshot_dir = "/s", .container_dir = "/c",
-				   .log_path = "/c/log", .net_pid = pid, .pid_pid = pid, .ipc_pid = pid};
+				   .log_path = "/c/log", .net_path = joined, .pid_path = joined, .ipc_path = joined, .ipc_mounts = joined};
 	if (cs_spec_build(&in, &out, &err) < 0)
 		fail_msg("%s", err->msg);
 	json_t *j = cs_json_parse(out.buf, out.len, &err);
@@ -81,7 +81,7 @@ static json_t *mount_at(json_t *j, const char *dest)
 static void plain(void **state)
 {
 	json_t *j = build("{\"Cmd\":[\"ls\",\"a \\\"b\"],\"Entrypoint\":[\"sh\"],\"Env\":[\"A=1\",\"PATH=/x\"],\"Tty\":true,\"User\":\"app:1\","
-			  "\"HostConfig\":{\"ConsoleSize\":[24,80],\"GroupAdd\":[\"7\",\"wheel\"]}}", 0);
+			  "\"HostConfig\":{\"ConsoleSize\":[24,80],\"GroupAdd\":[\"7\",\"wheel\"]}}", NULL);
 
 	expect(j, "Owner", "\"caisson\"");
 	expect(j, "Container.Storage", "{\"Layers\":[{\"Id\":\"sha256:1\",\"Path\":\"/l/1/diff\"}],\"Path\":\"/s\"}");
@@ -114,11 +114,11 @@ static void modes_and_limits(void **state)
 			  "\"CapDrop\":[\"ALL\"],\"CapAdd\":[\"net_raw\"],\"ReadonlyRootfs\":true,\"SecurityOpt\":[\"no-new-privileges\",\"seccomp=unconfined\"],"
 			  "\"Ulimits\":[{\"Name\":\"nofile\",\"Soft\":5,\"Hard\":-1}],\"Tmpfs\":{\"/run\":\"size=1m\",\"/dev/shm\":\"\"},\"Binds\":[\"/tmp:/a/b:ro\",\"/tmp:/a\"],"
 			  "\"MaskedPaths\":[],\"LogConfig\":{\"Type\":\"none\"},\"DeviceCgroupRules\":[\"c 13:* rw\"]}}",
-			  42);
+			  "/proc/42/fd/7");
 
 	expect(j, "OciSpecification.linux.namespaces",
-	       "[{\"type\":\"mount\"},{\"type\":\"network\",\"path\":\"/proc/42/ns/net\"},{\"type\":\"pid\",\"path\":\"/proc/42/ns/pid\"},"
-	       "{\"type\":\"ipc\",\"path\":\"/proc/42/ns/ipc\"},{\"type\":\"cgroup\"}]");
+	       "[{\"type\":\"mount\"},{\"type\":\"network\",\"path\":\"/proc/42/fd/7\"},{\"type\":\"pid\",\"path\":\"/proc/42/fd/7\"},"
+	       "{\"type\":\"ipc\",\"path\":\"/proc/42/fd/7\"},{\"type\":\"cgroup\"}]");
 	expect(j, "OciSpecification.hostname", "(absent)");
 	expect(j, "OciSpecification.linux.resources.cpu", "{\"quota\":150000,\"period\":100000}");
 	expect(j, "OciSpecification.linux.resources.memory", "{\"limit\":8388608,\"swap\":16777216}");
@@ -143,7 +143,7 @@ static void modes_and_limits(void **state)
 
 static void privileged(void **state)
 {
-	json_t *j = build("{\"Cmd\":[\"x\"],\"HostConfig\":{\"Privileged\":true,\"NetworkMode\":\"host\"}}", 0);
+	json_t *j = build("{\"Cmd\":[\"x\"],\"HostConfig\":{\"Privileged\":true,\"NetworkMode\":\"host\"}}", NULL);
 
 	expect(j, "OciSpecification.linux.seccomp", "(absent)");
 	expect(j, "OciSpecification.linux.maskedPaths", "[]");
@@ -279,7 +279,7 @@ static void names(void **state)
 static void log_attrs(void **state)
 {
 	json_t *j = build("{\"Cmd\":[\"x\"],\"Env\":[\"A=1\",\"B=2\"],\"Labels\":{\"l1\":\"v\",\"m\":\"w\"},\"HostConfig\":{\"LogConfig\":{\"Type\":\"local\","
-			  "\"Config\":{\"max-size\":\"10k\",\"max-file\":\"3\",\"labels-regex\":\"^l\",\"env\":\"B\",\"tag\":\"{{.Name}}/{{.ID}}\"}}}}", 0);
+			  "\"Config\":{\"max-size\":\"10k\",\"max-file\":\"3\",\"labels-regex\":\"^l\",\"env\":\"B\",\"tag\":\"{{.Name}}/{{.ID}}\"}}}}", NULL);
 
 	expect(j, "Container.Logging",
 	       "{\"Driver\":\"local\",\"Path\":\"/c/log\",\"MaxSize\":10000,\"MaxFile\":3,\"Compress\":true,\"Attrs\":{\"l1\":\"v\",\"B\":\"2\","
@@ -292,7 +292,7 @@ static void budget(void **state)
 	int64_t t0 = cs_monotonic_ns(), n = 200;
 
 	for (int64_t i = 0; i < n; i++)
-		json_decref(build("{\"Cmd\":[\"x\"]}", 0));
+		json_decref(build("{\"Cmd\":[\"x\"]}", NULL));
 	print_message("request to parsed document: %lld us\n", (long long)((cs_monotonic_ns() - t0) / n / 1000));
 }
 
