@@ -136,7 +136,7 @@ static int start(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 	return cs_container_start(rq->engine, rq->param[0], cs_query_str(&rq->query, "detachKeys"), err);
 }
 
-typedef int stop_fn(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err);
+typedef int stop_fn(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, int client_fd, struct cs_err **err);
 
 static int stop_with(struct cs_request *rq, struct cs_response *rs, stop_fn *fn, struct cs_err **err)
 {
@@ -147,7 +147,7 @@ static int stop_with(struct cs_request *rq, struct cs_response *rs, stop_fn *fn,
 	if (t < -1 && t != CS_STOP_DEFAULT)
 		t = -1;
 	rs->status = 204;
-	return fn(rq->engine, rq->param[0], rq->api >= 142 ? cs_query_str(&rq->query, "signal") : NULL, t, err);
+	return fn(rq->engine, rq->param[0], rq->api >= 142 ? cs_query_str(&rq->query, "signal") : NULL, t, rq->client_fd, err);
 }
 
 static int stop(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)

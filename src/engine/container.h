@@ -89,6 +89,11 @@ struct cs_container {
 	bool stopping;  /* a stop is under way: no restart */
 	bool ending;    /* it has exited, which has not been announced yet */
 	unsigned restarts; /* by users, between their stop and their start: an exit removes nothing */
+	struct {
+		unsigned stops, restarts; /* a restart is a stop, too */
+		int64_t kill_at;          /* monotonic ns; 0: never */
+		uint64_t kill_timer;
+	} left; /* stops whose clients are gone: what the exit owes them (stop.c) */
 	bool volumes_mounted; /* under op_lock: this run holds them */
 	struct HcnNamespace *net_ns; /* under op_lock: this run's, when the host network service made or took it over */
 	bool unhealthy_stop; /* killed by us for its health: policies treat it as a failure */
@@ -193,6 +198,7 @@ void cs_containers_json_mounts(const struct cs_mount_point *m, size_t n, bool st
 /* ---- start.c, exit.c ---- */
 CS_MUST_CHECK int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err **err); /* takes op_lock */
 CS_MUST_CHECK int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err);
+void cs_container_finish_left(struct cs_container *c); /* op_lock held: an exit has been announced */
 CS_MUST_CHECK int cs_container_kill_obj(struct cs_container *c, int sig, struct cs_err **err);
 CS_MUST_CHECK int cs_container_set_paused(struct cs_container *c, bool pause, struct cs_err **err); /* op_lock held */
 struct cs_exit {

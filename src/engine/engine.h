@@ -78,10 +78,11 @@ void cs_engine_dump(struct cs_engine *e, struct cs_str *out); /* SIGUSR1: contai
 CS_MUST_CHECK int cs_container_create(struct cs_engine *e, const char *name, const char *platform, const struct cs_create_request *req, int api,
 				      char **ret_id, char ***ret_warnings, struct cs_err **err);
 CS_MUST_CHECK int cs_container_start(struct cs_engine *e, const char *ref, const char *detach_keys, struct cs_err **err);
-/* timeout_s: -1 wait for ever, CS_STOP_DEFAULT = the container's own; signal NULL = the container's own. NOT_MODIFIED when not running. */
+/* timeout_s: -1 wait for ever, CS_STOP_DEFAULT = the container's own; signal NULL = the container's own. NOT_MODIFIED when not running.
+ * client_fd: its socket, borrowed, or -1: without it nobody waits, but what was asked for is done. */
 #define CS_STOP_DEFAULT INT64_MIN
-CS_MUST_CHECK int cs_container_stop(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err);
-CS_MUST_CHECK int cs_container_restart(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err);
+CS_MUST_CHECK int cs_container_stop(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, int client_fd, struct cs_err **err);
+CS_MUST_CHECK int cs_container_restart(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, int client_fd, struct cs_err **err);
 CS_MUST_CHECK int cs_container_kill(struct cs_engine *e, const char *ref, const char *signal, struct cs_err **err); /* NULL = SIGKILL */
 CS_MUST_CHECK int cs_container_pause(struct cs_engine *e, const char *ref, struct cs_err **err);
 CS_MUST_CHECK int cs_container_unpause(struct cs_engine *e, const char *ref, struct cs_err **err);

@@ -309,6 +309,7 @@ void cs_container_exited(struct cs_container *c, const struct cs_exit *x)
 	cs_volumes_stop(c);
 	cs_container_net_stop(c); /* who hears of the exit finds names, ports and addresses free */
 	announce_exit(c);
+	cs_container_finish_left(c);
 	if (next.restart)
 		cs_restart_schedule(c, next.delay_ns);
 	else if (auto_remove && !atomic_load(&c->e->closing))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Stop, restart, kill, pause, unpause, update, resize. Waiting happens on c->changed without op_lock, so a container that ignores its signal
- * can still be killed, inspected or removed; every wait has a bound. */
+ * can still be killed, inspected or removed; every wait has a bound, or ends when its client leaves: what is to be done at the exit is then
+ * noted in the container ("left"), and done without a thread that waits for it. */
 #include "engine/container.h"
 
+#include <poll.h>
 #include <signal.h>
 
 #include "base/json.h"
@@ -17,6 +19,7 @@
 #include "engine/validate.h"
 
 #define KILL_WAIT_NS (12 * CS_NS_PER_SEC)
+#define LOOK_NS CS_NS_PER_SEC /* how often a wait looks whether its client is still there */
 
 static int not_running(struct cs_container *c, struct cs_err **err)
 {
@@ -33,6 +36,29 @@ static bool wait_exit(struct cs_container *c, unsigned exits, int64_t until)
 	while (c->exits == exits && r == 0)
 		r = until < 0 ? pthread_cond_wait(&c->changed, &c->lock) : pthread_cond_timedwait(&c->changed, &c->lock, &ts);
 	return c->exits != exits;
+}
+
+static bool client_left(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+
+	return fd >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
+}
+
+/* As wait_exit, as long as the client is there (client -1: nobody needs to be); *ret_left: it is not. */
+static bool wait_with(struct cs_container *c, unsigned exits, int64_t until, int client, bool *ret_left)
+{
+	for (;;) {
+		int64_t look = cs_monotonic_ns() + LOOK_NS;
+		bool last = until >= 0 && until <= look;
+		if (wait_exit(c, exits, last || client < 0 ? until : look))
+			return true;
+		if (last || client < 0)
+			return false;
+		*ret_left = client_left(client);
+		if (*ret_left)
+			return false;
+	}
 }
 
 static void signal_event(struct cs_container *c, int sig)
@@ -146,7 +172,85 @@ static int64_t stop_timeout(struct cs_container *c, int64_t timeout_s)
 	return t ? t : 10;
 }
 
-int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err)
+/* ---- what a client has left behind ---- */
+
+static void kill_left(void *ctx)
+{
+	struct cs_container *c = ctx;
+	cs_autoerr struct cs_err *err = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	cs_autosystem struct cs_system *s = c->left.kill_at && c->left.kill_at <= cs_monotonic_ns() && c->status == CS_ST_RUNNING ? c->system : NULL;
+	if (s)
+		atomic_fetch_add(&s->refs, 1);
+	unsigned exits = c->exits;
+	pthread_mutex_unlock(&c->lock);
+	if (s && kill_and_wait(c, s, exits, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "stop: %s", text);
+	}
+	cs_container_unref(c);
+}
+
+static void kill_due(void *ctx) { cs_job(((struct cs_container *)ctx)->e->loop, kill_left, ctx); }
+
+/* lock held */
+static void forget_kill(struct cs_container *c)
+{
+	if (cs_timer_cancel(c->e->loop, c->left.kill_timer))
+		cs_container_unref(c); /* never the last: its caller has one */
+	c->left.kill_timer = 0;
+	c->left.kill_at = 0;
+}
+
+/* False: it has ended meanwhile. */
+static bool leave(struct cs_container *c, unsigned exits, int64_t until, bool restart)
+{
+	CS_GUARD(&c->lock);
+	if (c->exits != exits)
+		return false;
+	c->left.stops++;
+	c->left.restarts += restart;
+	if (until >= 0 && (!c->left.kill_at || until < c->left.kill_at)) {
+		forget_kill(c);
+		c->left.kill_at = until;
+		c->left.kill_timer = cs_timer_set(c->e->loop, until, kill_due, cs_container_ref(c));
+	}
+	return true;
+}
+
+static int restart_again(struct cs_container *c, struct cs_err **err);
+
+static void restart_left(void *ctx)
+{
+	struct cs_container *c = ctx;
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (restart_again(c, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "restart: %s", text);
+	}
+	cs_container_unref(c);
+}
+
+void cs_container_finish_left(struct cs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	unsigned stops = c->left.stops, restarts = c->left.restarts;
+	c->left.stops = c->left.restarts = 0;
+	c->restarts -= restarts;
+	forget_kill(c);
+	pthread_mutex_unlock(&c->lock);
+	for (unsigned i = 0; i < stops; i++)
+		cs_container_event(c, "stop", NULL);
+	if (restarts)
+		cs_job(c->e->loop, restart_left, cs_container_ref(c));
+}
+
+/* ---- stop, restart, kill ---- */
+
+/* 0, -1, or 1: the client has left; the rest happens without it. */
+static int stop(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, int client, bool restart, struct cs_err **err)
 {
 	int sig = SIGTERM;
 
@@ -176,13 +280,17 @@ int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t ti
 	cs_container_save(c); /* a policy must know, even if we die now */
 
 	int64_t t = stop_timeout(c, timeout_s);
+	bool left = false;
 	int r = 0;
 	if (sig == SIGKILL) {
 		r = kill_and_wait(c, s, exits, err);
 	} else {
 		r = send_signal(c, s, sig, true, err);
 		int64_t until = t < 0 ? -1 : cs_monotonic_ns() + CS_MIN(t, 1 << 30) * CS_NS_PER_SEC;
-		if (r < 0 || !wait_exit(c, exits, until)) {
+		bool ended = r == 0 && wait_with(c, exits, until, client, &left);
+		if (left && leave(c, exits, until, restart))
+			return 1;
+		if (!ended && !left) {
 			if (r < 0 && err) {
 				cs_err_free(*err);
 				*err = NULL;
@@ -201,15 +309,33 @@ int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t ti
 	return 0;
 }
 
-int cs_container_stop(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err)
+int cs_container_stop_obj(struct cs_container *c, const char *signal, int64_t timeout_s, bool by_user, struct cs_err **err)
+{
+	return stop(c, signal, timeout_s, by_user, -1, false, err);
+}
+
+int cs_container_stop(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, int client_fd, struct cs_err **err)
 {
 	cs_autocontainer struct cs_container *c = NULL;
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
-	return cs_container_stop_obj(c, signal, timeout_s, true, err);
+	return stop(c, signal, timeout_s, true, client_fd, false, err) < 0 ? -1 : 0;
 }
 
-int cs_container_restart(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, struct cs_err **err)
+/* The second half: it has ended. */
+static int restart_again(struct cs_container *c, struct cs_err **err)
+{
+	struct cs_err *inner = NULL;
+
+	cs_container_net_flush(c); /* its addresses are free again: as in Docker it gets the same, if they are the first */
+	if (cs_container_start_obj(c, false, &inner) < 0 && cs_err_code(inner) != CS_ERR_NOT_MODIFIED)
+		return cs_err_move(err, inner);
+	cs_err_free(inner);
+	cs_container_event(c, "restart", NULL);
+	return 0;
+}
+
+int cs_container_restart(struct cs_engine *e, const char *ref, const char *signal, int64_t timeout_s, int client_fd, struct cs_err **err)
 {
 	cs_autocontainer struct cs_container *c = NULL;
 	struct cs_err *inner = NULL;
@@ -220,7 +346,9 @@ int cs_container_restart(struct cs_engine *e, const char *ref, const char *signa
 	pthread_mutex_lock(&c->lock);
 	c->restarts++;
 	pthread_mutex_unlock(&c->lock);
-	int r = cs_container_stop_obj(c, signal, timeout_s, true, &inner);
+	int r = stop(c, signal, timeout_s, true, client_fd, true, &inner);
+	if (r > 0) /* its end will say so */
+		return 0;
 	pthread_mutex_lock(&c->lock);
 	c->restarts--;
 	pthread_mutex_unlock(&c->lock);
@@ -229,14 +357,8 @@ int cs_container_restart(struct cs_engine *e, const char *ref, const char *signa
 		return cs_wrap(err, "Cannot restart container %s", ref);
 	}
 	cs_err_free(inner);
-	inner = NULL;
-	cs_container_net_flush(c); /* its addresses are free again: as in Docker it gets the same, if they are the first */
-	if (cs_container_start_obj(c, false, &inner) < 0 && cs_err_code(inner) != CS_ERR_NOT_MODIFIED) {
-		(void)cs_err_move(err, inner);
+	if (restart_again(c, err) < 0)
 		return cs_wrap(err, "Cannot restart container %s", ref);
-	}
-	cs_err_free(inner);
-	cs_container_event(c, "restart", NULL);
 	return 0;
 }
 

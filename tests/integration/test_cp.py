@@ -517,6 +517,29 @@ def test_start_during_an_upload_that_hangs(box):
 
 
 @pytest.mark.caisson
+def test_start_during_an_upload_that_trickles(box):
+    """Nor does one that sends a byte now and then."""
+    data = rootfs.Tar().file("big", b"x" * 300000).bytes()
+    with upload(box, "/d", len(data)) as s:
+        s.sendall(data[:100000])
+        time.sleep(0.3)
+        done, sent = threading.Event(), [100000]
+
+        def trickle():
+            while not done.wait(0.1) and sent[0] < 100400:
+                s.sendall(data[sent[0]:sent[0] + 1])
+                sent[0] += 1
+        t = threading.Thread(target=trickle)
+        t.start()
+        assert box.post("start").status == 204
+        assert t.is_alive(), "the start waited for the whole trickle"
+        done.set()
+        t.join()
+        s.sendall(data[sent[0]:])
+        assert answer(s) == 409
+
+
+@pytest.mark.caisson
 def test_start_during_a_download_that_hangs(box):
     assert put(box, "/d", rootfs.Tar().file("big", b"y" * (8 << 20))).status == 200
     r = box.http.stream("GET", box.url + "/archive", {"path": "/d"})

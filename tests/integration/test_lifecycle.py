@@ -367,6 +367,66 @@ def test_list_while_a_container_is_stopping(boxes, http):
     t.join()
 
 
+def leave(engine, box, verb):
+    """Asks for it, and goes away before it is done."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(engine.sock)
+        s.sendall(f"POST {box.url}/{verb} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        s.settimeout(1)
+        with pytest.raises(TimeoutError):
+            s.recv(1)
+
+
+STUBBORN = "trap 'echo got' TERM; echo up; while :; do sleep 1000 & wait $!; done"
+
+
+@pytest.mark.caisson
+def test_stop_without_its_client(fresh):
+    """A stop without an end keeps a thread as long as somebody waits for it. What it was for is done all the same."""
+    eng = fresh()
+    boxes, threads = Boxes(eng), lambda: len(os.listdir(f"/proc/{eng.proc.pid}/task"))
+    with Events(eng) as events:
+        b = boxes.start(STUBBORN)
+        b.wait_log("up")
+        before = threads()
+        clients = [threading.Thread(target=leave, args=(eng, b, "stop?t=-1")) for _ in range(30)]
+        for t in clients:
+            t.start()
+        for t in clients:
+            t.join()
+        wait_for(lambda: threads() <= before + 5, 20, "the threads to end")
+        assert b.state["Running"] and b.out.count("got") >= 1
+        b.kill()
+        wait_for(lambda: events.actions(b.id).count("stop") == 30, 10, "what is told of each stop")
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("host", [{}, {"AutoRemove": True}])
+def test_restart_without_its_client(boxes, engine, events, host):
+    b = boxes.start(STUBBORN, Host=host)
+    b.wait_log("up")
+    leave(engine, b, "restart?t=-1")
+    time.sleep(1.5)                     # it has seen that
+    assert b.state["Running"] and "restart" not in events.actions(b.id)
+    b.kill()
+    events.until("restart", b.id)
+    assert b.state["Running"]
+
+
+@pytest.mark.caisson
+def test_stop_with_a_time_without_its_client(boxes, engine, events):
+    b = boxes.start(STUBBORN)
+    b.wait_log("up")
+    leave(engine, b, "stop?t=4")
+    events.until("stop", b.id)
+    assert b.state["ExitCode"] == 137
+    actions = events.actions(b.id)
+    assert actions[actions.index("kill"):] == ["kill", "kill", "die", "stop"]
+    b.start()                           # what was left is done, and not for the next run
+    time.sleep(4)
+    assert b.state["Running"]
+
+
 # Health and restart policies -----------------------------------------------------------------------------------------
 
 def test_health_becomes_healthy(boxes, events):
