@@ -314,14 +314,17 @@ static int check_writable(const struct cs_files *f, int dir, const char *real, s
 static int read_db(int root, const char *path, struct cs_str *out)
 {
 	struct stat st;
-	/* a container may have put anything there: a FIFO must not hold us */
-	cs_autofd int fd = cs_open_in_root(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	char proc[32];
+	/* a container may have put anything there: a FIFO must not hold us, and some devices do something because they are opened */
+	cs_autofd int there = cs_open_in_root(root, path, O_PATH, 0);
 
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (there < 0)
+		return there;
+	if (fstat(there, &st) < 0 || !S_ISREG(st.st_mode))
 		return -EINVAL;
-	return cs_read_fd(fd, out);
+	(void)snprintf(proc, sizeof(proc), "/proc/self/fd/%d", there);
+	cs_autofd int fd = open(proc, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : cs_read_fd(fd, out);
 }
 
 /* The line of a name or number in passwd or group; its fields in f. */

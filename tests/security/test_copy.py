@@ -197,6 +197,17 @@ def test_fifo_as_passwd(boxes):
     assert a.status == 400 and "daemon" in a.message
 
 
+@pytest.mark.caisson
+def test_passwd_is_opened_only_if_it_is_a_file(boxes):
+    """A device may do something because it is opened (a watchdog begins to count, a tape is wound back), and the engine's device rules are not the container's. A FIFO tells
+    the one who waits at its other end."""
+    b = boxes.start("rm /etc/passwd /etc/group; mkfifo /etc/passwd /etc/group; (: > /etc/passwd; echo opened) & (: > /etc/group; echo opened) & echo up; sleep 1000", User="0:0")
+    b.wait_log("up")
+    for _ in range(10):      # an exec would look into them, too, but as one of the container's
+        assert put(b, "/tmp", rootfs.Tar().file("x"), copyUIDGID=1).status == 200
+    assert "opened" not in b.logs()[0]
+
+
 # ---- programs and libraries of the container ----
 
 HOSTILE = "#!/bin/sh\necho ran >> /ran\necho ran >> {c}/secret\nexec cat\n"
