@@ -3,6 +3,7 @@
  * Image records: building, finding, handing out; opening the store. Any thread. */
 #include "base/log.h"
 #include "base/time.h"
+#include "engine/events.h"
 #include "engine/image_index.h"
 #include "engine/transfer.h"
 #include "registry/registry.h"
@@ -501,6 +502,16 @@ int cs_images_open(struct cs_engine *e, struct cs_err **err)
 	pthread_mutex_unlock(&m->write);
 	load_base(m); /* locks what it must; nobody else is there yet */
 	return 0;
+}
+
+void cs_image_event(struct cs_images *m, const char *action, const char *ref, const char *name)
+{
+	cs_autorec struct cs_image_rec *r = NULL;
+	bool labels = cs_image_find(m, ref, &r, NULL, NULL) == 0 && r->info.config->labels;
+	struct cs_strmap *attrs = labels ? cs_strmap_copy(r->info.config->labels) : cs_strmap_new();
+
+	cs_strmap_set(attrs, "name", name);
+	cs_event(m->e, "image", action, ref, attrs);
 }
 
 void cs_images_close(struct cs_engine *e)

@@ -84,6 +84,8 @@ void cs_image_recs_free(struct cs_image_rec **v, size_t n);
 char **cs_image_names(struct cs_images *m, const struct cs_image_rec *r);
 char **cs_image_refs(struct cs_images *m, const struct cs_image_rec *r);
 static inline bool cs_image_is_digest_ref(const char *full) { return strchr(full, '@') != NULL; }
+/* Tells that something was done by a reference, with the image's labels. name: what people call it. */
+void cs_image_event(struct cs_images *m, const char *action, const char *ref, const char *name);
 /* Has another image this one as its parent? */
 bool cs_image_has_children(struct cs_images *m, const struct cs_image_rec *r);
 

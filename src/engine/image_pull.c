@@ -5,7 +5,6 @@
  * them before their image exists. */
 #include "base/log.h"
 #include "base/time.h"
-#include "engine/events.h"
 #include "engine/image_index.h"
 #include "engine/pull_internal.h"
 
@@ -509,19 +508,6 @@ static int pull_one(struct pull *x, const char *tag, bool *ret_new, struct cs_er
 	return 0;
 }
 
-static void event(struct pull *x, const char *shown)
-{
-	cs_autorec struct cs_image_rec *r = NULL;
-	struct cs_strmap *attrs = NULL;
-
-	if (cs_image_find(x->m, shown, &r, NULL, NULL) == 0 && r->info.config->labels)
-		attrs = cs_strmap_copy(r->info.config->labels);
-	if (!attrs)
-		attrs = cs_strmap_new();
-	cs_strmap_set(attrs, "name", x->familiar);
-	cs_event(x->m->e, "image", "pull", shown, attrs);
-}
-
 static int pull_all(struct pull *x, struct cs_err **err)
 {
 	cs_autostrv char **tags = NULL;
@@ -564,7 +550,7 @@ static int work(struct cs_progress *out, struct cs_producer *p, void *ctx, struc
 	cs_progress_status(out, NULL, x->downloaded ? "Status: Downloaded newer image for %s" : "Status: Image is up to date for %s", shown);
 	if (x->warning)
 		cs_progress_status(out, NULL, "WARNING: %s", x->warning);
-	event(x, shown);
+	cs_image_event(x->m, "pull", shown, x->familiar);
 	return 0;
 }
 

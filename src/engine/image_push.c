@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "engine/events.h"
 #include "engine/image_index.h"
 #include "engine/manifest.h"
 #include "engine/progress.h"
@@ -659,19 +658,6 @@ static char **tags_of(struct push *x)
 	return v;
 }
 
-static void event(struct push *x, const char *shown)
-{
-	struct cs_strmap *attrs = NULL;
-	cs_autorec struct cs_image_rec *r = NULL;
-
-	if (cs_image_find(x->m, shown, &r, NULL, NULL) == 0 && r->info.config->labels)
-		attrs = cs_strmap_copy(r->info.config->labels);
-	if (!attrs)
-		attrs = cs_strmap_new();
-	cs_strmap_set(attrs, "name", x->familiar);
-	cs_event(x->m->e, "image", "push", shown, attrs);
-}
-
 static int work(struct cs_progress *out, struct cs_producer *p, void *ctx, struct cs_err **err)
 {
 	struct push *x = ctx;
@@ -696,7 +682,7 @@ static int work(struct cs_progress *out, struct cs_producer *p, void *ctx, struc
 	if (r < 0)
 		return -1;
 	cs_autofree char *shown = x->ref.tag ? cs_xasprintf("%s:%s", x->familiar, x->ref.tag) : cs_xstrdup(x->familiar);
-	event(x, shown);
+	cs_image_event(x->m, "push", shown, x->familiar);
 	return 0;
 }
 

@@ -90,15 +90,12 @@ int cs_image_put_manifest(struct cs_images *m, const struct cs_digest *config, s
 
 char *cs_image_tag_event(struct cs_images *m, const char *id, const char *full)
 {
-	cs_autorec struct cs_image_rec *r = NULL;
 	cs_autoref struct cs_ref ref = {0};
 
 	if (cs_ref_parse(full, &ref, NULL) < 0)
 		return NULL;
 	char *familiar = cs_ref_familiar(&ref);
-	struct cs_strmap *attrs = cs_image_find(m, id, &r, NULL, NULL) == 0 && r->info.config->labels ? cs_strmap_copy(r->info.config->labels) : cs_strmap_new();
-	cs_strmap_set(attrs, "name", familiar);
-	cs_event(m->e, "image", "tag", id, attrs);
+	cs_image_event(m, "tag", id, familiar);
 	return familiar;
 }
 
