@@ -551,6 +551,7 @@ def hostile_manifest(fake, kind):
                                   "layer type", "digest", "negative size", "huge size", "string size", "many layers", "windows", "no json", "a list",
                                   "index entry's size"])
 def test_hostile_manifest(engine, fake, kind):
+    """CVE-2021-21285 (one that made the daemon fall over), CVE-2021-41190"""
     body, media, text = hostile_manifest(fake, kind)
     before = store(engine)
     fake.manifest("hostile", "1", body, media)

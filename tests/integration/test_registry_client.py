@@ -203,6 +203,7 @@ def strict(tmp_path, url, extra=""):
 
 
 def test_tls_is_verified(ca, tmp_path):
+    """CVE-2025-6032"""
     with Registry(tls=ca) as r:
         e = bad(*strict(tmp_path, f"https://{r.host}"), "manifest", "example.test", "a/b", "v1")
         assert e["error"] == f'Get "https://{r.host}/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority'
@@ -352,6 +353,7 @@ def test_small_blobs_are_verified(fake):
 
 
 def test_digests_and_names_do_not_become_urls(fake):
+    """CVE-2024-3727"""
     for d in ("sha256:../../evil", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "sha512:" + "a" * 128, "../../x", "sha256:" + "a" * 64 + "/../x"):
         assert bad("blob", fake.host, "a/b", d, 5)["code"] == "INVALID"
     for path in ("../x", "a/../b", "a b", "a?b", "A", "a%2fb", "", "a/b:c", "a@" + digest(b"")):
@@ -463,6 +465,7 @@ def test_tags_over_pages(fake):
 # ---- credentials ----
 
 def test_credentials_do_not_follow_redirects(fake, data, tmp_path):
+    """CVE-2024-3727"""
     with Fake() as other:
         d = other.blob(data)
         fake.blob(data)
