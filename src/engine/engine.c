@@ -178,7 +178,7 @@ void cs_engine_close(struct cs_engine *e, bool busy)
 	if (!cfg->live_restore)
 		stop_all(e, cfg->shutdown_timeout ? cfg->shutdown_timeout : 15);
 	atomic_store(&e->closing, true);
-	cs_bus_free(e->bus); /* ends the event streams; the struct stays for stragglers */
+	cs_bus_close(e->bus); /* the struct stays: execs and containers that end now still tell their events */
 	cs_trim_stop();
 	forget_probes(e);
 	cs_loop_free(e->loop, 3000);

@@ -80,7 +80,7 @@ static void poke(struct subscriber *s)
 	(void)!write(s->fd, &one, sizeof(one));
 }
 
-void cs_bus_free(struct cs_bus *b)
+void cs_bus_close(struct cs_bus *b)
 {
 	if (!b)
 		return;
@@ -91,6 +91,13 @@ void cs_bus_free(struct cs_bus *b)
 		poke(s);
 	}
 	pthread_mutex_unlock(&b->lock);
+}
+
+void cs_bus_free(struct cs_bus *b)
+{
+	if (!b)
+		return;
+	cs_bus_close(b);
 	bus_unref(b);
 }
 

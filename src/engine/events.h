@@ -6,6 +6,8 @@
 #include "engine/container.h"
 
 struct cs_bus *cs_bus_new(void);
+/* Ends the streams; events may still be told, to nobody. */
+void cs_bus_close(struct cs_bus *b);
 void cs_bus_free(struct cs_bus *b);
 /* type "container", "image", "volume", "daemon" …; takes attrs (may be NULL). Any thread; holds only the bus' own lock. */
 void cs_event(struct cs_engine *e, const char *type, const char *action, const char *id, struct cs_strmap *attrs);
