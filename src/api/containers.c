@@ -108,8 +108,11 @@ int cs_query_size(struct cs_request *rq, uint16_t *rows, uint16_t *cols, struct 
 
 	for (size_t i = 0; i < 2; i++) {
 		const char *s = cs_query_get(&rq->query, dim[i].key);
-		if (!s || !cs_parse_u64(s, 0, UINT16_MAX, &v[i]))
-			return cs_fail(err, CS_ERR_INVALID, 0, "invalid resize %s \"%s\": invalid syntax", dim[i].what, s ? s : "");
+		if (s && cs_parse_u64(s, 0, UINT16_MAX, &v[i]))
+			continue;
+		const char *digits = s && *s == '-' ? s + 1 : s;
+		bool number = !cs_empty(digits) && digits[strspn(digits, "0123456789")] == 0;
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid resize %s \"%s\": %s", dim[i].what, s ? s : "", number ? "value out of range" : "invalid syntax");
 	}
 	*rows = (uint16_t)v[0];
 	*cols = (uint16_t)v[1];
@@ -199,6 +202,10 @@ static int update(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 	cs_autostrv char **warnings = NULL;
 	int r = cs_request_json(rq, &cs_update_request_type, u, true, err);
 
+	if (rq->api < 140) { /* came then; what an older client sends does not count */
+		free(u->res.pids_limit);
+		u->res.pids_limit = NULL;
+	}
 	if (r == 0)
 		r = cs_container_update(rq->engine, rq->param[0], u, &warnings, err);
 	cs_update_request_free(u);

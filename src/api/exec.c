@@ -53,7 +53,7 @@ static int start(struct cs_request *rq, struct cs_response *rs, struct cs_err **
 		return -1;
 	if (detach)
 		return cs_exec_start_run(s, -1, NULL, 0, err);
-	rs->content_type = rq->upgrade && rq->api >= 142 && !cs_exec_start_tty(s) ? CS_MULTIPLEXED : CS_RAW_STREAM;
+	rs->content_type = rq->upgrade && rq->api >= 142 && !cs_exec_start_raw(s) ? CS_MULTIPLEXED : CS_RAW_STREAM;
 	rs->hijack = (struct cs_hijack){ s, run_start, free_start };
 	return 0;
 }

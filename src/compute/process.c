@@ -297,7 +297,7 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 	x.want_stdin = wish.want_stdin;
 	x.want_stdout = wish.want_stdout;
 	x.want_stderr = wish.want_stderr;
-	x.framed = !wish.tty;
+	x.framed = wish.framed;
 	x.has_client = client >= 0;
 	x.detach_len = (uint32_t)wish.detach_len;
 	x.input_len = (uint32_t)input.len;

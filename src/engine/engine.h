@@ -172,7 +172,7 @@ CS_MUST_CHECK int cs_exec_resize(struct cs_engine *e, const char *id, uint16_t r
 /* Checks that the exec can be started, and marks it as starting. tty as requested by the start call. */
 struct cs_exec_start;
 CS_MUST_CHECK int cs_exec_start_prepare(struct cs_engine *e, const char *id, const struct cs_exec_start_request *req, struct cs_exec_start **ret, struct cs_err **err);
-bool cs_exec_start_tty(const struct cs_exec_start *s);
+bool cs_exec_start_raw(const struct cs_exec_start *s); /* not framed: as the starter has it, whatever the exec was made with */
 /* Starts it; fd is the client's socket or -1 when detached (taken). Blocks until the process runs or failed; frees s. On failure with a client the text is
  * also written to the client as dockerd does (stderr frame / raw), since the connection has been upgraded already. */
 int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t input_len, struct cs_err **err);

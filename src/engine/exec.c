@@ -241,7 +241,7 @@ int cs_exec_start_prepare(struct cs_engine *e, const char *id, const struct cs_e
 	return 0;
 }
 
-bool cs_exec_start_tty(const struct cs_exec_start *s) { return s->x->cfg->tty; }
+bool cs_exec_start_raw(const struct cs_exec_start *s) { return s->req.tty; }
 
 void cs_exec_start_free(struct cs_exec_start *s)
 {
@@ -283,7 +283,8 @@ static int process_document(struct cs_exec_start *s, bool client, const void *in
 		cs_str_putf(out, ",\"ConsoleSize\":[%u,%u]", s->rows, s->cols);
 	cs_json_put_kbool(out, "CreateStdInPipe", client && x->cfg->attach_stdin);
 	cs_json_put_kbool(out, "CreateStdOutPipe", client && x->cfg->attach_stdout);
-	cs_json_put_kbool(out, "CreateStdErrPipe", client && x->cfg->attach_stderr);
+	cs_json_put_kbool(out, "CreateStdErrPipe", client && x->cfg->attach_stderr && !(s->req.tty && !x->cfg->tty)); /* there is one raw stream */
+	cs_json_put_kbool(out, "Framed", !s->req.tty);
 	cs_str_puts(out, ",\"DetachKeys\":\"");
 	for (size_t i = 0; i < n; i++)
 		cs_str_putf(out, i ? ",%u" : "%u", keys[i]);
@@ -307,19 +308,19 @@ static void process_event(const HCS_EVENT *event, void *context)
 }
 
 /* dockerd writes the failure into the upgraded connection, framed as stdout. */
-static void tell_client(int fd, bool tty, const char *text)
+static void tell_client(int fd, bool raw, const char *text)
 {
 	cs_autofree char *line = cs_xasprintf("%s\r\n", text);
 	size_t n = strlen(line);
 	uint8_t head[8] = {1, 0, 0, 0, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
 
-	if (!tty && send(fd, head, sizeof(head), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (!raw && send(fd, head, sizeof(head), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return;
 	(void)!send(fd, line, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)shutdown(fd, SHUT_WR);
 }
 
-static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, struct cs_err **err)
+static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, bool raw, struct cs_err **err)
 {
 	enum cs_code code = cs_err_code(why);
 	cs_autofree char *text = cs_err_text(why);
@@ -334,7 +335,7 @@ static int exec_failed(struct cs_exec *x, struct cs_err *why, int client, struct
 	save(x);
 	keep_a_while(x);
 	if (client >= 0)
-		tell_client(client, x->cfg->tty, text);
+		tell_client(client, raw, text);
 	return cs_err_move(err, why);
 }
 
@@ -360,10 +361,10 @@ int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t
 
 	if (!sys) {
 		(void)cs_fail(&inner, CS_ERR_CONFLICT, 0, "container %s is not running", x->c->id);
-		return exec_failed(x, inner, client, err);
+		return exec_failed(x, inner, client, s->req.tty, err);
 	}
 	if (process_document(s, client >= 0, input, input_len, &doc, &inner) < 0)
-		return exec_failed(x, inner, client, err);
+		return exec_failed(x, inner, client, s->req.tty, err);
 	exec_event(x, "exec_start");
 	HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
 	HRESULT hr = op ? HCS_S_OK : HCS_E_OUTOFMEMORY;
@@ -382,7 +383,7 @@ int cs_exec_start_run(struct cs_exec_start *s, int fd, const void *input, size_t
 		if (p)
 			HcsCloseProcess(p);
 		(void)cs_hcs_unknown_user(inner);
-		return exec_failed(x, inner, client, err);
+		return exec_failed(x, inner, client, s->req.tty, err);
 	}
 	HcsFree(result);
 	pthread_mutex_lock(&x->c->lock);

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from box import IS_DOCKERD
+from box import IS_DOCKERD, Boxes
 from caisson_fixture import wait_for
+from unixhttp import demux
 
 
 @pytest.fixture
@@ -77,6 +78,22 @@ def test_tty(up):
     assert code == 0 and out.startswith("/dev/pts/") and out.endswith("x\r\n")
 
 
+def test_the_start_decides_about_frames(up):
+    """As in dockerd: whoever starts it says whether the stream has frames, whatever the exec was made with."""
+    ident = up.exec_create("tty; echo x >&2", Tty=True)
+    with up.http.hijack("POST", f"/exec/{ident}/start", body={"Detach": False}) as h:
+        out, err = demux(h.read_all())
+        assert IS_DOCKERD or h.headers["content-type"] == "application/vnd.docker.multiplexed-stream"
+    assert out.startswith(b"/dev/pts/") and out.endswith(b"x\r\n") and err == b""
+    ident = up.exec_create("echo out; echo err >&2")
+    with up.http.hijack("POST", f"/exec/{ident}/start", body={"Detach": False, "Tty": True}) as h:
+        assert h.read_all() == b"out\n"
+        assert h.headers["content-type"] == "application/vnd.docker.raw-stream"
+    ident = up.exec_create(["/nosuch"], Tty=True)
+    with up.http.hijack("POST", f"/exec/{ident}/start", body={}) as h:
+        assert b"no such file or directory" in demux(h.read_all())[0]
+
+
 def test_stdin(up):
     ident = up.exec_create("cat; exit 5", AttachStdin=True)
     with up.http.hijack("POST", f"/exec/{ident}/start", body={"Detach": False}) as h:
@@ -93,6 +110,14 @@ def test_resize(up):
         h.read_until(b"up\r\n")
         assert up.http.post(f"/exec/{ident}/resize", {"h": 30, "w": 70}).status in (200, 201)
         h.read_until(b"30 70\r\n")
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("size,why", [("-100", "value out of range"), ("4294967296", "value out of range"), ("", "invalid syntax"), ("-", "invalid syntax"), ("1x", "invalid syntax")])
+def test_bad_sizes_are_told_apart(up, size, why):
+    for url in (up.url, "/exec/" + up.exec_create("true")):
+        a = up.http.post(url + "/resize", {"h": size, "w": 80})
+        assert a.status == 400 and a.message == f'invalid resize height "{size}": {why}'
 
 
 def test_detach(up, events):
@@ -191,6 +216,23 @@ def test_background_child_does_not_hold_the_stream(up):
 def test_fifty_execs(up):
     for n in range(50):
         assert up.exec(f"exit {n}")[0] == n
+
+
+@pytest.mark.caisson
+def test_shutdown_while_execs_end(fresh):
+    """Their ends are told to a daemon that is closing: the events go nowhere, and not into memory that has been freed."""
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    assert b.exec("mkfifo /go")[0] == 0
+    execs = ["/exec/" + b.exec_create(": < /go") for n in range(40)]
+    for one in execs:
+        assert b.http.post(one + "/start", body={"Detach": True}).status == 200
+    go = f"/proc/{b.pid}/root/go"
+    wait_for(lambda: b.http.get(f"/containers/{b.id}/top").json["Processes"][40:], what="all wait")
+    with open(go, "w"):         # they end one after another in the daemon's eyes
+        wait_for(lambda: not b.http.get(execs[2] + "/json").json["Running"], what="the first have ended", step=0)
+        assert engine.stop() == 0
+    assert "Daemon shutdown complete" in engine.tail()
 
 
 def test_output_comes_after_the_headers_are_read(up):

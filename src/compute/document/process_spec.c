@@ -282,7 +282,7 @@ int cs_document_compile_exec(json_t *o, const struct cs_host *host, const struct
 			     struct cs_err **err)
 {
 	static const char *const known[] = {"Id", "OciProcess", "EmulateConsole", "ConsoleSize", "CreateStdInPipe", "CreateStdOutPipe", "CreateStdErrPipe",
-					    "DetachKeys", "Privileged", "InitialInput", NULL};
+					    "DetachKeys", "Framed", "Privileged", "InitialInput", NULL};
 	struct cs_exec_wish w = {.want_stdout = true, .want_stderr = true, .detach = {16, 17}, .detach_len = 2};
 	const char *id = NULL;
 	json_t *process = NULL;
@@ -303,6 +303,9 @@ int cs_document_compile_exec(json_t *o, const struct cs_host *host, const struct
 		return cs_fail(err, CS_ERR_INVALID, 0, "Id: 1 to 64 characters of [A-Za-z0-9_-] are possible");
 	(void)snprintf(w.id, sizeof(w.id), "%s", id);
 	w.tty |= terminal;
+	w.framed = !w.tty;
+	if (cs_field_bool(o, "", "Framed", &w.framed, err) < 0)
+		return -1;
 	cs_plan_add(plan, CS_PLAN_ID, w.id);
 	cs_plan_add(plan, CS_PLAN_STDIO, (uint64_t)w.tty, (uint64_t)w.want_stdin, (uint64_t)w.want_stdin, (uint64_t)rows, (uint64_t)cols);
 	cs_plan_add(plan, CS_PLAN_DETACH_KEYS, w.detach, w.detach_len);
