@@ -365,7 +365,7 @@ int cs_daemon_config_check(struct cs_daemon_config *c, struct cs_err **err)
 		return -1;
 	if (!c->hosts)
 		cs_strv_push(&c->hosts, "unix:///run/caisson.sock");
-	for (size_t i = 0; i < cs_strv_len(c->hosts); i++) {
+	for (size_t i = 0; c->hosts[i];) {
 		if (!strstr(c->hosts[i], "://")) { /* as dockerd: a bare address is tcp, a bare path unix */
 			char *full = cs_xasprintf("%s%s", c->hosts[i][0] == '/' ? "unix://" : "tcp://", c->hosts[i]);
 			free(c->hosts[i]);
@@ -373,6 +373,16 @@ int cs_daemon_config_check(struct cs_daemon_config *c, struct cs_err **err)
 		}
 		if (cs_listen_check(c->hosts[i], err) < 0)
 			return -1;
+		size_t first = 0;
+		while (strcmp(c->hosts[first], c->hosts[i]) != 0)
+			first++;
+		if (first == i) {
+			i++;
+			continue;
+		}
+		free(c->hosts[i]); /* named twice: once is enough */
+		for (size_t k = i; c->hosts[k]; k++)
+			c->hosts[k] = c->hosts[k + 1];
 	}
 	c->tls = c->tls || c->tlsverify;
 	return 0;

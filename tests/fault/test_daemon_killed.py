@@ -502,6 +502,17 @@ def test_kill_during_start_up(fresh):
     assert b.exec("echo x")[1] == "x\n"
 
 
+def test_a_socket_named_twice_is_opened_once(fresh):
+    """moby's test suite does so, with the same address in other words, too."""
+    def sockets(engine):
+        return [line for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(" " + engine.sock) and " 00010000 " in line]     # those that listen
+    engine = fresh(prepare=False)
+    engine.stop()
+    engine.args += ["-H", "unix://" + engine.sock, "-H", engine.sock]
+    engine.start()
+    assert len(sockets(engine)) == 1
+
+
 def test_second_daemon_is_refused(fresh):
     import subprocess
     engine = fresh()
