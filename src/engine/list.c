@@ -284,15 +284,25 @@ static bool ref_holds(const struct cs_container *c)
 	return ids && cs_strv_has(ids, c->image_id);
 }
 
-static void put_row(struct cs_container *c, const char *image, const struct cs_str *manifest, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)
+static void put_names(const struct cs_container *c, char *const *linked, struct cs_str *out)
+{
+	cs_autostrv char **names = NULL;
+
+	cs_strv_take(&names, cs_xasprintf("/%s", c->name));
+	for (char *const *p = linked; p && p[0]; p += 2)
+		if (cs_streq(p[0], c->id))
+			cs_strv_push(&names, p[1]);
+	cs_json_put_key(out, "Names");
+	cs_json_put_strv(out, names);
+}
+
+static void put_row(struct cs_container *c, const char *image, char *const *linked, const struct cs_str *manifest, int64_t now, int api, int64_t rw, int64_t root, bool size, struct cs_str *out)
 {
 	cs_autostr struct cs_str status = CS_STR_INIT(256);
 
 	cs_str_putc(out, '{');
 	cs_json_put_kstr(out, "Id", c->id);
-	cs_str_puts(out, ",\"Names\":[\"/");
-	cs_str_puts(out, c->name); /* only harmless characters */
-	cs_str_puts(out, "\"]");
+	put_names(c, linked, out);
 	cs_json_put_kstr(out, "Image", image);
 	cs_json_put_kstr(out, "ImageID", c->image_id);
 	if (manifest->len) {
@@ -349,6 +359,7 @@ int cs_container_list(struct cs_engine *e, const struct cs_list_opts *o, int api
 	}
 	bool all = o->all || o->limit > 0 || cs_filter_values(&q.f, "status");
 	struct cs_container **v = cs_containers_all(e, NULL);
+	cs_autostrv char **linked = cs_links_names(v);
 	cs_str_putc(out, '[');
 	for (struct cs_container **p = v; *p && (o->limit <= 0 || written < o->limit); p++) {
 		struct cs_container *c = *p;
@@ -369,7 +380,7 @@ int cs_container_list(struct cs_engine *e, const struct cs_list_opts *o, int api
 			continue;
 		if (written++)
 			cs_str_putc(out, ',');
-		put_row(c, image, &manifest, now, api, rw, root, o->size, out);
+		put_row(c, image, linked, &manifest, now, api, rw, root, o->size, out);
 	}
 	cs_str_putc(out, ']');
 	cs_containers_free(v);

@@ -174,6 +174,8 @@ char *cs_links_target(struct cs_container *c, const char *alias);
 CS_MUST_CHECK int cs_links_remove(struct cs_container *c, const char *alias, struct cs_err **err);
 /* HostConfig.Links as inspect shows them; lock held; NULL: as they are. */
 char **cs_links_view(const struct cs_container *c);
+/* Further names of containers, by legacy links of those in `all` (up to NULL): pairs of the linked one's id and "/parent/alias", in a flat list. */
+char **cs_links_names(struct cs_container *const *all);
 /* On other networks: alias and endpoint id of those links whose container runs there. */
 void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints);
 

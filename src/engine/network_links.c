@@ -167,6 +167,28 @@ char **cs_links_view(const struct cs_container *c)
 	return ret;
 }
 
+char **cs_links_names(struct cs_container *const *all)
+{
+	char **ret = NULL;
+
+	for (; *all; all++) {
+		struct cs_container *c = *all;
+		pthread_mutex_lock(&c->lock);
+		cs_autostrv char **links = c->host->links && c->host->links[0] ? cs_strv_copy(c->host->links) : NULL;
+		cs_autofree char *own = links ? cs_xstrdup(c->name) : NULL;
+		pthread_mutex_unlock(&c->lock);
+		for (char **p = links; p && *p; p++) {
+			cs_auto(link_done) struct link l = parse(*p);
+			cs_autocontainer struct cs_container *other = NULL;
+			if (cs_container_get(c->e, l.ref, &other, NULL) < 0)
+				continue;
+			cs_strv_push(&ret, other->id);
+			cs_strv_take(&ret, cs_xasprintf("/%s/%s", own, l.alias));
+		}
+	}
+	return ret;
+}
+
 /* ---- other networks ---- */
 
 void cs_links_put(char *const *aliases, char *const *endpoints, struct cs_str *out)

@@ -74,8 +74,8 @@ static char *canonical_ports(const struct cs_port_map *m)
 	for (size_t i = 0; i < m->n; i++) {
 		cs_autofree char *port = cs_xasprintf("%s%s", m->e[i].port, strchr(m->e[i].port, '/') ? "" : "/tcp");
 		cs_json_put_key(&s, port);
-		if (!m->e[i].bindings) {
-			cs_str_puts(&s, "null");
+		if (!m->e[i].n) { /* no list, or an empty one, asks for any port of the host */
+			cs_str_puts(&s, "[{\"HostIp\":\"\",\"HostPort\":\"\"}]");
 			continue;
 		}
 		cs_str_putc(&s, '[');
@@ -90,7 +90,20 @@ static char *canonical_ports(const struct cs_port_map *m)
 	return cs_str_steal(&s);
 }
 
-static int check_ports(struct cs_create_request *req, char ***warnings, struct cs_err **err)
+static void warn_empty_ports(const struct cs_port_map *m, int api, char ***warnings)
+{
+	cs_autostrv char **ports = NULL;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (!m->e[i].n)
+			cs_strv_take(&ports, cs_xasprintf("%s%s", m->e[i].port, strchr(m->e[i].port, '/') ? "" : "/tcp"));
+	if (!ports || (api && api < 152))
+		return;
+	cs_autofree char *list = cs_strv_join(ports, ", ");
+	cs_strv_take(warnings, cs_xasprintf("Following container port(s) have an empty list of port-bindings: %s. Such bindings will be discarded in a future version.", list));
+}
+
+static int check_ports(struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
 {
 	struct cs_host_config *h = req->host_config;
 	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
@@ -105,6 +118,7 @@ static int check_ports(struct cs_create_request *req, char ***warnings, struct c
 		return invalid(err, "HostConfig.PortBindings: too many ports");
 	free(h->port_bindings);
 	h->port_bindings = canonical;
+	warn_empty_ports(&m, api, warnings);
 	bool publishes = m.n || h->publish_all_ports;
 	if (cs_mode_container(h->network_mode) && publishes) /* before those that are exposed: a client that publishes exposes, too */
 		return invalid(err, "conflicting options: port publishing and the container type network mode");
@@ -373,7 +387,7 @@ int cs_network_check(const struct cs_container_lookup *lookup, struct cs_create_
 		free(h->network_mode);
 		h->network_mode = cs_xstrdup("default");
 	}
-	if (check_joined(req, err) < 0 || check_hosts_and_dns(h, err) < 0 || check_ports(req, warnings, err) < 0 || check_links(lookup, h, err) < 0)
+	if (check_joined(req, err) < 0 || check_hosts_and_dns(h, err) < 0 || check_ports(req, api, warnings, err) < 0 || check_links(lookup, h, err) < 0)
 		return -1;
 	return check_endpoints(lookup, req, api, warnings, err);
 }

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import caisson_fixture as fx
-from box import create
+from box import IS_DOCKERD, create
 from netns import fetch, in_netns, lookup
 
 SERVE = "mkdir -p /w && echo {0} >/w/index.html && exec httpd -f -p {1} -h /w"
@@ -210,6 +210,8 @@ def test_legacy_links(net_engine, net_boxes):
     env = net_engine.http.get(f"/containers/{user.id}/top").json and user.exec("tr '\\0' '\\n' </proc/1/environ")[1]
     assert f"DB_PORT=tcp://{ip(db)}:80\n" in env and f"DB_PORT_80_TCP_ADDR={ip(db)}\n" in env and "DB_ENV_PASS=word\n" in env and "DB_NAME=/l-user/db\n" in env
     assert user.inspect()["HostConfig"]["Links"] == ["/l-legacy:/l-user/db"]
+    names = {c["Id"]: c["Names"] for c in net_engine.http.get("/containers/json").json}
+    assert names[db.id] == ["/l-legacy", "/l-user/db"] and names[user.id] == ["/l-user"]
     db.post("stop")
     user.post("stop")
     a = user.post("start")
@@ -479,6 +481,23 @@ def test_ports_in_use(net_engine, net_boxes):
     finally:
         listener.kill()
         listener.wait()
+
+
+@pytest.mark.parametrize("bindings", [[], None])
+def test_a_port_with_no_bindings_is_any_port(net_boxes, bindings):
+    b = server(net_boxes, "any", network="bridge", Host={"PortBindings": {"80/tcp": bindings}})
+    assert all(int(one["HostPort"]) for one in settings(b)["Ports"]["80/tcp"])
+    if not IS_DOCKERD:
+        assert b.inspect()["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "", "HostPort": ""}]}
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("version,warns", [("1.51", False), ("1.52", True)])
+def test_newer_clients_are_warned_of_a_port_with_no_bindings(net_boxes, version, warns):
+    a = create(net_boxes.engine, "true", network="bridge", version=version, Host={"PortBindings": {"80": []}})
+    net_boxes.engine.http.delete("/containers/" + a.json["Id"])
+    text = "Following container port(s) have an empty list of port-bindings: 80/tcp. Such bindings will be discarded in a future version."
+    assert (text in a.json["Warnings"]) == warns
 
 
 def test_ranges_and_ephemeral_ports(net_engine, net_boxes):

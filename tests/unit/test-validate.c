@@ -175,7 +175,7 @@ static void warnings(void **state)
 	assert_true(cs_strv_has(w, "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded."));
 	assert_int_equal(r.host_config->res.memory_swap, -1);
 	assert_null(r.host_config->res.pids_limit);
-	assert_string_equal(r.host_config->port_bindings, "{\"80/tcp\":[]}");
+	assert_string_equal(r.host_config->port_bindings, "{\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"\"}]}");
 	cs_json_release(&cs_create_request_type, &r);
 	cs_host_facts_override(&facts);
 }
