@@ -265,6 +265,10 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 			cs_str_putf(&text, "Health check exceeded timeout (%llds)", timeout / SECOND);
 		else
 			cs_str_putf(&text, "Health check exceeded timeout (%lldms)", timeout / CS_NS_PER_MS);
+		if (raw.len) {
+			cs_str_puts(&text, ": ");
+			unframe(&raw, &text);
+		}
 	}
 	HcsFree(status);
 	char code[16];

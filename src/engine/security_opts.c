@@ -90,6 +90,10 @@ int cs_security_opts_parse(char *const *opts, struct cs_security_opts *ret, stru
 			s.no_new_privileges = s.no_new_privileges_set = true;
 			continue;
 		}
+		if (strcmp(opt, "writable-cgroups") == 0) {
+			s.writable_cgroups = true;
+			continue;
+		}
 		if (strcmp(opt, "disable") == 0) {
 			append(&s.label, "disable");
 			continue;

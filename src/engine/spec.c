@@ -325,7 +325,7 @@ static int put_seccomp(const struct cs_spec_input *in, const struct cs_security_
 	struct cs_str file cs_autostr = CS_STR_INIT((size_t)1 << 20);
 	const char *profile = sec->seccomp, *engine = in->cfg->seccomp_profile;
 
-	if (in->host->privileged || sec->seccomp_unconfined)
+	if (sec->seccomp_unconfined || (in->host->privileged && !profile)) /* a profile of its own holds for a privileged one, too */
 		return 0;
 	if (!profile && !sec->seccomp_builtin && !cs_empty(engine) && strcmp(engine, "builtin") != 0) {
 		if (strcmp(engine, "unconfined") == 0)

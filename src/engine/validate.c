@@ -145,6 +145,9 @@ static int check_misc(const struct cs_host_config *h, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0, "SHM size can not be less than 0");
 	if (h->oom_score_adj < -1000 || h->oom_score_adj > 1000)
 		return cs_fail(err, CS_ERR_INVALID, 0, "Invalid value %lld, range for oom score adj is [-1000, 1000]", (long long)h->oom_score_adj);
+	for (size_t i = 0; h->annotations && i < h->annotations->n; i++)
+		if (!*h->annotations->kv[i].key)
+			return cs_fail(err, CS_ERR_INVALID, 0, "invalid Annotations: the empty string is not permitted as an annotation key");
 	for (size_t i = 0; h->sysctls && i < h->sysctls->n; i++)
 		if (check_sysctl(h, h->sysctls->kv[i].key, err) < 0)
 			return -1;
@@ -307,6 +310,32 @@ static void warn_unpublished(const struct cs_engine_config *cfg, const struct cs
 		cs_warn(warnings, "Published ports are discarded: the engine runs without its firewall tables (firewall: false)");
 }
 
+/* What a client of an older API does not know of: new members do not count, and new defaults would surprise it. */
+static void older_client(int api, struct cs_config *c, struct cs_host_config *h)
+{
+	for (size_t i = 0; i < h->n_mounts; i++) {
+		struct cs_bind_options *b = h->mounts[i].bind_options;
+		if (b && api < 140)
+			b->non_recursive = false;
+		if (b && api < 142)
+			b->create_mountpoint = false;
+	}
+	if (api < 140 && cs_empty(h->ipc_mode))
+		set(&h->ipc_mode, "shareable");
+	if (api < 141 && cs_empty(h->cgroupns_mode) && cs_host_facts()->cgroup_version != 2)
+		set(&h->cgroupns_mode, "host");
+	if (api < 142) {
+		free(h->console_size);
+		h->console_size = NULL;
+	}
+	if (api < 143) {
+		cs_strmap_free(h->annotations);
+		h->annotations = NULL;
+	}
+	if (api < 144 && c->healthcheck)
+		c->healthcheck->start_interval = 0;
+}
+
 int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_container_lookup *lookup, const char *id,
 		       struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
 {
@@ -314,10 +343,8 @@ int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_conta
 		req->host_config = cs_xcalloc(1, sizeof(*req->host_config));
 	struct cs_host_config *h = req->host_config;
 
-	if (api && api < 142 && req->host_config->n_mounts)
-		for (size_t i = 0; i < h->n_mounts; i++)
-			if (h->mounts[i].bind_options)
-				h->mounts[i].bind_options->create_mountpoint = false; /* came with 1.42 */
+	if (api)
+		older_client(api, &req->config, h);
 	if (check_config(&req->config, err) < 0)
 		return -1;
 	if (h->auto_remove && !cs_empty(h->restart_policy.name) && strcmp(h->restart_policy.name, "no") != 0)

@@ -371,7 +371,7 @@ static int merge_resources(struct cs_resources *r, const struct cs_resources *u,
 	if (u->pids_limit) {
 		if (!r->pids_limit)
 			r->pids_limit = cs_xmalloc(sizeof(*r->pids_limit));
-		*r->pids_limit = *u->pids_limit;
+		*r->pids_limit = CS_MAX(*u->pids_limit, 0); /* any negative number is unlimited, and shown as 0 */
 	}
 	return 0;
 }
@@ -388,7 +388,7 @@ int cs_validate_update(const struct cs_update_request *req, struct cs_host_confi
 	if (cs_resources_check(u, true, warnings, err) < 0 || cs_restart_policy_check(p, err) < 0)
 		return -1;
 	if (!cs_empty(p->name) && strcmp(p->name, "no") != 0 && h->auto_remove)
-		return invalid(err, "Restart policy cannot be updated because AutoRemove is enabled for the container");
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "Restart policy cannot be updated because AutoRemove is enabled for the container");
 	if (running && u->n_devices)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "devices cannot be updated");
 	if (merge_resources(&h->res, u, err) < 0)

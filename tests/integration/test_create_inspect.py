@@ -84,6 +84,23 @@ def test_host_config_defaults(boxes):
     assert h["Runtime"] and h["Isolation"] in ("", "process")
 
 
+def test_older_clients_have_the_defaults_that_they_know(boxes):
+    def made(version, **host):
+        return boxes.create("true", version=version, Host=host).inspect()["HostConfig"]
+    assert [made(v)["IpcMode"] for v in ("1.39", "1.40")] == ["shareable", "private"]
+    assert made("1.39", IpcMode="private")["IpcMode"] == "private"
+    assert made("1.41", ConsoleSize=[10, 20])["ConsoleSize"] == [0, 0]
+    if not IS_DOCKERD:
+        assert made("1.42", ConsoleSize=[10, 20])["ConsoleSize"] == [10, 20]
+        assert "Annotations" not in made("1.42", Annotations={"a": "b"}) and made("1.43", Annotations={"a": "b"})["Annotations"] == {"a": "b"}
+
+
+@pytest.mark.caisson
+def test_an_annotation_has_a_name(engine):
+    a = create(engine, "true", Host={"Annotations": {"": "a"}})
+    assert a.status == 400 and a.message == "invalid Annotations: the empty string is not permitted as an annotation key"
+
+
 def test_mounts_are_listed(boxes):
     b = boxes.create("true", Volumes={"/anon": {}}, Host={"Binds": ["/usr/share:/b:ro"], "Tmpfs": {"/t": ""}})
     mounts = {m["Destination"]: m for m in b.inspect()["Mounts"]}

@@ -61,6 +61,22 @@ def test_seccomp_custom(boxes):
     assert b.out == "1\n" and "Operation not permitted" in b.err
 
 
+@pytest.mark.caisson
+def test_seccomp_custom_holds_for_a_privileged_one(boxes):
+    """dockerd 26 and later; 20.10 ignored the profile."""
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}
+    b = boxes.sleeper(Host={"Privileged": True, "SecurityOpt": ["seccomp=" + json.dumps(profile)]})
+    code, _, err = b.exec("mkdir /x")
+    assert code == 1 and "Operation not permitted" in err
+    assert b.exec("grep Seccomp: /proc/1/status")[1] == "Seccomp:\t2\n"
+
+
+@pytest.mark.caisson
+def test_writable_cgroups_without_a_value(boxes):
+    b = boxes.run("grep ' /sys/fs/cgroup' /proc/mounts | grep -c ' ro,'", Host={"SecurityOpt": ["writable-cgroups"], "CgroupnsMode": "private"})
+    assert b.out == "0\n"
+
+
 @pytest.mark.parametrize("profile", ["{", '{"defaultAction":"NOSUCH"}', "[]"])
 def test_seccomp_bad(engine, profile):
     from box import Box

@@ -320,6 +320,20 @@ def test_update_pids_and_cpu(boxes):
     assert (cgroup_dir(b.pid, "pids") / "pids.max").read_text().strip() == "33"
 
 
+def test_update_pids_to_unlimited(boxes):
+    b = boxes.sleeper(Host={"PidsLimit": 33})
+    assert b.post("update", body={"PidsLimit": 44}, version="1.39").status == 200
+    assert b.inspect()["HostConfig"]["PidsLimit"] == 33                     # came with 1.40
+    assert b.post("update", body={"PidsLimit": -2}).status == 200
+    assert b.inspect()["HostConfig"]["PidsLimit"] == 0 and b.exec("cat /proc/1/comm")[0] == 0
+
+
+def test_update_of_the_policy_of_one_that_removes_itself(boxes):
+    b = boxes.sleeper(Host={"AutoRemove": True})
+    a = b.post("update", body={"RestartPolicy": {"Name": "always"}})
+    assert a.status == 409 and "Restart policy cannot be updated because AutoRemove is enabled for the container" in a.message
+
+
 def test_prune(boxes, http):
     keep = boxes.run("true", Labels={"prune": "no"})
     gone = boxes.run("echo 12345 > /x", Labels={"prune": "yes"})
@@ -457,7 +471,14 @@ def test_health_timeout(boxes, events):
     b = boxes.sleeper(Healthcheck={"Test": ["CMD-SHELL", "sleep 1000"], "Interval": 100_000_000, "Timeout": 200_000_000, "Retries": 1})
     events.until("health_status", b.id)
     h = b.state["Health"]["Log"][0]
-    assert h["ExitCode"] == -1 and "Health check exceeded timeout" in h["Output"]
+    assert h["ExitCode"] == -1 and h["Output"] == "Health check exceeded timeout (200ms)"
+
+
+def test_health_timeout_tells_what_the_probe_said(boxes, events):
+    b = boxes.sleeper(Healthcheck={"Test": ["CMD-SHELL", "echo out; echo err >&2; sleep 1000"], "Interval": 100_000_000, "Timeout": 2_000_000_000, "Retries": 1})
+    events.until("health_status", b.id)
+    h = b.state["Health"]["Log"][0]
+    assert h["ExitCode"] == -1 and h["Output"] == "Health check exceeded timeout (2s): out\nerr\n"
 
 
 def execs_of_worker(eng, ident):
