@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/context.h"
 #include "cli/endpoint.h"
+#include "cli/plugin.h"
 
 extern char **environ;
 
@@ -211,6 +212,23 @@ static void offer_commands(struct completion *c, const char *group)
 		}
 }
 
+static void offer_plugin(void *ctx, const struct plugin *p)
+{
+	if (!p->why)
+		offer(ctx, p->name, jstr(p->metadata, "ShortDescription"));
+}
+
+/* Words from a plugin's name on: the plugin knows what fits. Returns when it is none. */
+static void ask_plugin(const struct completion *c, char **words)
+{
+	cs_autostrv char **args = NULL;
+
+	cs_strv_push(&args, c->descriptions ? "__complete" : "__completeNoDesc");
+	for (char **w = words; *w; w++)
+		cs_strv_push(&args, *w);
+	(void)plugin_exec(*words, args);
+}
+
 /* ---- what was typed ---- */
 
 static const struct flag *flag_of(const struct flag *flags, const char *word, const char **value)
@@ -290,6 +308,8 @@ static void complete(struct completion *c, char **words)
 			w.pending = NULL;
 		else
 			known = take_word(&w, *words);
+		if (!known && !w.cmd)
+			ask_plugin(c, words);
 	}
 	c->last = *words;
 	const struct flag *f = !w.pending && !w.no_more_flags && c->last[0] == '-' && strchr(c->last, '=') ? flag_of(w.flags, c->last, &value) : NULL;
@@ -304,6 +324,8 @@ static void complete(struct completion *c, char **words)
 		offer_flags(c, w.flags);
 	} else if (!w.cmd || cmd_is_group(w.cmd)) {
 		offer_commands(c, w.path);
+		if (!w.cmd)
+			plugin_each(offer_plugin, c);
 	} else if (w.cmd->max == ANY || (long)cs_strv_len(w.operands) < w.cmd->max) {
 		c->before = w.operands;
 		offer_kind(c, w.cmd->complete, cs_strv_len(w.operands));

@@ -14,6 +14,7 @@
 #define CONFIG_MAX ((size_t)8 << 20)
 
 static json_t *root;
+static bool unread; /* there is something that we could not read */
 
 const char *config_dir(void)
 {
@@ -100,6 +101,7 @@ json_t *config_root(void)
 	}
 	if (why)
 		fprintf(stderr, "WARNING: Error parsing config file (%s): %s\n", path, why);
+	unread = why || (e < 0 && e != -ENOENT);
 	if (!root)
 		root = json_object();
 	check_types(path);
@@ -132,7 +134,10 @@ int config_save(struct cs_err **err)
 	char real[PATH_MAX];
 	struct stat st;
 
-	if (!json_object_get(config_root(), "auths"))
+	(void)config_root();
+	if (unread)
+		return cs_fail(err, CS_ERR_CONFLICT, 0, "write %s: what is in it cannot be read, and would be lost; put it right, or move it away", path);
+	if (!json_object_get(root, "auths"))
 		(void)json_object_set_new(root, "auths", json_object()); /* docker always has it */
 	cs_autofree char *text = json_dumps(root, JSON_INDENT(1));
 	if (!text)

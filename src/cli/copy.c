@@ -388,6 +388,10 @@ static void split_operand(const char *arg, char **container, const char **path)
 	*path = arg;
 	if (*arg == '/' || !colon || *arg == '.')
 		return;
+	if (colon == arg) { /* no container's name, as for docker */
+		*path = colon + 1;
+		return;
+	}
 	*container = cs_xstrndup(arg, (size_t)(colon - arg));
 	*path = colon + 1;
 }
@@ -418,7 +422,7 @@ static int cmd_cp(struct call *c)
 	split_operand(c->args[1], &dst_container, &dst);
 	if (src_container && dst_container)
 		return cli_fail(1, "copying between containers is not supported");
-	if ((!src_container || !*src_container) && (!dst_container || !*dst_container))
+	if (!src_container && !dst_container)
 		return cli_fail(1, "must specify at least one container source");
 	struct copy_request q = {.container = src_container ? src_container : dst_container, .src = src, .dst = dst, .archive = o->archive, .follow = o->follow,
 				 .quiet = o->quiet || !isatty(2)};

@@ -259,16 +259,19 @@ void help_command(const struct command *cmd, const char *path)
 struct plugins {
 	struct entry *list;
 	size_t n, max;
+	struct cs_str invalid; /* lines of those that are none */
 };
 
-static void add_plugin(void *ctx, const char *name, const char *path, const json_t *metadata)
+static void add_plugin(void *ctx, const struct plugin *plugin)
 {
 	struct plugins *p = ctx;
 
-	if (p->n < p->max && !cmd_find(name, NULL)) {
-		(void)snprintf(p->list[p->n].name, sizeof(p->list[p->n].name), "%s*", name);
+	if (plugin->why) {
+		cs_str_putf(&p->invalid, "  %-*s %s\n", 11, plugin->name, plugin->why);
+	} else if (p->n < p->max) {
+		(void)snprintf(p->list[p->n].name, sizeof(p->list[p->n].name), "%s*", plugin->name);
 		p->list[p->n].cmd = NULL;
-		p->list[p->n++].about = cs_xstrdup(jstr(metadata, "ShortDescription"));
+		p->list[p->n++].about = cs_xstrdup(jstr(plugin->metadata, "ShortDescription"));
 	}
 }
 
@@ -289,7 +292,7 @@ void help_program(void)
 	for (size_t i = 0; i < n; i++)
 		if (cmd_is_group(all[i].cmd))
 			part[k++] = all[i];
-	struct plugins plugins = {part, k, CS_ARRAY_SIZE(part)};
+	struct plugins plugins = {part, k, CS_ARRAY_SIZE(part), CS_STR_INIT((size_t)1 << 20)};
 	plugin_each(add_plugin, &plugins);
 	qsort(part, plugins.n, sizeof(part[0]), by_entry_name);
 	put_commands("Management Commands", part, plugins.n);
@@ -305,6 +308,9 @@ void help_program(void)
 			part[k++] = all[i];
 	}
 	put_commands("Commands", part, k);
+	if (plugins.invalid.len)
+		printf("\nInvalid Plugins:\n%s", plugins.invalid.buf);
+	cs_str_done(&plugins.invalid);
 	put_flags(global_flags, "Global Options");
 	printf("\nRun 'caisson COMMAND --help' for more information on a command.\n");
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * caisson info: the client's and the engine's state, laid out as docker does. */
+#include <ctype.h>
+#include <string.h>
+
+#include "base/json.h"
 #include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/endpoint.h"
 #include "cli/plugin.h"
 #include "cli/show.h"
+#include "cli/template.h"
 
 struct info_opts {
 	const char *format;
@@ -236,39 +241,62 @@ static void print_server(const json_t *j)
 	(void)putchar('\n');
 }
 
-static void print_plugin(void *ctx, const char *name, const char *path, const json_t *about)
+static void print_plugin(void *ctx, const struct plugin *p)
 {
 	bool *first = ctx;
 
+	if (p->why) {
+		fprintf(stderr, "WARNING: Plugin \"%s\" is not valid: %s\n", p->path, p->why);
+		return;
+	}
 	if (*first)
 		printf(" Plugins:\n");
 	*first = false;
-	printf("  %s: %s (%s)\n", name, jstr(about, "ShortDescription"), jstr(about, "Vendor"));
-	if (*jstr(about, "Version"))
-		printf("    Version:  %s\n", jstr(about, "Version"));
-	printf("    Path:     %s\n", path);
+	printf("  %s: %s (%s)\n", p->name, jstr(p->metadata, "ShortDescription"), jstr(p->metadata, "Vendor"));
+	if (*jstr(p->metadata, "Version"))
+		printf("    Version:  %s\n", jstr(p->metadata, "Version"));
+	printf("    Path:     %s\n", p->path);
 }
 
-static void add_plugin(void *ctx, const char *name, const char *path, const json_t *about)
+static void add_plugin(void *ctx, const struct plugin *p)
 {
-	json_t *p = json_deep_copy(about);
+	json_t *j = json_is_object(p->metadata) ? json_deep_copy(p->metadata) : json_object();
 
-	(void)json_object_set_new(p, "Name", json_string(name));
-	(void)json_object_set_new(p, "Path", json_string(path));
-	(void)json_array_append_new(ctx, p);
+	if (*p->name)
+		(void)json_object_set_new(j, "Name", json_string(p->name));
+	(void)json_object_set_new(j, "Path", json_string(p->path));
+	if (p->why)
+		(void)json_object_set_new(j, "Err", json_string(p->why));
+	(void)json_array_append_new(ctx, j);
 }
 
-static int format_info(const char *format, const json_t *server)
+static json_t *client_info(void)
 {
-	json_t *doc = server ? json_copy((json_t *)(uintptr_t)server) : json_object(), *client = client_version_json(0), *plugins = json_array();
+	json_t *client = client_version_json(0), *plugins = json_array();
 
 	plugin_each(add_plugin, plugins);
 	(void)json_object_set_new(client, "Debug", json_boolean(globals.debug));
 	(void)json_object_set_new(client, "Plugins", plugins);
-	(void)json_object_set_new(doc, "ClientInfo", client);
-	int status = show_format(format, "", "system.dockerInfo", doc);
-	json_decref(doc);
-	return status;
+	return client;
+}
+
+/* Does the template speak of the client only? Then nobody is asked; as in docker, who finds out by trying. */
+static bool is_local(const char *format, json_t *client)
+{
+	tpl_autoarena struct tpl_arena *a = tpl_arena_new();
+	cs_autostr struct cs_str out = CS_STR_INIT((size_t)16 << 20);
+	const struct tpl_options options = {.missing_key_error = true};
+	cs_autojson json_t *doc = json_pack("{s:O}", "ClientInfo", client);
+	const char *message, *dot = strchr(format, '.');
+	struct tpl_value v;
+
+	while (dot && !isalpha((unsigned char)dot[1]))
+		dot = strchr(dot + 1, '.');
+	if (!dot) /* {{json .}} is everything */
+		return false;
+	cs_autofree char *text = json_dumps(doc, JSON_COMPACT);
+	const struct tpl *t = tpl_parse(a, format, &message);
+	return t && tpl_parse_json(a, tpl_strn(a, text, strlen(text)), strlen(text), &v, &message) && tpl_execute(t, v, &options, a, &out, &message);
 }
 
 static int cmd_info(struct call *c)
@@ -280,10 +308,15 @@ static int cmd_info(struct call *c)
 	int status = 0;
 	size_t i;
 
-	int r = client_json("GET", "/info", NULL, &j, &err);
 	if (!cs_empty(o->format)) {
-		status = format_info(o->format, j);
+		json_t *client = client_info();
+		if (!is_local(o->format, client))
+			(void)!client_json("GET", "/info", NULL, &j, &err);
+		j = j ? j : json_object();
+		(void)json_object_set_new(j, "ClientInfo", client);
+		status = show_format(o->format, "", "system.dockerInfo", j);
 	} else {
+		(void)!client_json("GET", "/info", NULL, &j, &err);
 		printf("Client: Caisson\n Version:    " CAISSON_VERSION "\n Context:    %s\n Debug Mode: %s\n", endpoint_context(), globals.debug ? "true" : "false");
 		plugin_each(print_plugin, &first);
 		printf("\nServer:\n");
@@ -293,7 +326,7 @@ static int cmd_info(struct call *c)
 		json_array_foreach(json_object_get(j, "Warnings"), i, w) fprintf(stderr, "%s\n", json_string_value(w));
 	}
 	json_decref(j);
-	return r < 0 ? cli_error(err, 1) : status;
+	return err ? cli_error(err, 1) : status;
 }
 
 const struct command info_commands[] = {

@@ -237,7 +237,7 @@ static const struct command *find(char ***argv, const char **path)
 	return c;
 }
 
-static int help_topic(char **argv)
+static int help_topic(char **argv, char *const *all)
 {
 	const char *path;
 
@@ -247,7 +247,7 @@ static int help_topic(char **argv)
 	}
 	char **words = argv;
 	const struct command *c = find(&argv, &path);
-	if (!c && plugin_exec(*words, (char *const[]){*words, (char[]){"--help"}, NULL}))
+	if (!c && plugin_exec(*words, all))
 		return 1;
 	if (!c && cs_streq(*words, "help")) {
 		printf("Usage:  caisson help [command]\n\nHelp about the command\n");
@@ -313,7 +313,7 @@ static int dispatch(char **argv, char *const *all)
 		return 0;
 	}
 	if (cs_streq(*argv, "help"))
-		return help_topic(argv + 1);
+		return help_topic(argv + 1, all);
 	int status = refuse_aliases();
 	if (status)
 		return status;

@@ -8,9 +8,14 @@
 
 #include "base/error.h"
 
-/* Replaces this process by the plugin NAME with args (the program's own, without its name), as docker does. Returns only when there is none (false), or when it
- * cannot be run (true, after a message). */
+/* Replaces this process by the plugin NAME with args (the program's own, without its name), as docker does. Returns only when there is none, or
+ * one that does not say what it is (false), or when it cannot be run (true, after a message). */
 bool plugin_exec(const char *name, char *const *args);
 
-/* Calls fn for each plugin that says what it is, sorted by name: its metadata has ShortDescription, Version, Vendor. Asks each program. */
-void plugin_each(void (*fn)(void *ctx, const char *name, const char *path, const json_t *metadata), void *ctx);
+struct plugin {
+	const char *name, *path;
+	const char *why;        /* it is none, or NULL */
+	const json_t *metadata; /* ShortDescription, Version, Vendor; NULL when it says nothing */
+};
+/* Calls fn for each plugin, and for each program that is named like one, sorted by name. Asks each program. */
+void plugin_each(void (*fn)(void *ctx, const struct plugin *p), void *ctx);

@@ -157,6 +157,15 @@ def test_config_that_is_a_link_stays_one(twins):
     assert config.is_symlink() and json.loads(real.read_text())["currentContext"] == "cc"
 
 
+def test_a_config_that_cannot_be_read_is_not_overwritten(tmp_path):
+    """docker loses what is in it: the credentials, for a comma."""
+    t = Twins(tmp_path)
+    t.write("config/config.json", '{"auths": {"h": {"auth": "dTpw"}},}')
+    assert t.one("caisson", "context", "create", "aa", "--docker", "host=unix:///x")[0] == 0
+    status, _, err = t.one("caisson", "context", "use", "aa")
+    assert status == 1 and "cannot be read, and would be lost" in err and (tmp_path / "caisson/config/config.json").read_text() == '{"auths": {"h": {"auth": "dTpw"}},}'
+
+
 def test_broken_config(twins):
     twins.write("config/config.json", '{"auths": ')
     docker, caisson = twins.both("context", "show")

@@ -18,7 +18,7 @@ OUT = ["box:/d .", "box:/d/. .", "box:/d new", "box:/d/. new", "box:/d f", "box:
 IN = ["d box:/t", "d/. box:/t", "d box:/newd", "d/. box:/newd", "d box:/f", "f box:/t", "f box:/newf", "f box:/f", "f box:/nodir/", "f box:/nodir/x",
       "d box:/tl", "f box:/tl", "f box:/fl2", "dl box:/t", "-L dl box:/t", "-L fl box:/t", "-L fl box:/newf", "-L dl box:/newd", "nope box:/t", "f box:/f/",
       "empty box:/t", "-a d box:/t", "bad box:/t", "f box:t/z", "d/x box:/t/q", "f box:", "- box:/t", "- box:/f", "f box:/t/nested/", "f none:/t"]
-WORDS = ["box:/f box:/g", "f g", "'' box:/t", "f ''"]
+WORDS = ["box:/f box:/g", "f g", "'' box:/t", "f ''", ":f box:/t", "box:/f :new", ":f :g"]
 
 
 def tree(root):

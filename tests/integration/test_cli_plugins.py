@@ -2,6 +2,7 @@
 """The engine's plugins, the plugin that builds, and a search with credentials: what docker's client and ours ask of the same engine, and what they say."""
 import base64
 import json
+import shlex
 import shutil
 import subprocess
 
@@ -67,6 +68,45 @@ def test_builder_alias(tmp_path, line):
     assert "not done" in t.one("caisson", *line.split())[2] or "--help" in line
     t.write("config/config.json", json.dumps({"aliases": {"builder": "mybuild"}}))
     assert t.same(*line.split())[0] == 7
+
+
+GOOD = """echo '{"SchemaVersion":"0.1.0","Vendor":"V","Version":"v1","ShortDescription":"Does"}'"""
+CANDIDATES = {"good": GOOD, "fails": "echo no >&2; exit 3", "oldschema": """echo '{"SchemaVersion":"9","Vendor":"V"}'""", "novendor": """echo '{"SchemaVersion":"0.1.0"}'""",
+              "foo-bar": GOOD, "Upper": GOOD, "ps": GOOD, "": GOOD, "plain": """echo '{"SchemaVersion":"0.1.0","Vendor":"V"}'"""}
+
+
+@pytest.fixture
+def candidates(tmp_path):
+    """Programs in the plugins' folder: two of them are plugins."""
+    t = Twins(tmp_path, DOCKER_HOST="unix:///nonexistent")
+    for name, about in CANDIDATES.items():
+        t.write(f"config/cli-plugins/docker-{name}", f'#!/bin/sh\n[ "$1" = docker-cli-plugin-metadata ] && {{ {about}; exit; }}\necho "RUN $*"\ncase $1 in help | __complete) ;; *) exit 5 ;; esac\n', 0o755)
+    t.write("config/cli-plugins/docker-noexec", "#!/bin/sh\n", 0o644)
+    for name in ("docker", "caisson"):
+        (tmp_path / name / "config/cli-plugins/docker-folder").mkdir()
+        (tmp_path / name / "config/cli-plugins/docker-dangling").symlink_to("nosuch")
+    return t
+
+
+@pytest.mark.parametrize("line", ["good a --x", "good --help", "--debug good x", "-H tcp://h:1 good", "help good", "plain", "__complete good ''", "__complete good a --b", "ps -q",
+                                  *[name for name in (*CANDIDATES, "noexec", "folder", "dangling") if name not in ("", "good", "plain", "ps")], "help fails"])
+def test_who_is_run(candidates, line):
+    """Only who says that he is a plugin, as docker has it: nobody knows what another program does with the words."""
+    candidates.same(*shlex.split(line))
+
+
+def test_who_is_none_is_said(candidates):
+    sections = [next((part for part in out.split("\n\n") if part.startswith("Invalid Plugins:\n")), None) for _, out, _ in candidates.both("--help")]
+    assert sections[0] and sections[0] == sections[1]
+    warnings = [[line for line in err.splitlines() if line.startswith("WARNING: Plugin")] for _, _, err in candidates.both("info")]
+    assert len(warnings[0]) == 9 and warnings[0] == warnings[1]
+    told = [(status, json.loads(out)) for status, out, _ in candidates.both("info", "-f", "{{json .ClientInfo.Plugins}}")]
+    assert told[0][0] == told[1][0] == 0 and [{k: v for k, v in p.items() if v} for p in told[1][1]] == told[0][1]  # the engine is not asked
+
+
+def test_completion_knows_plugins(candidates):
+    docker, caisson = candidates.both("__complete", "goo")
+    assert caisson[:2] == docker[:2] == (0, "good\tDoes\n:4\n")
 
 
 def test_a_plugin_that_does_not_stop_talking(tmp_path):
