@@ -22,8 +22,9 @@
 
 /* ---- errors: HRESULT for programs, cs_err for people ---- */
 
-/* Sets *err and returns hr. sys: errno behind it, or 0. */
-HRESULT cs_hr_fail(struct cs_err **err, HRESULT hr, int sys, const char *fmt, ...) CS_PRINTF(4, 5);
+/* Sets *err and gives hr, which the analyzer shall see to be none of success. sys: errno behind it, or 0. */
+#define cs_hr_fail(err, hr, sys, ...) (cs_hr_tell((err), (sys), __VA_ARGS__), (hr))
+void cs_hr_tell(struct cs_err **err, int sys, const char *fmt, ...) CS_PRINTF(3, 4);
 /* What a cs_err of a lower layer is here; `invalid` stands for INVALID. */
 HRESULT cs_hr_of(const struct cs_err *err, HRESULT invalid);
 /* The border: *record from err (freed); returns hr. */

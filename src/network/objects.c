@@ -126,7 +126,7 @@ void cs_obj_put_all(enum cs_kind kind, void **v, size_t n)
 
 /* ---- errors ---- */
 
-HRESULT cs_hr_fail(struct cs_err **err, HRESULT hr, int sys, const char *fmt, ...)
+void cs_hr_tell(struct cs_err **err, int sys, const char *fmt, ...)
 {
 	va_list ap;
 	cs_autostr struct cs_str text = CS_STR_INIT(4096);
@@ -135,7 +135,6 @@ HRESULT cs_hr_fail(struct cs_err **err, HRESULT hr, int sys, const char *fmt, ..
 	cs_str_vputf(&text, fmt, ap);
 	va_end(ap);
 	(void)cs_fail(err, CS_ERR_INVALID, sys, "%s", text.buf ? text.buf : "");
-	return hr;
 }
 
 HRESULT cs_hr_of(const struct cs_err *err, HRESULT invalid)

@@ -120,12 +120,10 @@ static int bind_socket(uint8_t proto, const struct cs_fw_addr *a, bool both, uin
 
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage ss = {0};
-	socklen_t len = sizeof(ss);
+	struct sockaddr_in6 a = {0}; /* of either family: the port stands at the same place */
+	socklen_t len = sizeof(a);
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
-		return 0;
-	return ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port : ((struct sockaddr_in6 *)&ss)->sin6_port);
+	return getsockname(fd, (struct sockaddr *)&a, &len) < 0 ? 0 : ntohs(a.sin6_port);
 }
 
 static void put_place(char *out, size_t room, const struct cs_fw_addr *a, uint16_t port)
