@@ -61,7 +61,7 @@ static void check_address(const struct cs_ipam_config *c, bool v6, const char *w
 		add(bad, "invalid %s %s: parent subnet %s doesn't contain this address", what, shown, c->subnet);
 }
 
-static int check_ipam(const struct cs_ipam *ipam, bool v4_on, bool v6_on, struct cs_err **err)
+static int check_ipam(const struct cs_ipam *ipam, bool v6_on, struct cs_err **err)
 {
 	cs_autostr struct cs_str bad = CS_STR_INIT(1 << 16);
 
@@ -96,7 +96,6 @@ static int check_ipam(const struct cs_ipam *ipam, bool v4_on, bool v6_on, struct
 				return cs_fail(err, CS_ERR_DENIED, 0, "invalid pool request: Pool overlaps with other one on this address space");
 		}
 	}
-	(void)v4_on;
 	return bad.len ? cs_fail(err, CS_ERR_INVALID, 0, "invalid network config:\n%s", bad.buf) : 0;
 }
 
@@ -121,7 +120,6 @@ static int check_bridge_options(const struct cs_strmap *o, struct cs_err **err)
 	static const char *const modes[] = {"nat", "nat-unprotected", "routed", "isolated", NULL};
 	static const char *const mode_keys[] = {CS_OPT_GATEWAY4, CS_OPT_GATEWAY6, NULL};
 	static const char *const ips[] = {CS_OPT_HOST_BINDING, CS_OPT_HOST4, CS_OPT_HOST6, NULL};
-	int64_t mtu;
 
 	for (const char *const *k = bools; *k; k++) {
 		const char *v = cs_strmap_get(o, *k);
@@ -141,10 +139,7 @@ static int check_bridge_options(const struct cs_strmap *o, struct cs_err **err)
 		if (!cs_empty(v) && !cs_addr_parse(v, b, &v6))
 			return bad_option(*k, v, "invalid address", err);
 	}
-	const char *v = cs_strmap_get(o, CS_OPT_MTU);
-	if (v && !cs_parse_i64(v, 0, 65535, &mtu))
-		return bad_option(CS_OPT_MTU, v, "a number up to 65535 is needed", err);
-	v = cs_strmap_get(o, CS_OPT_BRIDGE_NAME);
+	const char *v = cs_strmap_get(o, CS_OPT_BRIDGE_NAME);
 	if (!cs_empty(v) && !cs_link_name_valid(v))
 		return bad_option(CS_OPT_BRIDGE_NAME, v, "not a name of an interface", err);
 	v = cs_strmap_get(o, CS_OPT_PREFIX);
@@ -191,8 +186,7 @@ static int check_lan_options(const char *driver, const struct cs_strmap *o, stru
 	static const char *const mac[] = {"bridge", "private", "vepa", "passthru", NULL}, *const ip[] = {"l2", "l3", "l3s", NULL},
 			   *const flags[] = {"bridge", "private", "vepa", NULL};
 	const char *parent = cs_strmap_get(o, "parent"), *m = cs_strmap_get(o, "macvlan_mode"), *i = cs_strmap_get(o, "ipvlan_mode"),
-		   *f = cs_strmap_get(o, "ipvlan_flag"), *mtu = cs_strmap_get(o, CS_OPT_MTU);
-	int64_t n;
+		   *f = cs_strmap_get(o, "ipvlan_flag");
 
 	if (cs_streq(driver, "macvlan") && !cs_empty(m) && !one_of(m, mac))
 		return cs_fail(err, CS_ERR_INVALID, 0, "requested macvlan mode '%s' is not valid, 'bridge' mode is the macvlan driver default", m);
@@ -204,8 +198,19 @@ static int check_lan_options(const char *driver, const struct cs_strmap *o, stru
 		return cs_fail(err, CS_ERR_INVALID, 0, "loopback interface is not a valid %s parent link", driver);
 	if (!cs_empty(parent) && !cs_link_name_valid(parent))
 		return bad_option("parent", parent, "not a name of an interface", err);
-	if (mtu && !cs_parse_i64(mtu, 0, 65535, &n))
-		return bad_option(CS_OPT_MTU, mtu, "a number up to 65535 is needed", err);
+	return 0;
+}
+
+/* What Linux lets an interface have (ETH_MIN_MTU, and RFC 8200 5); 0: as it comes. */
+static int check_mtu(const struct cs_network_doc *d, struct cs_err **err)
+{
+	const char *v = cs_strmap_get(d->options, CS_OPT_MTU);
+	int64_t mtu;
+
+	if (v && (!cs_parse_i64(v, 0, 65535, &mtu) || (mtu && mtu < 68)))
+		return bad_option(CS_OPT_MTU, v, "a number from 68 to 65535 is needed", err);
+	if (v && mtu && mtu < 1280 && d->enable_ipv6)
+		return bad_option(CS_OPT_MTU, v, "IPv6 needs 1280", err);
 	return 0;
 }
 
@@ -223,6 +228,8 @@ static int check_driver(const struct cs_network_doc *d, struct cs_err **err)
 {
 	const char *driver = d->driver;
 
+	if (check_mtu(d, err) < 0)
+		return -1;
 	if (cs_streq(driver, "bridge"))
 		return check_bridge_options(d->options, err);
 	if (cs_streq(driver, "macvlan") || cs_streq(driver, "ipvlan") || cs_streq(driver, "l2bridge"))
@@ -334,7 +341,7 @@ int cs_network_doc_make(const struct cs_network_create *req, int api, const stru
 		return invalid(err, "IPv4 or IPv6 must be enabled");
 	if (strcmp(d->ipam.driver, "default") != 0)
 		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "plugin \"%s\" not found", d->ipam.driver);
-	if (check_ipam(&d->ipam, d->enable_ipv4, d->enable_ipv6, err) < 0 || (!d->config_only && check_driver(d, err) < 0))
+	if (check_ipam(&d->ipam, d->enable_ipv6, err) < 0 || (!d->config_only && check_driver(d, err) < 0))
 		return -1;
 	if (!d->config_only && !d->internal && cs_streq(d->driver, "bridge") && (cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY4), "isolated") || cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY6), "isolated")))
 		return invalid(err, "gateway mode 'isolated' can only be used for an internal network");
