@@ -4,6 +4,7 @@
  * service then tells. The row is written last: what a crash leaves before that is an endpoint that nobody claims, and goes at the next start. */
 #include <string.h>
 
+#include "base/log.h"
 #include "engine/events.h"
 #include "engine/network.h"
 #include "engine/validate.h"
@@ -88,6 +89,8 @@ static int connect_running(struct cs_container *c, struct cs_network **net, stru
 	if (cs_container_ports_settle(c, err) < 0 || cs_container_net_save(c, err) < 0) {
 		cs_endpoint_down(c, own);
 		take_out(c, n->doc->name);
+		if (cs_container_ports_settle(c, NULL) < 0) /* where they were before */
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its published ports could not be opened again");
 		return -1;
 	}
 	cs_container_files_connected(c, own);

@@ -397,6 +397,19 @@ static void set_ports(struct cs_container *c, const struct cs_ports *given, cons
 
 static const char *default_ip(const struct cs_network *n) { return n ? cs_strmap_get(n->doc->options, CS_OPT_HOST_BINDING) : NULL; }
 
+/* Another endpoint did not get them: with the same numbers they go to the one that had them. */
+static bool ports_back(struct cs_container *c, const struct cs_ports *ports)
+{
+	HCN_ENDPOINT ep = NULL;
+	HCN_GUID guid;
+
+	if (!c->ports_on || !cs_hcn_guid_of(c->ports_on, &guid) || HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK)
+		return false;
+	bool back = add_ports(ep, ports, NULL) == 0;
+	(void)HcnCloseEndpoint(ep);
+	return back;
+}
+
 int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 {
 	cs_autonetwork struct cs_network *n = NULL;
@@ -423,10 +436,13 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 		if (r == 0) {
 			cs_endpoint_take(got, n, &ports, answer);
 			put_back(c, owner, got);
+		} else {
+			remove_ports(c, ep); /* all or none */
 		}
 		(void)HcnCloseEndpoint(ep);
 	}
-	set_ports(c, owner && r == 0 ? &ports : NULL, owner);
+	if (r == 0 || !ports_back(c, &ports))
+		set_ports(c, owner && r == 0 ? &ports : NULL, owner);
 	return r < 0 ? cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", c->name, owner->endpoint_id) : 0;
 }
 

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What options of networks and of the daemon promise, as packets see it from a neighbour of the host, and what a refusal leaves as it was."""
+import json
+import subprocess
+
+import pytest
+
+import caisson_fixture as fx
+from box import Boxes, Networks, create
+from netns import fetch, in_netns
+from test_containers_net import interfaces, ip, publish, server, settings
+
+# says to everybody with which address they come
+MIRROR = """
+import socket
+s = socket.create_server(("", 7777), family=socket.AF_INET6, dualstack_ipv6=True)
+print("ready", flush=True)
+while True:
+    c, peer = s.accept()
+    c.sendall(peer[0].removeprefix("::ffff:").encode())
+    c.close()
+"""
+SEEN_AS = 'import socket, sys; print(socket.create_connection((sys.argv[1], 7777), timeout=5).makefile().read())'
+
+
+@pytest.fixture
+def outside(net_engine):
+    o = net_engine.netns.neighbour()
+    o.mirror = o.popen("/usr/bin/python3", "-c", MIRROR, stdout=subprocess.PIPE, text=True)
+    assert o.mirror.stdout.readline() == "ready\n"
+    yield o
+    o.mirror.kill()
+    o.mirror.communicate()
+    o.close()
+
+
+def seen_as(box, address):
+    done = in_netns(box.pid, "/usr/bin/python3", "-c", SEEN_AS, address)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def addresses(netns, dev):
+    return [a["local"] for a in json.loads(netns.run("ip", "-j", "addr", "show", dev).stdout)[0]["addr_info"]]
+
+
+# -- addresses ------------------------------------------------------------------------------------------------------------
+
+def test_auxiliary_addresses_are_nobodys(networks, net_boxes):
+    networks.create("aux", IPAM={"Config": [{"Subnet": "10.110.0.0/29", "AuxiliaryAddresses": {"printer": "10.110.0.2", "nas": "10.110.0.4"}}]})
+    boxes = [net_boxes.sleeper(network="aux") for _ in range(3)]
+    assert [ip(b, "aux") for b in boxes] == ["10.110.0.3", "10.110.0.5", "10.110.0.6"]
+    a = net_boxes.create("true", network="aux").post("start")
+    assert "no available IPv4 addresses" in a.message, a
+    cfg = {"EndpointsConfig": {"aux": {"IPAMConfig": {"IPv4Address": "10.110.0.4"}}}}
+    a = net_boxes.create("true", network="aux", NetworkingConfig=cfg).post("start")
+    assert a.status == 403 and "in use" in a.message, a
+
+
+def test_unique_local_addresses_of_the_default_bridge(fresh):
+    """IPv6 on the default bridge, and nothing said of its prefix: one of this host's own, the same with the next daemon."""
+    eng = fresh(netns=True, config={"ipv6": True, "dns-opts": ["timeout:3"]})
+    b = Boxes(eng).sleeper(network="bridge")
+    subnet = eng.http.get("/networks/bridge").json["IPAM"]["Config"][1]["Subnet"]
+    assert subnet.startswith("fd") and settings(b, "bridge")["GlobalIPv6Address"].startswith(subnet.split("::")[0])
+    assert "options timeout:3" in b.exec("cat /etc/resolv.conf")[1]
+    eng.restart()
+    assert eng.http.get("/networks/bridge").json["IPAM"]["Config"][1]["Subnet"] == subnet
+
+
+def test_gateways_of_the_daemon_for_ipv6(fresh):
+    eng = fresh(netns=True, config={"ipv6": True, "bip6": "fd00:111::1/64", "default-gateway-v6": "fd00:111::fe"})
+    b = Boxes(eng).sleeper(network="bridge")
+    assert "default via fd00:111::fe" in b.exec("ip -6 route")[1]
+    assert "fd00:111::1" in addresses(eng.netns, next(n for n in eng.netns.links() if n.startswith("csb-")))
+
+
+def test_names_of_interfaces_and_bridges_without_an_address(net_engine, networks, net_boxes):
+    ident = networks.create("lan", IPAM={"Config": [{"Subnet": "10.112.0.0/24"}]},
+                            Options={"com.docker.network.container_iface_prefix": "lan", "com.docker.network.bridge.inhibit_ipv4": "true"})
+    a, b = net_boxes.sleeper(network="lan"), net_boxes.sleeper(network="lan")
+    assert "lan0" in interfaces(a) and "eth0" not in interfaces(a) and a.exec(f"ping -c1 -W2 {ip(b, 'lan')}")[0] == 0
+    assert addresses(net_engine.netns, "br-" + ident[:12]) == []
+
+
+def test_a_family_by_option(networks):
+    networks.create("by-option", Options={"com.docker.network.enable_ipv4": "false", "com.docker.network.enable_ipv6": "true"})
+    n = networks.inspect("by-option")
+    assert not n["EnableIPv4"] and n["EnableIPv6"] and [c["Subnet"][:2] for c in n["IPAM"]["Config"]] == ["fd"]
+
+
+# -- as whom, and from where ----------------------------------------------------------------------------------------------
+
+def test_source_addresses(net_engine, networks, net_boxes, outside):
+    for a in ("192.0.2.9/24", "2001:db8:2::9/64"):
+        net_engine.netns.run("ip", "addr", "add", a, "dev", "out0", *(["nodad", "preferred_lft", "0"] if ":" in a else []))
+    both = lambda name, n, **options: networks.create(name, EnableIPv6=True, Options={"com.docker.network." + k: v for k, v in options.items()},
+                                                      IPAM={"Config": [{"Subnet": f"10.113.{n}.0/24"}, {"Subnet": f"fd00:113:{n}::/64"}]})
+    both("src-usual", 1)
+    both("src-own", 2, **{"host_ipv4": "192.0.2.9", "host_ipv6": "2001:db8:2::9"})
+    both("src-none", 3, **{"bridge.enable_ip_masquerade": "false"})
+    want = {"src-usual": ("192.0.2.1", "2001:db8:2::1"), "src-own": ("192.0.2.9", "2001:db8:2::9")}
+    for net in ("src-usual", "src-own", "src-none"):
+        b = net_boxes.sleeper(network=net)
+        got = seen_as(b, outside.address), seen_as(b, outside.address6)
+        assert got == want.get(net, (ip(b, net), settings(b, net)["GlobalIPv6Address"])), net
+
+
+@pytest.mark.parametrize("mode,published,other", [("nat", False, False), ("nat-unprotected", True, True), ("routed", True, False)])
+def test_gateway_modes(networks, net_boxes, outside, mode, published, other):
+    """Ports of a container at its own addresses, by somebody who has a route there."""
+    networks.subnet("modes", ["10.114.0.0/24", "fd00:114::/64"], EnableIPv6=True,
+                    Options={f"com.docker.network.bridge.gateway_mode_ipv{v}": mode for v in "46"})
+    b = server(net_boxes, "moded", network="modes", Host=publish(p80_tcp={"HostPort": "18150"}))
+    b.exec("mkdir -p /x && echo more >/x/index.html && httpd -p 81 -h /x")
+    for at in (ip(b, "modes"), f"[{settings(b, 'modes')['GlobalIPv6Address']}]"):
+        assert (outside.fetch(f"http://{at}/", check=False, timeout=2 if published else 0.5) == "moded\n") == published, at
+        assert (outside.fetch(f"http://{at}:81/", check=False, timeout=2 if other else 0.5) == "more\n") == other, at
+    for at in (outside.gateway, f"[{outside.gateway6}]"):
+        assert (outside.fetch(f"http://{at}:18150/", check=False, timeout=0.5 if mode == "routed" else 2) == "moded\n") == (mode != "routed"), at
+
+
+def test_trusted_interfaces(net_engine, networks, net_boxes, outside):
+    stranger = net_engine.netns.neighbour("192.0.3", "2001:db8:3::", "out1")
+    try:
+        networks.subnet("trust", "10.115.0.0/24", Options={"com.docker.network.bridge.trusted_host_interfaces": "out0"})
+        b = server(net_boxes, "trusted", network="trust", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18151"}))
+        assert outside.fetch(f"http://{ip(b, 'trust')}/") == "trusted\n"
+        assert stranger.fetch(f"http://{ip(b, 'trust')}/", check=False, timeout=0.5) is None
+    finally:
+        stranger.close()
+
+
+def test_direct_routing_of_the_daemon(fresh):
+    eng = fresh(netns=True, config={"allow-direct-routing": True})
+    outside = eng.netns.neighbour()
+    try:
+        b = server(Boxes(eng), "direct", network="bridge", Host=publish(p80_tcp={"HostPort": "18152"}))
+        b.exec("mkdir -p /x && echo more >/x/index.html && httpd -p 81 -h /x")
+        assert outside.fetch(f"http://{ip(b)}/") == "direct\n"
+        assert outside.fetch(f"http://{ip(b)}:81/", check=False, timeout=0.5) is None
+    finally:
+        outside.close()
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------------
+
+def test_ports_are_back_after_a_connect_that_fails(net_engine, networks, net_boxes):
+    """The new network would have had the way out, and cannot have the port: the old one has it as before."""
+    networks.subnet("back-b", ["10.116.1.0/24", "fd00:116::/64"], EnableIPv6=True)
+    networks.subnet("back-a", "10.116.2.0/24")
+    b = server(net_boxes, "back", network="back-b", Host=publish(p80_tcp={"HostIp": "::1", "HostPort": "18153"}, p81_tcp={}))
+    before = settings(b)
+    assert net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+    a = net_engine.http.post("/networks/back-a/connect", body={"Container": b.id, "EndpointConfig": {"GwPriority": 9}})
+    assert a.status == 501 and "no address of that family" in a.message, a
+    assert settings(b) == before and net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+    assert "default via 10.116.1.1" in b.exec("ip route")[1]
+    net_engine.restart()
+    assert settings(b)["Ports"] == before["Ports"] and net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+
+
+@pytest.mark.parametrize("port", ["80/icmp", "80/TCPP", "80/", "http/tcp", "99999/tcp"])
+def test_ports_that_are_none(net_engine, port):
+    for body in ({"HostConfig": {"PortBindings": {port: [{"HostPort": "18154"}]}}}, {"ExposedPorts": {port: {}}}):
+        a = net_engine.http.post("/containers/create", body={"Image": "caisson/base", "Cmd": ["true"], **body})
+        if a.status == 201:
+            net_engine.http.delete("/containers/" + a.json["Id"])
+        assert a.status == 400, (port, body, a)
+
+
+@pytest.mark.parametrize("driver,options,mtu", [("bridge", {}, "67"), ("bridge", {"EnableIPv6": True}, "1279"), ("macvlan", {}, "20")])
+def test_an_mtu_that_no_interface_can_have(net_engine, driver, options, mtu):
+    links = {n for n in net_engine.netns.links() if not n.startswith("csp")}
+    a = net_engine.http.post("/networks/create", body={"Name": "small", "Driver": driver, "Options": {"com.docker.network.driver.mtu": mtu}, **options})
+    if a.status == 201:
+        net_engine.http.delete("/networks/small")
+    assert a.status == 400 and "mtu" in a.message.lower(), a
+    assert {n for n in net_engine.netns.links() if not n.startswith("csp")} == links
