@@ -24,10 +24,11 @@ static void on_client(struct cs_source *s, uint32_t events);
 
 static bool has_backlog(const struct cs_client *c) { return c->spill_at < c->spill_end; }
 
+static bool is_paused(const struct cs_client *c) { return c->want[0] && cs_stdio_input_full(c->proc); }
+
 static void watch(struct cs_client *c)
 {
-	bool paused = c->want[0] && cs_stdio_input_full(c->proc);
-	uint32_t e = c->in_done || paused ? ONLY_HANGUP : EPOLLIN;
+	uint32_t e = c->in_done || is_paused(c) ? ONLY_HANGUP : EPOLLIN;
 
 	if (has_backlog(c)) /* not edge-triggered then; a hang-up ends the backlog anyway */
 		e = EPOLLOUT | (e & EPOLLIN);
@@ -304,7 +305,8 @@ static void on_client(struct cs_source *s, uint32_t events)
 {
 	struct cs_client *c = cs_container_of(s, struct cs_client, src);
 
-	if (events & EPOLLIN && !c->in_done && s->events & EPOLLIN) {
+	/* another client may have filled the process' input a moment ago */
+	if (events & EPOLLIN && !c->in_done && !is_paused(c) && s->events & EPOLLIN) {
 		read_input(c);
 	} else if (events & EPOLLERR || (events & EPOLLHUP && (c->in_done || has_backlog(c)))) {
 		drop(c);

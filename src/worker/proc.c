@@ -342,11 +342,16 @@ void cs_proc_fill_exited(const struct cs_proc *p, struct cs_w_exited *x)
 
 static void kill_rest(void)
 {
-	for (struct cs_proc *p = worker.procs; p; p = p->next)
-		if (!p->exited && p->pidfd >= 0)
-			(void)sys_pidfd_send_signal(p->pidfd, SIGKILL);
+	bool lives = false; /* also one that has left our groups, and hangs */
+
+	for (struct cs_proc *p = worker.procs; p; p = p->next) {
+		if (p->exited || p->pidfd < 0)
+			continue;
+		lives = true;
+		(void)sys_pidfd_send_signal(p->pidfd, SIGKILL);
+	}
 	int left = cs_cgroup_kill_all(&worker.plan);
-	worker.rest_killed = left <= 0 || ++worker.kill_tries > KILL_TRIES;
+	worker.rest_killed = (left <= 0 && !lives) || ++worker.kill_tries > KILL_TRIES;
 	if (!worker.rest_killed) {
 		int64_t pause = CS_NS_PER_MS << CS_MIN(worker.kill_tries - 1, 6);
 		cs_timer_arm(&worker.kill_timer, cs_monotonic_ns() + CS_MIN(pause, 100 * CS_NS_PER_MS));

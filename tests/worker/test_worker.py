@@ -93,6 +93,23 @@ def test_early_client_and_half_close(box):
     end(w)
 
 
+def test_input_of_many_clients(box):
+    """All of it comes, however many write to a process that does not read yet: clients wait, nothing is dropped."""
+    each, many = 60000, 100
+    w = box(f"read go; head -c {each * many} | wc -c", stdin=1)
+    w.started()
+    out = w.attach()
+    clients = [w.attach(stdin=1, stdout=0, stderr=0) for _ in range(many)]
+    for cl in clients:
+        cl.sock.settimeout(20 * SLOW)
+        cl.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    clients[0].sock.send(b"go\n")
+    for cl in clients:
+        assert cl.sock.send(b"x" * each) == each
+    assert out.read_until(b"\n", 20)[8:].decode().strip() == str(each * many)
+    assert end(w)["code"] == 0
+
+
 def test_terminal_resize_detach(box):
     cl = Client(False)
     w = box("stty size; read x; stty size; echo got $x", tty=1, stdin=1, rows=33, cols=77,
