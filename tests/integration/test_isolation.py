@@ -77,6 +77,15 @@ def test_writable_cgroups_without_a_value(boxes):
     assert b.out == "0\n"
 
 
+@pytest.mark.parametrize("mode,code", [(0o777, "1"), (0o111, "0")])
+def test_seccomp_masks_are_unsigned(boxes, mode, code):
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    args = [[{"index": i, "value": 2**64 - 1, "valueTwo": mode, "op": "SCMP_CMP_MASKED_EQ"}] for i in (1, 2)]
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{**rule, "args": a} for a in args]}
+    b = boxes.run("mkdir /x; echo $?", Host={"SecurityOpt": ["seccomp=" + json.dumps(profile)]})
+    assert b.out.split() == [code], (b.out, b.err)
+
+
 @pytest.mark.parametrize("profile", ["{", '{"defaultAction":"NOSUCH"}', "[]"])
 def test_seccomp_bad(engine, profile):
     from box import Box

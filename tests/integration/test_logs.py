@@ -10,6 +10,7 @@ import time
 import pytest
 
 from box import IS_DOCKERD, create
+from caisson_fixture import wait_for
 from unixhttp import demux
 
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
@@ -159,6 +160,23 @@ def test_rotation_compressed(boxes):
     out = b.out.splitlines()
     first = int(out[0].split()[1])
     assert [int(l.split()[1]) for l in out] == list(range(first, 400)) and first < 350
+
+
+@pytest.mark.caisson
+def test_compressor_is_no_better_protected_than_others(boxes):
+    """The worker hardly ever is a victim of the OOM killer; what it compresses can be compressed again."""
+    b = boxes.start("head -c 40000000 /dev/urandom | base64; sleep 1000",
+                    Host={"LogConfig": {"Type": "json-file", "Config": {"max-size": "48m", "max-file": "3", "compress": "true"}}})
+    worker = int(open(f"/proc/{b.pid}/stat").read().rsplit(")", 1)[1].split()[1])
+
+    def compressors():
+        for pid in open(f"/proc/{worker}/task/{worker}/children").read().split():
+            try:
+                if open(f"/proc/{pid}/comm").read() == "caisson-log\n":
+                    yield int(open(f"/proc/{pid}/oom_score_adj").read())
+            except OSError:
+                pass
+    assert wait_for(lambda: list(compressors()), 60, "the compressor", step=0.002) == [0]
 
 
 @pytest.mark.caisson
