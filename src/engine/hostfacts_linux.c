@@ -65,8 +65,8 @@ static void probe_v1(struct cs_host_facts *f)
 	f->cpu_realtime = v1_has("cpu", "cpu.rt_runtime_us");
 	f->cpuset = v1_has("cpuset", "cpuset.cpus");
 	f->pids = v1_has("pids", "cgroup.procs");
-	f->blkio_weight = v1_has("blkio", "blkio.weight") || v1_has("blkio", "blkio.bfq.weight");
-	f->blkio_weight_device = v1_has("blkio", "blkio.weight_device") || v1_has("blkio", "blkio.bfq.weight_device");
+	/* the root group has no weights, only what shows that BFQ is there; blkio.weight went with CFQ in Linux 5.0 */
+	f->blkio_weight = f->blkio_weight_device = v1_has("blkio", "blkio.bfq.weight") || v1_has("blkio", "blkio.bfq.io_service_bytes");
 	f->blkio_throttle = v1_has("blkio", "blkio.throttle.read_bps_device");
 }
 

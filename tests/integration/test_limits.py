@@ -16,10 +16,14 @@ CASES = [
     # (HostConfig, controller, v1 file, v1 value, v2 file, v2 value)
     ({"Memory": 64 << 20}, "memory", "memory.limit_in_bytes", str(64 << 20), "memory.max", str(64 << 20)),
     ({"Memory": 64 << 20, "MemoryReservation": 32 << 20}, "memory", "memory.soft_limit_in_bytes", str(32 << 20), "memory.low", str(32 << 20)),
+    ({"Memory": 64 << 20, "MemorySwap": 96 << 20}, "memory", "memory.memsw.limit_in_bytes", str(96 << 20), "memory.swap.max", str(32 << 20)),
+    ({"Memory": 64 << 20, "OomKillDisable": True}, "memory", "memory.oom_control", "oom_kill_disable 1\n", None, None),
     ({"CpuShares": 512}, "cpu", "cpu.shares", "512", "cpu.weight", "20"),
     ({"CpuPeriod": 50000, "CpuQuota": 25000}, "cpu", "cpu.cfs_quota_us", "25000", "cpu.max", "25000 50000"),
     ({"NanoCpus": 500000000}, "cpu", "cpu.cfs_quota_us", "50000", "cpu.max", "50000 100000"),
     ({"CpusetCpus": "0"}, "cpuset", "cpuset.cpus", "0", "cpuset.cpus", "0"),
+    ({"CpusetMems": "0"}, "cpuset", "cpuset.mems", "0", "cpuset.mems", "0"),
+    ({"BlkioWeight": 300}, "blkio", "blkio.bfq.weight", "300", None, None),
     ({"PidsLimit": 77}, "pids", "pids.max", "77", "pids.max", "77"),
     ({"Memory": 64 << 20, "MemorySwappiness": 0}, "memory", "memory.swappiness", "0", None, None),
 ]
@@ -35,7 +39,20 @@ def test_in_the_cgroup(boxes, host, controller, v1, want1, v2, want2):
     if not f.exists():
         assert b.warnings, "the kernel lacks the knob: a warning must say so"
         return
-    assert f.read_text().strip() == want
+    got = f.read_text()
+    assert got.startswith(want) if want.endswith("\n") else got.strip() == want
+
+
+@pytest.mark.skipif(V2, reason="test_cgroup_v2.py has io.max")
+@pytest.mark.parametrize("key,name", [("BlkioDeviceReadBps", "read_bps_device"), ("BlkioDeviceWriteBps", "write_bps_device"),
+                                      ("BlkioDeviceReadIOps", "read_iops_device"), ("BlkioDeviceWriteIOps", "write_iops_device")])
+def test_throttles_in_the_cgroup(boxes, key, name):
+    device = next((p for p in Path("/dev").iterdir() if p.is_block_device() and (Path("/sys/block") / p.name).exists()), None)
+    if not device:
+        pytest.skip("no block device here")
+    b = boxes.sleeper(Host={key: [{"Path": str(device), "Rate": 4096}]})
+    number = device.stat().st_rdev
+    assert (cgroup_dir(b.pid, "blkio") / ("blkio.throttle." + name)).read_text() == f"{os.major(number)}:{os.minor(number)} 4096\n"
 
 
 def test_cgroup_is_below_the_parent(boxes, engine):
