@@ -126,10 +126,10 @@ static int redirect(struct cs_request *rq, struct cs_response *rs, struct cs_err
 	return 0;
 }
 
-/* What a browser asks before it calls from elsewhere; the headers of the answer are those of every answer. */
+/* What a browser asks before it calls from elsewhere: 200 to everybody, as dockerd; whether it may is in the headers, which are those of every answer. */
 static int preflight(struct cs_request *rq, struct cs_response *rs, struct cs_err **err) { return 0; }
 
-/* Answers that do not depend on what is asked for: /a//b is sent to /a/b, as dockerd does, and OPTIONS is answered where api-cors-header is set. */
+/* Answers that do not depend on what is asked for: /a//b is sent to /a/b, as dockerd does, and OPTIONS is answered. */
 static bool find_general(struct call *c, size_t len)
 {
 	static const struct cs_route moved = {.fn = redirect, .flags = CS_ROUTE_DISCARD}, options = {.fn = preflight, .flags = CS_ROUTE_DISCARD};
@@ -138,7 +138,7 @@ static bool find_general(struct call *c, size_t len)
 	if (clean) {
 		c->rq.path = cs_xasprintf("%s%.*s", clean, (int)strcspn(c->uri + len, "#"), c->uri + len);
 		c->rq.route = &moved;
-	} else if (!strcmp(c->rq.method, MHD_HTTP_METHOD_OPTIONS) && !cs_empty(cs_engine_config(c->http->engine)->api_cors_header)) {
+	} else if (!strcmp(c->rq.method, MHD_HTTP_METHOD_OPTIONS)) {
 		c->rq.route = &options;
 	}
 	return c->rq.route;

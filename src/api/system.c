@@ -3,6 +3,7 @@
  * /_ping, /version, /info, /events, /system/df, /auth; our own: /system/check, /compute/systems. */
 #include "api/routes.h"
 
+#include "base/num.h"
 #include "engine/engine.h"
 #include "engine/image.h"
 
@@ -31,8 +32,12 @@ static int info(struct cs_request *rq, struct cs_response *rs, struct cs_err **e
 static int df(struct cs_request *rq, struct cs_response *rs, struct cs_err **err)
 {
 	cs_autostrv char **types = rq->api >= 142 ? cs_query_all(&rq->query, "type") : NULL;
+	const char *verbose = rq->api >= 152 ? cs_query_str(&rq->query, "verbose") : NULL;
+	bool items = false;
 
-	return cs_system_df(rq->engine, types, rq->api < 152 || cs_query_bool(&rq->query, "verbose"), rq->api, &rs->body, err);
+	if (verbose && !cs_parse_bool(verbose, &items))
+		return cs_fail(err, CS_ERR_INVALID, 0, "invalid value for verbose: %s", verbose);
+	return cs_system_df(rq->engine, types, !verbose ? CS_DF_LEGACY : items ? CS_DF_ITEMS : CS_DF_TOTALS, rq->api, &rs->body, err);
 }
 
 /* Caisson's own: dockerd has no such thing. */

@@ -107,3 +107,15 @@ bool cs_parse_bytes(const char *s, int64_t *ret)
 	*ret = (int64_t)v;
 	return true;
 }
+
+bool cs_parse_bool(const char *s, bool *ret)
+{
+	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"}, *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(yes); i++)
+		if (strcmp(s, yes[i]) == 0 || strcmp(s, no[i]) == 0) {
+			*ret = strcmp(s, yes[i]) == 0;
+			return true;
+		}
+	return false;
+}

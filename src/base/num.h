@@ -11,5 +11,7 @@ CS_MUST_CHECK bool cs_parse_i64(const char *s, int64_t min, int64_t max, int64_t
 CS_MUST_CHECK bool cs_parse_u64n(const char *s, size_t n, uint64_t min, uint64_t max, uint64_t *ret);
 /* Octal file mode without prefix ("0644", "1777"), at most 07777. */
 CS_MUST_CHECK bool cs_parse_mode(const char *s, uint32_t *ret);
+/* 1, t, T, TRUE, true, True and their opposites, as Go's strconv.ParseBool. */
+CS_MUST_CHECK bool cs_parse_bool(const char *s, bool *ret);
 /* Docker's human sizes: "64m", "1.5g", "10kb", "512" (bytes); binary units, case-insensitive (docker/go-units RAMInBytes). */
 CS_MUST_CHECK bool cs_parse_bytes(const char *s, int64_t *ret);

@@ -19,18 +19,6 @@ struct parser {
 
 /* ---- values ---- */
 
-static bool parse_bool(const char *s, bool *ret)
-{
-	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"}, *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
-
-	for (size_t i = 0; i < CS_ARRAY_SIZE(yes); i++)
-		if (cs_streq(s, yes[i]) || cs_streq(s, no[i])) {
-			*ret = cs_streq(s, yes[i]);
-			return true;
-		}
-	return false;
-}
-
 /* Go's ParseInt and ParseUint with base 0: prefixes 0x, 0o, 0b, 0, and '_' between digits. NULL or what Go says. */
 static const char *parse_number(const char *s, bool is_signed, uint64_t max, int64_t *ret)
 {
@@ -160,7 +148,7 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 
 	switch ((enum flag_kind)f->kind) {
 	case FLAG_BOOL:
-		return parse_bool(val, member) ? NULL : cs_xasprintf("strconv.ParseBool: parsing \"%s\": invalid syntax", val);
+		return cs_parse_bool(val, member) ? NULL : cs_xasprintf("strconv.ParseBool: parsing \"%s\": invalid syntax", val);
 	case FLAG_STR:
 		*(const char **)member = val;
 		return NULL;
@@ -301,7 +289,7 @@ static int long_flag(struct parser *p, const char *arg, const char *next)
 	const struct flag *f = by_name(p->call->cmd, name, n);
 	if ((!f || f->off == NO_MEMBER) && n == 4 && memcmp(name, "help", 4) == 0) {
 		bool on = true;
-		if (name[n] == '=' && !parse_bool(name + 5, &on)) {
+		if (name[n] == '=' && !cs_parse_bool(name + 5, &on)) {
 			fprintf(stderr, "invalid argument \"%s\" for \"%s--help\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax\n", name + 5, f ? "" : "-h, ", name + 5);
 			return 0;
 		}

@@ -24,19 +24,6 @@ static bool is_bool(const struct opt *o)
 	return o->kind == OPT_BOOL;
 }
 
-static bool parse_bool(const char *s, bool *ret)
-{
-	static const char *const yes[] = { "1", "t", "T", "TRUE", "true", "True" }, *const no[] = { "0", "f", "F", "FALSE", "false", "False" };
-
-	for (size_t i = 0; i < CS_ARRAY_SIZE(yes); i++) {
-		if (!strcmp(s, yes[i]) || !strcmp(s, no[i])) {
-			*ret = !strcmp(s, yes[i]);
-			return true;
-		}
-	}
-	return false;
-}
-
 static int set_pair(struct cs_strmap **m, const char *text, const char *what, struct cs_err **err)
 {
 	const char *eq = strchr(text, '=');
@@ -97,7 +84,7 @@ static int set_feature(struct cs_strmap **m, const struct opt *o, const char *te
 	cs_autofree char *name = cs_xstrndup(text, n);
 	bool on = true;
 
-	if (n == 0 || (text[n] && !parse_bool(text + n + 1, &on)))
+	if (n == 0 || (text[n] && !cs_parse_bool(text + n + 1, &on)))
 		return bad_value(o, text, err);
 	if (!*m)
 		*m = cs_strmap_new();
@@ -111,7 +98,7 @@ static int set_unkept(struct cs_daemon_config *c, const struct opt *o, const cha
 	bool on = true;
 	int64_t n = 1;
 
-	if ((o->kind == OPT_BOOL && !parse_bool(v, &on)) || (o->kind == OPT_INT && !cs_parse_i64(v, INT32_MIN, INT32_MAX, &n)))
+	if ((o->kind == OPT_BOOL && !cs_parse_bool(v, &on)) || (o->kind == OPT_INT && !cs_parse_i64(v, INT32_MIN, INT32_MAX, &n)))
 		return bad_value(o, v, err);
 	if (o->flags & OPT_MOOT)
 		cs_strv_take(&c->warnings, cs_xasprintf("option \"%s\": %s", key_of(o), o->help));
@@ -131,7 +118,7 @@ static int set_text(struct cs_daemon_config *c, const struct opt *o, const char 
 		return *v ? set_unkept(c, o, v, err) : 0;
 	switch (o->kind) {
 	case OPT_BOOL:
-		return parse_bool(v, m) ? 0 : bad_value(o, v, err);
+		return cs_parse_bool(v, m) ? 0 : bad_value(o, v, err);
 	case OPT_STR:
 		free(*(char **)m);
 		*(char **)m = cs_xstrdup(v);

@@ -202,8 +202,10 @@ CS_MUST_CHECK int cs_network_reachability(struct cs_engine *e, struct cs_str *ou
 /* ---- system (system.c) ---- */
 CS_MUST_CHECK int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
 CS_MUST_CHECK int cs_system_version(struct cs_engine *e, int api, struct cs_str *out, struct cs_err **err);
-/* types: NULL = all, else of container, image, volume, build-cache; verbose as of 1.52 */
-CS_MUST_CHECK int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api, struct cs_str *out, struct cs_err **err);
+/* types: NULL = all, else of container, image, volume, build-cache. As of 1.52 there are totals, with the items in them or not; who does not say which
+ * gets the lists of before beside them. */
+enum cs_df { CS_DF_LEGACY, CS_DF_TOTALS, CS_DF_ITEMS };
+CS_MUST_CHECK int cs_system_df(struct cs_engine *e, char *const *types, enum cs_df form, int api, struct cs_str *out, struct cs_err **err);
 /* The compute systems as the host compute service enumerates them: [{"Id","Owner","State",…}]. */
 CS_MUST_CHECK int cs_compute_list(struct cs_engine *e, struct cs_str *out, struct cs_err **err);
 /* Properties of one, by its id or its container's name or id. types: of Statistics, ProcessList, Processes (NULL = none). */

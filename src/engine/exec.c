@@ -272,6 +272,7 @@ static int process_document(struct cs_exec_start *s, bool client, const void *in
 	pthread_mutex_unlock(&c->lock);
 	cs_autostrv char **env = cs_links_env(c);
 	struct cs_config config = *c->config; /* borrowed but for the environment */
+	cs_autocontainer struct cs_container *owner CS_UNUSED = cs_net_names(c, &config);
 	if (env)
 		config.env = env;
 	int r = cs_spec_exec_process(cs_engine_config(c->e), c->id, &config, host, x->cfg, out, err);

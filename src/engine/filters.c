@@ -84,6 +84,10 @@ int cs_filters_parse(const char *json, const char *const *allowed, struct cs_fil
 	}
 	cs_autoerr struct cs_err *inner = NULL;
 	cs_autojson json_t *root = cs_json_parse(json, strlen(json), &inner);
+	if (json_is_null(root)) { /* as a client in JavaScript sends none */
+		*ret = f;
+		return 0;
+	}
 	if (!root || !json_is_object(root))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter");
 	json_object_foreach(root, k, v) {

@@ -166,6 +166,7 @@ static int document(struct cs_container *c, const struct cs_health_config *cfg, 
 	cs_json_put_key(out, "OciProcess");
 	cs_autostrv char **env = cs_links_env(c);
 	struct cs_config config = *c->config; /* borrowed but for the environment */
+	cs_autocontainer struct cs_container *owner CS_UNUSED = cs_net_names(c, &config);
 	if (env)
 		config.env = env;
 	int r = cs_spec_exec_process(cs_engine_config(c->e), c->id, &config, host, &x, out, err);

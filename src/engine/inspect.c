@@ -83,11 +83,13 @@ static void put_network_settings(struct cs_container *c, int api, struct cs_str 
 	cs_str_putc(out, '}');
 }
 
-static void put_head(struct cs_container *c, const struct cs_str *manifest, struct cs_str *out)
+/* owner: whose network it joined, or NULL */
+static void put_head(struct cs_container *c, const struct cs_container *owner, const struct cs_str *manifest, struct cs_str *out)
 {
 	cs_autofree char **argv = cs_view_argv(c->config);
 	cs_autofree char *name = cs_xasprintf("/%s", c->name);
-	bool files = c->ever_started && !cs_prefix(c->host->network_mode ? c->host->network_mode : "", "container:");
+	bool files = c->ever_started && (owner || !cs_mode_container(c->host->network_mode));
+	const char *dir = owner ? owner->dir : c->dir;
 
 	cs_json_put_kstr(out, "Id", c->id);
 	cs_json_put_ktime(out, "Created", c->created);
@@ -99,9 +101,9 @@ static void put_head(struct cs_container *c, const struct cs_str *manifest, stru
 		cs_str_puts(out, "[]");
 	put_state(c, out);
 	cs_json_put_kstr(out, "Image", c->image_id);
-	put_path(out, "ResolvConfPath", c->dir, "resolv.conf", files);
-	put_path(out, "HostnamePath", c->dir, "hostname", files);
-	put_path(out, "HostsPath", c->dir, "hosts", files);
+	put_path(out, "ResolvConfPath", dir, "resolv.conf", files);
+	put_path(out, "HostnamePath", dir, "hostname", files);
+	put_path(out, "HostsPath", dir, "hosts", files);
 	cs_json_put_kstr(out, "LogPath", cs_streq(c->log_driver, "json-file") ? c->log_path : "");
 	cs_json_put_kstr(out, "Name", name);
 	cs_json_put_ki64(out, "RestartCount", c->restart_count);
@@ -142,9 +144,13 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 		cs_image_put_descriptor(&manifest, e, c->image_id);
 	if (size && cs_snapshot_usage(e, c->id, &rw, &root, NULL) < 0)
 		size = false;
+	struct cs_config config = *c->config; /* borrowed; constant */
+	cs_autocontainer struct cs_container *owner = cs_net_names(c, &config);
 	pthread_mutex_lock(&c->lock);
+	if (!c->ever_started)
+		config = *c->config;
 	cs_str_putc(out, '{');
-	put_head(c, &manifest, out);
+	put_head(c, owner, &manifest, out);
 	put_execs(c, out);
 	cs_json_put_key(out, "HostConfig");
 	struct cs_host_config host = *c->host; /* borrowed */
@@ -162,7 +168,7 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 	cs_json_put_key(out, "Mounts");
 	cs_containers_json_mounts(c->mounts, c->n_mounts, false, out);
 	cs_json_put_key(out, "Config");
-	cs_json_encode(&cs_config_type, c->config, api, out);
+	cs_json_encode(&cs_config_type, &config, api, out);
 	put_network_settings(c, api, out);
 	cs_str_putc(out, '}');
 	pthread_mutex_unlock(&c->lock);

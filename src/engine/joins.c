@@ -16,7 +16,6 @@ void cs_joins_done(struct cs_joins *j)
 		cs_close(j->ns[i].fd);
 		free(j->ns[i].path);
 	}
-	free(j->network_dir);
 }
 
 static const char *mode_of(const struct cs_host_config *h, enum cs_join what)
@@ -87,8 +86,6 @@ static int join(struct cs_container *c, struct cs_joins *j, enum cs_join what, s
 	}
 	if (r < 0)
 		return cs_err_move(err, inner);
-	if (what == CS_JOIN_NET)
-		j->network_dir = cs_xstrdup(other->dir);
 	return 0;
 }
 

@@ -11,7 +11,6 @@ struct cs_joins {
 		int fd;
 		char *path; /* by which the worker opens the descriptor; NULL: not joined */
 	} ns[CS_JOIN_MAX];
-	char *network_dir; /* of the container whose network is joined, or NULL */
 };
 #define CS_JOINS_NONE {.ns = {{-EBADF, NULL}, {-EBADF, NULL}, {-EBADF, NULL}, {-EBADF, NULL}}}
 

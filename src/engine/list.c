@@ -127,6 +127,11 @@ static int check_values(const struct cs_filters *f, struct cs_err **err)
 		if (!ok)
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter 'health=%s'", *p);
 	}
+	static const char *const ports[] = {"expose", "publish"};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(ports); i++)
+		for (char **p = cs_filter_values(f, ports[i]); p && *p; p++)
+			if (!cs_port_valid(*p))
+				return cs_fail(err, CS_ERR_INVALID, 0, "error while looking up for %s %s: invalid port specification", ports[i], *p);
 	for (char **p = cs_filter_values(f, "exited"); p && *p; p++)
 		if (!cs_parse_i64(*p, INT32_MIN, INT32_MAX, &n))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid filter 'exited=%s'", *p);

@@ -54,6 +54,12 @@ struct cs_networks {
  * NULL: there are no links. Takes c->lock. */
 char **cs_links_env(struct cs_container *c);
 
+/* Who joins another's network shares its names and their files; that one may have joined a third's. Adds a reference; NULL: c has a network of its own, or
+ * whose it joined is gone. Takes the containers' locks. */
+struct cs_container *cs_net_owner(struct cs_container *c);
+/* The same, and its host and domain name are put, borrowed from it, into a shallow copy of c's configuration. */
+struct cs_container *cs_net_names(struct cs_container *c, struct cs_config *copy);
+
 /* ---- network_forwarding.c ---- */
 /* ,"Forwarded":[…] of the service's settings; and what it switches on from now on will be in the next one's. */
 void cs_networks_put_forwarded(struct cs_engine *e, struct cs_str *out);

@@ -6,7 +6,10 @@
 #include "base/id.h"
 #include "base/num.h"
 #include "engine/network.h"
+#include "engine/validate.h"
 #include "engine/view.h"
+
+#define JOINS_MAX 32 /* two that name each other make a circle; neither can start */
 
 /* A run's values end with it: an exit is told before its endpoints are gone. The strings stay s's. */
 static struct cs_endpoint_settings as_seen(const struct cs_container *c, const struct cs_endpoint_settings *s)
@@ -141,4 +144,37 @@ void cs_view_list_ports(struct cs_container *c, struct cs_str *out)
 		cs_str_putc(out, '}');
 	}
 	cs_str_putc(out, ']');
+}
+
+/* ---- joined networks ---- */
+
+struct cs_container *cs_net_owner(struct cs_container *c)
+{
+	struct cs_container *at = cs_container_ref(c);
+
+	for (int hops = 0; at && hops < JOINS_MAX; hops++) {
+		struct cs_container *next = NULL;
+		pthread_mutex_lock(&at->lock);
+		cs_autofree char *ref = cs_xstrdup(cs_mode_container(at->host->network_mode));
+		pthread_mutex_unlock(&at->lock);
+		if (!ref && at != c)
+			return at;
+		if (ref && cs_container_get(at->e, ref, &next, NULL) < 0)
+			next = NULL;
+		cs_container_unref(at);
+		at = next;
+	}
+	cs_container_unref(at);
+	return NULL;
+}
+
+struct cs_container *cs_net_names(struct cs_container *c, struct cs_config *copy)
+{
+	struct cs_container *owner = cs_net_owner(c);
+
+	if (owner) {
+		copy->hostname = owner->config->hostname;
+		copy->domainname = owner->config->domainname;
+	}
+	return owner;
 }

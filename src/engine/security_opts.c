@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/hostfacts.h"
+#include "base/num.h"
 #include "engine/spec-internal.h"
 
 void cs_security_opts_done(struct cs_security_opts *s)
@@ -13,22 +14,6 @@ void cs_security_opts_done(struct cs_security_opts *s)
 	free(s->apparmor);
 	free(s->label);
 	*s = (struct cs_security_opts){0};
-}
-
-/* Go's strconv.ParseBool. */
-static bool parse_bool(const char *s, bool *ret)
-{
-	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"}, *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
-
-	for (size_t i = 0; i < CS_ARRAY_SIZE(yes); i++) {
-		if (strcmp(s, yes[i]) == 0)
-			return *ret = true;
-		if (strcmp(s, no[i]) == 0) {
-			*ret = false;
-			return true;
-		}
-	}
-	return false;
 }
 
 static void append(char **list, const char *s)
@@ -68,10 +53,10 @@ static int set_option(struct cs_security_opts *s, const char *opt, const char *k
 		return set_seccomp(s, val, err);
 	} else if (strcmp(key, "no-new-privileges") == 0) {
 		s->no_new_privileges_set = true;
-		if (!parse_bool(val, &s->no_new_privileges))
+		if (!cs_parse_bool(val, &s->no_new_privileges))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid --security-opt 2: \"%s\"", opt);
 	} else if (strcmp(key, "writable-cgroups") == 0) {
-		if (!parse_bool(val, &s->writable_cgroups))
+		if (!cs_parse_bool(val, &s->writable_cgroups))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid --security-opt 2: \"%s\"", opt);
 	} else {
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid --security-opt 2: \"%.128s\"", opt);

@@ -437,31 +437,14 @@ static int put_container(const struct cs_spec_input *in, uint16_t rows, uint16_t
 	return 0;
 }
 
-/* Who joins another's network bears its host name, as its /etc/hostname already says. NULL = keep the own one. Caller frees. */
-static char *joined_hostname(const struct cs_spec_input *in)
-{
-	struct cs_str s cs_autostr = CS_STR_INIT(1024);
-	cs_autofree char *path = in->network_dir ? cs_path_join(in->network_dir, "hostname") : NULL;
-	cs_autofd int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -EBADF;
-
-	if (fd < 0 || cs_read_fd(fd, &s) < 0 || !s.buf)
-		return NULL;
-	s.buf[strcspn(s.buf, "\n")] = 0;
-	return *s.buf ? cs_xstrdup(s.buf) : NULL;
-}
-
 static int build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err);
 
 int cs_spec_build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err)
 {
-	cs_autofree char *hostname = joined_hostname(in);
 	struct cs_spec_input own = *in;
-	struct cs_config config = *in->config; /* borrowed but for the name */
-
+	struct cs_config config = *in->config; /* borrowed but for the environment */
 	cs_autostrv char **env = cs_strv_copy(in->link_env);
 
-	if (hostname)
-		config.hostname = hostname;
 	for (char **p = env ? config.env : NULL; p && *p; p++) /* links first: the container's own may override them */
 		cs_strv_push(&env, *p);
 	if (env)

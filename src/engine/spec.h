@@ -14,7 +14,7 @@ struct cs_spec_input { /* all borrowed */
 	const char *id, *name;               /* name without slash (log tags) */
 	const char *image_id, *image_name;   /* log tags */
 	int64_t created;                     /* log tags */
-	const struct cs_config *config;      /* merged with the image's */
+	const struct cs_config *config;      /* merged with the image's; names are those of the container whose network is joined */
 	const struct cs_host_config *host;   /* validated */
 	const struct cs_mount_point *mounts; /* cs_mounts_resolve; sources exist */
 	size_t n_mounts;

@@ -55,14 +55,6 @@ static bool parse_human_size(const char *s, int64_t *ret)
 	return true;
 }
 
-static bool parse_bool(const char *s, bool *ret)
-{
-	if (cs_streq(s, "true") || cs_streq(s, "1") || cs_streq(s, "t") || cs_streq(s, "T") || cs_streq(s, "TRUE") || cs_streq(s, "True"))
-		return *ret = true;
-	*ret = false;
-	return cs_streq(s, "false") || cs_streq(s, "0") || cs_streq(s, "f") || cs_streq(s, "F") || cs_streq(s, "FALSE") || cs_streq(s, "False");
-}
-
 static int parse_limits(const struct cs_log_config *log, struct log_limits *ret, struct cs_err **err)
 {
 	bool local = cs_streq(log->type, "local");
@@ -77,7 +69,7 @@ static int parse_limits(const struct cs_log_config *log, struct log_limits *ret,
 	if (v && !cs_parse_u64(v, 1, 1000, &l.max_file))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid log option max-file: \"%s\": must be a number from 1 to 1000", v);
 	v = cs_strmap_get(log->config, "compress");
-	if (v && !parse_bool(v, &l.compress))
+	if (v && !cs_parse_bool(v, &l.compress))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid log option compress: \"%s\": must be true or false", v);
 	if (l.compress && v && (l.max_file < 2 || l.max_size == 0))
 		return cs_fail(err, CS_ERR_INVALID, 0, "compress cannot be true when max-file is less than 2 or max-size is not set");
@@ -133,7 +125,8 @@ static int expand_tag(const char *tmpl, const struct cs_spec_input *in, struct c
 		cs_str_put(out, p, (size_t)(open - p));
 		open += 2 + strspn(open + 2, " ");
 		cs_autofree char *f = close && close > open ? cs_xstrndup(open, (size_t)(close - open)) : cs_xstrdup("");
-		f[strcspn(f, " ")] = 0;
+		for (size_t n = strlen(f); n && f[n - 1] == ' ';) /* a pipe or a function behind the name stays, and is refused */
+			f[--n] = 0;
 		bool known = false;
 		for (size_t i = 0; tag_fields[i]; i++)
 			known = known || (f[0] == '.' && strcmp(f + 1, tag_fields[i]) == 0);

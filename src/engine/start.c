@@ -74,8 +74,10 @@ static int build_document(struct cs_container *c, const struct cs_joins *joins, 
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
 	cs_autostrv char **dirs = NULL, **ids = NULL;
 	cs_autofree char *snap = NULL, *marks = NULL;
+	struct cs_config config = *c->config; /* borrowed */
+	cs_autocontainer struct cs_container *owner = cs_net_names(c, &config);
 	struct cs_spec_input in = {.cfg = cfg, .id = c->id, .name = c->name, .image_id = c->image_id, .image_name = c->config->image,
-				   .created = c->created, .config = c->config, .host = c->host, .mounts = c->mounts, .n_mounts = c->n_mounts,
+				   .created = c->created, .config = &config, .host = c->host, .mounts = c->mounts, .n_mounts = c->n_mounts,
 				   .container_dir = c->dir, .log_path = c->log_path};
 
 	/* the snapshot's own layers: the image may have been removed by force, its containers live on */
@@ -87,10 +89,10 @@ static int build_document(struct cs_container *c, const struct cs_joins *joins, 
 	in.mount_layers = images.layers;
 	cs_snapshot_dir(c->e, c->id, &snap);
 	in.marks_dir = marks = cs_snapshot_marks(c->e, cs_strv_len(dirs));
-	if (!joins->network_dir && cs_container_net_start(c, net, err) < 0)
+	if (!joins->ns[CS_JOIN_NET].path && cs_container_net_start(c, net, err) < 0)
 		return -1;
 	in.net_ns = *net->ns ? net->ns : NULL;
-	in.net_path = joins->network_dir ? joins->ns[CS_JOIN_NET].path : net->path;
+	in.net_path = joins->ns[CS_JOIN_NET].path ? joins->ns[CS_JOIN_NET].path : net->path;
 	in.pid_path = joins->ns[CS_JOIN_PID].path;
 	in.ipc_path = joins->ns[CS_JOIN_IPC].path;
 	in.ipc_mounts = joins->ns[CS_JOIN_MNT].path;
@@ -98,7 +100,7 @@ static int build_document(struct cs_container *c, const struct cs_joins *joins, 
 	in.layer_ids = ids;
 	in.layer_dirs = dirs;
 	in.snapshot_dir = snap;
-	in.network_dir = joins->network_dir;
+	in.network_dir = owner ? owner->dir : NULL;
 	return cs_spec_build(&in, doc, err);
 }
 

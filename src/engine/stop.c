@@ -479,7 +479,7 @@ int cs_container_update(struct cs_engine *e, const char *ref, const struct cs_up
 	if (gone)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot update container %s: container is marked for removal and cannot be \"update\"", c->id);
 	if (cs_validate_update(req, host, running, &warnings, err) < 0)
-		return -1;
+		return cs_err_code(*err) == CS_ERR_CONFLICT ? cs_wrap(err, "Cannot update container %s", c->id) : -1;
 	if (running && apply_resources(c, &host->res, err) < 0)
 		return cs_wrap(err, "Cannot update container %s", c->id);
 	cs_json_encode(&cs_host_config_type, host, 0, &json);

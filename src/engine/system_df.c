@@ -67,7 +67,7 @@ static void put_usage(struct cs_str *out, const char *key, const struct part *p,
 	cs_str_puts(out, "}");
 }
 
-int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api, struct cs_str *out, struct cs_err **err)
+int cs_system_df(struct cs_engine *e, char *const *types, enum cs_df form, int api, struct cs_str *out, struct cs_err **err)
 {
 	static const char *const names[] = {"container", "image", "volume", "build-cache"};
 	static const char *const old_keys[] = {"Containers", "Images", "Volumes", "BuildCache"};
@@ -91,19 +91,20 @@ int cs_system_df(struct cs_engine *e, char *const *types, bool verbose, int api,
 		df_volumes(e, &p[2]);
 	cs_str_puts(&p[3].items, "[]"); /* no builder yet: nothing is cached */
 	cs_str_puts(out, "{");
-	if (r == 0 && api && api < 152) {
+	bool totals = !api || api >= 152;
+	if (r == 0 && form == CS_DF_LEGACY) {
 		if (wanted(types, "image"))
 			cs_json_put_ki64(out, "LayersSize", p[1].size);
 		for (size_t i = 0; i < 4; i++) {
+			if (totals && !wanted(types, names[i]))
+				continue;
 			cs_json_put_key(out, old_keys[i]);
 			cs_str_puts(out, p[i].items.len ? p[i].items.buf : "null");
 		}
-	} else if (r == 0) {
-		for (size_t i = 0; i < 4; i++) {
-			if (wanted(types, names[i]))
-				put_usage(out, new_keys[i], &p[i], verbose);
-		}
 	}
+	for (size_t i = 0; i < 4 && r == 0 && totals; i++)
+		if (wanted(types, names[i]))
+			put_usage(out, new_keys[i], &p[i], form == CS_DF_ITEMS);
 	cs_str_puts(out, "}");
 	bool failed = out->failed;
 	for (size_t i = 0; i < 4; i++) {

@@ -228,7 +228,7 @@ static int add_preset(struct layout *l, const char *const (*preset)[2], size_t n
 	return 0;
 }
 
-/* What of ps(1) is understood: -ef, -e, -f, -A, -a, -x, aux (u, a, x), -o/-eo/o list. Everything else is refused by name. */
+/* What of ps(1) is understood: -ef, -e, -f, -A, -a, -x, aux (u, a, x) and -aux, -o/-eo/o list. Everything else is refused by name. */
 static int parse_args(const char *args, struct layout *l, struct cs_err **err)
 {
 	static const char *const full[][2] = {{"user", "UID"}, {"pid", NULL}, {"ppid", NULL}, {"c", NULL}, {"stime", NULL}, {"tname", NULL}, {"time", NULL}, {"cmd", NULL}};
@@ -240,6 +240,8 @@ static int parse_args(const char *args, struct layout *l, struct cs_err **err)
 	bool want_full = false, want_user = false, want_bsd = false;
 
 	for (char **w = words; *w; w++) {
+		if (strcmp(*w, "-aux") == 0) /* ps(1) takes it for aux, too */
+			*w = memmove(*w, *w + 1, strlen(*w));
 		const char *p = *w + (**w == '-');
 		for (; *p; p++) {
 			if (*p == 'o' || *p == 'O') {

@@ -240,6 +240,14 @@ static void default_logging(const struct cs_engine_config *cfg, struct cs_log_co
 				cs_strmap_set(log->config, cfg->log_opts->kv[i].key, cfg->log_opts->kv[i].val);
 }
 
+static bool labelled(char *const *opts)
+{
+	for (; opts && *opts; opts++)
+		if (cs_prefix(*opts, "label=") || cs_prefix(*opts, "label:"))
+			return true;
+	return false;
+}
+
 static void default_modes(const struct cs_engine_config *cfg, struct cs_host_config *h)
 {
 	const struct cs_host_facts *f = cs_host_facts();
@@ -255,10 +263,13 @@ static void default_modes(const struct cs_engine_config *cfg, struct cs_host_con
 		set(&h->runtime, "caisson");
 	if (cs_empty(h->restart_policy.name))
 		set(&h->restart_policy.name, "no");
-	if (!h->console_size || cs_streq(h->console_size, "null"))
-		set(&h->console_size, "[0,0]");
+	uint16_t rows = 0, cols = 0;
+	if (cs_console_size_parse(h->console_size, "", &rows, &cols, NULL) == 0) { /* two numbers, however many were sent */
+		free(h->console_size);
+		h->console_size = cs_xasprintf("[%u,%u]", rows, cols);
+	}
 	/* shown by dockerd for containers that labels could not hold anyway */
-	if (!h->security_opt && (h->privileged || cs_streq(h->pid_mode, "host") || cs_streq(h->ipc_mode, "host")))
+	if (!labelled(h->security_opt) && (h->privileged || cs_streq(h->pid_mode, "host") || cs_streq(h->ipc_mode, "host")))
 		cs_strv_push(&h->security_opt, "label=disable");
 	if (h->privileged) {
 		cs_strv_free(h->masked_paths);
@@ -310,30 +321,66 @@ static void warn_unpublished(const struct cs_engine_config *cfg, const struct cs
 		cs_warn(warnings, "Published ports are discarded: the engine runs without its firewall tables (firewall: false)");
 }
 
-/* What a client of an older API does not know of: new members do not count, and new defaults would surprise it. */
-static void older_client(int api, struct cs_config *c, struct cs_host_config *h)
+/* ---- older clients ---- */
+
+static int forget_newer_of_mount(struct cs_mount *m, int api, struct cs_err **err)
 {
-	for (size_t i = 0; i < h->n_mounts; i++) {
-		struct cs_bind_options *b = h->mounts[i].bind_options;
-		if (b && api < 140)
-			b->non_recursive = false;
-		if (b && api < 142)
-			b->create_mountpoint = false;
+	struct cs_bind_options *b = m->bind_options;
+
+	if (b) {
+		b->non_recursive = b->non_recursive && api >= 140;
+		b->create_mountpoint = b->create_mountpoint && api >= 142;
+		b->read_only_non_recursive = b->read_only_non_recursive && api >= 144; /* what is read-only is so without its submounts, anyway */
 	}
-	if (api < 140 && cs_empty(h->ipc_mode))
-		set(&h->ipc_mode, "shareable");
+	if (api < 142 && m->volume_options && !cs_streq(m->type, "volume")) { /* unseen then, an error since */
+		cs_volume_options_free(m->volume_options);
+		m->volume_options = NULL;
+	}
+	if (api < 142 && m->tmpfs_options && !cs_streq(m->type, "tmpfs")) {
+		cs_tmpfs_options_free(m->tmpfs_options);
+		m->tmpfs_options = NULL;
+	}
+	/* dockerd refuses these instead: whoever asks for them relies on them */
+	if (api < 144 && b && b->read_only_force_recursive)
+		return cs_fail(err, CS_ERR_INVALID, 0, "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer");
+	if (api < 145 && m->volume_options && !cs_empty(m->volume_options->subpath))
+		return cs_fail(err, CS_ERR_INVALID, 0, "VolumeOptions.Subpath needs API v1.45 or newer");
+	return 0;
+}
+
+/* What a version of the API does not have, its clients cannot have meant; and some defaults were others. */
+static int forget_newer(struct cs_create_request *req, int api, struct cs_err **err)
+{
+	struct cs_host_config *h = req->host_config;
+	struct cs_networking_config *n = req->networking_config;
+
+	if (api < 125)
+		h->auto_remove = false; /* the client removes it */
+	if (api < 140) {
+		h->res.kernel_memory_tcp = 0;
+		if (cs_empty(h->ipc_mode))
+			set(&h->ipc_mode, "shareable");
+	}
 	if (api < 141 && cs_empty(h->cgroupns_mode) && cs_host_facts()->cgroup_version != 2)
 		set(&h->cgroupns_mode, "host");
-	if (api < 142) {
-		free(h->console_size);
-		h->console_size = NULL;
-	}
+	if (api < 142)
+		set(&h->console_size, NULL);
 	if (api < 143) {
 		cs_strmap_free(h->annotations);
 		h->annotations = NULL;
 	}
-	if (api < 144 && c->healthcheck)
-		c->healthcheck->start_interval = 0;
+	if (api < 144 && req->config.healthcheck)
+		req->config.healthcheck->start_interval = 0;
+	for (size_t i = 0; i < h->n_mounts; i++)
+		if (forget_newer_of_mount(&h->mounts[i], api, err) < 0)
+			return -1;
+	for (size_t i = 0; n && i < n->n_endpoints; i++) {
+		if (api < 144)
+			set(&n->endpoints[i].mac_address, NULL);
+		if (api < 148)
+			n->endpoints[i].gw_priority = 0;
+	}
+	return 0;
 }
 
 int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_container_lookup *lookup, const char *id,
@@ -343,8 +390,8 @@ int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_conta
 		req->host_config = cs_xcalloc(1, sizeof(*req->host_config));
 	struct cs_host_config *h = req->host_config;
 
-	if (api)
-		older_client(api, &req->config, h);
+	if (api && forget_newer(req, api, err) < 0)
+		return -1;
 	if (check_config(&req->config, err) < 0)
 		return -1;
 	if (h->auto_remove && !cs_empty(h->restart_policy.name) && strcmp(h->restart_policy.name, "no") != 0)

@@ -17,7 +17,7 @@ const char *cs_mode_container(const char *mode) { return mode ? cs_prefix(mode, 
 bool cs_network_is_private(const char *mode) { return !cs_streq(mode, "host") && !cs_mode_container(mode); }
 
 /* "80", "80/tcp", "8000-8010/udp" */
-static bool port_valid(const char *text)
+bool cs_port_valid(const char *text)
 {
 	const char *slash = strchr(text, '/');
 	cs_autofree char *nums = slash ? cs_xstrndup(text, (size_t)(slash - text)) : cs_xstrdup(text);
@@ -52,17 +52,46 @@ static bool ip_valid(const char *ip)
 static int check_bindings(const struct cs_port_map *m, struct cs_err **err)
 {
 	for (size_t i = 0; i < m->n; i++) {
-		if (!port_valid(m->e[i].port))
+		if (!cs_port_valid(m->e[i].port))
 			return bad_port(m->e[i].port, err);
 		for (size_t k = 0; k < m->e[i].n; k++) {
 			const struct cs_port_binding *b = &m->e[i].bindings[k];
-			if (!cs_empty(b->host_port) && (strchr(b->host_port, '/') || !port_valid(b->host_port)))
+			if (!cs_empty(b->host_port) && (strchr(b->host_port, '/') || !cs_port_valid(b->host_port)))
 				return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", b->host_port);
 			if (!cs_empty(b->host_ip) && !ip_valid(b->host_ip))
 				return cs_fail(err, CS_ERR_INVALID, 0, "invalid IP address: %s", b->host_ip);
 		}
 	}
 	return 0;
+}
+
+/* An empty list of bindings was a free port of the host's until 1.52; since then it is none. */
+static void fill_bindings(struct cs_port_map *m, int api, char ***warnings)
+{
+	cs_autostrv char **empty = NULL;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m->n; i++) {
+		struct cs_port_map_entry *e = &m->e[i];
+		if (!e->n && (!api || api >= 153)) {
+			free(e->bindings);
+			free(e->port);
+			continue;
+		}
+		if (!e->n) {
+			cs_strv_take(&empty, cs_xasprintf("%s%s", e->port, strchr(e->port, '/') ? "" : "/tcp"));
+			free(e->bindings);
+			e->bindings = cs_xcalloc(1, sizeof(*e->bindings));
+			e->n = 1;
+		}
+		m->e[kept++] = *e;
+	}
+	m->n = kept;
+	if (api == 152 && empty) {
+		cs_autofree char *list = cs_strv_join(empty, ", ");
+		cs_autofree char *text = cs_xasprintf("Following container port(s) have an empty list of port-bindings: %s. Starting with API 1.53, such bindings will be discarded.", list);
+		cs_warn(warnings, text);
+	}
 }
 
 /* The map in dockerd's shape: sorted, "tcp" by default, HostIp before HostPort. */
@@ -74,10 +103,6 @@ static char *canonical_ports(const struct cs_port_map *m)
 	for (size_t i = 0; i < m->n; i++) {
 		cs_autofree char *port = cs_xasprintf("%s%s", m->e[i].port, strchr(m->e[i].port, '/') ? "" : "/tcp");
 		cs_json_put_key(&s, port);
-		if (!m->e[i].n) { /* no list, or an empty one, asks for any port of the host */
-			cs_str_puts(&s, "[{\"HostIp\":\"\",\"HostPort\":\"\"}]");
-			continue;
-		}
 		cs_str_putc(&s, '[');
 		for (size_t k = 0; k < m->e[i].n; k++) {
 			if (k)
@@ -90,35 +115,22 @@ static char *canonical_ports(const struct cs_port_map *m)
 	return cs_str_steal(&s);
 }
 
-static void warn_empty_ports(const struct cs_port_map *m, int api, char ***warnings)
-{
-	cs_autostrv char **ports = NULL;
-
-	for (size_t i = 0; i < m->n; i++)
-		if (!m->e[i].n)
-			cs_strv_take(&ports, cs_xasprintf("%s%s", m->e[i].port, strchr(m->e[i].port, '/') ? "" : "/tcp"));
-	if (!ports || (api && api < 152))
-		return;
-	cs_autofree char *list = cs_strv_join(ports, ", ");
-	cs_strv_take(warnings, cs_xasprintf("Following container port(s) have an empty list of port-bindings: %s. Such bindings will be discarded in a future version.", list));
-}
-
 static int check_ports(struct cs_create_request *req, int api, char ***warnings, struct cs_err **err)
 {
 	struct cs_host_config *h = req->host_config;
 	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
 
 	for (size_t i = 0; req->config.exposed_ports && req->config.exposed_ports[i]; i++)
-		if (!port_valid(req->config.exposed_ports[i]))
+		if (!cs_port_valid(req->config.exposed_ports[i]))
 			return bad_port(req->config.exposed_ports[i], err);
 	if (cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &m, err) < 0 || check_bindings(&m, err) < 0)
 		return -1;
+	fill_bindings(&m, api, warnings);
 	char *canonical = canonical_ports(&m);
 	if (!canonical)
 		return invalid(err, "HostConfig.PortBindings: too many ports");
 	free(h->port_bindings);
 	h->port_bindings = canonical;
-	warn_empty_ports(&m, api, warnings);
 	bool publishes = m.n || h->publish_all_ports;
 	if (cs_mode_container(h->network_mode) && publishes) /* before those that are exposed: a client that publishes exposes, too */
 		return invalid(err, "conflicting options: port publishing and the container type network mode");

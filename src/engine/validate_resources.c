@@ -347,15 +347,17 @@ int cs_restart_policy_check(const struct cs_restart_policy *p, struct cs_err **e
 		}                                                                                                      \
 	} while (0)
 
-/* The members that a running container's cgroup can take; zero means unchanged. */
+#define conflict(err, ...) cs_fail(err, CS_ERR_CONFLICT, 0, __VA_ARGS__)
+
+/* The members that a running container's cgroup can take; zero means unchanged. What speaks against them is in the container: a conflict, not a bad request. */
 static int merge_resources(struct cs_resources *r, const struct cs_resources *u, struct cs_err **err)
 {
 	if ((u->cpu_period || u->cpu_quota) && r->nano_cpus)
-		return invalid(err, "Conflicting options: CPU Period/Quota cannot be updated as NanoCPUs has already been set");
+		return conflict(err, "Conflicting options: CPU %s cannot be updated as NanoCPUs has already been set", u->cpu_period ? "Period" : "Quota");
 	if (u->nano_cpus && (r->cpu_period || r->cpu_quota))
-		return invalid(err, "Conflicting options: Nano CPUs cannot be updated as CPU Period/Quota has already been set");
+		return conflict(err, "Conflicting options: Nano CPUs cannot be updated as CPU %s has already been set", r->cpu_period ? "Period" : "Quota");
 	if (u->memory && !u->memory_swap && r->memory_swap > 0 && u->memory > r->memory_swap)
-		return invalid(err, "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time");
+		return conflict(err, "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time");
 	TAKE_NUM(blkio_weight);
 	TAKE_NUM(cpu_shares);
 	TAKE_NUM(nano_cpus);
@@ -376,6 +378,33 @@ static int merge_resources(struct cs_resources *r, const struct cs_resources *u,
 	return 0;
 }
 
+/* The API has all resources in an update, and Docker changes some of them; the others are not passed over in silence. */
+static void warn_fixed(const struct cs_resources *u, char ***warnings)
+{
+	const struct {
+		const char *key;
+		bool given;
+	} fixed[] = {
+		{"BlkioWeightDevice", u->n_blkio_weight_device},
+		{"BlkioDeviceReadBps", u->n_blkio_device_read_bps},
+		{"BlkioDeviceWriteBps", u->n_blkio_device_write_bps},
+		{"BlkioDeviceReadIOps", u->n_blkio_device_read_iops},
+		{"BlkioDeviceWriteIOps", u->n_blkio_device_write_iops},
+		{"CgroupParent", !cs_empty(u->cgroup_parent)},
+		{"DeviceCgroupRules", u->device_cgroup_rules && u->device_cgroup_rules[0]},
+		{"Devices", u->n_devices},
+		{"MemorySwappiness", u->memory_swappiness},
+		{"OomKillDisable", u->oom_kill_disable == CS_TRUE},
+		{"Ulimits", u->n_ulimits},
+	};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(fixed); i++) {
+		cs_autofree char *text = fixed[i].given ? cs_xasprintf("%s cannot be updated. Discarded.", fixed[i].key) : NULL;
+		if (text)
+			cs_warn(warnings, text);
+	}
+}
+
 static void autohost_done(struct cs_host_config **h) { cs_host_config_free(*h); }
 static void autoresources_done(struct cs_resources **r) { cs_resources_free(*r); }
 
@@ -388,9 +417,10 @@ int cs_validate_update(const struct cs_update_request *req, struct cs_host_confi
 	if (cs_resources_check(u, true, warnings, err) < 0 || cs_restart_policy_check(p, err) < 0)
 		return -1;
 	if (!cs_empty(p->name) && strcmp(p->name, "no") != 0 && h->auto_remove)
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "Restart policy cannot be updated because AutoRemove is enabled for the container");
+		return conflict(err, "Restart policy cannot be updated because AutoRemove is enabled for the container");
 	if (running && u->n_devices)
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "devices cannot be updated");
+		return conflict(err, "devices cannot be updated");
+	warn_fixed(u, warnings);
 	if (merge_resources(&h->res, u, err) < 0)
 		return -1;
 	if (h->res.memory > 0 && h->res.memory_swap > 0 && h->res.memory_swap < h->res.memory)

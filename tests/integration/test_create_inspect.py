@@ -138,3 +138,57 @@ def test_network_settings(boxes):
     n = boxes.sleeper(network="none").inspect()["NetworkSettings"]
     assert list(n["Networks"]) == ["none"] and n["Ports"] == {} and n["SandboxID"]
     assert list(boxes.create("true", network="host").inspect()["NetworkSettings"]["Networks"]) == ["host"]
+
+
+# ---- what an older version of the API does not have, its clients did not mean -------------------------------------------------------------------------
+
+def test_clients_of_1_24_remove_themselves(boxes):
+    assert boxes.create("true", version="1.24", Host={"AutoRemove": True}).inspect()["HostConfig"]["AutoRemove"] is False
+    assert boxes.create("true", version="1.25", Host={"AutoRemove": True}).inspect()["HostConfig"]["AutoRemove"] is True
+
+
+@pytest.mark.caisson        # newer than 20.10
+def test_older_clients_do_not_know(boxes, engine, tmp_path):
+    host = {"ConsoleSize": [4, 5], "Annotations": {"a": "b"},
+            "Mounts": [{"Type": "bind", "Source": str(tmp_path), "Target": "/m", "BindOptions": {"NonRecursive": True}, "TmpfsOptions": {"SizeBytes": 5}}]}
+    check = {"Test": ["CMD", "true"], "StartInterval": 2000000000}
+    seen = boxes.create("true", version="1.39", Host=host, Healthcheck=check).inspect()
+    assert seen["HostConfig"]["ConsoleSize"] == [0, 0] and "Annotations" not in seen["HostConfig"] and "StartInterval" not in seen["Config"]["Healthcheck"]
+    assert seen["HostConfig"]["Mounts"] == [{"Type": "bind", "Source": str(tmp_path), "Target": "/m", "BindOptions": {}}]
+    a = create(engine, "true", version="1.42", Host=host)
+    assert a.status == 400 and "TmpfsOptions must not be specified" in a.message
+    del host["Mounts"][0]["TmpfsOptions"]
+    seen = boxes.create("true", version="1.44", Host=host, Healthcheck=check).inspect()
+    assert seen["HostConfig"]["ConsoleSize"] == [4, 5] and seen["HostConfig"]["Annotations"] == {"a": "b"} and seen["Config"]["Healthcheck"] == check
+    assert seen["HostConfig"]["Mounts"][0]["BindOptions"] == {"NonRecursive": True}
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("version,mount,message", [
+    ("1.43", {"Type": "bind", "Source": "/tmp", "ReadOnly": True, "BindOptions": {"ReadOnlyForceRecursive": True, "Propagation": "rprivate"}}, "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"),
+    ("1.44", {"Type": "volume", "Source": "v", "VolumeOptions": {"Subpath": "s"}}, "VolumeOptions.Subpath needs API v1.45 or newer")])
+def test_what_a_client_relies_on_is_refused(engine, version, mount, message):
+    a = create(engine, "true", version=version, Host={"Mounts": [{"Target": "/m", **mount}]})
+    assert a.status == 400 and a.message == message
+
+
+@pytest.mark.caisson
+def test_empty_lists_of_bindings(boxes):
+    """A free port of the host's until 1.52, nothing since."""
+    ports = {"80/tcp": [], "81/tcp": None, "82/tcp": [{"HostPort": "7"}]}
+    own = [{"HostIp": "", "HostPort": "7"}]
+    some = [{"HostIp": "", "HostPort": ""}]
+    for version, want in (("1.51", {"80/tcp": some, "81/tcp": some, "82/tcp": own}), ("1.52", {"80/tcp": some, "81/tcp": some, "82/tcp": own}), ("1.53", {"82/tcp": own})):
+        b = boxes.create("true", version=version, Host={"PortBindings": ports})
+        assert b.inspect()["HostConfig"]["PortBindings"] == want
+        assert any("have an empty list of port-bindings: 80/tcp, 81/tcp." in w for w in b.warnings) == (version == "1.52")
+
+
+def test_label_of_what_cannot_be_labelled(boxes):
+    assert boxes.create("true", Host={"Privileged": True, "SecurityOpt": ["no-new-privileges"]}).inspect()["HostConfig"]["SecurityOpt"] == ["no-new-privileges", "label=disable"]
+    assert boxes.create("true", Host={"PidMode": "host", "SecurityOpt": ["label=disable"]}).inspect()["HostConfig"]["SecurityOpt"] == ["label=disable"]
+
+
+@pytest.mark.parametrize("size,shown", [([1], [1, 0]), ([1, 2, 3], [1, 2])])
+def test_console_size_is_two_numbers(boxes, size, shown):
+    assert boxes.create("true", Host={"ConsoleSize": size}).inspect()["HostConfig"]["ConsoleSize"] == shown

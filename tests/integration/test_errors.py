@@ -44,6 +44,20 @@ def test_wrong_type_names_the_field(http, unchanged, key, value):
     assert inner in a.message or IS_DOCKERD, a.message
 
 
+@pytest.mark.parametrize("field", ['"HostConfig": {"Memory": %s}', '"HostConfig": {"Ulimits": [{"Name": "nofile", "Soft": %s}]}', '"StopTimeout": %s'])
+def test_numbers_that_no_integer_holds(http, unchanged, field):
+    a = post_raw(http, '{"Image": "caisson-test/rootfs", ' + field % ("9" * 30) + "}")
+    assert a.status == (500 if IS_DOCKERD else 400) and field.split('"')[-2] in a.message, a.message
+
+
+def test_unknown_members_are_nothing(http, boxes):
+    """Whatever they hold: a number that no integer holds, and beside it some that one does."""
+    a = post_raw(http, '{"Image": "caisson-test/rootfs", "Nosuch": ' + "9" * 30 + ', "HostConfig": {"Memory": 67108864, "Nosuch": {}}}')
+    assert a.status == 201, a.message
+    assert http.get(f"/containers/{a.json['Id']}/json").json["HostConfig"]["Memory"] == 64 << 20
+    http.delete("/containers/" + a.json["Id"])
+
+
 def test_wrong_content_type(http, unchanged):
     a = post_raw(http, '{"Image": "caisson-test/rootfs"}', "text/plain")
     assert a.status in (400, 415, 500) and "Content-Type" in a.message or "content type" in a.message.lower()

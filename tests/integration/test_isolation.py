@@ -232,6 +232,22 @@ def test_joined_network_has_its_own_endpoints(boxes, engine):
     assert a.status == 400 and a.message == "conflicting options: port publishing and the container type network mode"
 
 
+def test_joined_networks_names(boxes):
+    """Whoever joins a network, directly or through another that did, bears the names of whose it is, and shares its files."""
+    one = boxes.sleeper(Hostname="boss", Domainname="lair.example", Host={"ExtraHosts": ["friend:10.9.8.7"]})
+    two = boxes.sleeper(network="container:" + one.id)
+    three = boxes.create("sleep 1000", network="container:" + two.id)
+    assert three.inspect()["Config"]["Hostname"] == three.id[:12]
+    three.start()
+    for b in (two, three):
+        code, out, err = b.exec("hostname; echo $HOSTNAME; cat /etc/hostname; grep -c friend /etc/hosts; cat /proc/sys/kernel/domainname")
+        assert (code, out.split()) == (0, ["boss", "boss", "boss", "1", "lair.example"]), err
+        seen, whose = b.inspect(), one.inspect()
+        assert (seen["Config"]["Hostname"], seen["Config"]["Domainname"]) == ("boss", "lair.example")
+        for key in ("HostnamePath", "HostsPath", "ResolvConfPath"):
+            assert seen[key] == whose[key] and whose[key]
+
+
 def test_join_itself(boxes):
     a = boxes.create("true", name="selfish", network="container:selfish").post("start")
     assert a.status in (409, 500) and "cannot join own network" in a.message

@@ -80,6 +80,10 @@ def test_bad_filters(zoo):
     assert http.get("/containers/json", {"filters": {"status": ["nosuch"]}}).status == 400
     assert http.get("/containers/json", {"filters": {"exited": ["x"]}}).status in (400, 500)
     assert http.get("/containers/json", {"limit": "x"}).status in (400, 500)
+    for key in ("publish", "expose"):
+        a = http.get("/containers/json", {"filters": {key: ["x"]}})
+        assert a.status in (400, 500) and a.message.startswith(f"error while looking up for {key} x: ")
+    assert http.get("/containers/json", {"filters": "null"}).status == 200
 
 
 def test_limit_and_order(zoo):
@@ -136,7 +140,8 @@ def test_top_arguments(boxes):
     t = b.http.get(b.url + "/top", {"ps_args": "-o pid,comm"})
     assert t.status == 200 and t.json["Titles"] == ["PID", "COMMAND"]
     assert t.json["Processes"] == [[str(b.pid), "sleep"]]
-    assert b.http.get(b.url + "/top", {"ps_args": "aux"}).json["Titles"][:2] == ["USER", "PID"]
+    for args in ("aux", "-aux"):
+        assert b.http.get(b.url + "/top", {"ps_args": args}).json["Titles"][:2] == ["USER", "PID"]
 
 
 def test_top_stopped(boxes):

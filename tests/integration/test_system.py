@@ -137,6 +137,11 @@ def test_wrong_method(http):
     assert http.request("PATCH", "/containers/json").status in (404, 405)
 
 
+def test_options(http):
+    a = http.request("OPTIONS", "/v1.41/containers/create", rec=False)
+    assert a.status == 200 and a.body == b""
+
+
 def test_info(http, boxes):
     b = boxes.sleeper()
     boxes.create("true")
@@ -188,6 +193,20 @@ def test_system_df(http, boxes):
     assert df["LayersSize"] > 0
     assert any(c["Id"] == b.id for c in df["Containers"])
     assert any("caisson/base:latest" in (i["RepoTags"] or []) for i in df["Images"])
+
+
+@pytest.mark.caisson        # 1.52
+def test_system_df_of_now(http, boxes):
+    """Totals, with their items or without; and who does not say which gets the lists of before, too, as clients of before look for them."""
+    boxes.create("true")
+    plain = http.get("/system/df", version="1.52").json
+    assert len(plain["Containers"]) == plain["ContainerUsage"]["TotalCount"] and plain["Images"] and plain["Volumes"] is not None and plain["LayersSize"] > 0
+    assert "Items" not in plain["ContainerUsage"]
+    few, all_ = (http.get("/system/df", {"verbose": v}, version="1.52").json for v in ("false", "true"))
+    assert "Containers" not in few and "Items" not in few["ContainerUsage"] and "Containers" not in all_ and all_["ContainerUsage"]["Items"]
+    assert sorted(http.get("/system/df", {"type": "image"}, version="1.52").json) == ["ImageUsage", "Images", "LayersSize"]
+    a = http.get("/system/df", {"verbose": "x"}, version="1.52")
+    assert a.status == 400 and a.message == "invalid value for verbose: x"
 
 
 def test_auth_without_registry(http):

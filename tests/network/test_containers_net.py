@@ -485,7 +485,7 @@ def test_ports_in_use(net_engine, net_boxes):
 
 @pytest.mark.parametrize("bindings", [[], None])
 def test_a_port_with_no_bindings_is_any_port(net_boxes, bindings):
-    b = server(net_boxes, "any", network="bridge", Host={"PortBindings": {"80/tcp": bindings}})
+    b = server(net_boxes, "any", network="bridge", version="1.41", Host={"PortBindings": {"80/tcp": bindings}})     # and none as of 1.53
     assert all(int(one["HostPort"]) for one in settings(b)["Ports"]["80/tcp"])
     if not IS_DOCKERD:
         assert b.inspect()["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "", "HostPort": ""}]}
@@ -496,7 +496,7 @@ def test_a_port_with_no_bindings_is_any_port(net_boxes, bindings):
 def test_newer_clients_are_warned_of_a_port_with_no_bindings(net_boxes, version, warns):
     a = create(net_boxes.engine, "true", network="bridge", version=version, Host={"PortBindings": {"80": []}})
     net_boxes.engine.http.delete("/containers/" + a.json["Id"])
-    text = "Following container port(s) have an empty list of port-bindings: 80/tcp. Such bindings will be discarded in a future version."
+    text = "Following container port(s) have an empty list of port-bindings: 80/tcp. Starting with API 1.53, such bindings will be discarded."
     assert (text in a.json["Warnings"]) == warns
 
 

@@ -97,6 +97,7 @@ static void refusals(void **state)
 		{"\"PortBindings\":{\"80/tcp\":[{\"HostPort\":\"99999\"}]}", "invalid port specification: \"99999\"", CS_ERR_INVALID},
 		{"\"CapAdd\":[\"foo\"]", "invalid CapAdd: unknown capability: \"CAP_FOO\"", CS_ERR_INVALID},
 		{"\"CapDrop\":[\"CAP_X\"]", "invalid CapDrop: unknown capability: \"CAP_X\"", CS_ERR_INVALID},
+		{"\"LogConfig\":{\"Config\":{\"tag\":\"{{.Name | upper}}\"}}", "invalid log option tag: template", CS_ERR_INVALID},
 		{"\"SecurityOpt\":[\"foo\"]", "invalid --security-opt 1: \"foo\"", CS_ERR_INVALID},
 		{"\"SecurityOpt\":[\"foo=bar\"]", "invalid --security-opt 2: \"foo=bar\"", CS_ERR_INVALID},
 		{"\"SecurityOpt\":[\"seccomp={bad\"]", "decoding seccomp profile failed", CS_ERR_INVALID},
