@@ -120,6 +120,7 @@ struct cs_endpoint_doc { /* borrowed */
 	const char *gateway4, *gateway6; /* instead of the network's; NULL */
 	bool antispoof; /* unless the endpoint's option says otherwise */
 	bool given; /* addresses as they were given before */
+	bool without_ipv6; /* the container has none */
 };
 void cs_endpoint_put_hcn(const struct cs_endpoint_doc *d, struct cs_str *out);
 /* Addresses, MAC, ports of a query's answer into *s; ports: *n entries of p get their port. */

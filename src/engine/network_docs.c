@@ -312,12 +312,17 @@ static void put_address(struct cs_str *out, const char *ip, const struct cs_netw
 	cs_str_putf(out, ",\"PrefixLength\":%u}", bits);
 }
 
-static void put_sysctls(struct cs_str *out, const char *text)
+static void put_sysctls(struct cs_str *out, const char *text, bool without_ipv6)
 {
-	cs_autostrv char **list = cs_strv_split(text, ',');
+	cs_autostrv char **list = NULL;
+
+	if (!cs_empty(text))
+		list = cs_strv_split(text, ',');
+	if (without_ipv6 && !(text && strcasestr(text, ".ifname.disable_ipv6="))) /* what is said of this endpoint counts more */
+		cs_strv_push(&list, "net.ipv6.conf.IFNAME.disable_ipv6=1");
 
 	cs_str_puts(out, ",\"Sysctls\":{");
-	for (char **p = list; *p; p++) {
+	for (char **p = list; p && *p; p++) {
 		char *eq = strchr(*p, '=');
 		cs_autofree char *name = cs_xstrndup(*p, eq ? (size_t)(eq - *p) : strlen(*p));
 		char *if_ = strstr(name, ".ifname."); /* the CLI makes it lower case */
@@ -340,8 +345,8 @@ static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 		cs_json_put_key(out, "LinkLocal");
 		cs_json_put_strv(out, s->ipam_config->link_local_ips);
 	}
-	if (!cs_empty(sysctls))
-		put_sysctls(out, sysctls);
+	if (!cs_empty(sysctls) || d->without_ipv6)
+		put_sysctls(out, sysctls, d->without_ipv6);
 	bool antispoof = cs_option_true(s->driver_opts, CS_OPT_EP_ANTISPOOF, d->antispoof);
 	if (antispoof || cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF)) /* nothing said: the network decides */
 		cs_json_put_kbool(out, "AntiSpoof", antispoof);

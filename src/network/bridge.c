@@ -309,7 +309,7 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	s[0].path = off;
 	s[1].path = dad;
 	s[2].path = notify;
-	if (cs_network_has(e->net, AF_INET6))
+	if (e->v6.ip.family)
 		s[0].value = "0";
 	cs_random_bytes(r, sizeof(r));
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), "csp%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
@@ -354,7 +354,7 @@ static bool take_warm(struct HcnNamespace *ns, struct HcnEndpoint *e, const char
 
 	if (!w || strcmp(ifname, CS_WARM_IFNAME) != 0)
 		return false;
-	if (cs_network_has(e->net, AF_INET6)) { /* which makes a link-local address from the hardware address */
+	if (e->v6.ip.family) { /* which makes a link-local address from the hardware address */
 		struct cs_nl b;
 		cs_nl_init(&b, &ns->rt);
 		cs_link_set(&b, &(struct cs_link_change){.index = w->inner, .mac = e->mac}, "set the hardware address");

@@ -67,6 +67,14 @@ static void give_back(struct HcnNetwork *n, struct cs_prefix *v4, struct cs_pref
 	*v4 = *v6 = (struct cs_prefix){0};
 }
 
+/* Its own sysctl says that it has no IPv6: then an address could not be set. */
+static bool without_ipv6(const struct HcnEndpoint *e)
+{
+	const char *off = cs_strmap_get(e->pol.sysctls, "net.ipv6.conf.IFNAME.disable_ipv6");
+
+	return !cs_empty(off) && strcmp(off, "0") != 0;
+}
+
 /* Under the network's lock. What is given is taken, what is missing of a family that the network has is chosen. All or nothing. */
 static HRESULT take_addresses(struct HcnNetwork *n, struct HcnEndpoint *e, struct cs_err **err)
 {
@@ -77,6 +85,8 @@ static HRESULT take_addresses(struct HcnNetwork *n, struct HcnEndpoint *e, struc
 		hr = take_wanted(n, &e->doc.ips[i], &e->v4, &e->v6, err);
 	for (size_t i = 0; i < 2 && hr == HCS_S_OK; i++) {
 		struct cs_prefix *p = families[i] == AF_INET ? &e->v4 : &e->v6;
+		if (families[i] == AF_INET6 && without_ipv6(e))
+			continue;
 		if (!p->ip.family && cs_network_has(n, families[i]))
 			hr = take_any(n, families[i], p, err);
 	}

@@ -200,7 +200,7 @@ static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *if
 
 static HRESULT plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err)
 {
-	const struct cs_sysctl v6 = {NULL, cs_network_has(e->net, AF_INET6) ? "0" : "1", true};
+	const struct cs_sysctl v6 = {NULL, e->v6.ip.family ? "0" : "1", true};
 	cs_autofree char *mark = cs_mark_of(&e->o), *path = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", ifname);
 	cs_autortnl struct cs_rtnl r = {0};
 	struct cs_sysctl s = v6;

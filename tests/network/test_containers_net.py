@@ -105,6 +105,27 @@ def test_network_disabled(net_boxes):
     assert "eth0" not in interfaces(b) and "localhost" in b.exec("cat /etc/hosts")[1]
 
 
+@pytest.mark.caisson
+@pytest.mark.parametrize("cfg", [{"Host": {"Sysctls": {"net.ipv6.conf.all.disable_ipv6": "1"}}},
+                                 {"NetworkingConfig": {"EndpointsConfig": {"some6": {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv6.conf.IFNAME.disable_ipv6=1"}}}}}],
+                         ids=["container", "endpoint"])
+def test_a_container_without_ipv6_on_a_network_that_has_it(networks, net_boxes, cfg):
+    """No address is set, shown or told by name: also the second of two that are connected is without, where the container is."""
+    networks.create("some6", EnableIPv6=True)
+    networks.create("tail6", EnableIPv6=True)
+    b, other = net_boxes.sleeper(network="some6", name="has-no6", **cfg), net_boxes.sleeper(network="some6")
+    s = settings(b, "some6")
+    assert s["IPAddress"] and (s["GlobalIPv6Address"], s["GlobalIPv6PrefixLen"], s["IPv6Gateway"]) == ("", 0, "")
+    assert "inet6" not in b.exec("ip addr show eth0")[1]
+    assert lookup(other, "has-no6") == [s["IPAddress"]]
+    assert other.exec(f"ping -c1 -W2 {s['IPAddress']}")[0] == 0
+    networks.connect("tail6", b)
+    assert bool(settings(b, "tail6")["GlobalIPv6Address"]) == ("Host" not in cfg)
+    assert ("inet6 fd" in b.exec("ip addr show eth1")[1]) == ("Host" not in cfg)
+    b.post("restart", {"t": 0})
+    assert settings(b, "some6")["GlobalIPv6Address"] == "" and "inet6" not in b.exec("ip addr show eth0")[1]
+
+
 def test_ipv6_only(networks, net_boxes):
     networks.create("six-only", EnableIPv4=False, EnableIPv6=True)
     a, b = net_boxes.sleeper(network="six-only", name="six-a"), net_boxes.sleeper(network="six-only")
