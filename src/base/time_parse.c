@@ -200,7 +200,7 @@ bool cs_time_parse_param(const char *s, int64_t now, int64_t *ret)
 	if (cs_empty(s))
 		return false;
 	size_t n = strspn(s, "0123456789");
-	if (n && (s[n] == 0 || s[n] == '.')) {
+	if (n && !s[strspn(s, "0123456789.")]) { /* "1.5h" is a duration */
 		if (!cs_parse_u64n(s, n, 0, INT64_MAX / CS_NS_PER_SEC - 1, &sec))
 			return false;
 		const char *p = s + n;

@@ -138,7 +138,7 @@ struct exec_opts {
 static const struct flag exec_flags[] = {
 	FLAG(struct exec_opts, detach, "detach", 'd', "Detached mode: run command in the background"),
 	FLAG(struct exec_opts, detach_keys, "detach-keys", 0, "Override the key sequence for detaching a container"),
-	FLAG_AS(struct exec_opts, env, FLAG_MAP, "env", 'e', "Set environment variables", .type = "list", .check = check_env, .complete = COMP_ENV, .api = 125),
+	FLAG(struct exec_opts, env, "env", 'e', "Set environment variables", .type = "list", .check = check_env, .complete = COMP_ENV, .api = 125),
 	FLAG(struct exec_opts, env_file, "env-file", 0, "Read in a file of environment variables", .api = 125),
 	FLAG(struct exec_opts, interactive, "interactive", 'i', "Keep STDIN open even if not attached"),
 	FLAG(struct exec_opts, privileged, "privileged", 0, "Give extended privileges to the command"),

@@ -157,7 +157,8 @@ static int finish_open(struct reply *r, struct cs_err **err)
 {
 	if (read_headers(r, err) < 0)
 		return -1;
-	return r->status >= 400 ? api_error(r, err) : 0;
+	/* nobody is sent elsewhere: an answer that would do so has done nothing of what was asked */
+	return r->status >= 400 || (r->status >= 300 && r->status != 304) ? api_error(r, err) : 0;
 }
 
 /* ---- versions ---- */
@@ -249,16 +250,26 @@ static void put_own_headers(struct cs_str *req)
 	}
 }
 
+/* A name may be typed with slashes around it ("/web"): one slash where there are several, as docker sends it; what follows '?' is left alone. */
+static void put_path(struct cs_str *req, const char *path)
+{
+	for (const char *end = path + strcspn(path, "?"); path < end; path++)
+		if (*path != '/' || path[1] != '/')
+			cs_str_putc(req, *path);
+	cs_str_puts(req, path);
+}
+
 /* Request line and headers without the empty line that ends them. */
 static void put_head(struct cs_str *req, const char *method, const char *path, bool upgrade)
 {
 	int api = wanted_api();
 	bool ping = strcmp(path, "/_ping") == 0;
 
-	if (ping)
-		cs_str_putf(req, "%s %s HTTP/1.1\r\n", method, path);
-	else
-		cs_str_putf(req, "%s /v%d.%d%s HTTP/1.1\r\n", method, api / 100, api % 100, path);
+	cs_str_putf(req, "%s ", method);
+	if (!ping)
+		cs_str_putf(req, "/v%d.%d", api / 100, api % 100);
+	put_path(req, path);
+	cs_str_puts(req, " HTTP/1.1\r\n");
 	cs_str_putf(req, "Host: %s\r\nUser-Agent: Caisson-Client/" CAISSON_VERSION "\r\n", endpoint_authority());
 	put_own_headers(req);
 	cs_str_puts(req, upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "Connection: close\r\n");

@@ -285,7 +285,7 @@ static const struct flag network_connect_flags[] = {
 	FLAG(struct network_connect_opts, gw_priority, "gw-priority", 0, "Highest gw-priority provides the default gateway. Accepts positive and negative values."),
 	FLAG(struct network_connect_opts, ip, "ip", 0, "IPv4 address (e.g., \"172.30.100.104\")"),
 	FLAG(struct network_connect_opts, ip6, "ip6", 0, "IPv6 address (e.g., \"2001:db8::33\")"),
-	FLAG(struct network_connect_opts, link, "link", 0, "Add link to another container", .complete = COMP_CONTAINER),
+	FLAG(struct network_connect_opts, link, "link", 0, "Add link to another container", .complete = COMP_CONTAINER, .check = check_link),
 	FLAG_AS(struct network_connect_opts, link_local_ip, FLAG_STRINGS, "link-local-ip", 0, "Add a link-local address for the container", .type = "strings"),
 	FLAG_END,
 };
@@ -322,14 +322,6 @@ static int cmd_connect(struct call *call)
 			return cli_fail(1, "invalid key/value pair format in driver options");
 		}
 		jset(opts, key, value);
-	}
-	for (char **l = o->link; l && *l; l++) {
-		const char *colon = strchr(*l, ':');
-		if (!**l || (colon && strchr(colon + 1, ':'))) {
-			json_decref(opts);
-			json_decref(ip);
-			return cli_fail(1, "bad format for links: %s", *l);
-		}
 	}
 	if (!cs_empty(o->ip))
 		(void)json_object_set_new(ip, "IPv4Address", json_string(o->ip));

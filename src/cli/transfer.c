@@ -140,6 +140,8 @@ static int cmd_push(struct call *call)
 	int status = one_name(call->args[0], o->all_tags, o->quiet, &ref);
 	if (status)
 		return status;
+	if (ref.digest && !ref.tag)
+		return cli_fail(1, "cannot push a digest reference");
 	cs_autofree char *name = cs_xasprintf("%s/%s", ref.domain, ref.path), *full = cs_ref_full(&ref), *n = url_encode(name), *t = url_encode(ref.tag), *auth = auth_header(full);
 	if (*platform)
 		note("Using --platform pushes only the specified platform manifest of a multi-platform image index.\nOther components, like attestations, will not be included.\n"

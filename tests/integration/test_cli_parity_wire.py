@@ -181,6 +181,13 @@ def test_progress_in_a_pipe(args, stream, tmp_path):
     assert (caisson.returncode, caisson.stdout, caisson.stderr) == (docker.returncode, docker.stdout, docker.stderr)
 
 
+def test_an_answer_from_somewhere_else_is_none(tmp_path):
+    """What a proxy, or an engine's router, says to whom it sends elsewhere: nothing was done."""
+    with ScriptedEngine({("POST", "/containers/a/rename"): (301, b""), ("POST", "/containers/a/start"): (304, b"")}) as engine:
+        codes = [subprocess.run([PROGRAMS["caisson"], *line.split()], env=environment(engine, tmp_path), capture_output=True, timeout=30, check=False).returncode for line in ("rename a b", "start a")]
+    assert codes == [1, 0]  # 304: it runs already
+
+
 def test_a_moment_to_the_nanosecond(tmp_path):
     event = {"Type": "container", "Action": "start", "Actor": {"ID": "c", "Attributes": {}}, "time": 1764378000, "timeNano": 1764378000123456789}
     with ScriptedEngine({("GET", "/events"): (200, [event])}) as engine:

@@ -89,6 +89,9 @@ static void test_times(void **state)
 	}
 	assert_int_equal(setenv("TZ", "XYZ-2", 1), 0);
 	tzset();
+	assert_true(cs_time_parse_param("1.5h", 0, &t) && t == -5400000000000);
+	assert_true(cs_time_parse_param("1.5", 0, &t) && t == 1500000000);
+	assert_false(cs_time_parse_param("1.5.5", 0, &t));
 	assert_true(cs_time_parse_param("2006-01-02T15:04:05.5", 0, &t) && t == 1136207045500000000);
 	assert_true(cs_time_parse_param("2006-01-02T15:04:05.5Z", 0, &t) && t == 1136214245500000000);
 	assert_true(cs_time_parse_param("2006-01-02Z", 0, &t) && t == 1136160000000000000);
