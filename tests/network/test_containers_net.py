@@ -498,7 +498,7 @@ def test_ports_in_use(net_engine, net_boxes):
         fx.wait_for(lambda: ":18083 " in net_engine.netns.run("ss", "-ltn").stdout, what="a listener")
         three = net_boxes.create("true", network="bridge", Host=publish(p80_tcp={"HostPort": "18083"}))
         a = three.post("start")
-        assert a.status == 500 and "18083" in a.message, a
+        assert a.status == 500 and f"port 18083/tcp on 0.0.0.0 is held by busybox (pid {listener.pid})" in a.message, a
     finally:
         listener.kill()
         listener.wait()

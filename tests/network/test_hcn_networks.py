@@ -172,6 +172,19 @@ def test_pools_keep_clear_of_the_hosts_routes(service, host):
     service.network(["172.18.0.0/16"], name="wanted")  # the user's own wish is not second-guessed
 
 
+def test_the_host_keeps_its_advertised_address(service, host, outside):
+    """With forwarding on Linux heeds router advertisements only where accept_ra is 2 (moby#43466)."""
+    host.wire(outside, "192.0.2.1/24", "192.0.2.2/24")
+    host.wire(outside, "192.0.3.1/24", "192.0.3.2/24", name="quiet0")
+    accepts = lambda dev: host.run("cat", f"/proc/sys/net/ipv6/conf/{dev}/accept_ra").strip()
+    host.run("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/quiet0/accept_ra")
+    assert accepts("wire0") == "1"
+    service.network(["10.1.0.0/24"])
+    assert accepts("wire0") == "1", "nobody has asked for IPv6"
+    service.network(["fd00:9::/64"], EnableIPv4=False, EnableIPv6=True, name="six")
+    assert (accepts("wire0"), accepts("quiet0")) == ("2", "0")
+
+
 def test_pools_of_the_settings(host):
     s = Service(host, DefaultAddressPools=[{"Base": "10.200.0.0/23", "Size": 24}])
     nets = [s.network(name=str(i)) for i in range(2)]
