@@ -86,8 +86,8 @@ typedef void (*HCN_NOTIFICATION_CALLBACK)(uint32_t notification, void *context, 
 HRESULT HcnEnumerateNetworks(const char *query, char **networks, char **errorRecord);
 HRESULT HcnCreateNetwork(const HCN_GUID *id, const char *settings, HCN_NETWORK *network, char **errorRecord);
 HRESULT HcnOpenNetwork(const HCN_GUID *id, HCN_NETWORK *network, char **errorRecord);
-/* {"ResourceType": "Policy"|"DNS", "RequestType": "Add"|"Remove"|"Update"|"Refresh", "Settings": …}. "DNS": Add and Update replace the network's Dns,
- * Remove empties it. A subnet cannot be changed: HCN_E_REQUEST_UNSUPPORTED. */
+/* {"ResourceType": "Policy"|"DNS", "RequestType": "Add"|"Remove"|"Update", "Settings": …}. "DNS": Add and Update replace the network's Dns,
+ * Remove empties it; namespaces on it follow. A subnet cannot be changed: HCN_E_REQUEST_UNSUPPORTED. */
 HRESULT HcnModifyNetwork(HCN_NETWORK network, const char *settings, char **errorRecord);
 HRESULT HcnQueryNetworkProperties(HCN_NETWORK network, const char *query, char **properties, char **errorRecord);
 HRESULT HcnDeleteNetwork(const HCN_GUID *id, char **errorRecord); /* HCN_E_ENTITY_HAS_REFERENCES while endpoints are on it */

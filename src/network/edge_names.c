@@ -48,6 +48,7 @@ static bool ndots_set(char *const *options)
 }
 
 struct view {
+	char **servers, **options; /* copies */
 	const char **networks;
 	struct cs_resolver_link *links;
 	size_t n_networks, n_links;
@@ -74,6 +75,36 @@ static void add_links(struct view *v, const struct HcnEndpoint *e)
 	}
 }
 
+static void take_lists(struct view *v, const struct cs_doc_dns *dns)
+{
+	if (!v->servers && dns->servers && *dns->servers)
+		v->servers = cs_strv_copy(dns->servers);
+	if (!v->options && dns->options && *dns->options)
+		v->options = cs_strv_copy(dns->options);
+}
+
+static bool has_gateway(const struct HcnNamespace *ns, const struct HcnEndpoint *e) { return e == ns->gateway4 || e == ns->gateway6; }
+
+/* Each list from the first that has one: the namespace, its endpoints (those with the way out before the others), their networks, the service. */
+static void find_lists(const struct HcnNamespace *ns, struct view *v)
+{
+	take_lists(v, &ns->doc.dns);
+	for (int network = 0; network < 2; network++)
+		for (int out = 1; out >= 0; out--)
+			for (struct HcnEndpoint *e = ns->endpoints; e; e = e->next) {
+				if (has_gateway(ns, e) != out)
+					continue;
+				if (!network) {
+					take_lists(v, &e->doc.dns);
+					continue;
+				}
+				CS_LOCK(e->net);
+				take_lists(v, &e->net->doc.dns);
+			}
+	if (!v->servers)
+		v->servers = cs_strv_copy(cs_net.settings.dns_servers);
+}
+
 static void look(const struct HcnNamespace *ns, struct view *v)
 {
 	size_t n = 0;
@@ -86,26 +117,27 @@ static void look(const struct HcnNamespace *ns, struct view *v)
 		v->outside |= !cs_network_internal(e->net);
 		add_links(v, e);
 	}
+	find_lists(ns, v);
 }
 
 static void view_done(struct view *v)
 {
 	free(v->networks);
 	free(v->links);
+	cs_strv_free(v->servers);
+	cs_strv_free(v->options);
 	cs_strv_free(v->targets);
 }
 
 HRESULT cs_edge_names(struct HcnNamespace *ns, struct cs_err **err)
 {
-	const struct cs_doc_dns *dns = &ns->doc.dns;
 	struct view v;
 
-	if (!dns->resolver || ns->nsfd < 0)
+	if (!ns->doc.dns.resolver || ns->nsfd < 0)
 		return HCS_S_OK;
 	look(ns, &v);
-	char **servers = dns->servers && *dns->servers ? dns->servers : cs_net.settings.dns_servers;
-	const struct cs_resolver_settings s = {.networks = v.networks, .link = v.links, .n_link = v.n_links, .servers = (const char *const *)servers,
-					       .internal = v.n_networks > 0 && !v.outside, .ndots_set = ndots_set(dns->options)};
+	const struct cs_resolver_settings s = {.networks = v.networks, .link = v.links, .n_link = v.n_links, .servers = (const char *const *)v.servers,
+					       .internal = v.n_networks > 0 && !v.outside, .ndots_set = ndots_set(v.options)};
 	int r = ns->served ? cs_resolver_namespace_update(cs_edge.resolver, ns->key, &s, err)
 			   : cs_resolver_namespace_add(cs_edge.resolver, ns->key, ns->nsfd, &s, err);
 	ns->served = ns->served || r == 0;

@@ -395,9 +395,54 @@ static HRESULT apply(struct HcnNetwork *n, const struct cs_doc_network *doc, str
 	return hr;
 }
 
+static HRESULT change_policies(struct HcnNetwork *n, const struct cs_doc_modify *m, struct cs_err **err)
+{
+	struct cs_doc_network doc;
+	CS_LOCK(n);
+
+	cs_json_copy(&cs_doc_network_type, &doc, &n->doc);
+	HRESULT hr = cs_policies_change(&doc.policies, &doc.n_policies, m, err);
+	if (hr == HCS_S_OK)
+		hr = apply(n, &doc, err);
+	if (hr == HCS_S_OK) {
+		struct cs_doc_policy *v = n->doc.policies;
+		size_t count = n->doc.n_policies;
+		n->doc.policies = doc.policies;
+		n->doc.n_policies = doc.n_policies;
+		doc.policies = v;
+		doc.n_policies = count;
+	}
+	cs_json_release(&cs_doc_network_type, &doc);
+	return hr;
+}
+
+/* Namespaces on it ask other servers then. */
+static HRESULT change_dns(struct HcnNetwork *n, const struct cs_doc_modify *m, struct cs_err **err)
+{
+	struct cs_doc_dns dns = {0};
+	HRESULT hr = HCS_S_OK;
+	size_t count;
+
+	if (strcmp(m->request, "Remove") != 0 && cs_doc_read(&cs_doc_dns_type, m->settings, &dns, err) < 0)
+		return HCN_E_INVALID_JSON;
+	pthread_mutex_lock(&n->o.lock);
+	cs_json_release(&cs_doc_dns_type, &n->doc.dns);
+	n->doc.dns = dns;
+	pthread_mutex_unlock(&n->o.lock);
+	void **v = cs_obj_all(CS_NAMESPACE, &count);
+	for (size_t i = 0; i < count && hr == HCS_S_OK; i++) {
+		struct HcnNamespace *ns = v[i];
+		CS_LOCK(ns);
+		if (!ns->leaving)
+			hr = cs_edge_names(ns, err);
+	}
+	cs_obj_put_all(CS_NAMESPACE, v, count);
+	return hr;
+}
+
 HRESULT HcnModifyNetwork(HCN_NETWORK n, const char *settings, char **errorRecord)
 {
-	static const char *const resources[] = {"Policy", "DNS", NULL}, *const requests[] = {"Add", "Remove", "Update", "Refresh", NULL};
+	static const char *const resources[] = {"Policy", "DNS", NULL}, *const requests[] = {"Add", "Remove", "Update", NULL};
 	struct cs_doc_modify m;
 	struct cs_err *err = NULL;
 
@@ -406,27 +451,7 @@ HRESULT HcnModifyNetwork(HCN_NETWORK n, const char *settings, char **errorRecord
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, err, errorRecord);
-	if (strcmp(m.request, "Refresh") != 0) {
-		CS_LOCK(n);
-		struct cs_doc_network doc;
-		cs_json_copy(&cs_doc_network_type, &doc, &n->doc);
-		if (strcmp(m.resource, "DNS") == 0) {
-			struct cs_doc_dns dns = {0};
-			hr = strcmp(m.request, "Remove") == 0 || cs_doc_read(&cs_doc_dns_type, m.settings, &dns, &err) == 0 ? HCS_S_OK : HCN_E_INVALID_JSON;
-			if (hr == HCS_S_OK) {
-				cs_json_release(&cs_doc_dns_type, &doc.dns);
-				doc.dns = dns;
-			}
-		} else {
-			hr = cs_policies_change(&doc.policies, &doc.n_policies, &m, &err);
-			if (hr == HCS_S_OK)
-				hr = apply(n, &doc, &err);
-		}
-		struct cs_doc_network old = hr == HCS_S_OK ? n->doc : doc;
-		if (hr == HCS_S_OK)
-			n->doc = doc;
-		cs_json_release(&cs_doc_network_type, &old);
-	}
+	hr = strcmp(m.resource, "DNS") == 0 ? change_dns(n, &m, &err) : change_policies(n, &m, &err);
 	cs_json_release(&cs_doc_modify_type, &m);
 	return cs_hr_answer(hr, err, errorRecord);
 }

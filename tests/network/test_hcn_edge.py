@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published ports, isolation, names and balancers: the service with firewall and resolver behind it."""
+import subprocess
+
 import pytest
 
 from conftest import HcnError, Service, guid
@@ -133,6 +135,42 @@ def test_names(walled):
     assert lookup(client, "renamed") == [web.address()] and lookup(client, "web") == []
     walled("delete", "ns", web.ns)
     assert lookup(client, "renamed") == []
+
+
+def test_name_servers_of_networks_and_endpoints(service):
+    """Where the namespace has none of its own; the endpoint comes before its network."""
+    net, other = guid(), guid()
+    service("net", net, {"Name": "dns", "Ipams": [{"Subnets": [{"IpAddressPrefix": "10.1.0.0/24"}]}], "Dns": {"ServerList": ["10.1.0.10"]}})
+    service("net", other, {"Name": "other", "Ipams": [{"Subnets": [{"IpAddressPrefix": "10.2.0.0/24"}]}]})
+    servers = [service.container(net, ips=[f"10.1.0.{n}"]) for n in (10, 11, 12)]
+    processes = []
+    try:
+        for i, c in enumerate(servers):
+            code = f"""import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 53))
+print("ready", flush=True)
+while True:
+    q, a = s.recvfrom(999)
+    s.sendto(q[:2] + bytes([0x81, 0x80]) + q[4:6] + bytes([0, 1, 0, 0, 0, 0]) + q[12:] + bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, {i}]), a)"""
+            processes.append(subprocess.Popen(c.command("/usr/bin/python3", "-c", code), stdout=subprocess.PIPE, text=True))
+            assert processes[-1].stdout.readline() == "ready\n"
+        asks = lambda c: lookup(c, "www.example.com")
+        a = service.container(net, dns={"Resolver": True})
+        b = service.container(net, dns={"Resolver": True}, Dns={"ServerList": ["10.1.0.11"]})
+        c = service.container(net, dns={"Resolver": True, "ServerList": ["10.1.0.12"]}, Dns={"ServerList": ["10.1.0.11"]})
+        assert [asks(x) for x in (a, b, c)] == [["192.0.2.0"], ["192.0.2.1"], ["192.0.2.2"]]
+        service("add", a.ns, service.endpoint(other, Dns={"ServerList": ["10.1.0.12"]}))
+        assert asks(a) == ["192.0.2.2"]
+        service("modify", "net", net, {"ResourceType": "DNS", "RequestType": "Update", "Settings": {"ServerList": ["10.1.0.11"]}})
+        d = service.container(net, dns={"Resolver": True})
+        assert [asks(x) for x in (a, b, c, d)] == [["192.0.2.2"], ["192.0.2.1"], ["192.0.2.2"], ["192.0.2.1"]]
+        service("modify", "net", net, {"ResourceType": "DNS", "RequestType": "Update", "Settings": {"ServerList": ["10.1.0.10"]}})
+        assert asks(d) == ["192.0.2.0"]
+    finally:
+        for p in processes:
+            p.kill()
+            p.communicate()
 
 
 def test_after_a_restart_ports_names_and_walls_are_back(host, outside):

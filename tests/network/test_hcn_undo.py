@@ -121,6 +121,8 @@ def test_what_cannot_be_changed_of_an_overlay(service, host):
         service("modify", "net", net, {"ResourceType": "Policy", "RequestType": "Add", "Settings": off})
     assert e.value.code == 0x803B0015
     assert off not in service("query", "net", net)["Policies"]
+    with pytest.raises(HcnError, match="Refresh is not possible"):
+        service("modify", "net", net, {"ResourceType": "Policy", "RequestType": "Refresh", "Settings": off})
     vxlan = next(n for n in host.links() if n.startswith("csv"))
     with pytest.raises(HcnError, match="nowhere is no address"):
         service("modify", "net", net, {"ResourceType": "Policy", "RequestType": "Update", "Settings": peer("nowhere")})
