@@ -28,7 +28,7 @@
  *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\nahead=0 (all was done by then), 1, 2 (a part before, by the first process, too)\n  after a successful start
  *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
  *   reserve      room for `status`, renamed to it at the exit: a full file system must not lose the exit
- *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine is connected; the next engine reads it
+ *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine has said HELLO; the next one reads it
  *                                                                          after HELLO and deletes it when it releases the process
  * After init's exit the worker kills what is left in the cgroup, writes `status`, sends EXITED, and departs when it got QUIT, or at once when no
  * engine is connected: it removes its cgroups and worker.sock and closes its connections and the runtime directory. It stays as a mere process

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -38,11 +39,18 @@ static bool wait_exit(struct cs_container *c, unsigned exits, int64_t until)
 	return c->exits != exits;
 }
 
+/* One that only says nothing more has not left; where that cannot be told apart (TCP) it counts as if, as in Go's server. */
 static bool client_left(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+	int domain = AF_UNIX;
+	socklen_t len = sizeof(domain);
 
-	return fd >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL);
+	if (fd < 0 || poll(&p, 1, 0) <= 0)
+		return false;
+	if (p.revents & (POLLHUP | POLLERR | POLLNVAL))
+		return true;
+	return p.revents & POLLRDHUP && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
 }
 
 /* As wait_exit, as long as the client is there (client -1: nobody needs to be); *ret_left: it is not. */

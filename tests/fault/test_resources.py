@@ -13,7 +13,7 @@ import pytest
 
 import caisson_fixture as fx
 import imagetar as it
-from box import Boxes, create
+from box import Boxes, create, execs_of_worker
 from caisson_fixture import wait_for
 
 pytestmark = pytest.mark.caisson
@@ -286,6 +286,23 @@ def test_a_stuck_worker_holds_up_nobody(fresh):
         for p in ends:
             if os.path.exists(f"/proc/{p}"):
                 os.kill(p, signal.SIGCONT)
+
+
+def test_an_exec_that_its_worker_starts_too_late(fresh):
+    """Its client has been told that it failed: then it does not run, and nobody keeps it."""
+    import signal
+    engine = fresh()
+    b = Boxes(engine).sleeper()
+    worker = worker_of(b)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        ident = engine.http.post(b.url + "/exec", body={"Cmd": ["sleep", "777"]}).json["Id"]
+        assert engine.http.post(f"/exec/{ident}/start", body={"Detach": True}, timeout=60).status >= 500
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_for(lambda: engine.http.post(b.url + "/kill", {"signal": "URG"}).status == 204, what="the worker answers again")
+    wait_for(lambda: execs_of_worker(engine, b.id) == [], what="the exec is forgotten")
+    assert not any("777" in " ".join(p) for p in engine.http.get(b.url + "/top").json["Processes"])
 
 
 def test_first_bytes_under_load(fresh):

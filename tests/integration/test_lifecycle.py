@@ -3,13 +3,12 @@
 import json
 import os
 import socket
-import struct
 import threading
 import time
 
 import pytest
 
-from box import IS_DOCKERD, Boxes, Events
+from box import IS_DOCKERD, Boxes, Events, execs_of_worker
 from caisson_fixture import wait_for
 
 
@@ -496,21 +495,6 @@ def test_health_timeout_tells_what_the_probe_said(boxes, events):
     events.until("health_status", b.id)
     h = b.state["Health"]["Log"][0]
     assert h["ExitCode"] == -1 and h["Output"] == "Health check exceeded timeout (2s): out\nerr\n"
-
-
-def execs_of_worker(eng, ident):
-    """The processes that the container's worker knows besides the first: LIST of compute/worker_protocol.h."""
-    systems = os.open(eng.exec / "systems" / ident, os.O_PATH)
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-            s.connect(f"/proc/self/fd/{systems}/worker.sock")
-            s.send(struct.pack("<IIII", 0x43570001, 0x48, 1, 0))
-            answer = s.recv(65536)[16:]
-    finally:
-        os.close(systems)
-    ids = [answer[i:i + 65].rstrip(b"\0").decode() for i in range(0, len(answer), 96)]
-    assert ids[0] == ""
-    return ids[1:]
 
 
 @pytest.mark.caisson

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container as the tests see it: thin words over the raw API, so that a test reads like its claim."""
 import http.client
-import threading
 import json
+import os
+import socket
+import struct
+import threading
 
 from caisson_fixture import ROOTFS, KIND
 from unixhttp import TIME_FACTOR, demux
@@ -152,6 +155,21 @@ class Boxes:
                 if box.http.get(box.url + "/json", rec=False).json["State"]["Paused"]:
                     box.post("unpause", rec=False)
                 box.http.delete(box.url, {"force": 1, "v": 1}, rec=False)
+
+
+def execs_of_worker(eng, ident):
+    """The processes that the container's worker knows besides the first: LIST of compute/worker_protocol.h."""
+    systems = os.open(eng.exec / "systems" / ident, os.O_PATH)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.connect(f"/proc/self/fd/{systems}/worker.sock")
+            s.send(struct.pack("<IIII", 0x43570001, 0x48, 1, 0))
+            answer = s.recv(65536)[16:]
+    finally:
+        os.close(systems)
+    ids = [answer[i:i + 65].rstrip(b"\0").decode() for i in range(0, len(answer), 96)]
+    assert ids[0] == ""
+    return ids[1:]
 
 
 class Networks:
