@@ -111,21 +111,22 @@ static bool parse(const char *p, bool brief, struct clock *t)
 	return zone(&p, t) && (t->zone || brief) && !*p;
 }
 
-/* Without a zone it is the machine's. */
+/* Without a zone it is the machine's, which counts as it is now, in another half of the year too: as docker has it. */
+static int64_t local_offset(int64_t now)
+{
+	time_t at = (time_t)(now / CS_NS_PER_SEC);
+	struct tm tm = {0};
+
+	return localtime_r(&at, &tm) ? tm.tm_gmtoff : 0;
+}
+
 static bool epoch(const struct clock *t, int64_t *ret)
 {
-	int64_t total;
+	int64_t total = days_from_civil((int64_t)t->y, t->mo, t->d) * 86400 + t->h * 3600 + t->mi * 60 + t->sec - t->off;
 
 	if (t->y == 1 && t->mo == 1 && t->d == 1) {
 		*ret = CS_TIME_ZERO;
 		return true;
-	}
-	if (t->zone) {
-		total = days_from_civil((int64_t)t->y, t->mo, t->d) * 86400 + t->h * 3600 + t->mi * 60 + t->sec - t->off;
-	} else {
-		struct tm tm = {.tm_year = (int)t->y - 1900, .tm_mon = (int)t->mo - 1, .tm_mday = (int)t->d, .tm_hour = (int)t->h, .tm_min = (int)t->mi,
-				.tm_sec = (int)t->sec, .tm_isdst = -1};
-		total = mktime(&tm);
 	}
 	if (__builtin_mul_overflow(total, CS_NS_PER_SEC, &total) || __builtin_add_overflow(total, t->frac, &total))
 		return false;
@@ -213,8 +214,10 @@ bool cs_time_parse_param(const char *s, int64_t now, int64_t *ret)
 		return true;
 	}
 	struct clock t;
-	if (parse(s, true, &t))
+	if (parse(s, true, &t)) {
+		t.off = t.zone ? t.off : local_offset(now);
 		return epoch(&t, ret);
+	}
 	if (!cs_duration_parse(s, &v) || __builtin_sub_overflow(now, v, &v))
 		return false;
 	*ret = v;

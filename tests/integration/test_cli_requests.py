@@ -312,10 +312,10 @@ def differences(line, seen):
     return [code, out, err, sorted(sent, key=json.dumps)]
 
 
-def observe(program, line, config):
+def observe(program, line, config, **more):
     name = Path(program).name
     with FakeEngine(answers=ANSWERS) as engine:
-        env = {"PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(config), "LANG": "C.UTF-8"}
+        env = {"PATH": os.environ["PATH"], "HOME": str(config), "DOCKER_HOST": engine.host, "DOCKER_CONFIG": str(config), "LANG": "C.UTF-8", **more}
         out = subprocess.run([program, *shlex.split(line)], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20 * fx.TIME_FACTOR, check=False)
         sent = [[m, p, meaning(q), prune(ordered(b)) if isinstance(b, (dict, list)) else b.decode(errors="replace")] for m, p, q, b in engine.seen]
     said = [re.sub(rf"\b{name}\b", "NAME", text, flags=re.I) for text in (out.stdout, out.stderr)]
@@ -355,3 +355,14 @@ def test_docker_still_does_so(tmp_path):
 def test_update(tmp_path):
     rows = [f"{json.dumps(line)}: {json.dumps(observe('docker', line, tmp_path), sort_keys=True)}" for line in LINES]
     GOLDEN.write_text("{" + ",\n".join(rows) + "}\n", encoding="utf-8")
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("typed,since", [("2020-01-01", "1577858400.000000000"), ("2020-01-01T10", "1577894400.000000000"), ("2020-07-01T10:00:00.5", "1593619200.500000000"),
+                                         ("2020-01-01T10:00Z", "1577872800.000000000"), ("2020-01-01Z", "1577836800.000000000")])
+def test_times_without_a_zone_are_local(typed, since, tmp_path):
+    """In a zone without summer time: docker takes the difference of the day on which it runs."""
+    for program in (str(fx.BUILD / "caisson"), "docker"):
+        if program != "docker" or docker_is_28():
+            sent = observe(program, f"logs --since {typed} web", tmp_path, TZ="Etc/GMT+6")[3]
+            assert [v for m, p, q, _ in sent if p.endswith("/logs") for k, v in q if k == "since"] == [since], program
