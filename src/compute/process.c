@@ -256,7 +256,7 @@ void HcsCloseProcess(HCS_PROCESS h)
 
 static int exec_plan(struct cs_system *s, const char *text, struct cs_exec_wish *wish, struct cs_str *input, int *ret_fd, struct cs_err **err)
 {
-	cs_autojson json_t *params = cs_json_parse(text, strlen(text), err);
+	cs_autojson json_t *params = cs_json_parse_u64(text, strlen(text), err);
 	cs_autostr struct cs_str plan = CS_STR_INIT(CS_DOCUMENT_MAX);
 
 	const char *initial = "";

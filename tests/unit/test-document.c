@@ -29,7 +29,7 @@ static const struct cs_host v2 = {.cgroup_version = 2, .hierarchy = {{(char *)""
 /* Dump of the plan, or the error's text. */
 static char *compile(const char *text, const struct cs_host *host, char **ret_warnings)
 {
-	cs_autojson json_t *doc = cs_json_parse(text, strlen(text), NULL);
+	cs_autojson json_t *doc = cs_json_parse_u64(text, strlen(text), NULL);
 	cs_autostr struct cs_str plan = CS_STR_INIT(1 << 20), out = CS_STR_INIT(1 << 20);
 	cs_auto(cs_document_done) struct cs_document d = {0};
 	cs_autoerr struct cs_err *err = NULL;
@@ -66,6 +66,21 @@ static void v1_plan(void **unused)
 	has(p, "SETNS 0x40000000 /proc/7/ns/net\n");
 	has(p, "HOSTNAME web\n");
 	assert_null(strstr(p, "LOOPBACK"));
+	(void)unused;
+}
+
+static void limits_are_unsigned(void **unused)
+{
+	static const char *const cases[][2] = {{"18446744073709551615", "RLIMIT 4 0 18446744073709551615\n"}, {"-1", "RLIMIT 4 0 18446744073709551615\n"},
+					       {"9223372036854775808", "RLIMIT 4 0 9223372036854775808\n"}, {"7", "RLIMIT 4 0 7\n"},
+					       {"18446744073709551616", "rlimits[0].hard: expected integer"}, {"-2", "rlimits[0].hard: -2 is out of range"},
+					       {"\"7\"", "rlimits[0].hard: expected integer"}};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		cs_autofree char *doc = cs_xasprintf(DOC("", "", ",\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":0,\"hard\":%s}]"), cases[i][0]);
+		cs_autofree char *p = compile(doc, &v1, NULL);
+		has(p, cases[i][1]);
+	}
 	(void)unused;
 }
 
@@ -172,6 +187,6 @@ static void bad(void **unused)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(v1_plan), cmocka_unit_test(v2_plan), cmocka_unit_test(mounts), cmocka_unit_test(bare_hierarchies), cmocka_unit_test(bad)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(v1_plan), cmocka_unit_test(v2_plan), cmocka_unit_test(limits_are_unsigned), cmocka_unit_test(mounts), cmocka_unit_test(bare_hierarchies), cmocka_unit_test(bad)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * OCI process to the process steps of a plan: for init and, with its parameters, for a further process. Pure; any thread. */
 #include <sys/resource.h>
 
+#include "base/json.h"
 #include "base/num.h"
 #include "base/strv.h"
 #include "compute/document/document.h"
@@ -19,23 +20,18 @@ static const struct {
 	{"RLIMIT_RTPRIO", RLIMIT_RTPRIO}, {"RLIMIT_RTTIME", RLIMIT_RTTIME}, {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING}, {"RLIMIT_STACK", RLIMIT_STACK},
 };
 
-/* rlim_t is unsigned and JSON's integers here are signed: runc writes RLIM_INFINITY as 18446744073709551615, which jansson reads as a
- * real or refuses; -1 is Docker's "unlimited". */
+/* rlim_t is unsigned: runc writes RLIM_INFINITY as 18446744073709551615; -1 is Docker's "unlimited". */
 static int limit_of(json_t *o, const char *at, const char *key, uint64_t *ret, struct cs_err **err)
 {
 	json_t *v = json_object_get(o, key);
-
-	if (json_is_real(v) && json_real_value(v) >= 9.2e18) {
-		*ret = RLIM_INFINITY;
-		return 0;
-	}
 	int64_t n = 0;
+
 	if (!v)
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s.%s: is required", at, key);
-	if (cs_field_i64(o, at, key, -1, INT64_MAX, &n, err) < 0)
-		return -1;
-	*ret = n < 0 ? RLIM_INFINITY : (uint64_t)n;
-	return 0;
+	if (cs_json_u64(v, ret))
+		return 0;
+	*ret = RLIM_INFINITY;
+	return cs_field_i64(o, at, key, -1, -1, &n, err);
 }
 
 static int rlimit_steps(json_t *process, const char *path, const struct cs_host *host, char ***warnings, struct cs_str *plan, struct cs_err **err)
