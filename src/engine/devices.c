@@ -171,6 +171,22 @@ static void put_default_rules(struct cs_str *rules)
 		put_rule(rules, true, &allow[i]);
 }
 
+static char *target_of(const struct cs_device_mapping *m) { return cs_path_clean(cs_empty(m->path_in_container) ? m->path_on_host : m->path_in_container); }
+
+/* The node is there already: the first of two counts, as for dockerd, whose runtime finds it made. */
+static bool made_before(const struct cs_host_config *host, size_t i)
+{
+	cs_autofree char *target = target_of(&host->res.devices[i]);
+	struct stat st;
+
+	for (size_t k = 0; k < i; k++) {
+		cs_autofree char *other = target_of(&host->res.devices[k]);
+		if (strcmp(target, other) == 0)
+			return true;
+	}
+	return host->privileged && cs_prefix(target, "/dev/") && lstat(target, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode));
+}
+
 int cs_devices_put(const struct cs_host_config *host, struct cs_str *devices, struct cs_str *rules, struct cs_err **err)
 {
 	if (host->privileged) {
@@ -188,7 +204,8 @@ int cs_devices_put(const struct cs_host_config *host, struct cs_str *devices, st
 		/* a privileged container has the host's nodes already; only other names are added, as dockerd does */
 		if (host->privileged && (cs_empty(m->path_in_container) || cs_streq(m->path_on_host, m->path_in_container)))
 			continue;
-		if (put_mapping(m, host->privileged, devices, rules, err) < 0)
+		struct cs_str unused cs_autostr = CS_STR_INIT(CS_SPEC_MAX); /* its access is granted all the same */
+		if (put_mapping(m, host->privileged, made_before(host, i) ? &unused : devices, rules, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; host->res.device_cgroup_rules && host->res.device_cgroup_rules[i] && !host->privileged; i++) {

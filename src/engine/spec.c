@@ -212,12 +212,13 @@ static int put_mounts(const struct cs_spec_input *in, const struct cs_security_o
 	size_t n_tmpfs = tmpfs ? tmpfs->n : 0, n = 0;
 	cs_autofree struct user_mount *v = cs_xcalloc(in->n_mounts + n_tmpfs + CS_ARRAY_SIZE(files) + init, sizeof(*v));
 	char *paths[CS_ARRAY_SIZE(files)] = {NULL}, *dests[CS_ARRAY_SIZE(files)] = {NULL};
+	cs_autostrv char **targets = cs_xcalloc(n_tmpfs + 1, sizeof(*targets)); /* Binds and Mounts are clean; these are as they were written */
 	const char *dir = in->network_dir ? in->network_dir : in->container_dir;
 
 	for (size_t i = 0; i < in->n_mounts; i++)
 		add_mount(v, &n, (struct user_mount){.dest = in->mounts[i].destination, .point = &in->mounts[i], .layers = in->mount_layers ? in->mount_layers[i] : NULL});
 	for (size_t i = 0; i < n_tmpfs; i++)
-		add_mount(v, &n, (struct user_mount){.dest = tmpfs->kv[i].key, .tmpfs = tmpfs->kv[i].val ? tmpfs->kv[i].val : ""});
+		add_mount(v, &n, (struct user_mount){.dest = targets[i] = cs_path_clean(tmpfs->kv[i].key), .tmpfs = tmpfs->kv[i].val ? tmpfs->kv[i].val : ""});
 	size_t n_user = n;
 	for (size_t i = 0; i < CS_ARRAY_SIZE(files); i++) {
 		dests[i] = cs_xasprintf("/etc/%s", files[i]);

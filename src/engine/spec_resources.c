@@ -59,7 +59,7 @@ static void put_cpu(const struct cs_resources *r, struct cs_str *out)
 	cs_json_put_key(out, "cpu");
 	cs_str_putc(out, '{');
 	put_nonzero(out, "shares", r->cpu_shares);
-	put_nonzero(out, "quota", quota);
+	put_nonzero(out, "quota", CS_MAX(quota, -1)); /* each negative one is none */
 	put_nonzero(out, "period", period);
 	put_nonzero(out, "realtimeRuntime", r->cpu_realtime_runtime);
 	put_nonzero(out, "realtimePeriod", r->cpu_realtime_period);

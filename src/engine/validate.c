@@ -406,6 +406,10 @@ int cs_validate_create(const struct cs_engine_config *cfg, const struct cs_conta
 	if (cs_log_config_check(&h->log_config, err) < 0)
 		return -1;
 	default_modes(cfg, h);
+	if (req->config.volumes && !req->config.volumes[0]) { /* {} is shown as null */
+		cs_strv_free(req->config.volumes);
+		req->config.volumes = NULL;
+	}
 	cs_autoerr struct cs_err *later = NULL; /* an unknown network is told at the start, as dockerd does */
 	(void)resolve_mode(lookup, &h->network_mode, &later);
 	if (resolve_mode(lookup, &h->pid_mode, err) < 0 || resolve_mode(lookup, &h->ipc_mode, err) < 0)

@@ -175,15 +175,15 @@ static int check_hosts_and_dns(const struct cs_host_config *h, struct cs_err **e
 {
 	for (size_t i = 0; h->extra_hosts && h->extra_hosts[i]; i++) {
 		const char *e = h->extra_hosts[i], *sep = strpbrk(e, ":=");
-		if (!sep || sep == e || !sep[1])
+		if (!sep || sep == e || !sep[1] || strpbrk(e, " \t\r\n"))
 			return cs_fail(err, CS_ERR_INVALID, 0, "bad format for add-host: \"%s\"", e);
 		cs_autofree char *ip = cs_xstrdup(sep[1] == '[' ? sep + 2 : sep + 1);
 		size_t n = strlen(ip);
 		if (sep[1] == '[' && n && ip[n - 1] == ']')
 			ip[n - 1] = 0;
-		if (strcmp(ip, "host-gateway") == 0 && !strpbrk(e, " \t\r\n"))
+		if (strcmp(ip, "host-gateway") == 0)
 			continue;
-		if (!ip_valid(ip) || strpbrk(e, " \t\r\n"))
+		if (!ip_valid(ip))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid IP address in add-host: \"%s\"", ip);
 	}
 	for (size_t i = 0; h->dns && h->dns[i]; i++)

@@ -270,11 +270,16 @@ static int check_devices(const struct cs_resources *r, struct cs_err **err)
 	for (size_t i = 0; r->device_cgroup_rules && r->device_cgroup_rules[i]; i++)
 		if (!cs_device_rule_parse(r->device_cgroup_rules[i], &rule))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid device cgroup rule format: '%s'", r->device_cgroup_rules[i]);
-	if (r->n_device_requests)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "could not select device driver \"%s\" with capabilities: %s",
-			       r->device_requests[0].driver ? r->device_requests[0].driver : "",
-			       r->device_requests[0].capabilities ? r->device_requests[0].capabilities : "[]");
-	return 0;
+	if (!r->n_device_requests)
+		return 0;
+	cs_autofree char *caps = cs_xstrdup(r->device_requests[0].capabilities ? r->device_requests[0].capabilities : "[]");
+	size_t n = 0;
+	for (const char *p = caps; *p; p++) /* [["gpu","x"]] as Go writes it, since scripts look for "[[gpu]]" */
+		if (*p != '"')
+			caps[n++] = *p == ',' ? ' ' : *p;
+	caps[n] = 0;
+	return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "could not select device driver \"%s\" with capabilities: %s",
+		       r->device_requests[0].driver ? r->device_requests[0].driver : "", caps);
 }
 
 int cs_ulimits_check(const struct cs_ulimit *v, size_t n, char ***warnings, struct cs_err **err)

@@ -192,3 +192,8 @@ def test_label_of_what_cannot_be_labelled(boxes):
 @pytest.mark.parametrize("size,shown", [([1], [1, 0]), ([1, 2, 3], [1, 2])])
 def test_console_size_is_two_numbers(boxes, size, shown):
     assert boxes.create("true", Host={"ConsoleSize": size}).inspect()["HostConfig"]["ConsoleSize"] == shown
+
+
+def test_nothing_is_null(boxes):
+    i = boxes.create("true", Volumes={}, Host={"Links": []}).inspect()
+    assert i["Config"]["Volumes"] is None and i["HostConfig"]["Links"] is None

@@ -372,6 +372,11 @@ def test_tmpfs(boxes):
     assert "size=1024k" in line and "nosuid" in line and "nodev" in line and "noexec" in line and mode == "1770" and w == "w"
 
 
+def test_tmpfs_by_another_path(boxes):
+    b = boxes.run("stat -f -c %T /c; stat -c %n /a/b; true", Host={"Tmpfs": {"/a/b/../..//c/": ""}})
+    assert b.out.split() == ["tmpfs"] and list(b.inspect()["HostConfig"]["Tmpfs"]) == ["/a/b/../..//c/"]
+
+
 def test_tmpfs_mount_type(boxes):
     m = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 65536, "Mode": 0o700}}
     line, mode = boxes.run("grep ' /t ' /proc/mounts; stat -c %a /t", Host={"Mounts": [m]}).out.splitlines()
@@ -405,6 +410,19 @@ def test_device_added(boxes):
     b = boxes.run("head -c 2 /dev/extra/z | wc -c; (echo > /dev/extra/z) 2>/dev/null || echo refused; ls -l /dev/extra/z",
                   Host={"Devices": [dev]})
     assert b.out.splitlines()[0] == "2"
+
+
+def test_device_given_twice(boxes):
+    """The first node counts, and both may be used."""
+    twice = [{"PathOnHost": p, "PathInContainer": t, "CgroupPermissions": "rw"} for p, t in (("/dev/zero", "/dev/twice"), ("/dev/null", "/dev/../dev/twice"))]
+    b = boxes.run("stat -c %t:%T /dev/twice; head -c 3 /dev/twice | wc -c", Host={"Devices": twice})
+    assert b.out.split() == ["1:5", "3"], b.err
+
+
+@pytest.mark.caisson        # runc wants the capabilities that the machine of the tests lacks
+def test_device_in_place_of_the_hosts(boxes):
+    b = boxes.run("stat -c %t:%T /dev/zero", Host={"Privileged": True, "Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/zero", "CgroupPermissions": "rw"}]})
+    assert b.out.split() == ["1:5"], b.err
 
 
 def test_device_access_is_denied(boxes):

@@ -20,6 +20,7 @@ CASES = [
     ({"Memory": 64 << 20, "OomKillDisable": True}, "memory", "memory.oom_control", "oom_kill_disable 1\n", None, None),
     ({"CpuShares": 512}, "cpu", "cpu.shares", "512", "cpu.weight", "20"),
     ({"CpuPeriod": 50000, "CpuQuota": 25000}, "cpu", "cpu.cfs_quota_us", "25000", "cpu.max", "25000 50000"),
+    ({"CpuQuota": -5}, "cpu", "cpu.cfs_quota_us", "-1", "cpu.max", "max 100000"),
     ({"NanoCpus": 500000000}, "cpu", "cpu.cfs_quota_us", "50000", "cpu.max", "50000 100000"),
     ({"CpusetCpus": "0"}, "cpuset", "cpuset.cpus", "0", "cpuset.cpus", "0"),
     ({"CpusetMems": "0"}, "cpuset", "cpuset.mems", "0", "cpuset.mems", "0"),
