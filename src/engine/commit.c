@@ -201,7 +201,6 @@ static int add_image(struct work *w, const struct cs_layer_result *layer, char *
 	cs_autojson json_t *parent = NULL;
 	cs_autostr struct cs_str text = CS_STR_INIT(CS_MAX_IMAGE_JSON);
 	struct cs_digest id, manifest;
-	struct cs_image_rec *rec;
 	char *names[] = {w->name, NULL};
 
 	if (cs_image_config_json(m, w->parent, &parent, err) < 0 || child_config(parent, w->c, w->in, w->cfg, layer, &text, err) < 0)
@@ -209,12 +208,7 @@ static int add_image(struct work *w, const struct cs_layer_result *layer, char *
 	if (cs_blob_put(m->storage, text.buf, text.len, &id, err) < 0 || cs_image_put_manifest(m, &id, text.len, w->layers, w->n_layers, &manifest, err) < 0)
 		return -1;
 	CS_GUARD(&m->write);
-	if (cs_images_add(m, &id, &manifest, w->layers, w->n_layers, w->name ? names : NULL, NULL, err) < 0)
-		return -1;
-	pthread_rwlock_rdlock(&m->lock);
-	HASH_FIND_STR(m->by_id, id.s, rec);
-	pthread_rwlock_unlock(&m->lock);
-	if (rec && !atomic_load(&w->parent->gone) && cs_images_set_parent(m, rec, &w->parent->id, err) < 0)
+	if (cs_images_add_child(m, &w->parent->id, &id, &manifest, w->layers, w->n_layers, w->name ? names : NULL, err) < 0)
 		return -1;
 	*ret_id = cs_xstrdup(id.s);
 	return 0;

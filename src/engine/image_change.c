@@ -138,11 +138,11 @@ static int add_with_index(struct cs_images *m, struct cs_image_rec *r, const str
 
 	named = named ? named : r;
 	*ret_named = named;
-	return cs_image_db_add(m, &r->id, &r->manifest, layers, n, names, named->id.s, x ? x->digest.s : NULL, cs_now_ns(), err);
+	return cs_image_db_add(m, r, layers, n, names, named->id.s, x ? x->digest.s : NULL, cs_now_ns(), err);
 }
 
-int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
-		  char *const *given, const struct cs_digest *index, struct cs_err **err)
+static int add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
+	       char *const *given, const struct cs_digest *index, const struct cs_digest *parent, struct cs_err **err)
 {
 	struct cs_image_rec *r, *old, *named = NULL;
 	struct cs_image_index *x = NULL;
@@ -155,6 +155,8 @@ int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct 
 	/* the same configuration again: only names are new, and the manifest stays what it was */
 	if (cs_image_rec_new(m, id, old ? &old->manifest : manifest, layers, n, &r, err) < 0)
 		return -1;
+	if (parent)
+		r->parent = *parent;
 	if (index && cs_image_index_use(m, index, &x, err) < 0) {
 		cs_image_rec_unref(r);
 		return -1;
@@ -180,6 +182,21 @@ int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct 
 	}
 	cs_image_index_unuse(m, x);
 	return w < 0 ? -1 : write_index(m, err);
+}
+
+int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
+		  char *const *names, const struct cs_digest *index, struct cs_err **err)
+{
+	return add(m, id, manifest, layers, n, names, index, NULL, err);
+}
+
+int cs_images_add_child(struct cs_images *m, const struct cs_digest *parent, const struct cs_digest *id, const struct cs_digest *manifest,
+			const struct cs_image_layer *layers, size_t n, char *const *names, struct cs_err **err)
+{
+	struct cs_image_rec *there;
+
+	HASH_FIND_STR(m->by_id, parent->s, there);
+	return add(m, id, manifest, layers, n, names, NULL, there ? parent : NULL, err);
 }
 
 int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, const struct cs_digest *index, struct cs_err **err)
@@ -260,16 +277,6 @@ int cs_images_del(struct cs_images *m, struct cs_image_rec *r, struct cs_err **e
 	int w = write_index(m, err);
 	cs_images_sweep(m);
 	return w;
-}
-
-int cs_images_set_parent(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *parent, struct cs_err **err)
-{
-	if (cs_image_db_parent(m, r->id.s, parent->s, err) < 0)
-		return -1;
-	pthread_rwlock_wrlock(&m->lock);
-	r->parent = *parent;
-	pthread_rwlock_unlock(&m->lock);
-	return 0;
 }
 
 int cs_images_set_manifest(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,

@@ -294,8 +294,8 @@ static int write_name(struct cs_images *m, const char *full, const char *id, con
 	return r == 0 ? run(m, x, err) : -1;
 }
 
-int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
-		    char *const *names, const char *names_id, const char *index, int64_t now, struct cs_err **err)
+int cs_image_db_add(struct cs_images *m, const struct cs_image_rec *rec, const struct cs_image_layer *layers, size_t n, char *const *names,
+		    const char *names_id, const char *index, int64_t now, struct cs_err **err)
 {
 	if (begin(m, err) < 0)
 		return -1;
@@ -310,8 +310,14 @@ int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struc
 	}
 	if (r == 0) {
 		autostmt st = NULL;
-		r = prepare(m, &st, err, "INSERT OR REPLACE INTO image(id,manifest,top,last_tagged) VALUES(?,?,?,?)", "sssi", id->s, manifest->s,
+		r = prepare(m, &st, err, "INSERT OR REPLACE INTO image(id,manifest,top,last_tagged) VALUES(?,?,?,?)", "sssi", rec->id.s, rec->manifest.s,
 			    n ? layers[n - 1].chain.s : "", names && *names ? now : (int64_t)0);
+		if (r == 0)
+			r = run(m, st, err);
+	}
+	if (r == 0 && rec->parent.s[0]) {
+		autostmt st = NULL;
+		r = prepare(m, &st, err, "INSERT OR REPLACE INTO image_parent(id,parent) VALUES(?,?)", "ss", rec->id.s, rec->parent.s);
 		if (r == 0)
 			r = run(m, st, err);
 	}
@@ -348,12 +354,6 @@ int cs_image_db_del(struct cs_images *m, const char *id, struct cs_err **err)
 			r = run(m, st, err);
 	}
 	return end(m, r, err);
-}
-
-int cs_image_db_parent(struct cs_images *m, const char *id, const char *parent, struct cs_err **err)
-{
-	autostmt st = NULL;
-	return prepare(m, &st, err, "INSERT OR REPLACE INTO image_parent(id,parent) VALUES(?,?)", "ss", id, parent) < 0 ? -1 : run(m, st, err);
 }
 
 int cs_image_db_manifest(struct cs_images *m, const char *id, const char *manifest, const struct cs_image_layer *layers, size_t n, struct cs_err **err)

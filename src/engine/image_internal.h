@@ -99,6 +99,9 @@ CS_MUST_CHECK int cs_image_config_json(struct cs_images *m, const struct cs_imag
  * the image is one of its platforms, or NULL; then they, and all names of that index, lead to the platform of it that does best here. */
 CS_MUST_CHECK int cs_images_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
 				char *const *names, const struct cs_digest *index, struct cs_err **err);
+/* One that was committed on top of another, which is its parent if it is still there. */
+CS_MUST_CHECK int cs_images_add_child(struct cs_images *m, const struct cs_digest *parent, const struct cs_digest *id, const struct cs_digest *manifest,
+				      const struct cs_image_layer *layers, size_t n, char *const *names, struct cs_err **err);
 CS_MUST_CHECK int cs_images_set_name(struct cs_images *m, const char *full, struct cs_image_rec *r, const struct cs_digest *index, struct cs_err **err);
 /* Names of an index that lead to r lead to the next best of it, if there is one. */
 CS_MUST_CHECK int cs_images_let_go(struct cs_images *m, const struct cs_image_rec *r, struct cs_err **err);
@@ -106,7 +109,6 @@ CS_MUST_CHECK int cs_images_del_name(struct cs_images *m, const char *full, stru
 CS_MUST_CHECK int cs_images_del(struct cs_images *m, struct cs_image_rec *r, struct cs_err **err); /* with its names; sweeps */
 /* Writes index.json anew if it is not what the tables say: after a crash between the two. */
 CS_MUST_CHECK int cs_images_check_index(struct cs_images *m, struct cs_err **err);
-CS_MUST_CHECK int cs_images_set_parent(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *parent, struct cs_err **err);
 /* The same image with another manifest and other blobs for its layers (compressed for a push). */
 CS_MUST_CHECK int cs_images_set_manifest(struct cs_images *m, struct cs_image_rec *r, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
 					 struct cs_err **err);
@@ -135,8 +137,8 @@ CS_MUST_CHECK int cs_image_rec_new(struct cs_images *m, const struct cs_digest *
 CS_MUST_CHECK int cs_image_db_open(struct cs_images *m, const char *path, struct cs_err **err);
 void cs_image_db_close(struct cs_images *m);
 CS_MUST_CHECK int cs_image_db_load(struct cs_images *m, struct cs_err **err); /* fills the tables */
-CS_MUST_CHECK int cs_image_db_add(struct cs_images *m, const struct cs_digest *id, const struct cs_digest *manifest, const struct cs_image_layer *layers, size_t n,
-				  char *const *names, const char *names_id, const char *index, int64_t now, struct cs_err **err);
+CS_MUST_CHECK int cs_image_db_add(struct cs_images *m, const struct cs_image_rec *r, const struct cs_image_layer *layers, size_t n, char *const *names,
+				  const char *names_id, const char *index, int64_t now, struct cs_err **err);
 /* id NULL: delete. index: a digest, or NULL. */
 CS_MUST_CHECK int cs_image_db_name(struct cs_images *m, const char *full, const char *id, const char *index, int64_t now, struct cs_err **err);
 CS_MUST_CHECK int cs_image_db_del(struct cs_images *m, const char *id, struct cs_err **err);
@@ -149,7 +151,6 @@ CS_MUST_CHECK int cs_image_db_layers(struct cs_images *m, void (*fn)(void *ctx, 
 CS_MUST_CHECK int cs_image_db_chain(struct cs_images *m, const char *top, struct cs_image_layer **ret, size_t *ret_n, struct cs_err **err);
 void cs_image_layers_free(struct cs_image_layer *v, size_t n);
 CS_MUST_CHECK int cs_image_db_layers_del(struct cs_images *m, const struct cs_digest *const *chains, size_t n, struct cs_err **err);
-CS_MUST_CHECK int cs_image_db_parent(struct cs_images *m, const char *id, const char *parent, struct cs_err **err);
 CS_MUST_CHECK int cs_image_db_manifest(struct cs_images *m, const char *id, const char *manifest, const struct cs_image_layer *layers, size_t n, struct cs_err **err);
 /* repo: "docker.io/library/busybox"; the answer without the host. */
 CS_MUST_CHECK int cs_image_db_sources_add(struct cs_images *m, const struct cs_image_layer *layers, size_t n, const char *repo, struct cs_err **err);
