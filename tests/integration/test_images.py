@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: import with changes, list, inspect, history, tag, remove, prune."""
 import json
+import os
 
 import pytest
 
@@ -192,6 +193,8 @@ def test_remove_by_id_while_running(http, boxes, image):
 def test_container_lives_on_without_its_image(fresh, again):
     """Its layers stay as long as it does; `docker ps` shows the id, because the name means nothing any more."""
     engine = fresh()
+    layers = lambda: set(os.listdir(engine.data / ("overlay2" if IS_DOCKERD else "layers")))  # noqa: E731
+    before = layers()
     engine.import_tar(rootfs.busybox().file("unique", "outlived" + again).bytes(), "t-outlived", changes=["ENV PATH=/bin"])
     http = engine.http
     ident = http.get("/images/t-outlived/json").json["Id"]
@@ -210,6 +213,8 @@ def test_container_lives_on_without_its_image(fresh, again):
     assert shown() == [ident]
     assert http.get(f"/containers/{cid}/json").json["State"]["Running"]
     assert http.delete(f"/containers/{cid}", {"force": 1}).status == 204
+    if not IS_DOCKERD:
+        wait_for(lambda: layers() == before, what="its layers gone with it")
 
 
 def test_name_that_means_another_image_now(http, engine, boxes, image):
