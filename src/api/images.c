@@ -16,6 +16,8 @@ static int list(struct cs_request *rq, struct cs_response *rs, struct cs_err **e
 				       .manifests = cs_query_bool(&rq->query, "manifests"),
 				       .filters = cs_query_str(&rq->query, "filters")};
 
+	if (rq->api >= 154 && cs_query_bool(&rq->query, "identity") && !o.manifests)
+		return cs_fail(err, CS_ERR_INVALID, 0, "conflicting options: identity requires manifests=1");
 	return cs_image_list(rq->engine, &o, rq->api, &rs->body, err);
 }
 

@@ -377,6 +377,9 @@ int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const c
 		free(to.tag);
 		to.tag = cs_xstrdup(tag);
 	}
+	cs_autofree char *short_name = cs_ref_familiar_name(&to);
+	if (strcmp(short_name, "sha256") == 0)
+		return cs_fail(err, CS_ERR_INVALID, 0, "refusing to create an ambiguous tag using digest algorithm as name");
 	cs_ref_default_tag(&to);
 	cs_autofree char *full = cs_ref_full(&to), *familiar = cs_ref_familiar(&to);
 	cs_autoindex index = NULL;

@@ -14,7 +14,8 @@ struct list_filter {
 	int64_t before, since, until; /* created; INT64_MIN: not given */
 };
 
-static int bound(struct cs_images *m, const struct cs_filters *f, const char *key, int64_t *ret, struct cs_err **err)
+/* Of several images the earliest counts (before), or the latest (since): all of them hold. */
+static int bound(struct cs_images *m, const struct cs_filters *f, const char *key, bool earliest, int64_t *ret, struct cs_err **err)
 {
 	char **v = cs_filter_values(f, key);
 
@@ -23,7 +24,9 @@ static int bound(struct cs_images *m, const struct cs_filters *f, const char *ke
 		struct cs_image_rec *r;
 		if (cs_image_find(m, *v, &r, NULL, err) < 0)
 			return -1;
-		*ret = r->created;
+		if (*ret == INT64_MIN)
+			*ret = r->created;
+		*ret = earliest ? CS_MIN(*ret, r->created) : CS_MAX(*ret, r->created);
 		cs_image_rec_unref(r);
 	}
 	return 0;
@@ -36,10 +39,13 @@ static int until_bound(const struct cs_filters *f, int64_t *ret, struct cs_err *
 	*ret = INT64_MIN;
 	if (!v || !*v)
 		return 0;
-	if (v[1])
-		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
-	if (!cs_time_parse_param(*v, cs_now_ns(), ret))
-		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", *v);
+	*ret = INT64_MAX;
+	for (; *v; v++) { /* the list takes several, and the earliest counts */
+		int64_t at;
+		if (!cs_time_parse_param(*v, cs_now_ns(), &at))
+			return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", *v);
+		*ret = CS_MIN(*ret, at);
+	}
 	return 0;
 }
 
@@ -97,10 +103,11 @@ static bool ref_matches(const char *pattern, const char *familiar)
 	return fnmatch(pattern, name, FNM_PATHNAME) == 0;
 }
 
-static bool any_ref_matches(char *const *patterns, const char *familiar)
+/* In its short form or in the full one. */
+static bool any_ref_matches(char *const *patterns, const char *familiar, const char *full)
 {
 	for (; *patterns; patterns++) {
-		if (ref_matches(*patterns, familiar))
+		if (ref_matches(*patterns, familiar) || ref_matches(*patterns, full))
 			return true;
 	}
 	return false;
@@ -129,7 +136,7 @@ static void shown_names(struct cs_images *m, const struct cs_image_rec *r, const
 		cs_autofree char *familiar = cs_ref_shorten(*n);
 		bool digest = cs_image_is_digest_ref(*n);
 		x->any_tag = x->any_tag || !digest;
-		if (!patterns || any_ref_matches(patterns, familiar))
+		if (!patterns || any_ref_matches(patterns, familiar, *n))
 			cs_strv_push(digest ? &x->digests : &x->tags, familiar);
 	}
 }
@@ -140,7 +147,7 @@ static bool image_passes(const struct list_filter *lf, const struct cs_image_rec
 		return false;
 	if (lf->since != INT64_MIN && r->created <= lf->since)
 		return false;
-	if (lf->until != INT64_MIN && r->created > lf->until)
+	if (lf->until != INT64_MIN && r->created >= lf->until)
 		return false;
 	/* without any name it is dangling to both; with digests alone, only to a list of the dangling ones */
 	if (lf->dangling_given && (lf->dangling ? x->any_tag : !x->any))
@@ -290,7 +297,7 @@ int cs_image_list(struct cs_engine *e, const struct cs_image_list_opts *o, int a
 		return -1;
 	lf.f = f;
 	lf.dangling_given = cs_filter_values(&f, "dangling") != NULL;
-	if (cs_filter_bool(&f, "dangling", &lf.dangling, err) < 0 || bound(m, &f, "before", &lf.before, err) < 0 || bound(m, &f, "since", &lf.since, err) < 0 ||
+	if (cs_filter_bool(&f, "dangling", &lf.dangling, err) < 0 || bound(m, &f, "before", true, &lf.before, err) < 0 || bound(m, &f, "since", false, &lf.since, err) < 0 ||
 	    until_bound(&f, &lf.until, err) < 0 || check_patterns(&f, err) < 0)
 		return -1;
 	struct cs_image_rec **v = cs_image_recs(m, &n);

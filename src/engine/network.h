@@ -115,7 +115,7 @@ struct cs_endpoint_doc { /* borrowed */
 	const struct cs_network *n;
 	const char *container_name;
 	const struct cs_ports *ports; /* NULL: none */
-	char *const *link_aliases, *const *link_endpoints; /* pairs: alias, endpoint id */
+	char *const *link_aliases, *const *link_endpoints, *const *link_names; /* alias, endpoint id ("": not known), name */
 	char *const *exposed;            /* NULL: none */
 	const char *gateway4, *gateway6; /* instead of the network's; NULL */
 	bool antispoof; /* unless the endpoint's option says otherwise */
@@ -174,7 +174,7 @@ bool cs_container_net_own(const struct cs_container *c); /* it can have endpoint
 /* ---- network_links.c ---- */
 /* Legacy links on the default bridge, at start: lines for /etc/hosts and variables. */
 CS_MUST_CHECK int cs_links_resolve(struct cs_container *c, char ***hosts, char ***env, struct cs_err **err);
-void cs_links_put(char *const *aliases, char *const *endpoints, struct cs_str *out); /* ,"Links":{alias: guid} */
+void cs_links_put(char *const *aliases, char *const *endpoints, char *const *names, struct cs_str *out); /* ,"Links":{alias: guid},"LinkNames":{alias: name} */
 /* What the container that is the link's parent calls so: a name or id, as it was given. Caller frees; NULL: it has no such link. Takes c->lock. */
 char *cs_links_target(struct cs_container *c, const char *alias);
 /* Takes the link away, from the row and, while it runs, from its hosts file and names. Takes op_lock. NOT_FOUND: it has no such link. */
@@ -184,7 +184,7 @@ char **cs_links_view(const struct cs_container *c);
 /* Further names of containers, by legacy links of those in `all` (up to NULL): pairs of the linked one's id and "/parent/alias", in a flat list. */
 char **cs_links_names(struct cs_container *const *all);
 /* On other networks: alias and endpoint id of those links whose container runs there. */
-void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints);
+void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints, char ***names);
 
 /* ---- names_file.c, network_files.c ---- */
 CS_MUST_CHECK int cs_container_files_write(struct cs_container *c, char *const *link_hosts, struct cs_err **err); /* at start */

@@ -26,6 +26,15 @@ static void add(struct cs_str *s, const char *fmt, ...)
 
 /* ---- IPAM ---- */
 
+static bool same_prefix(const char *a, const char *b)
+{
+	uint8_t x[16] = {0}, y[16] = {0};
+	unsigned n = 0, m = 0;
+	bool six = false;
+
+	return cs_addr_prefix_parse(a, x, &n, &six) && cs_addr_prefix_parse(b, y, &m, &six) && n == m && memcmp(x, y, sizeof(x)) == 0;
+}
+
 static void check_range(const struct cs_ipam_config *c, bool v6, unsigned bits, struct cs_str *bad)
 {
 	cs_autofree char *masked = cs_addr_masked(c->ip_range);
@@ -39,7 +48,7 @@ static void check_range(const struct cs_ipam_config *c, bool v6, unsigned bits, 
 		return add(bad, "invalid ip-range %s: parent subnet is an %s block", c->ip_range, v6 ? "IPv6" : "IPv4");
 	if (n < bits)
 		add(bad, "invalid ip-range %s: CIDR block is bigger than its parent subnet %s", c->ip_range, c->subnet);
-	if (strcmp(masked, c->ip_range) != 0)
+	if (!same_prefix(masked, c->ip_range)) /* "::0" is "::" */
 		add(bad, "invalid ip-range %s: it should be %s", c->ip_range, masked);
 	cs_autofree char *addr = cs_xstrndup(c->ip_range, strcspn(c->ip_range, "/"));
 	if (!cs_addr_in(c->subnet, addr))
@@ -77,7 +86,7 @@ static int check_ipam(const struct cs_ipam *ipam, bool v6_on, struct cs_err **er
 		}
 		if (v6 && !v6_on)
 			continue;
-		if (strcmp(masked, c->subnet) != 0)
+		if (!same_prefix(masked, c->subnet))
 			add(&bad, "invalid subnet %s: it should be %s", c->subnet, masked);
 		if (bits < 4 || b[0] >= (v6 ? 0xff : 224) || cs_addr_in(c->subnet, v6 ? "::1" : "127.0.0.1"))
 			add(&bad, "invalid subnet %s: no interface of a network can have such addresses", c->subnet);

@@ -364,7 +364,7 @@ static void put_names(const struct cs_endpoint_doc *d, struct cs_str *out)
 	begin_policy(out, "DnsNames");
 	cs_json_put_key(out, "Names");
 	cs_json_put_strv(out, d->s->dns_names ? d->s->dns_names : none);
-	cs_links_put(d->link_aliases, d->link_endpoints, out);
+	cs_links_put(d->link_aliases, d->link_endpoints, d->link_names, out);
 	cs_str_puts(out, "}}");
 }
 

@@ -191,7 +191,8 @@ char **cs_links_names(struct cs_container *const *all)
 
 /* ---- other networks ---- */
 
-void cs_links_put(char *const *aliases, char *const *endpoints, struct cs_str *out)
+/* By the id its ports are opened; by the name it is found, also when it starts later, or anew. */
+void cs_links_put(char *const *aliases, char *const *endpoints, char *const *names, struct cs_str *out)
 {
 	if (!aliases)
 		return;
@@ -204,33 +205,40 @@ void cs_links_put(char *const *aliases, char *const *endpoints, struct cs_str *o
 		cs_hcn_guid_text(&guid, id);
 		cs_json_put_kstr(out, aliases[i], id);
 	}
+	cs_str_puts(out, "},\"LinkNames\":{");
+	for (size_t i = 0; aliases[i]; i++)
+		cs_json_put_kstr(out, aliases[i], names[i]);
 	cs_str_putc(out, '}');
 }
 
-static void add(struct cs_container *c, const char *text, const char *network, char ***aliases, char ***endpoints)
+static void add(struct cs_container *c, const char *text, const char *network, char ***aliases, char ***endpoints, char ***names)
 {
 	cs_auto(link_done) struct link l = parse(text);
 	cs_autocontainer struct cs_container *other = NULL;
+	const struct cs_endpoint_settings *s = NULL;
 
 	if (cs_container_get(c->e, l.ref, &other, NULL) < 0)
-		return;
-	CS_GUARD(&other->lock);
-	const struct cs_endpoint_settings *s = cs_container_endpoint(other, network);
-	if (!s || cs_empty(s->endpoint_id))
-		return;
+		other = NULL;
 	cs_strv_push(aliases, l.alias);
-	cs_strv_push(endpoints, s->endpoint_id);
+	if (other) {
+		pthread_mutex_lock(&other->lock);
+		s = cs_container_endpoint(other, network);
+	}
+	cs_strv_push(endpoints, s && s->endpoint_id ? s->endpoint_id : "");
+	cs_strv_push(names, other ? other->name : l.ref[0] == '/' ? l.ref + 1 : l.ref);
+	if (other)
+		pthread_mutex_unlock(&other->lock);
 }
 
-void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints)
+void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints, char ***names)
 {
 	const char *mode = c->host->network_mode;
 
 	for (char **p = s->links; p && *p; p++)
-		add(c, *p, s->key, aliases, endpoints);
+		add(c, *p, s->key, aliases, endpoints, names);
 	/* docker run --link with --network: HostConfig's links belong to the network of the mode */
 	for (char **p = c->host->links; p && *p && (cs_streq(mode, s->key) || cs_streq(mode, s->network_id)); p++)
-		add(c, *p, s->key, aliases, endpoints);
+		add(c, *p, s->key, aliases, endpoints, names);
 }
 
 /* ---- one link by its name, /parent/alias ---- */

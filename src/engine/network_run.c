@@ -283,13 +283,13 @@ static int make_endpoint(struct cs_container *c, struct cs_network *n, const str
 {
 	const struct cs_network_config *cfg = &cs_engine_config(c->e)->network;
 	cs_autostr struct cs_str doc = CS_STR_INIT((size_t)8 << 20);
-	cs_autostrv char **aliases = NULL, **endpoints = NULL;
+	cs_autostrv char **aliases = NULL, **endpoints = NULL, **names = NULL;
 	bool bridge = cs_streq(n->doc->name, "bridge");
 	char *record = NULL;
 	HCN_GUID guid;
 
-	cs_links_endpoints(c, s, &aliases, &endpoints); /* on the default bridge they open ports when containers may not talk to each other */
-	struct cs_endpoint_doc d = {.antispoof = !may_configure(c), .exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .given = given, .without_ipv6 = without_ipv6(c)};
+	cs_links_endpoints(c, s, &aliases, &endpoints, &names); /* on the default bridge they open ports when containers may not talk to each other */
+	struct cs_endpoint_doc d = {.antispoof = !may_configure(c), .exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .link_names = names, .given = given, .without_ipv6 = without_ipv6(c)};
 	if (bridge) {
 		d.gateway4 = cfg->default_gateway;
 		d.gateway6 = n->doc->enable_ipv6 ? cfg->default_gateway_v6 : NULL;
@@ -628,15 +628,15 @@ static int tell_names(struct cs_container *c, const struct cs_endpoint_settings 
 {
 	static char *const none[] = {NULL};
 	cs_autostr struct cs_str doc = CS_STR_INIT(1 << 20);
-	cs_autostrv char **aliases = NULL, **endpoints = NULL;
+	cs_autostrv char **aliases = NULL, **endpoints = NULL, **names = NULL;
 	HCN_ENDPOINT ep = NULL;
 	HCN_GUID guid;
 
 	cs_str_puts(&doc, "{\"Type\":\"DnsNames\",\"Settings\":{");
 	cs_json_put_key(&doc, "Names");
 	cs_json_put_strv(&doc, dns_names ? dns_names : none);
-	cs_links_endpoints(c, s, &aliases, &endpoints);
-	cs_links_put(aliases, endpoints, &doc);
+	cs_links_endpoints(c, s, &aliases, &endpoints, &names);
+	cs_links_put(aliases, endpoints, names, &doc);
 	cs_str_puts(&doc, "}}");
 	if (!cs_hcn_guid_of(s->endpoint_id, &guid) || HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK)
 		return cs_fail(err, CS_ERR_INTERNAL, 0, "no endpoint");

@@ -65,31 +65,23 @@ static int check_bindings(const struct cs_port_map *m, struct cs_err **err)
 	return 0;
 }
 
-/* An empty list of bindings was a free port of the host's until 1.52; since then it is none. */
+/* An empty list of bindings is a free port of the host's. That was to end with 1.53 and did not: dockerd still fills it, and warns since 1.52 (moby#51727). */
 static void fill_bindings(struct cs_port_map *m, int api, char ***warnings)
 {
 	cs_autostrv char **empty = NULL;
-	size_t kept = 0;
 
 	for (size_t i = 0; i < m->n; i++) {
 		struct cs_port_map_entry *e = &m->e[i];
-		if (!e->n && (!api || api >= 153)) {
-			free(e->bindings);
-			free(e->port);
+		if (e->n)
 			continue;
-		}
-		if (!e->n) {
-			cs_strv_take(&empty, cs_xasprintf("%s%s", e->port, strchr(e->port, '/') ? "" : "/tcp"));
-			free(e->bindings);
-			e->bindings = cs_xcalloc(1, sizeof(*e->bindings));
-			e->n = 1;
-		}
-		m->e[kept++] = *e;
+		cs_strv_take(&empty, cs_xasprintf("%s%s", e->port, strchr(e->port, '/') ? "" : "/tcp"));
+		free(e->bindings);
+		e->bindings = cs_xcalloc(1, sizeof(*e->bindings));
+		e->n = 1;
 	}
-	m->n = kept;
-	if (api == 152 && empty) {
+	if (empty && (!api || api >= 152)) {
 		cs_autofree char *list = cs_strv_join(empty, ", ");
-		cs_autofree char *text = cs_xasprintf("Following container port(s) have an empty list of port-bindings: %s. Starting with API 1.53, such bindings will be discarded.", list);
+		cs_autofree char *text = cs_xasprintf("Following container port(s) have an empty list of port-bindings: %s. Such bindings will be discarded in a future version.", list);
 		cs_warn(warnings, text);
 	}
 }

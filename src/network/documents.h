@@ -155,7 +155,8 @@ struct cs_endpoint_policies {
 	struct cs_strmap *sysctls;
 	int64_t gateway_priority;
 	char **names;
-	struct cs_strmap *links; /* alias -> endpoint id */
+	struct cs_strmap *links;      /* alias -> endpoint id */
+	struct cs_strmap *link_names; /* alias -> name on this endpoint's network, known or not yet */
 };
 CS_MUST_CHECK int cs_endpoint_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_endpoint_policies *ret, struct cs_err **err);
 void cs_endpoint_policies_done(struct cs_endpoint_policies *p);

@@ -359,7 +359,7 @@ static HRESULT swap_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *now
 HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *ignored = NULL;
-	bool ports = !same_ports(&e->pol, now), links = !cs_strmap_equal(e->pol.links, now->links);
+	bool ports = !same_ports(&e->pol, now), links = !cs_strmap_equal(e->pol.links, now->links) || !cs_strmap_equal(e->pol.link_names, now->link_names);
 
 	if (!e->net->driver->bridge && (now->n_ports > 0 || now->acls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "endpoints of a %s network have neither published ports nor ACLs", e->net->driver->type);

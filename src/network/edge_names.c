@@ -56,10 +56,20 @@ struct view {
 	bool outside;
 };
 
+static void add_link(struct view *v, const char *network, const char *alias, const char *target)
+{
+	cs_strv_push(&v->targets, target);
+	v->links = cs_xreallocarray(v->links, v->n_links + 1, sizeof(*v->links));
+	v->links[v->n_links] = (struct cs_resolver_link){network, alias, v->targets[v->n_links]};
+	v->n_links++;
+}
+
 static void add_links(struct view *v, const struct HcnEndpoint *e)
 {
-	const struct cs_strmap *m = e->pol.links;
+	const struct cs_strmap *m = e->pol.links, *names = e->pol.link_names;
 
+	for (size_t i = 0; names && i < names->n; i++)
+		add_link(v, e->net->o.text, names->kv[i].key, names->kv[i].val);
 	for (size_t i = 0; m && i < m->n; i++) {
 		HCN_GUID id;
 		struct HcnEndpoint *to cs_auto(cs_autoep_done) = cs_hcn_guid_parse(m->kv[i].val, &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
@@ -68,10 +78,8 @@ static void add_links(struct view *v, const struct HcnEndpoint *e)
 		pthread_mutex_t *lock cs_auto(cs_autolock_done) = to != e ? cs_lock(&to->o.lock) : NULL;
 		if (!to->pol.names || !to->pol.names[0])
 			continue;
-		cs_strv_push(&v->targets, to->pol.names[0]);
-		v->links = cs_xreallocarray(v->links, v->n_links + 1, sizeof(*v->links));
-		v->links[v->n_links] = (struct cs_resolver_link){to->net->o.text, m->kv[i].key, v->targets[v->n_links]};
-		v->n_links++;
+		if (!cs_strmap_get(names, m->kv[i].key))
+			add_link(v, to->net->o.text, m->kv[i].key, to->pol.names[0]);
 	}
 }
 

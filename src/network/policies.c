@@ -35,7 +35,7 @@ static const struct cs_jfield interface_parameters_fields[] = {JF(EP, "Mtu", mtu
 static const struct cs_jfield interface_fields[] = {
 	JF(EP, "Name", wanted_name, 0), JF(EP, "LinkLocal", link_local, 0), JF(EP, "Sysctls", sysctls, 0), JF(EP, "GatewayPriority", gateway_priority, 0),
 	JF(EP, "ExposedPorts", exposed, 0), JF(EP, "AntiSpoof", antispoof, 0), JF_END};
-static const struct cs_jfield names_fields[] = {JF(EP, "Names", names, 0), JF(EP, "Links", links, 0), JF_END};
+static const struct cs_jfield names_fields[] = {JF(EP, "Names", names, 0), JF(EP, "Links", links, 0), JF(EP, "LinkNames", link_names, 0), JF_END};
 
 static const struct cs_jfield mapping_fields[] = {
 	JF(struct cs_port_mapping, "Protocol", protocol, JF_REQUIRED), JF(struct cs_port_mapping, "InternalPort", internal, 0),

@@ -125,6 +125,39 @@ def test_list(http, image):
     assert http.get("/images/json", {"filters": {"nosuch": ["x"]}}).status == 400
 
 
+@pytest.mark.caisson
+def test_list_by_time(http, boxes):
+    """Each bound may be given several times, and all of them hold; until excludes the moment itself."""
+    b = boxes.create("true")
+    made = [http.post("/commit", {"container": b.id, "repo": "t-by-time", "tag": f"v{n}"}).json["Id"] for n in range(5)]
+    times = [http.get(f"/images/{i}/json").json["Created"] for i in made]
+    try:
+        def find(**f):
+            return [made.index(i["Id"]) for i in reversed(http.get("/images/json", {"filters": f}).json) if i["Id"] in made]
+        assert find(until=times[2:4], since=made[:1]) == [1]
+        assert find(before=[made[2], made[3]], reference=["t-by-time"]) == [0, 1] == find(before=[made[3], made[2]], reference=["t-by-time"])
+        assert find(since=[made[1], made[2]]) == [3, 4] == find(since=[made[2], made[1]])
+    finally:
+        for n in range(5):
+            http.delete(f"/images/t-by-time:v{n}")
+
+
+@pytest.mark.caisson
+def test_list_by_the_full_name(http, image):
+    ref = image()
+    name = ref.split(":")[0]
+    for pattern in (f"docker.io/library/{name}", f"docker.io/library/{name}:*", f"docker.io/*/{name}", name, ref):
+        assert [i["RepoTags"] for i in http.get("/images/json", {"filters": {"reference": [pattern]}}).json] == [[ref]], pattern
+    assert http.get("/images/json", {"filters": {"reference": [f"docker.io/other/{name}"]}}).json == []
+
+
+@pytest.mark.caisson
+def test_list_with_identity(http):
+    a = http.get("/images/json", {"identity": 1}, version="1.54")
+    assert a.status == 400 and a.message == "conflicting options: identity requires manifests=1"
+    assert http.get("/images/json", {"identity": 1, "manifests": 1}, version="1.54").status == http.get("/images/json", {"identity": 1}, version="1.53").status == 200
+
+
 def test_inspect(http, image):
     ref = image(['CMD ["x"]'])
     i = http.get(f"/images/{ref}/json").json
@@ -145,6 +178,8 @@ def test_tag_and_untag(http, image):
     ref = image()
     assert http.post(f"/images/{ref}/tag", {"repo": "t-other/name", "tag": "v1"}).status == 201
     assert http.get("/images/t-other/name:v1/json").status == 200
+    a = http.post(f"/images/{ref}/tag", {"repo": "sha256", "tag": "v1"})
+    assert a.status in (400, 500) and a.message == "refusing to create an ambiguous tag using digest algorithm as name"
     a = http.delete("/images/t-other/name:v1")
     assert a.status == 200 and a.json == [{"Untagged": "t-other/name:v1"}]
     assert http.get(f"/images/{ref}/json").status == 200

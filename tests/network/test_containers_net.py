@@ -223,6 +223,21 @@ def test_links_on_a_network(networks, net_boxes):
     assert fetch(other, "http://database/") is None
 
 
+def test_links_to_who_comes_later(networks, net_boxes):
+    """As in dockerd a link on a network of one's own is a name for a name, and no container need bear it yet."""
+    networks.create("lnl")
+    user = net_boxes.sleeper(network="lnl", NetworkingConfig={"EndpointsConfig": {"lnl": {"Links": ["ll-db:database"]}}})
+    assert lookup(user, "database") == []
+    late = net_boxes.sleeper(network="lnl", name="ll-db")
+    assert lookup(user, "database") == [settings(late, "lnl")["IPAddress"]]
+    between = net_boxes.sleeper(network="lnl")
+    late.post("stop", {"t": 0})
+    took = net_boxes.sleeper(network="lnl")         # its address, so that it gets another one
+    late.post("start")
+    assert lookup(user, "database") == [settings(late, "lnl")["IPAddress"]]
+    between.rm(), took.rm()
+
+
 def test_legacy_links(net_engine, net_boxes):
     db = server(net_boxes, "db", network="bridge", name="l-legacy", ExposedPorts={"80/tcp": {}}, Env=["PASS=word"])
     user = net_boxes.sleeper(network="bridge", name="l-user", Host={"Links": ["l-legacy:db"]})
@@ -506,18 +521,18 @@ def test_ports_in_use(net_engine, net_boxes):
 
 @pytest.mark.parametrize("bindings", [[], None])
 def test_a_port_with_no_bindings_is_any_port(net_boxes, bindings):
-    b = server(net_boxes, "any", network="bridge", version="1.41", Host={"PortBindings": {"80/tcp": bindings}})     # and none as of 1.53
+    b = server(net_boxes, "any", network="bridge", Host={"PortBindings": {"80/tcp": bindings}})
     assert all(int(one["HostPort"]) for one in settings(b)["Ports"]["80/tcp"])
     if not IS_DOCKERD:
         assert b.inspect()["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "", "HostPort": ""}]}
 
 
 @pytest.mark.caisson
-@pytest.mark.parametrize("version,warns", [("1.51", False), ("1.52", True)])
+@pytest.mark.parametrize("version,warns", [("1.51", False), ("1.52", True), ("1.55", True)])
 def test_newer_clients_are_warned_of_a_port_with_no_bindings(net_boxes, version, warns):
     a = create(net_boxes.engine, "true", network="bridge", version=version, Host={"PortBindings": {"80": []}})
     net_boxes.engine.http.delete("/containers/" + a.json["Id"])
-    text = "Following container port(s) have an empty list of port-bindings: 80/tcp. Starting with API 1.53, such bindings will be discarded."
+    text = "Following container port(s) have an empty list of port-bindings: 80/tcp. Such bindings will be discarded in a future version."
     assert (text in a.json["Warnings"]) == warns
 
 

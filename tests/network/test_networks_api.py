@@ -72,6 +72,12 @@ def test_filters(net_engine, networks, net_boxes):
         assert net_engine.http.get("/networks", {"filters": json.dumps(bad)}).status == 400
 
 
+@pytest.mark.caisson
+def test_prefixes_are_compared_as_numbers(networks):
+    """moby since it has netip: 2001:389::0/96 is what docker-py's own tests write."""
+    networks.create("n-zero", EnableIPv6=True, IPAM={"Config": [{"Subnet": "2001:389:0::/64", "IPRange": "2001:389::0/96", "Gateway": "2001:389::ffff"}]})
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("status,message,body", [
