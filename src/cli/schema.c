@@ -328,6 +328,7 @@ static const struct tpl_type *named(const char *name, size_t n)
 				return NULL;
 		}
 		t->name = tpl_strn(arena, name, n);
+		t->methods = schema_methods(t->name);
 		t->list_or_string = strcmp(t->name, "strslice.StrSlice") == 0;
 		if (strcmp(t->name, "time.Duration") == 0)
 			t->trait = TPL_DURATION;

@@ -31,6 +31,7 @@ enum tpl_kind { TPL_INVALID, TPL_BOOL, TPL_INT, TPL_UINT, TPL_FLOAT, TPL_STRING,
 enum tpl_trait { TPL_PLAIN, TPL_NUMBER, TPL_DURATION, TPL_TIME, TPL_HEADERS, TPL_ULIMIT, TPL_PLATFORM };
 
 struct tpl_type;
+struct tpl_method;
 struct tpl_field {
 	const char *name, *json; /* json "-": not in JSON */
 	const struct tpl_type *type;
@@ -46,6 +47,7 @@ struct tpl_type {
 	size_t n_fields; /* of structs; of slices that are arrays: their length */
 	unsigned bits;       /* of integers; 0 = 64 */
 	bool list_or_string; /* slices: JSON may have a lone string (strslice) */
+	const struct tpl_method *methods; /* of named types, without arguments; NULL: none */
 };
 
 struct tpl_pair;

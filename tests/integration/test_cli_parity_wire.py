@@ -193,3 +193,22 @@ def test_a_moment_to_the_nanosecond(tmp_path):
     with ScriptedEngine({("GET", "/events"): (200, [event])}) as engine:
         said = [subprocess.run([p, "events", "--until", "1"], env={**environment(engine, tmp_path), "TZ": "UTC"}, capture_output=True, text=True, timeout=30, check=True).stdout for p in PROGRAMS.values()]
     assert said == ["2025-11-29T01:00:00.123456789Z container start c\n"] * 2
+
+
+# -- methods of modes -------------------------------------------------------------------------------------------------
+
+MODES = ["", "default", "host", "none", "bridge", "mine", "container:x", "container:", "private", "shareable", "HyperV", "process", "no", "always", "on-failure", "unless-stopped"]
+METHODS = {"NetworkMode": "IsNone IsDefault IsPrivate IsContainer ConnectedContainer UserDefined IsBridge IsHost IsUserDefined NetworkName", "IpcMode": "IsPrivate IsHost IsShareable IsContainer IsNone IsEmpty Valid Container",
+           "PidMode": "IsPrivate IsHost IsContainer Valid Container", "UTSMode": "IsPrivate IsHost Valid", "UsernsMode": "IsPrivate IsHost Valid", "CgroupnsMode": "IsPrivate IsHost IsEmpty Valid",
+           "Isolation": "IsDefault IsHyperV IsProcess IsValid", "RestartPolicy": "IsNone IsAlways IsOnFailure IsUnlessStopped"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_modes_say_of_themselves(mode, tmp_path):
+    host = {key: {"Name": mode} if key == "RestartPolicy" else mode for key in METHODS}
+    every = " ".join(f"{{{{.HostConfig.{key}.{m}}}}}|" for key, methods in METHODS.items() for m in methods.split())
+    with ScriptedEngine({("GET", "/containers/c/json"): (200, {"Id": "c", "HostConfig": host})}) as engine:
+        for template in (every, "{{.HostConfig.NetworkMode.IsHost 1}}", "{{.HostConfig.PidMode.Nosuch}}", "{{if .HostConfig.NetworkMode.IsUserDefined}}{{.HostConfig.NetworkMode}}{{end}}"):
+            docker, caisson = ((r.returncode, r.stdout, r.stderr) for r in (subprocess.run([p, "container", "inspect", "-f", template, "c"], env=environment(engine, tmp_path), capture_output=True, text=True, timeout=30, check=False)
+                                                                         for p in PROGRAMS.values()))
+            assert caisson == docker, template

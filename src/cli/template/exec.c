@@ -202,6 +202,14 @@ static struct tpl_value constant(struct exec *x, const struct node *n)
 	return tpl_nothing;
 }
 
+static const struct tpl_method *method_of(const struct tpl_method *m, const char *name)
+{
+	for (; m && m->name; m++)
+		if (strcmp(m->name, name) == 0)
+			return m;
+	return NULL;
+}
+
 static struct tpl_value call_method(struct exec *x, const char *type, const char *name, const struct tpl_method *m, struct tpl_value receiver, struct tpl_value dot,
 				    const struct node *args, const struct tpl_value *final)
 {
@@ -221,7 +229,7 @@ static struct tpl_value call_method(struct exec *x, const char *type, const char
 			return tpl_nothing;
 	}
 	if (m)
-		return m->call(receiver.obj->self, x->a, want ? arg.s : NULL);
+		return m->call(tpl_kind_of(receiver) == TPL_OBJECT ? receiver.obj->self : &receiver, x->a, want ? arg.s : NULL);
 	/* Label of a table's headers: the last part of the label's name, in words */
 	const char *label = arg.s ? arg.s : "", *dotted = strrchr(label, '.'), *last = dotted ? dotted + 1 : label;
 	char *text = tpl_strn(x->a, last, strlen(last));
@@ -276,14 +284,15 @@ static struct tpl_value eval_field(struct exec *x, struct tpl_value dot, const c
 		return tpl_nothing;
 	}
 	receiver = tpl_indirect(receiver, &nil);
-	switch (tpl_kind_of(receiver)) {
+	enum tpl_kind kind = tpl_kind_of(receiver);
+	const struct tpl_method *m = method_of(kind == TPL_OBJECT ? receiver.obj->class->methods : kind == TPL_INVALID ? NULL : receiver.type->methods, name);
+	if (m)
+		return call_method(x, type, name, m, receiver, dot, args, final);
+	switch (kind) {
 	case TPL_INVALID:
 		failf(x, "nil pointer evaluating %s.%s", type, name);
 		return tpl_nothing;
 	case TPL_OBJECT:
-		for (const struct tpl_method *m = receiver.obj->class->methods; m->name; m++)
-			if (strcmp(m->name, name) == 0)
-				return call_method(x, type, name, m, receiver, dot, args, final);
 		break;
 	case TPL_STRUCT: {
 		bool behind_nil = false;
