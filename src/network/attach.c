@@ -335,9 +335,16 @@ HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err 
 	return HCS_S_OK;
 }
 
+static bool is_in(const struct HcnNamespace *ns, struct HcnEndpoint *e)
+{
+	CS_LOCK(e);
+
+	return e->ns == ns;
+}
+
 HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err)
 {
-	if (e->ns != ns)
+	if (!is_in(ns, e))
 		return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached to this namespace", e->o.text);
 	if (ns->gateway4 == e || ns->gateway6 == e)
 		move_away(ns, e);

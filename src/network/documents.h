@@ -161,5 +161,7 @@ struct cs_endpoint_policies {
 CS_MUST_CHECK int cs_endpoint_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_endpoint_policies *ret, struct cs_err **err);
 void cs_endpoint_policies_done(struct cs_endpoint_policies *p);
 
+/* As cs_port_mappings_write has it, so that the same mapping is the same text. What is none is left alone. */
+void cs_port_mapping_respell(struct cs_doc_policy *p);
 /* Puts the external ports of `p` back into the texts of the PortMapping policies of a document. */
 void cs_port_mappings_write(struct cs_doc_policy *v, size_t n, const struct cs_endpoint_policies *p);

@@ -197,6 +197,7 @@ static HRESULT create(struct HcnNetwork *n, const HCN_GUID *id, const char *sett
 	if (cs_endpoint_policies_read(e->doc.policies, e->doc.n_policies, &e->pol, err) < 0)
 		return cs_err_code(*err) == CS_ERR_UNSUPPORTED ? HCN_E_INVALID_POLICY_TYPE : HCN_E_INVALID_POLICY;
 	e->exposed = cs_strv_copy(e->pol.exposed);
+	cs_port_mappings_write(e->doc.policies, e->doc.n_policies, &e->pol);
 	if (!cs_empty(e->doc.mac) && !cs_mac_parse(e->doc.mac, e->mac))
 		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "MacAddress: %s is no address of one interface", e->doc.mac);
 	HRESULT hr = check_routes(e, err);
@@ -240,7 +241,7 @@ HRESULT HcnCreateEndpoint(HCN_NETWORK network, const HCN_GUID *id, const char *s
 		else
 			cs_obj_unref(CS_ENDPOINT, e);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 /* ---- the rest of its life ---- */
@@ -274,7 +275,7 @@ HRESULT HcnOpenEndpoint(const HCN_GUID *id, HCN_ENDPOINT *endpoint, char **error
 		else
 			hr = not_found(&err);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 HRESULT HcnQueryEndpointProperties(HCN_ENDPOINT endpoint, const char *query, char **properties, char **errorRecord)
@@ -282,7 +283,7 @@ HRESULT HcnQueryEndpointProperties(HCN_ENDPOINT endpoint, const char *query, cha
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_ENDPOINT, endpoint))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	*properties = write_document(endpoint);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -307,13 +308,13 @@ HRESULT HcnQueryEndpointStats(HCN_ENDPOINT e, const char *query, char **statisti
 	struct cs_link_info l;
 
 	if (!cs_obj_is(CS_ENDPOINT, e))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
 	if (!ns)
-		return cs_hr_answer(cs_hr_fail(&err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached", e->o.text), err, errorRecord);
+		return cs_hr_answer(cs_hr_fail(&err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached", e->o.text), &err, errorRecord);
 	CS_LOCK(ns);
 	if (!e->inner || cs_link_get(&ns->rt, e->inner, NULL, &l, &err) < 0)
-		return cs_hr_answer(HCN_E_ADAPTER_NOT_FOUND, err, errorRecord);
+		return cs_hr_answer(HCN_E_ADAPTER_NOT_FOUND, &err, errorRecord);
 	struct cs_str out = CS_STR_INIT(4096);
 	cs_str_putc(&out, '{');
 	cs_json_put_ki64(&out, "BytesReceived", (int64_t)l.stats.rx_bytes);
@@ -350,10 +351,27 @@ HRESULT HcnDeleteEndpoint(const HCN_GUID *id, char **errorRecord)
 		cs_edge_lbs_without(e);
 		cs_background_release(cs_obj_ref(e));
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 /* ---- changes ---- */
+
+/* The namespace that has it and the endpoint, or the endpoint alone, which then gets into none: an attach reads policies under the namespace's lock only. */
+static struct HcnNamespace *lock_both(struct HcnEndpoint *e)
+{
+	for (;;) {
+		struct HcnNamespace *ns = whose(e);
+		if (ns)
+			pthread_mutex_lock(&ns->o.lock);
+		pthread_mutex_lock(&e->o.lock);
+		if (e->ns == ns)
+			return ns;
+		pthread_mutex_unlock(&e->o.lock);
+		if (ns)
+			pthread_mutex_unlock(&ns->o.lock);
+		cs_obj_unref(CS_NAMESPACE, ns);
+	}
+}
 
 /* Under the locks of the namespace (if any) and then the endpoint. */
 static HRESULT apply(struct HcnNamespace *ns, struct HcnEndpoint *e, const struct cs_doc_modify *m, struct cs_err **err)
@@ -396,22 +414,19 @@ HRESULT HcnModifyEndpoint(HCN_ENDPOINT e, const char *settings, char **errorReco
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_ENDPOINT, e))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, err, errorRecord);
-	struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
-	if (ns)
-		pthread_mutex_lock(&ns->o.lock);
-	pthread_mutex_lock(&e->o.lock);
-	hr = apply(e->ns == ns ? ns : NULL, e, &m, &err);
+		return cs_hr_answer(hr, &err, errorRecord);
+	struct HcnNamespace *ns cs_auto(cs_autons_done) = lock_both(e);
+	hr = apply(ns, e, &m, &err);
 	pthread_mutex_unlock(&e->o.lock);
-	if (hr == HCS_S_OK && ns && e->ns == ns)
+	if (hr == HCS_S_OK && ns)
 		hr = cs_reelect(ns, &err);
-	if (hr == HCS_S_OK && ns && e->ns == ns)
+	if (hr == HCS_S_OK && ns)
 		hr = cs_edge_names(ns, &err);
 	if (ns)
 		pthread_mutex_unlock(&ns->o.lock);
 	cs_json_release(&cs_doc_modify_type, &m);
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }

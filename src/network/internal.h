@@ -27,8 +27,8 @@
 void cs_hr_tell(struct cs_err **err, int sys, const char *fmt, ...) CS_PRINTF(3, 4);
 /* What a cs_err of a lower layer is here; `invalid` stands for INVALID. */
 HRESULT cs_hr_of(const struct cs_err *err, HRESULT invalid);
-/* The border: *record from err (freed); returns hr. */
-HRESULT cs_hr_answer(HRESULT hr, struct cs_err *err, char **record);
+/* The border: *record from *err (freed; err may be NULL); returns hr. */
+HRESULT cs_hr_answer(HRESULT hr, struct cs_err **err, char **record);
 
 /* ---- objects ---- */
 

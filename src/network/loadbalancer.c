@@ -83,7 +83,7 @@ HRESULT HcnCreateLoadBalancer(const HCN_GUID *id, const char *settings, HCN_LOAD
 		else
 			cs_obj_unref(CS_LB, l);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 static char *write_document(void *p)
@@ -113,7 +113,7 @@ HRESULT HcnOpenLoadBalancer(const HCN_GUID *id, HCN_LOADBALANCER *loadBalancer, 
 		else
 			hr = not_found(&err);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 HRESULT HcnQueryLoadBalancerProperties(HCN_LOADBALANCER l, const char *query, char **properties, char **errorRecord)
@@ -121,7 +121,7 @@ HRESULT HcnQueryLoadBalancerProperties(HCN_LOADBALANCER l, const char *query, ch
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_LB, l))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	*properties = write_document(l);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -135,10 +135,10 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 	struct cs_doc_lb doc;
 
 	if (!cs_obj_is(CS_LB, l))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, err, errorRecord);
+		return cs_hr_answer(hr, &err, errorRecord);
 	hr = cs_doc_read(&cs_doc_lb_type, m.settings, &doc, &err) < 0 ? HCN_E_INVALID_JSON : check(&doc, &err);
 	if (hr == HCS_S_OK) {
 		CS_LOCK(l);
@@ -154,7 +154,7 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 	}
 	cs_json_release(&cs_doc_lb_type, &doc);
 	cs_json_release(&cs_doc_modify_type, &m);
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 HRESULT HcnDeleteLoadBalancer(const HCN_GUID *id, char **errorRecord)
@@ -169,7 +169,7 @@ HRESULT HcnDeleteLoadBalancer(const HCN_GUID *id, char **errorRecord)
 		cs_obj_remove(CS_LB, &l->o);
 		cs_edge_lb_remove(l);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 HRESULT HcnCloseLoadBalancer(HCN_LOADBALANCER l)

@@ -268,7 +268,7 @@ HRESULT HcnCreateNetwork(const HCN_GUID *id, const char *settings, HCN_NETWORK *
 		else
 			cs_obj_unref(CS_NETWORK, n);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 /* ---- the rest of its life ---- */
@@ -302,7 +302,7 @@ HRESULT HcnOpenNetwork(const HCN_GUID *id, HCN_NETWORK *network, char **errorRec
 		else
 			hr = not_found(&err);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 HRESULT HcnQueryNetworkProperties(HCN_NETWORK network, const char *query, char **properties, char **errorRecord)
@@ -310,7 +310,7 @@ HRESULT HcnQueryNetworkProperties(HCN_NETWORK network, const char *query, char *
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_NETWORK, network))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	*properties = write_document(network);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -346,7 +346,7 @@ HRESULT HcnDeleteNetwork(const HCN_GUID *id, char **errorRecord)
 		cs_prefix_release(n); /* now, though handles may be open */
 		cs_net_notify(HcnNotificationNetworkDelete, &n->o, NULL);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 /* ---- changes ---- */
@@ -447,11 +447,11 @@ HRESULT HcnModifyNetwork(HCN_NETWORK n, const char *settings, char **errorRecord
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_NETWORK, n))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, err, errorRecord);
+		return cs_hr_answer(hr, &err, errorRecord);
 	hr = strcmp(m.resource, "DNS") == 0 ? change_dns(n, &m, &err) : change_policies(n, &m, &err);
 	cs_json_release(&cs_doc_modify_type, &m);
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }

@@ -92,7 +92,7 @@ HRESULT HcnCreateNamespace(const HCN_GUID *id, const char *settings, HCN_NAMESPA
 		cs_obj_remove(CS_NAMESPACE, &n->o);
 		cs_obj_unref(CS_NAMESPACE, n);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 static HRESULT not_found(struct cs_err **err) { return cs_hr_fail(err, HCN_E_NAMESPACE_NOT_FOUND, 0, "no such namespace"); }
@@ -109,7 +109,7 @@ HRESULT HcnOpenNamespace(const HCN_GUID *id, HCN_NAMESPACE *nspace, char **error
 		else
 			hr = not_found(&err);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 HRESULT HcnCloseNamespace(HCN_NAMESPACE nspace)
@@ -145,7 +145,7 @@ HRESULT HcnQueryNamespaceProperties(HCN_NAMESPACE nspace, const char *query, cha
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_NAMESPACE, nspace))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	*properties = write_document(nspace);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -205,13 +205,13 @@ HRESULT HcnModifyNamespace(HCN_NAMESPACE n, const char *settings, char **errorRe
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_NAMESPACE, n))
-		return cs_hr_answer(not_found(&err), err, errorRecord);
+		return cs_hr_answer(not_found(&err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr == HCS_S_OK) {
 		hr = dispatch(n, &m, &err);
 		cs_json_release(&cs_doc_modify_type, &m);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 /* A pair that no endpoint took is not left for the container to find. */
@@ -248,7 +248,7 @@ HRESULT HcnDeleteNamespace(const HCN_GUID *id, char **errorRecord)
 		cs_obj_remove(CS_NAMESPACE, &n->o);
 		cs_net_notify(HcnNotificationNamespaceDelete, &n->o, NULL);
 	}
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }
 
 int cs_hcn_namespace_fd(HCN_NAMESPACE n)

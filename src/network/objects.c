@@ -153,12 +153,14 @@ HRESULT cs_hr_of(const struct cs_err *err, HRESULT invalid)
 	}
 }
 
-HRESULT cs_hr_answer(HRESULT hr, struct cs_err *err, char **record)
+HRESULT cs_hr_answer(HRESULT hr, struct cs_err **err, char **record)
 {
+	cs_autoerr struct cs_err *why = err ? TAKE_PTR(*err) : NULL;
+
 	if (record)
 		*record = NULL;
 	if (hr != HCS_S_OK && record) {
-		cs_autofree char *text = err ? cs_err_text(err) : cs_xstrdup("the request failed");
+		cs_autofree char *text = why ? cs_err_text(why) : cs_xstrdup("the request failed");
 		struct cs_str out = CS_STR_INIT(1 << 20);
 		cs_str_putc(&out, '{');
 		cs_json_put_kstr(&out, "Error", text);
@@ -166,7 +168,6 @@ HRESULT cs_hr_answer(HRESULT hr, struct cs_err *err, char **record)
 		cs_str_putc(&out, '}');
 		*record = cs_str_steal(&out);
 	}
-	cs_err_free(err);
 	return hr;
 }
 
@@ -225,7 +226,7 @@ HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(c
 	if (hr == HCS_S_OK)
 		hr = cs_query_read(query, &q, &err);
 	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, err, record);
+		return cs_hr_answer(hr, &err, record);
 	struct cs_str out = CS_STR_INIT(256 << 20);
 	size_t n;
 	void **v = cs_obj_all(kind, &n);
@@ -280,6 +281,7 @@ HRESULT cs_policies_change(struct cs_doc_policy **list, size_t *n, const struct 
 
 	if (cs_doc_read(&cs_doc_policy_type, m->settings, &p, err) < 0)
 		return HCN_E_INVALID_JSON;
+	cs_port_mapping_respell(&p);
 	for (size_t i = 0; i < *n; i++) {
 		bool same = cs_streq(v[i].type, p.type) && (update || cs_streq(v[i].settings, p.settings));
 		hit += same;

@@ -125,14 +125,14 @@ HRESULT HcnInitializeService(const char *settings, char **errorRecord)
 	struct cs_err *err = NULL;
 
 	if (cs_net.open)
-		return cs_hr_answer(cs_hr_fail(&err, HCS_E_INVALID_STATE, 0, "the network service is running already"), err, errorRecord);
+		return cs_hr_answer(cs_hr_fail(&err, HCS_E_INVALID_STATE, 0, "the network service is running already"), &err, errorRecord);
 	HRESULT hr = read_settings(settings, &err);
 	if (hr == HCS_S_OK)
 		hr = start(&err);
 	if (hr != HCS_S_OK) {
 		stop_threads();
 		forget();
-		return cs_hr_answer(hr, err, errorRecord);
+		return cs_hr_answer(hr, &err, errorRecord);
 	}
 	cs_net.settled = false;
 	cs_net.open = true;
@@ -289,5 +289,5 @@ HRESULT cs_hcn_reachability(char **report, char **errorRecord)
 
 	if (hr == HCS_S_OK)
 		hr = cs_edge_reachability(report, &err);
-	return cs_hr_answer(hr, err, errorRecord);
+	return cs_hr_answer(hr, &err, errorRecord);
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import HcnError, guid
+from conftest import Container, HcnError, guid, wait_for
 from test_hcn_edge import port
 
 
@@ -129,6 +129,22 @@ def test_what_cannot_be_changed_of_an_overlay(service, host):
     assert "192.0.2.2" in host.run("bridge", "fdb", "show", "dev", vxlan), "the peers that there are stay"
 
 
+def test_a_port_mapping_is_what_it_says(service):
+    """Whatever members a client leaves away, before and after the endpoint has been somewhere."""
+    net = service.network(["10.1.0.0/24"])
+    short = {"Type": "PortMapping", "Settings": {"Protocol": 6, "InternalPort": 80, "ExternalPort": 8080}}
+    c = service.container(net, policies=[short])
+    change = lambda how: service("modify", "ep", c.ep, {"ResourceType": "Policy", "RequestType": how, "Settings": short})
+    with pytest.raises(HcnError, match="there already"):
+        change("Add")
+    change("Remove")
+    assert c.document()["Policies"] == []
+    service("remove", c.ns, c.ep)
+    change("Add")
+    service("add", c.ns, c.ep)
+    change("Remove")
+
+
 def sockets(service):
     return {os.readlink(f) for f in Path(f"/proc/{service.process.pid}/fd").iterdir() if os.readlink(f).startswith("socket:")}
 
@@ -147,3 +163,19 @@ def test_ports_stay_while_links_change(walled):
     assert before <= sockets(walled) and walled("reachability")["Ports"] == ports and c.fetch(target.address(), 80, timeout=0.3) is None
     change(names(t=target.ep))
     assert before <= sockets(walled) and c.fetch(target.address(), 80)
+
+
+def test_everybody_at_the_same_objects(walled, host):
+    """Two namespaces want one endpoint, a third thread another in the first, and they are changed and looked at meanwhile: each is somewhere or nowhere, and works."""
+    net = walled.network(["10.1.0.0/24", "fd00:1::/64"])
+    a, b = (walled.namespace(Resolver=True) for _ in range(2))
+    one, two = (walled.endpoint(net, policies=[{"Type": "DnsNames", "Settings": {"Names": [n]}}]) for n in ("one", "two"))
+    walled("race", 60, net, one, two, a, b, 8080)
+    for ns in (a, b):
+        assert walled("query", "ns", ns)["Resources"] == []
+    assert [walled("query", "ep", e)["HostComputeNamespace"] for e in (one, two)] == ["", ""]
+    wait_for(lambda: not [n for n, link in host.links().items() if n.startswith("csp") and link.get("ifalias")])
+    for ns, e in ((b, one), (a, two)):
+        walled("add", ns, e)
+    c, d = Container(walled, b, [one]), Container(walled, a, [two])
+    assert c.pings(d.address()) and c.addresses("eth0")[0].startswith("10.1.0.") and len(c.ip("link")) == 2

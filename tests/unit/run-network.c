@@ -6,6 +6,7 @@
  *   modify net|ep|lb ID DOC | query net|ep|ns|lb ID | stats ID | list net|ep|ns|lb [QUERY] | delete net|ep|ns|lb ID
  *   spawn NSID         a process that sleeps in the namespace: {"pid": n}
  *   many N NETID NSBASE EPBASE   N namespaces and endpoints at once, a thread each; {"us": […]} of create namespace + attach
+ *   race ROUNDS NET EP EP NS NS PORT   threads that attach the endpoints to both namespaces, change them and look at everything; what fails, fails
  *   settle | reachability | shutdown | notifications                         the last: what has come since the last time
  *   quit */
 #include <fcntl.h>
@@ -258,6 +259,88 @@ static void many(char **w)
 	answer(HCS_S_OK, NULL, cs_str_steal(&out));
 }
 
+/* ---- all at the same objects ---- */
+
+struct racer {
+	pthread_t thread;
+	char **w;
+	unsigned number;
+	uint64_t rounds;
+};
+
+static void change(const char *kind, const HCN_GUID *id, const char *doc)
+{
+	HCN_ENDPOINT e = NULL;
+	HCN_NETWORK n = NULL;
+
+	if (strcmp(kind, "ep") == 0 && HcnOpenEndpoint(id, &e, NULL) == HCS_S_OK) {
+		(void)HcnModifyEndpoint(e, doc, NULL);
+		(void)HcnCloseEndpoint(e);
+	} else if (strcmp(kind, "net") == 0 && HcnOpenNetwork(id, &n, NULL) == HCS_S_OK) {
+		(void)HcnModifyNetwork(n, doc, NULL);
+		(void)HcnCloseNetwork(n);
+	}
+}
+
+static void look_at_all(const HCN_GUID *ep)
+{
+	static const char detailed[] = "{\"Flags\":1}";
+	HRESULT (*const lists[])(const char *, char **, char **) = {HcnEnumerateNetworks, HcnEnumerateEndpoints, HcnEnumerateNamespaces};
+	HCN_ENDPOINT e = NULL;
+	char *text = NULL;
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(lists); i++)
+		if (lists[i](detailed, &text, NULL) == HCS_S_OK)
+			HcnFree(text);
+	if (HcnOpenEndpoint(ep, &e, NULL) != HCS_S_OK)
+		return;
+	if (HcnQueryEndpointStats(e, NULL, &text, NULL) == HCS_S_OK)
+		HcnFree(text);
+	(void)HcnCloseEndpoint(e);
+}
+
+static void *race_one(void *arg)
+{
+	const struct racer *r = arg;
+	HCN_GUID net = guid(r->w[2]), ep = guid(r->w[3]), ns = guid(r->w[r->number == 1 ? 6 : 5]);
+	cs_autofree char *port = cs_xasprintf("{\"Type\":\"PortMapping\",\"Settings\":{\"Protocol\":6,\"InternalPort\":80,\"ExternalPort\":%s}}", r->w[7]);
+
+	for (uint64_t i = 0; i < r->rounds; i++) {
+		if (r->number < 3) {
+			const char *which = r->w[r->number == 2 ? 4 : 3];
+			(void)modify_namespace(&ns, which, "Add", NULL);
+			(void)modify_namespace(&ns, which, "Remove", NULL);
+		} else if (r->number == 3) {
+			look_at_all(&ep);
+		} else {
+			cs_autofree char *doc = cs_xasprintf("{\"ResourceType\":\"Policy\",\"RequestType\":\"%s\",\"Settings\":%s}", i % 2 ? "Remove" : "Add", port);
+			change("ep", &ep, doc);
+			change("net", &net, i % 2 ? "{\"ResourceType\":\"DNS\",\"RequestType\":\"Update\",\"Settings\":{\"ServerList\":[\"192.0.2.1\"]}}"
+						  : "{\"ResourceType\":\"DNS\",\"RequestType\":\"Remove\"}");
+		}
+	}
+	return NULL;
+}
+
+static void race(char **w, size_t n)
+{
+	struct racer r[5];
+	uint64_t rounds;
+
+	if (n != 8 || !cs_parse_u64(w[1], 1, 100000, &rounds)) {
+		answer(HCS_E_INVALIDARG, NULL, NULL);
+		return;
+	}
+	for (unsigned i = 0; i < CS_ARRAY_SIZE(r); i++) {
+		r[i] = (struct racer){.w = w, .number = i, .rounds = rounds};
+		if (pthread_create(&r[i].thread, NULL, race_one, &r[i]) != 0)
+			exit(3);
+	}
+	for (unsigned i = 0; i < CS_ARRAY_SIZE(r); i++)
+		(void)pthread_join(r[i].thread, NULL);
+	answer(HCS_S_OK, NULL, NULL);
+}
+
 static bool run(char **w, size_t n)
 {
 	char *record = NULL, *result = NULL;
@@ -292,6 +375,8 @@ static bool run(char **w, size_t n)
 		spawn(w[1]);
 	} else if (strcmp(c, "many") == 0) {
 		many(w);
+	} else if (strcmp(c, "race") == 0) {
+		race(w, n);
 	} else if (strcmp(c, "settle") == 0) {
 		HRESULT hr = cs_hcn_settle(&result);
 		answer(hr, NULL, result);
