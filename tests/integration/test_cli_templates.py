@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 
 import pytest
 
@@ -363,3 +364,14 @@ def test_by_chance(world):
             bad.append(f"{template}\n  docker  {docker}\n  caisson {caisson}")
     assert not bad, f"{len(bad)} of {COUNT}\n" + "\n".join(bad[:20])
     assert good > COUNT / 4, "the grammar makes hardly anything that means something"
+
+
+@pytest.mark.parametrize("template, status, said", [
+    ("{{" + "(print " * 999 + "1" + ")" * 999 + "}}", 0, "1"),
+    ("{{if true}}" * 999 + "x" + "{{end}}" * 999, 0, "x"),
+    ('{{define "a"}}' + "{{if true}}" * 900 + '{{template "a" .}}' + "{{end}}" * 900 + '{{end}}{{template "a" .}}', 1, "exceeded maximum template depth"),
+    ('{{define "a"}}{{if ' + "(print " * 900 + "1" + ")" * 900 + '}}{{template "a" .}}{{end}}{{end}}{{template "a" .}}', 1, "exceeded maximum template depth")], ids=["calls", "blocks", "blocks of templates", "calls of templates"])
+def test_deep(tmp_path, template, status, said):
+    """As deep as the parser lets it be: the stack holds."""
+    done = subprocess.run([parity.PROGRAMS["caisson"], "context", "ls", "--format", template], capture_output=True, text=True, check=False, env={"HOME": str(tmp_path)})
+    assert done.returncode == status and said in done.stdout + done.stderr

@@ -11,6 +11,8 @@
 
 #define MAX_MEMORY ((size_t)1 << 30)
 #define MAX_ARGS 256
+#define FEW_ARGS 8
+#define MAX_WALKS 10000 /* blocks within blocks of templates that call templates: what the stack has room for */
 
 enum stop { GO_ON, STOP_BREAK, STOP_CONTINUE, STOP_ERROR };
 
@@ -29,7 +31,7 @@ struct exec {
 	const char *name; /* of the template that runs */
 	const char *error;
 	enum stop stop;
-	unsigned depth;
+	unsigned depth, walks;
 	uint64_t steps;
 };
 
@@ -505,7 +507,7 @@ static struct tpl_value eval_function(struct exec *x, struct tpl_value dot, cons
 				      const struct tpl_value *final)
 {
 	const struct tpl_function *f = tpl_function_find(n->s, x->o->header);
-	struct tpl_value argv[MAX_ARGS], ret = tpl_nothing;
+	struct tpl_value few[FEW_ARGS], *argv = few, ret = tpl_nothing; /* calls nest: little of the stack each */
 	size_t count = 0, given = final != NULL;
 	const char *why = NULL;
 
@@ -526,6 +528,8 @@ static struct tpl_value eval_function(struct exec *x, struct tpl_value dot, cons
 		failf(x, "too many args for %s: %zu", f->name, given);
 	if (x->stop)
 		return ret;
+	if (given > FEW_ARGS)
+		argv = tpl_alloc(x->a, given * sizeof(*argv));
 	if (strcmp(f->name, "and") == 0 || strcmp(f->name, "or") == 0)
 		return and_or(x, dot, f->name[0] == 'o', args, final);
 	for (const struct node *k = args; k; k = k->next) {
@@ -690,6 +694,11 @@ static void walk(struct exec *x, struct tpl_value dot, const struct node *n)
 	if (!step(x))
 		return;
 	x->at = n;
+	if (x->walks >= MAX_WALKS) {
+		failf(x, "exceeded maximum template depth (%u)", TPL_MAX_NESTING);
+		return;
+	}
+	x->walks++;
 	switch (n->kind) {
 	case N_ACTION: {
 		struct tpl_value v = eval_pipe(x, dot, n->pipe);
@@ -723,6 +732,7 @@ static void walk(struct exec *x, struct tpl_value dot, const struct node *n)
 	default:
 		failf(x, "unknown node: %s", node_text(x, n));
 	}
+	x->walks--;
 }
 
 bool tpl_execute(const struct tpl *t, struct tpl_value data, const struct tpl_options *o, struct tpl_arena *a, struct cs_str *out, const char **message)
