@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,32 @@ def test_nfs_address_is_looked_up(boxes, make):
     assert a.status == 500 and "addr=127.0.0.1,soft" in a.message and "localhost" not in a.message, a
     if "nfs" not in Path("/proc/filesystems").read_text():
         assert a.message.endswith(": no such device"), a        # what the kernel says when it knows no nfs
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("device,given,passed", [
+    ("//localhost/share/dir", "username=u,password=p,vers=3.0,ro", "username=u,password=*,vers=3.0,addr=127.0.0.1"),
+    ("//127.0.0.1/share", "username=u,uid=1000", "username=u,uid=1000,addr=127.0.0.1"),
+    ("//nosuch.invalid/share", "username=u,addr=localhost", "username=u,addr=127.0.0.1"),
+    ("//nosuch.invalid/share", "addr=127.0.0.1,credentials=/x", "addr=127.0.0.1,credentials=/x"),
+    ("//nosuch.invalid/share", "username=u,ip=127.0.0.1", "username=u,ip=127.0.0.1"),
+])
+def test_what_cifs_gets(boxes, make, engine, device, given, passed):
+    """All options as they were given, flags aside, and the address of the server, since the kernel looks nothing up."""
+    name = "opts-cifs-" + uuid.uuid4().hex[:8]
+    make(name, {"type": "cifs", "device": device, "o": given})
+    a = boxes.create("true", Host={"Binds": [f"{name}:/v"]}).post("start")
+    flags = ", flags: 0x1" if given.endswith(",ro") else ""
+    assert a.status == 500 and f"mount {device}:{engine.data}/volumes/{name}/_data{flags}, data: {passed}: " in a.message, a
+    if "cifs" not in Path("/proc/filesystems").read_text():
+        assert a.message.endswith(": no such device"), a        # what the kernel says when it knows no cifs
+
+
+@pytest.mark.caisson
+def test_cifs_server_that_is_not_there(boxes, make):
+    make("opts-cifs-gone", {"type": "cifs", "device": "//nosuch.invalid/share", "o": "username=u,password=geheim"})
+    a = boxes.create("true", Host={"Binds": ["opts-cifs-gone:/v"]}).post("start")
+    assert a.status == 500 and "error resolving passed in network volume address: lookup nosuch.invalid: " in a.message and "geheim" not in a.message, a
 
 
 @pytest.mark.caisson
