@@ -193,6 +193,29 @@ def test_client_leaves(engine, fake):
 
 
 @pytest.mark.caisson
+@pytest.mark.parametrize("media", ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"])
+def test_foreign_layer_is_not_passed_on(engine, fake, media):
+    """What may not be distributed comes from whoever has it, here the registry itself, and is not sent to another; the manifest says where it is."""
+    ours, theirs = busybox(), files(theirs=os.urandom(8).hex())
+    m = images.manifest(fake, [ours, theirs], oci="oci" in media)
+    m["layers"][1].update(mediaType=media, urls=["http://127.0.0.1:1/layer"])
+    fake.manifest("foreign", "1", m, m["mediaType"])
+    assert not pull(engine.http, f"{fake.host}/foreign", "1").error
+    with Fake() as other:
+        name = f"{other.host}/foreign"
+        assert engine.http.post(f"/images/{fake.host}/foreign:1/tag", {"repo": name, "tag": "1"}).status == 201
+        lines = push(engine.http, name, "1")
+        assert not lines.error and lines.said(theirs.diff[7:19])[-1] == "Skipped foreign layer", lines
+        assert other.manifests["foreign", "1"] == fake.manifests["foreign", "1"]
+        assert ours.digest in other.blobs and theirs.digest not in other.blobs and not [r for r in other.requests if theirs.digest[7:] in r["path"]]
+        engine.http.delete(f"/images/{name}:1")
+    engine.http.delete(f"/images/{fake.host}/foreign:1")
+    del fake.blobs[theirs.digest]       # nobody has it: its address is not asked, as with dockerd on Linux
+    error = pull(engine.http, f"{fake.host}/foreign", "1").error
+    assert error and theirs.digest in error and "unknown blob" in error, error
+
+
+@pytest.mark.caisson
 def test_removed_while_pushed(engine, fake):
     """What has been begun goes to its end, also where the layers had to be compressed first."""
     name = f"{fake.host}/removed"
