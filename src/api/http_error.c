@@ -61,5 +61,7 @@ int cs_request_json(struct cs_request *rq, const struct cs_jtype *t, void *obj, 
 	if (only_blanks(&rq->body))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: got EOF while reading request body");
 	j = cs_json_parse(rq->body.buf, rq->body.len, err);
+	if (json_is_null(j)) /* nothing is filled in, as in Go: who needs something says what is missing */
+		return 0;
 	return j ? cs_json_decode(t, j, obj, "", err) : -1;
 }

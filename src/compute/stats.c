@@ -233,7 +233,7 @@ static bool device_of(const char *word, uint64_t *major, uint64_t *minor)
 	return colon && cs_parse_u64n(word, (size_t)(colon - word), 0, UINT32_MAX, major) && cs_parse_u64(colon + 1, 0, UINT32_MAX, minor);
 }
 
-/* v1: "8:0 Read 4096\n" … "Total 4096\n" */
+/* v1: "8:0 Read 4096\n" … "Total 4096\n"; shown as the kernel writes it, as Docker does (with v2 it is "read") */
 static void v1_io(const char *dir, const char *const *files, const char *key, uint64_t *reads, uint64_t *writes, struct cs_str *out)
 {
 	cs_autostr struct cs_str t = CS_STR_INIT(TEXT_MAX);
@@ -255,9 +255,6 @@ static void v1_io(const char *dir, const char *const *files, const char *key, ui
 			*reads += v;
 		if (strcmp(op, "Write") == 0)
 			*writes += v;
-		for (char *p = op; *p; p++) /* Docker shows lower case */
-			if (*p >= 'A' && *p <= 'Z')
-				*p = (char)(*p - 'A' + 'a');
 		io_entry(out, major, minor, op, v);
 	}
 	cs_str_putc(out, ']');

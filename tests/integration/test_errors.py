@@ -58,6 +58,16 @@ def test_unknown_members_are_nothing(http, boxes):
     http.delete("/containers/" + a.json["Id"])
 
 
+def test_null_is_an_empty_body(boxes):
+    b = boxes.sleeper()
+    ident = b.exec_create("true")
+    kind = {"Content-Type": "application/json"}
+    assert b.http.post(f"/exec/{ident}/start", body=b"null", headers=kind).status == 200
+    a = b.http.post(b.url + "/exec", body=b"null", headers=kind)
+    assert a.status == 400 and a.message == "No exec command specified"
+    assert b.http.post(b.url + "/update", body=b"null", headers=kind).status == 200
+
+
 def test_wrong_content_type(http, unchanged):
     a = post_raw(http, '{"Image": "caisson-test/rootfs"}', "text/plain")
     assert a.status in (400, 415, 500) and "Content-Type" in a.message or "content type" in a.message.lower()

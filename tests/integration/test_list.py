@@ -5,7 +5,7 @@ import json
 import pytest
 
 from box import IS_DOCKERD
-from caisson_fixture import wait_for
+from caisson_fixture import cgroup_is_v2, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,17 @@ def test_stats_not_streamed_has_two_samples(boxes):
     b = boxes.sleeper()
     s = b.http.get(b.url + "/stats", {"stream": 0}).json
     assert s["precpu_stats"].get("system_cpu_usage", 0) > 0 and s["preread"] < s["read"]
+
+
+@pytest.mark.skipif(cgroup_is_v2(), reason="shown as v1 names it")
+def test_stats_of_io(boxes):
+    b = boxes.start("dd if=/dev/zero of=/f bs=64k count=16 conv=fsync 2>/dev/null; echo done; sleep 1000")
+    b.wait_log("done")
+    io = b.http.get(b.url + "/stats", {"stream": 0}).json["blkio_stats"]["io_service_bytes_recursive"]
+    if not io:
+        pytest.skip("the data root is on no disk")
+    assert {e["op"] for e in io} >= {"Read", "Write", "Sync", "Async", "Total"}
+    assert sum(e["value"] for e in io if e["op"] == "Write") >= 1 << 20
 
 
 def test_stats_stream(boxes):
