@@ -274,6 +274,7 @@ extern struct cs_service cs_service;
 bool cs_service_ready(void);
 void cs_reconnect_all(void);
 void cs_reconnect(struct cs_system *s);
+bool cs_worker_lives(int dir); /* whose runtime directory it is */
 void cs_process_load_notes(struct cs_system *s); /* execs that have ended while no engine was there; no locks held */
 void cs_departing_add(const char *id); /* under service.lock */
 void cs_departing_remove(const char *id);

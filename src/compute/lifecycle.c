@@ -56,6 +56,16 @@ static int runtime_make(struct cs_system *s, int *ret, struct cs_err **err)
 	return 0;
 }
 
+/* For a later engine, should this one end before the worker can say so itself. */
+static void note_worker(int dir, pid_t pid)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%d", (int)pid);
+	if (symlinkat(text, dir, "worker") < 0)
+		cs_debug("compute", "note the pid of a worker: %s", cs_errno_text(errno));
+}
+
 static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **err)
 {
 	struct cs_resource *res;
@@ -89,6 +99,7 @@ static int start(struct cs_system *s, struct HcsOperation *op, struct cs_err **e
 		cs_op_unref(mine);
 		return -1;
 	}
+	note_worker(dir, w.pid);
 	cs_close(TAKE_FD(s->plan_fd));
 	free(TAKE_PTR(s->text));
 	pthread_mutex_lock(&s->lock);
@@ -366,6 +377,36 @@ void cs_system_sweep_stuck(struct cs_system *s)
 		kill_worker(s);
 }
 
+/* Is the process a worker that has the system's id, or has not taken its work yet? */
+static bool is_worker_of(pid_t pid, const char *id)
+{
+	cs_autofree char *path = cs_xasprintf("/proc/%d/cmdline", (int)pid);
+	cs_autostr struct cs_str text = CS_STR_INIT(4096);
+
+	if (cs_read_file_at(AT_FDCWD, path, &text) < 0 || !text.buf || strcmp(text.buf, "caisson-worker") != 0 || text.len <= sizeof("caisson-worker"))
+		return false;
+	const char *arg = text.buf + sizeof("caisson-worker");
+	return strcmp(arg, id) == 0 || strspn(arg, " ") == strlen(arg);
+}
+
+/* It has the runtime directory, but no connection to us: an engine that is gone has started it, and it has not come so far that it would listen. */
+static void kill_unconnected(struct cs_system *s)
+{
+	cs_autofd int dir = cs_system_runtime_open(s->id, NULL);
+	int64_t until = cs_monotonic_ns() + STUCK_MS * CS_NS_PER_MS;
+
+	while (dir >= 0 && cs_worker_lives(dir) && cs_monotonic_ns() < until)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 20 * CS_NS_PER_MS}, NULL);
+	pthread_mutex_lock(&s->lock);
+	pid_t pid = s->link || s->exit.valid ? 0 : s->worker;
+	pthread_mutex_unlock(&s->lock);
+	cs_autofd int pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -EBADF;
+	if (pidfd < 0 || dir < 0 || !cs_worker_lives(dir) || !is_worker_of(pid, s->id))
+		return;
+	cs_warn("compute", "the worker of %s is stuck in its start and is killed", s->id);
+	(void)sys_pidfd_send_signal(pidfd, SIGKILL);
+}
+
 static void sweep_and_complete(void *arg)
 {
 	struct HcsOperation *op = arg;
@@ -374,6 +415,7 @@ static void sweep_and_complete(void *arg)
 	cs_system_sweep(s);
 	cs_op_complete(op, HCS_S_OK, NULL);
 	cs_op_unref(op);
+	kill_unconnected(s);
 	cs_system_unref(s);
 }
 

@@ -59,7 +59,7 @@ int cs_exit_load(int dir, struct cs_exit *ret)
 }
 
 /* Held by the worker as long as it lives; see runtime_make in lifecycle.c. */
-static bool worker_lives(int dir) { return flock(dir, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK; }
+bool cs_worker_lives(int dir) { return flock(dir, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK; }
 
 static int connect_worker(int dir)
 {
@@ -113,7 +113,14 @@ static void load_started(struct cs_system *s, int dir)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(65536);
 	int64_t pid = 0, at = 0;
+	char worker[16] = "";
 
+	if (readlinkat(dir, "worker", worker, sizeof(worker) - 1) > 0 && cs_parse_i64(worker, 1, INT32_MAX, &pid)) {
+		pthread_mutex_lock(&s->lock);
+		s->worker = (pid_t)pid;
+		pthread_mutex_unlock(&s->lock);
+	}
+	pid = 0;
 	if (cs_read_file_at(dir, "started", &text) < 0 || !text.buf)
 		return;
 	(void)cs_kv_i64(text.buf, "pid", &pid);
@@ -162,14 +169,14 @@ void cs_reconnect(struct cs_system *s)
 			peer.pid = 0;
 		cs_link_attach(s, TAKE_FD(fd));
 		pthread_mutex_lock(&s->lock);
-		s->worker = peer.pid;
+		s->worker = peer.pid ? peer.pid : s->worker;
 		int r = cs_link_request(s, CS_W_HELLO, &hello, sizeof(hello), NULL, 0, NULL, 0, CS_REPLY_HELLO, NULL, NULL, 0, NULL);
 		pthread_mutex_unlock(&s->lock);
 		if (r < 0)
 			cs_debug("compute", "say hello to the worker of %s: failed", s->id);
 		return;
 	}
-	if (worker_lives(dir)) { /* about to listen, about to end, or busy */
+	if (cs_worker_lives(dir)) { /* about to listen, about to end, or busy */
 		retry_later(s, s->retries < 20 ? 50 : RETRY_MS);
 		return;
 	}

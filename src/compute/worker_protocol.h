@@ -27,6 +27,7 @@
  * Files in the runtime directory, written by rename so that a reader never sees half of one:
  *   started      pid=<host pid>\nstarted_at=<ns>\nworker=<pid>\nahead=0 (all was done by then), 1, 2 (a part before, by the first process, too)\n  after a successful start
  *   status       exit_code= signal= oom= exited_at= started_at= forced=    key=value lines, when init has exited
+ *   worker       a symbolic link whose target is the worker's pid; made by the engine
  *   reserve      room for `status`, renamed to it at the exit: a full file system must not lose the exit
  *   exec-<id>    pid= exit_code= exited_at=                                when an exec has exited and no engine has said HELLO; the next one reads it
  *                                                                          after HELLO and deletes it when it releases the process

@@ -266,18 +266,25 @@ static int stop_idle_workers(void)
 	return n;
 }
 
-static void test_stuck_while_starting(void)
+/* Its worker does nothing: begin is pending. */
+static HRESULT start_stuck(const char *id, HCS_OPERATION begin, HCS_SYSTEM *ret)
 {
-	HCS_OPERATION begin = HcsCreateOperation(NULL, NULL), end = HcsCreateOperation(NULL, NULL);
-	HCS_SYSTEM s = NULL;
+	cs_autofree char *text = document(id, "sleep 1000");
 	int stopped = 0;
 
 	for (int i = 0; i < 1000 && !(stopped = stop_idle_workers()); i++)
 		(void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-	CHECK(stopped > 0, "an idle worker is stopped");
-	make_snapshot("stuck");
-	cs_autofree char *text = document("stuck", "sleep 1000");
-	CHECK(finish(HcsCreateComputeSystem("stuck", text, begin, NULL, &s), begin, NULL) == HCS_S_OK && HcsStartComputeSystem(s, begin, NULL) == HCS_S_OK, "a start with it");
+	make_snapshot(id);
+	HRESULT hr = stopped > 0 ? finish(HcsCreateComputeSystem(id, text, begin, NULL, ret), begin, NULL) : HCS_E_FAIL;
+	return hr == HCS_S_OK ? HcsStartComputeSystem(*ret, begin, NULL) : hr;
+}
+
+static void test_stuck_while_starting(void)
+{
+	HCS_OPERATION begin = HcsCreateOperation(NULL, NULL), end = HcsCreateOperation(NULL, NULL);
+	HCS_SYSTEM s = NULL;
+
+	CHECK(start_stuck("stuck", begin, &s) == HCS_S_OK, "a start with a worker that is stopped");
 	CHECK(finish(HcsTerminateComputeSystem(s, end, NULL), end, NULL) == HCS_S_OK, "terminate");
 	CHECK(HcsWaitForComputeSystemExit(s, 15000, NULL) == HCS_S_OK, "it ends, and its worker");
 	CHECK(HcsWaitForOperationResult(begin, 10000, NULL) != HCS_S_OK, "the start has failed");
@@ -305,6 +312,8 @@ static void test_reconnect(void)
 		HCS_OPERATION op = HcsCreateOperation(NULL, NULL);
 		if (v)
 			(void)finish(HcsGetComputeSystemProperties(v, op, NULL), op, &doc);
+		if (hr == HCS_S_OK)
+			hr = start_stuck("begins", op, &v);
 		c = hr == HCS_S_OK ? 'y' : 'n';
 		(void)!write(sv[1], &c, 1);
 		(void)pause();
@@ -344,6 +353,10 @@ static void test_reconnect(void)
 	HcsCloseComputeSystem(s);
 	CHECK(HcsOpenComputeSystem("vanishes", 0, &s) == HCS_S_OK && HcsWaitForComputeSystemExit(s, 15000, &doc) == HCS_S_OK && strstr(doc, "Unknown"),
 	      "vanishes: %s", doc);
+	HcsFree(doc);
+	HcsCloseComputeSystem(s);
+	CHECK(HcsOpenComputeSystem("begins", 0, &s) == HCS_S_OK && finish(HcsTerminateComputeSystem(s, op, NULL), op, NULL) == HCS_S_OK, "terminate begins");
+	CHECK(HcsWaitForComputeSystemExit(s, 15000, &doc) == HCS_S_OK, "begins: %s", doc ? doc : "");
 	HcsFree(doc);
 	HcsCloseComputeSystem(s);
 	HcsCloseOperation(op);
