@@ -19,6 +19,8 @@ CS_MUST_CHECK int cs_seccomp_get(json_t *profile, const char *path, struct cs_fi
 /* seccomp_named.c: a profile's text under its digest, for documents that name it. name gets "sha256:<hex>". */
 #define CS_SECCOMP_PREFIX "sha256:"
 #define CS_SECCOMP_NAME (sizeof(CS_SECCOMP_PREFIX) + 64)
+/* Deletes the profiles that `used` does not want; for a service that has just begun: nobody else knows their names then. */
+void cs_seccomp_sweep(bool (*used)(const char *name));
 CS_MUST_CHECK int cs_seccomp_register(const char *text, size_t len, char name[CS_SECCOMP_NAME], struct cs_err **err);
 CS_MUST_CHECK int cs_seccomp_by_name(const char *name, const char *path, struct cs_filter **ret, struct cs_err **err);
 struct cs_filter *cs_filter_ref(struct cs_filter *f);

@@ -2,6 +2,7 @@
  *
  * Profiles that were handed to the service once and are named by their digest in documents: a start then neither carries nor parses four
  * hundred names. Each lies in <runtime>/seccomp/<hex>, so that a document still means something to the next service. Any thread. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -64,6 +65,22 @@ int cs_seccomp_register(const char *text, size_t len, char name[CS_SECCOMP_NAME]
 		remember(name, f);
 	cs_filter_unref(f);
 	return r < 0 ? -1 : 0;
+}
+
+void cs_seccomp_sweep(bool (*used)(const char *name))
+{
+	cs_autofd int fd = open_folder(false, NULL);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (!d)
+		return;
+	(void)TAKE_FD(fd);
+	for (struct dirent *e; (e = readdir(d));) {
+		cs_autofree char *name = cs_xasprintf(CS_SECCOMP_PREFIX "%s", e->d_name);
+		if (e->d_name[0] != '.' && !used(name))
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+	}
+	(void)closedir(d);
 }
 
 static int load(const char *name, const char *path, struct cs_filter **ret, struct cs_err **err)

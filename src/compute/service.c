@@ -176,6 +176,19 @@ static HRESULT service_fail(struct cs_err *err, char **result)
 	return hr;
 }
 
+/* By a system that an earlier engine has left. Nobody else is here yet. */
+static bool is_profile_of_any(const char *name)
+{
+	struct cs_system *s, *tmp;
+
+	HASH_ITER(hh, cs_service.systems, s, tmp)
+	{
+		if (cs_streq(s->document.seccomp_name, name))
+			return true;
+	}
+	return false;
+}
+
 HRESULT HcsInitializeService(const char *settings, char **result)
 {
 	struct cs_err *err = NULL;
@@ -191,6 +204,9 @@ HRESULT HcsInitializeService(const char *settings, char **result)
 	cs_cpuset_prepare(cs_service.cgroup_parent);
 	cs_service.open = true;
 	cs_reconnect_all();
+	pthread_mutex_lock(&cs_service.lock);
+	cs_seccomp_sweep(is_profile_of_any);
+	pthread_mutex_unlock(&cs_service.lock);
 	cs_spare_open();
 	return HcsGetServiceProperties(NULL, result);
 }

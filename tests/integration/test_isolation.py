@@ -86,6 +86,25 @@ def test_seccomp_masks_are_unsigned(boxes, mode, code):
     assert b.out.split() == [code], (b.out, b.err)
 
 
+@pytest.mark.caisson
+def test_profiles_of_the_past_are_forgotten(fresh):
+    """The next engine keeps those of containers that run."""
+    eng = fresh()
+    boxes, kept = Boxes(eng), eng.exec / "seccomp"
+
+    def start(mode):
+        before = set(os.listdir(kept)) if kept.exists() else set()
+        profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": mode, "op": "SCMP_CMP_EQ"}]}]}
+        b = boxes.sleeper(Host={"SecurityOpt": ["seccomp=" + json.dumps(profile)]})
+        return b, (set(os.listdir(kept)) - before).pop()
+    old, old_file = start(0o111)
+    new, new_file = start(0o777)
+    old.rm()
+    eng.restart()
+    assert new_file in os.listdir(kept) and old_file not in os.listdir(kept)
+    assert new.exec("mkdir /x; grep Seccomp: /proc/self/status")[1] == "Seccomp:\t2\n" and new.exec("ls -d /x")[0] != 0
+
+
 @pytest.mark.parametrize("profile", ["{", '{"defaultAction":"NOSUCH"}', "[]"])
 def test_seccomp_bad(engine, profile):
     from box import Box
