@@ -100,6 +100,8 @@ static int check_wanted(const struct wanted *w, struct cs_err **err)
 
 	if (!cs_empty(w->host) && (!colon || !colon[3]))
 		return cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": unable to apply docker endpoint options: unable to parse docker host `%s`", w->host);
+	if (!cs_empty(w->host) && endpoint_check_ssh(w->host, err) < 0)
+		return cs_wrap(err, BAD_ENDPOINT ": invalid docker endpoint options");
 	if (ca && !memmem(ca, w->len[0], "-----BEGIN CERTIFICATE-----", 27))
 		return cs_fail(err, CS_ERR_INVALID, 0, BAD_ENDPOINT ": invalid docker endpoint options: failed to retrieve context tls info: ca.pem seems invalid");
 	return 0;

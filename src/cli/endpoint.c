@@ -254,7 +254,7 @@ static int dial_tcp(const char *addr, struct cs_err **err)
 	return fd < 0 ? cs_wrap(err, "error during connect: %s", endpoint.host) : fd;
 }
 
-#define BAD_SSH "Failed to initialize: ssh host connection is not valid: invalid SSH URL: "
+#define BAD_SSH "ssh host connection is not valid: invalid SSH URL: "
 
 /* What the shell over there is told: `system dial-stdio` of caisson, or of docker where there is no caisson, speaks for the engine. For any login shell: it has
  * words in single quotes to pass on, nothing else. NULL with an error for a path that would not stay in its quotes in all of them. Caller frees. */
@@ -286,45 +286,74 @@ static int spawn_ssh(posix_spawn_file_actions_t *act, char *const *argv)
 	return e;
 }
 
-/* ssh://[user@]host[:port][/socket] */
-static int dial_ssh(const char *rest, struct cs_err **err)
-{
-	size_t n = strcspn(rest, "/");
-	cs_autofree char *who = cs_xstrndup(rest, n);
-	const char *path = rest[n] && rest[n + 1] ? rest + n : NULL;
-	char *at = strrchr(who, '@'), *host = at ? at + 1 : who, *port = strrchr(host, ':'), *bracket = strrchr(host, ']');
-	cs_autostrv char **argv = NULL;
-	posix_spawn_file_actions_t act;
-	int pair[2];
+/* [user@]host[:port][/socket] behind "ssh://". */
+struct ssh {
+	char *who;        /* owned; the others point into it, but for path */
+	char *host;
+	const char *user, *port, *path; /* NULL: none */
+};
 
+static void ssh_done(struct ssh *s) { free(s->who); }
+
+static int parse_ssh(const char *rest, struct ssh *s, struct cs_err **err)
+{
+	size_t n = strcspn(rest, "/"), more = strcspn(rest, "?#");
+
+	*s = (struct ssh){.who = cs_xstrndup(rest, n), .path = rest[n] && rest[n + 1] ? rest + n : NULL};
+	char *at = strrchr(s->who, '@'), *port, *bracket;
+	s->host = at ? at + 1 : s->who;
+	port = strrchr(s->host, ':');
+	bracket = strrchr(s->host, ']');
 	if (port && bracket && port < bracket)
 		port = NULL;
 	if (port)
 		*port++ = 0;
 	if (at)
 		*at = 0;
-	size_t more = strcspn(rest, "?#");
+	s->user = at ? s->who : NULL;
+	s->port = port;
 	if (rest[more])
 		return cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "%s are not allowed: \"%s\"", rest[more] == '?' ? "query parameters" : "fragments", rest + more + 1);
-	if (at && strchr(who, ':'))
+	if (at && strchr(s->who, ':'))
 		return cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "plain-text password is not supported");
-	if (!*host || *host == '-')
+	if (!*s->host || *s->host == '-')
 		return cs_fail(err, CS_ERR_INVALID, 0, BAD_SSH "hostname is empty");
-	cs_autofree char *command = ssh_remote_command(path, err);
+	return 0;
+}
+
+int endpoint_check_ssh(const char *host, struct cs_err **err)
+{
+	cs_auto(ssh_done) struct ssh s = {0};
+	const char *rest = cs_prefix(host, "ssh://");
+
+	return rest ? parse_ssh(rest, &s, err) : 0;
+}
+
+/* ssh://[user@]host[:port][/socket] */
+static int dial_ssh(const char *rest, struct cs_err **err)
+{
+	cs_auto(ssh_done) struct ssh s = {0};
+	cs_autostrv char **argv = NULL;
+	posix_spawn_file_actions_t act;
+	int pair[2];
+
+	if (parse_ssh(rest, &s, err) < 0)
+		return cs_wrap(err, "Failed to initialize");
+	cs_autofree char *command = ssh_remote_command(s.path, err);
 	if (!command)
-		return -1;
+		return cs_wrap(err, "Failed to initialize");
 	for (size_t i = 0; i < 4; i++)
 		cs_strv_push(&argv, (const char *const[]){"ssh", "-o", "ConnectTimeout=30", "-T"}[i]);
-	if (at) {
+	if (s.user) {
 		cs_strv_push(&argv, "-l");
-		cs_strv_push(&argv, who);
+		cs_strv_push(&argv, s.user);
 	}
-	if (port) {
+	if (s.port) {
 		cs_strv_push(&argv, "-p");
-		cs_strv_push(&argv, port);
+		cs_strv_push(&argv, s.port);
 	}
 	cs_strv_push(&argv, "--");
-	cs_strv_push(&argv, host);
+	cs_strv_push(&argv, s.host);
 	cs_strv_push(&argv, command);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return cs_fail(err, CS_ERR_INTERNAL, errno, "socketpair");

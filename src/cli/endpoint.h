@@ -22,6 +22,8 @@ const char *endpoint_host_variable(void);
 const struct endpoint *endpoint_get(struct cs_err **err);
 /* "host:1" -> "tcp://host:1", adds default ports and paths. Caller frees; NULL with an error. */
 char *endpoint_parse_host(const char *text, bool tls, struct cs_err **err);
+/* Of an ssh:// URL: does it make sense? Others do. 0 or -1. */
+CS_MUST_CHECK int endpoint_check_ssh(const char *host, struct cs_err **err);
 /* A connected socket that carries HTTP in plain text (TLS and ssh are dealt with behind it). -1 with an error. */
 CS_MUST_CHECK int endpoint_dial(struct cs_err **err);
 /* Why a connection that endpoint_dial() gave ended before an answer came: ssh's or TLS's reason, in err. False if there is none. */

@@ -55,6 +55,9 @@ create hh --docker host=h
 create hh --docker host=tcp://
 create hh --docker host=tcp://h,ca=key.pem
 create hh --docker from=nosuch
+create hh --docker host=ssh://u:pw@h
+create hh --docker host=ssh://u@
+create hh --docker host=ssh://u@h?x=y
 update z --description x
 export z
 create ii --from bb --docker host=unix:///x
