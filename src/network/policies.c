@@ -280,10 +280,12 @@ void cs_endpoint_policies_done(struct cs_endpoint_policies *p)
 
 void cs_port_mapping_respell(struct cs_doc_policy *p)
 {
-	cs_autojson json_t *in = cs_streq(p->type, "PortMapping") && p->settings ? cs_json_parse(p->settings, strlen(p->settings), NULL) : NULL;
 	struct cs_port_mapping m = {0};
 
-	if (in && json_is_object(in) && decode(&mapping_type, in, "", &m, NULL) == 0) {
+	if (!cs_streq(p->type, "PortMapping") || !p->settings)
+		return;
+	cs_autojson json_t *in = cs_json_parse(p->settings, strlen(p->settings), NULL);
+	if (json_is_object(in) && decode(&mapping_type, in, "", &m, NULL) == 0) {
 		free(p->settings);
 		p->settings = cs_doc_write(&mapping_type, &m);
 	}
