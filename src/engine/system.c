@@ -236,13 +236,16 @@ static const char *without_scheme(const char *s)
 	return sep ? sep + 3 : s;
 }
 
-static void put_registry(const struct cs_engine_config *cfg, struct cs_str *out)
+static void put_registry(const struct cs_engine_config *cfg, int api, struct cs_str *out)
 {
 	char *none[] = {NULL};
 
 	cs_json_put_kstr(out, "IndexServerAddress", "https://index.docker.io/v1/");
 	cs_json_put_key(out, "RegistryConfig");
-	cs_str_puts(out, "{\"AllowNondistributableArtifactsCIDRs\":null,\"AllowNondistributableArtifactsHostnames\":null,\"InsecureRegistryCIDRs\":[");
+	cs_str_putc(out, '{');
+	if (api && api < 148) /* gone since then */
+		cs_str_puts(out, "\"AllowNondistributableArtifactsCIDRs\":null,\"AllowNondistributableArtifactsHostnames\":null,");
+	cs_str_puts(out, "\"InsecureRegistryCIDRs\":[");
 	for (char **r = cfg->insecure_registries; r && *r; r++) {
 		if (!cs_registry_insecure_is_cidr(without_scheme(*r)))
 			continue;
@@ -362,7 +365,7 @@ int cs_system_info(struct cs_engine *e, int api, struct cs_str *out, struct cs_e
 		cs_json_put_kstr(out, "CgroupVersion", h->cgroup_version == 2 ? "2" : "1");
 	cs_json_put_ki64(out, "NEventsListener", (int64_t)cs_bus_subscribers(e->bus));
 	put_host(h, out);
-	put_registry(cfg, out);
+	put_registry(cfg, api, out);
 	cs_str_puts(out, ",\"GenericResources\":null");
 	put_proxies(cfg, out);
 	cs_json_put_kstr(out, "Name", u.nodename);

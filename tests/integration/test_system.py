@@ -161,6 +161,10 @@ def test_info(http, boxes):
     assert b.state["Running"]
 
 
+def test_info_without_what_is_gone(http):
+    assert [("AllowNondistributableArtifactsCIDRs" in http.get("/info", version=v).json["RegistryConfig"]) for v in ("1.41", *(() if IS_DOCKERD else ("1.48",)))] == [True, False][:1 if IS_DOCKERD else 2]
+
+
 def test_info_by_docker_py(client):
     assert client.ping() is True
     assert client.info()["OSType"] == "linux"
