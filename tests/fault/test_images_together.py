@@ -25,6 +25,7 @@ pytestmark = pytest.mark.caisson
 SEED = int(os.environ.get("CAISSON_FAULT_SEED", str(random.randrange(1 << 30))))
 ROUNDS = int(os.environ.get("CAISSON_FAULT_ROUNDS", "30"))
 THREADS, STEPS = 6, 80
+ARCHS = ["amd64", "arm64"]
 TAR = {"Content-Type": "application/x-tar"}
 GONE = (OSError, http.client.HTTPException)     # the daemon, or the connection
 
@@ -40,6 +41,8 @@ class World:
         for i, mine in enumerate(own):
             put(fake, f"r{i}", "1", shared[:i % 4] + mine)
             self.names.append(f"{fake.host}/r{i}:1")
+        self.index = self.put_index(shared, files(o=rng.randbytes(10000).hex()), files(o=rng.randbytes(10000).hex()))
+        self.names += [self.index] * 2
         self.archives = [it.docker([self.names[i]], *[l.tar for l in shared[:i % 4] + own[i]]) for i in range(4)]
         self.layout = it.Layout()
         self.layout = self.layout.add(self.layout.image(*[l.tar for l in shared]), "docker.io/t/layout:1").bytes()
@@ -50,6 +53,17 @@ class World:
         a = engine.http.post("/containers/create", {"name": "committed"}, body={"Image": self.keep, "HostConfig": {"NetworkMode": "none"}})
         assert a.status == 201, a
         assert engine.http.put("/containers/committed/archive", {"path": "/"}, it.tar(("own", rng.randbytes(30000)))).status == 200
+
+    def put_index(self, shared, *own):
+        """Two platforms, and what BuildKit says about one of them."""
+        entries = []
+        for arch, layer in zip(ARCHS, own):
+            layers = [*shared[:2], layer]
+            m = images.manifest(self.fake, layers, oci=True, conf=images.config(layers, arch=arch))
+            entries.append(images.entry(self.fake, "index", m, {"os": "linux", "architecture": arch}))
+        entries.append(images.attestation(self.fake, "index", entries[0]))
+        self.fake.manifest("index", "1", {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": entries}, images.OCI_INDEX)
+        return f"{self.fake.host}/index:1"
 
     def expect(self, what, answer, *good):
         if answer.status not in good:
@@ -76,12 +90,16 @@ class World:
         if left:
             self.leave(rng, "POST", "/images/create?fromImage=" + urllib.parse.quote(name, safe=""))
             return
-        lines = pull(self.engine.http, *name.rsplit(":", 1))
+        platform = {"platform": "linux/" + rng.choice(ARCHS)} if name == self.index and rng.random() < 0.7 else {}
+        lines = pull(self.engine.http, *name.rsplit(":", 1), **platform)
         if lines.error or lines.status != 200:
             self.failed.append(f"pull {name}: {lines}")
 
     def push(self, rng, name, left):
         repo, tag = name.rsplit(":", 1)
+        if name == self.index:      # what is here of it: the registry's own stays whole
+            repo = f"{self.fake.host}/copy"
+            self.expect("tag", self.engine.http.post(f"/images/{name}/tag", {"repo": repo, "tag": tag}, rec=False), 201, 404)
         if left:
             self.leave(rng, "POST", f"/images/{repo}/push?tag={tag}", headers=images.auth_header())
             return
@@ -128,6 +146,10 @@ class World:
         self.expect("commit", self.engine.http.post("/commit", {"container": "committed", "repo": "made", "tag": str(rng.randrange(3))}, body={}, rec=False), 201)
 
     def remove(self, rng, name, left):
+        if name == self.index and rng.random() < 0.5:
+            one = {"platforms": '{"os":"linux","architecture":"%s"}' % rng.choice(ARCHS)}
+            self.expect("remove a platform", self.engine.http.delete(f"/images/{name}", {"force": rng.randrange(2), **one}, rec=False), 200, 404, 409)
+            return
         name = rng.choice([name, name, "made:1", "imported:1", "t/layout:1"])
         self.expect("remove", self.engine.http.delete(f"/images/{name}", {"force": rng.randrange(2)}, rec=False), 200, 404, 409)
 
