@@ -241,7 +241,7 @@ void cs_edge_lbs_without(const struct HcnEndpoint *e)
 		struct HcnLoadBalancer *l = v[i];
 		cs_autoerr struct cs_err *err = NULL;
 		CS_LOCK(l);
-		if (cs_strv_has(l->doc.endpoints, e->o.text) && set_vips(l, &l->doc, &err) != HCS_S_OK)
+		if (!l->o.gone && cs_strv_has(l->doc.endpoints, e->o.text) && set_vips(l, &l->doc, &err) != HCS_S_OK)
 			complain(err, "load balancer", l->o.text);
 	}
 	cs_obj_put_all(CS_LB, v, n);

@@ -58,7 +58,9 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnLoadBa
 	l->doc.id = cs_xstrdup(l->o.text);
 	if (!cs_obj_add(CS_LB, &l->o))
 		return cs_hr_fail(err, HCS_E_INVALIDARG, EEXIST, "load balancer %s exists already", l->o.text);
+	pthread_mutex_lock(&l->o.lock); /* an endpoint of it that goes now takes itself out behind us */
 	hr = cs_edge_lb_set(l, NULL, err);
+	pthread_mutex_unlock(&l->o.lock);
 	if (hr != HCS_S_OK) {
 		cs_obj_remove(CS_LB, &l->o);
 		return hr;
@@ -142,6 +144,11 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 	hr = cs_doc_read(&cs_doc_lb_type, m.settings, &doc, &err) < 0 ? HCN_E_INVALID_JSON : check(&doc, &err);
 	if (hr == HCS_S_OK) {
 		CS_LOCK(l);
+		if (l->o.gone) { /* meanwhile */
+			cs_json_release(&cs_doc_lb_type, &doc);
+			cs_json_release(&cs_doc_modify_type, &m);
+			return cs_hr_answer(not_found(&err), &err, errorRecord);
+		}
 		struct cs_doc_lb old = l->doc;
 		free(doc.id);
 		doc.id = cs_xstrdup(l->o.text);
@@ -166,6 +173,7 @@ HRESULT HcnDeleteLoadBalancer(const HCN_GUID *id, char **errorRecord)
 	if (hr == HCS_S_OK && !l)
 		hr = not_found(&err);
 	if (hr == HCS_S_OK) {
+		CS_LOCK(l);
 		cs_obj_remove(CS_LB, &l->o);
 		cs_edge_lb_remove(l);
 	}
