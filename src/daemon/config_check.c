@@ -346,7 +346,7 @@ int cs_daemon_config_check(struct cs_daemon_config *c, struct cs_err **err)
 	if (cs_strv_has(parts, "..") || strpbrk(c->cgroup_parent, " \t\n"))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid cgroup parent: %s", c->cgroup_parent);
 	if (c->cgroup_parent[0] != '/') { /* as dockerd: below the root of each hierarchy */
-		char *full = cs_xasprintf("/%s", c->cgroup_parent);
+		char *full = cs_xasprintf("/%s", *c->cgroup_parent ? c->cgroup_parent : "caisson"); /* no name is the usual one, not the root itself */
 		free(c->cgroup_parent);
 		c->cgroup_parent = full;
 	}

@@ -40,6 +40,15 @@ static void expect_error(const char *json, const char *const *flags, const char 
 		fail_msg("got: %s\nwant: %s", text, want);
 }
 
+static void test_no_cgroup_parent(void **state)
+{
+	struct cs_daemon_config c = { 0 };
+
+	assert_int_equal(load("{\"cgroup-parent\":\"\"}", &c, NULL, NULL), 0);
+	assert_string_equal(c.cgroup_parent, "/caisson");
+	cs_daemon_config_done(&c);
+}
+
 static void test_defaults(void **state)
 {
 	struct cs_daemon_config c = { 0 };
@@ -318,7 +327,7 @@ static void test_table(void **state)
 int main(void)
 {
 	char name[] = "/tmp/caisson-test-config-XXXXXX";
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_defaults), cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_refused),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_defaults), cmocka_unit_test(test_no_cgroup_parent), cmocka_unit_test(test_flags_and_file), cmocka_unit_test(test_refused),
 					    cmocka_unit_test(test_network), cmocka_unit_test(test_empty_refusals_pass), cmocka_unit_test(test_unkept), cmocka_unit_test(test_values), cmocka_unit_test(test_live), cmocka_unit_test(test_registries), cmocka_unit_test(test_table) };
 	int fd = mkstemp(name), r;
 
