@@ -12,7 +12,7 @@
 #define MAX_MEMORY ((size_t)1 << 30)
 #define MAX_ARGS 256
 #define FEW_ARGS 8
-#define MAX_WALKS 10000 /* blocks within blocks of templates that call templates: what the stack has room for */
+#define MAX_WALKS 5000 /* blocks within blocks of templates that call templates: what the stack has room for */
 
 enum stop { GO_ON, STOP_BREAK, STOP_CONTINUE, STOP_ERROR };
 
