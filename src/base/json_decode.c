@@ -62,7 +62,9 @@ static json_t *parse(const char *text, size_t len, bool exact, struct cs_err **e
 		if (!wide.failed)
 			j = json_loadb(wide.buf, wide.len, flags, &e);
 	}
-	if (!j)
+	if (!j && json_error_code(&e) == json_error_end_of_input_expected) /* dockerd's sentence, and where */
+		cs_fail(err, CS_ERR_INVALID, 0, "unexpected content after JSON (line %d, column %d)", e.line, e.column);
+	else if (!j)
 		cs_fail(err, CS_ERR_INVALID, 0, "invalid JSON: %s (line %d, column %d)", e.text, e.line, e.column);
 	return j;
 }

@@ -79,8 +79,8 @@ static void put_members(const struct member *m, size_t n, struct cs_str *out)
 	cs_str_putc(out, '}');
 }
 
-/* Addresses of a prefix, at most 2^64 - 1. */
-static uint64_t prefix_size(const char *prefix)
+/* Addresses of a prefix without so many; more than 2^64 - 1 are told as that. */
+static uint64_t prefix_left(const char *prefix, uint64_t without)
 {
 	uint8_t b[16];
 	unsigned bits = 0;
@@ -89,7 +89,10 @@ static uint64_t prefix_size(const char *prefix)
 	if (!cs_addr_prefix_parse(prefix, b, &bits, &v6))
 		return 0;
 	unsigned host = (v6 ? 128 : 32) - bits;
-	return host >= 64 ? UINT64_MAX : (uint64_t)1 << host;
+	if (host > 64 || (host == 64 && without == 0))
+		return UINT64_MAX;
+	uint64_t size = host == 64 ? 0 : (uint64_t)1 << host;
+	return host == 64 || size > without ? size - without : 0;
 }
 
 static bool counts(const char *range, const char *ip) { return !cs_empty(ip) && cs_addr_in(range, ip); }
@@ -98,7 +101,7 @@ static void put_subnet_status(const struct cs_ipam_config *c, const struct membe
 {
 	const char *range = cs_empty(c->ip_range) ? c->subnet : c->ip_range;
 	bool v6 = strchr(c->subnet, ':');
-	uint64_t size = prefix_size(range), used = 0, in_range = 0;
+	uint64_t used = 0, in_range = 0;
 	cs_autostrv char **ips = NULL;
 
 	cs_strv_take(&ips, cs_xstrndup(c->subnet, strcspn(c->subnet, "/"))); /* the network's own */
@@ -114,7 +117,7 @@ static void put_subnet_status(const struct cs_ipam_config *c, const struct membe
 		used += counts(c->subnet, *p);
 		in_range += counts(range, *p);
 	}
-	if (!v6 && prefix_size(c->subnet) > 2) { /* and broadcast */
+	if (!v6 && prefix_left(c->subnet, 2) > 0) { /* and broadcast */
 		used++;
 		in_range += cs_streq(range, c->subnet);
 	}
@@ -122,7 +125,7 @@ static void put_subnet_status(const struct cs_ipam_config *c, const struct membe
 	cs_str_puts(out, "{\"IPsInUse\":");
 	cs_str_put_u64(out, used);
 	cs_str_puts(out, ",\"DynamicIPsAvailable\":");
-	cs_str_put_u64(out, size > in_range ? size - in_range : 0);
+	cs_str_put_u64(out, prefix_left(range, in_range));
 	cs_str_putc(out, '}');
 }
 

@@ -191,3 +191,10 @@ def test_odd_ids(http):
 def test_unclean_paths_are_sent_to_the_clean_one(engine, method, path, clean):
     a = engine.http.request(method, path, rec=False)
     assert a.status == 301 and a.headers["Location"] == clean and a.body == b""
+
+
+@pytest.mark.caisson
+@pytest.mark.parametrize("path", ["/volumes/create", "/containers/create", "/networks/create"])
+def test_what_follows_the_json(http, path):
+    a = http.post(path, body=b'{"Name": "x"} {"more": 1}', headers={"Content-Type": "application/json"}, rec=False)
+    assert a.status == 400 and a.message.startswith("unexpected content after JSON"), a

@@ -50,6 +50,9 @@ def test_shapes_by_version(net_engine, networks, net_boxes):
     assert "EnableIPv4" not in old and new["EnableIPv4"] is True
     assert "Status" not in old
     assert new["Status"] == {"IPAM": {"Subnets": {"10.62.0.0/24": {"IPsInUse": 4, "DynamicIPsAvailable": 252}}}}
+    for bits, left in ((56, 2**64 - 1), (64, 2**64 - 2), (65, 2**63 - 2)):       # as many as the number can say
+        networks.create(f"versions{bits}", EnableIPv4=False, EnableIPv6=True, IPAM={"Config": [{"Subnet": f"fd00:62:{bits}::/{bits}"}]})
+        assert networks.inspect(f"versions{bits}", "1.52")["Status"]["IPAM"]["Subnets"] == {f"fd00:62:{bits}::/{bits}": {"IPsInUse": 2, "DynamicIPsAvailable": left}}
     assert new["Containers"][box.id]["IPv4Address"] == "10.62.0.2/24" and new["Containers"][box.id]["MacAddress"]
     listed = {v: next(n for n in net_engine.http.get("/networks", version=v).json if n["Name"] == "versions") for v in ("1.27", "1.45", "1.52")}
     assert set(listed["1.27"]["Containers"]) == {box.id} and listed["1.45"]["Containers"] == {} and "Containers" not in listed["1.52"]
