@@ -10,7 +10,7 @@ import time
 import pytest
 
 import caisson_fixture as fx
-from box import IS_DOCKERD, create
+from box import IS_DOCKERD, Boxes, create
 from netns import fetch, in_netns, lookup
 
 SERVE = "mkdir -p /w && echo {0} >/w/index.html && exec httpd -f -p {1} -h /w"
@@ -221,6 +221,17 @@ def test_links_on_a_network(networks, net_boxes):
     assert fetch(user, "http://database/") == "linked"
     other = net_boxes.sleeper(network="lnk")
     assert fetch(other, "http://database/") is None
+
+
+@pytest.mark.parametrize("mode", ["bridge", "default"])
+def test_a_legacy_link_opens_ports_where_containers_may_not_talk(fresh, mode):
+    """The docker command says "default"."""
+    eng = fresh(netns=True, config={"icc": False})
+    boxes = Boxes(eng)
+    db = server(boxes, "db", network=mode, name="icc-db", ExposedPorts={"80/tcp": {}})
+    user, other = boxes.sleeper(network=mode, Host={"Links": ["icc-db:db"]}), boxes.sleeper(network=mode)
+    assert fetch(user, f"http://{ip(db)}/") == "db" and fetch(other, f"http://{ip(db)}/", timeout=1) is None
+    boxes.clean()
 
 
 def test_links_to_who_comes_later(networks, net_boxes):
