@@ -10,6 +10,7 @@
 
 #include "engine/hostfacts.h"
 #include "base/caps.h"
+#include "base/num.h"
 #include "computecore.h"
 #include "engine/spec.h"
 
@@ -62,6 +63,42 @@ static bool kernel_at_least(const char *want)
 	if (sscanf(want, "%4d.%4d", &major, &minor) < 1)
 		return false;
 	return f->kernel_major > major || (f->kernel_major == major && f->kernel_minor >= minor);
+}
+
+/* Absent, null, or an array of strings: anything else must not pass for "no condition". */
+static bool is_strings(const json_t *list)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(list, i, v) if (!json_is_string(v)) return false;
+	return !list || json_is_null(list) || json_is_array(list);
+}
+
+static bool is_kernel(const json_t *v)
+{
+	const char *text = json_string_value(v), *dot = text ? strchr(text, '.') : NULL;
+	uint64_t n;
+
+	if (!v || json_is_null(v) || (text && !*text))
+		return true;
+	return dot && cs_parse_u64n(text, (size_t)(dot - text), 0, 9999, &n) && cs_parse_u64(dot + 1, 0, 9999, &n);
+}
+
+static int check_conditions(const json_t *rule, struct cs_err **err)
+{
+	static const char *const kinds[] = {"includes", "excludes"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(kinds); i++) {
+		const json_t *c = json_object_get(rule, kinds[i]);
+		if (c && !json_is_null(c) && !json_is_object(c))
+			return bad(err, "a condition is not an object");
+		if (!is_strings(json_object_get(c, "arches")) || !is_strings(json_object_get(c, "caps")))
+			return bad(err, "arches and caps are arrays of strings");
+		if (!is_kernel(json_object_get(c, "minKernel")))
+			return bad(err, "minKernel is not <kernel>.<major>");
+	}
+	return 0;
 }
 
 /* Whether a rule stands for this architecture, kernel and capability set. */
@@ -165,7 +202,7 @@ static int put_rule(const json_t *rule, uint64_t caps, struct cs_str *out, struc
 			       "both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'");
 	if (names && !json_is_null(names) && !json_is_array(names))
 		return bad(err, "names is not an array");
-	if (check_action(json_object_get(rule, "action"), err) < 0)
+	if (check_action(json_object_get(rule, "action"), err) < 0 || check_conditions(rule, err) < 0)
 		return -1;
 	if (!rule_applies(rule, caps))
 		return 0;
@@ -217,6 +254,8 @@ static int put_architectures(const json_t *p, struct cs_str *out, struct cs_err 
 	size_t i;
 	json_t *v;
 
+	if (!is_strings(plain) || (map && !json_is_null(map) && !json_is_array(map)))
+		return bad(err, "architectures and archMap are arrays");
 	if (json_array_size(plain) && json_array_size(map))
 		return cs_fail(err, CS_ERR_INVALID, 0,
 			       "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'");

@@ -105,7 +105,9 @@ def test_profiles_of_the_past_are_forgotten(fresh):
     assert new.exec("mkdir /x; grep Seccomp: /proc/self/status")[1] == "Seccomp:\t2\n" and new.exec("ls -d /x")[0] != 0
 
 
-@pytest.mark.parametrize("profile", ["{", '{"defaultAction":"NOSUCH"}', "[]"])
+@pytest.mark.parametrize("profile", ["{", '{"defaultAction":"NOSUCH"}', "[]", '{"defaultAction":"SCMP_ACT_ALLOW","architectures":"SCMP_ARCH_X86"}', *(
+    '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ALLOW",%s}]}' % condition for condition in
+    ('"includes":{"caps":"CAP_SYS_ADMIN"}', '"includes":{"arches":[1]}', '"includes":[]', '"excludes":{"minKernel":"new"}', '"excludes":{"minKernel":4.8}'))])
 def test_seccomp_bad(engine, profile):
     from box import Box
     a = create(engine, "true", Host={"SecurityOpt": ["seccomp=" + profile]})
