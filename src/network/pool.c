@@ -28,6 +28,7 @@ static struct {
 	unsigned failures;
 	uint64_t made, taken, waited;
 	pthread_t thread[MAKERS];
+	struct cs_rtnl host[MAKERS]; /* one of each: a maker that cannot speak to the kernel would let all wait */
 	unsigned threads;
 	bool stop;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -182,24 +183,12 @@ static void one_more(struct cs_rtnl *host)
 	pthread_cond_broadcast(&pool.ready);
 }
 
-static void *maker(void *unused)
+static void *maker(void *host)
 {
-	cs_autoerr struct cs_err *err = NULL;
-	struct cs_rtnl host = {0};
-
-	if (cs_rtnl_open(&host, &err) < 0) {
-		cs_autofree char *text = cs_err_text(err);
-		cs_error("network", "no namespaces will be made: %s", text);
-		pthread_mutex_lock(&pool.lock);
-		pool.failed = TAKE_PTR(err);
-		pool.failures++;
-		pthread_mutex_unlock(&pool.lock);
-		return NULL;
-	}
 	pthread_mutex_lock(&pool.lock);
 	while (!pool.stop) {
 		if (wanted() && calm(cs_monotonic_ns())) {
-			one_more(&host);
+			one_more(host);
 			continue;
 		}
 		struct cs_warm *old = surplus(cs_monotonic_ns());
@@ -212,7 +201,6 @@ static void *maker(void *unused)
 		sleep_until_wanted();
 	}
 	pthread_mutex_unlock(&pool.lock);
-	cs_rtnl_close(&host);
 	return NULL;
 }
 
@@ -229,9 +217,15 @@ int cs_pool_start(unsigned keep, struct cs_err **err)
 	pool.stop = false;
 	pool.last = cs_monotonic_ns();
 	for (pool.threads = 0; pool.threads < MAKERS; pool.threads++) {
-		int r = pthread_create(&pool.thread[pool.threads], NULL, maker, NULL);
-		if (r != 0)
+		struct cs_rtnl *host = &pool.host[pool.threads];
+
+		if (cs_rtnl_open(host, err) < 0)
+			return -1;
+		int r = pthread_create(&pool.thread[pool.threads], NULL, maker, host);
+		if (r != 0) {
+			cs_rtnl_close(host);
 			return cs_fail(err, CS_ERR_INTERNAL, r, "start a thread");
+		}
 	}
 	return 0;
 }
@@ -242,8 +236,10 @@ void cs_pool_stop(void)
 	pool.stop = true;
 	pthread_cond_broadcast(&pool.work);
 	pthread_mutex_unlock(&pool.lock);
-	while (pool.threads > 0)
+	while (pool.threads > 0) {
 		(void)pthread_join(pool.thread[--pool.threads], NULL);
+		cs_rtnl_close(&pool.host[pool.threads]);
+	}
 	free_list(TAKE_PTR(pool.list));
 	pool.n = 0;
 	cs_err_free(TAKE_PTR(pool.failed));
