@@ -386,7 +386,7 @@ static bool is_worker_of(pid_t pid, const char *id)
 	if (cs_read_file_at(AT_FDCWD, path, &text) < 0 || !text.buf || strcmp(text.buf, "caisson-worker") != 0 || text.len <= sizeof("caisson-worker"))
 		return false;
 	const char *arg = text.buf + sizeof("caisson-worker");
-	return strcmp(arg, id) == 0 || strspn(arg, " ") == strlen(arg);
+	return strcmp(arg, id) == 0 || strspn(arg, " \1") == strlen(arg); /* CS_W_WAIT_BEGIN comes there, too */
 }
 
 /* It has the runtime directory, but no connection to us: an engine that is gone has started it, and it has not come so far that it would listen. */
