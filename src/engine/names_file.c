@@ -28,12 +28,22 @@ static void put_host(struct cs_str *out, const char *ip, const char *name, size_
 	cs_str_putc(out, '\n');
 }
 
+bool cs_host_without_ipv6(const struct cs_host_config *h)
+{
+	const char *off = cs_strmap_get(h->sysctls, "net.ipv6.conf.all.disable_ipv6");
+
+	return !cs_empty(off) && strcmp(off, "0") != 0;
+}
+
 /* base: the host's own file for host networking, NULL for a private one. */
 int cs_names_hosts(const struct cs_host_config *host, const struct cs_names_extra *x, const char *base, struct cs_str *out, struct cs_err **err)
 {
-	cs_str_puts(out, base ? base
-			      : "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
-				"ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+	static const char six[] = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n"
+				  "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+	cs_str_puts(out, base ? base : "127.0.0.1\tlocalhost\n");
+	if (!base && !cs_host_without_ipv6(host))
+		cs_str_puts(out, six);
 	if (out->len && out->buf[out->len - 1] != '\n')
 		cs_str_putc(out, '\n');
 	for (size_t i = 0; host->extra_hosts && host->extra_hosts[i]; i++) {

@@ -270,14 +270,6 @@ static bool may_configure(const struct cs_container *c)
 	return cs_caps_effective(c->host->cap_add, c->host->cap_drop, c->host->privileged, &caps, NULL) < 0 || caps & (uint64_t)1 << CS_CAP_NET_ADMIN;
 }
 
-/* --sysctl net.ipv6.conf.all.disable_ipv6=1: set in its namespace when it starts, and neither addresses nor names of its endpoints may say otherwise. */
-static bool without_ipv6(const struct cs_container *c)
-{
-	const char *off = cs_strmap_get(c->host->sysctls, "net.ipv6.conf.all.disable_ipv6");
-
-	return !cs_empty(off) && strcmp(off, "0") != 0;
-}
-
 static int make_endpoint(struct cs_container *c, struct cs_network *n, const struct cs_endpoint_settings *s, const struct cs_ports *ports, bool given,
 			 HCN_ENDPOINT *ret, struct cs_err **err)
 {
@@ -289,7 +281,7 @@ static int make_endpoint(struct cs_container *c, struct cs_network *n, const str
 	HCN_GUID guid;
 
 	cs_links_endpoints(c, s, &aliases, &endpoints, &names); /* on the default bridge they open ports when containers may not talk to each other */
-	struct cs_endpoint_doc d = {.antispoof = !may_configure(c), .exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .link_names = names, .given = given, .without_ipv6 = without_ipv6(c)};
+	struct cs_endpoint_doc d = {.antispoof = !may_configure(c), .exposed = c->config->exposed_ports, .s = s, .n = n, .container_name = c->name, .ports = ports, .link_aliases = aliases, .link_endpoints = endpoints, .link_names = names, .given = given, .without_ipv6 = cs_host_without_ipv6(c->host)};
 	if (bridge) {
 		d.gateway4 = cfg->default_gateway;
 		d.gateway6 = n->doc->enable_ipv6 ? cfg->default_gateway_v6 : NULL;

@@ -61,6 +61,8 @@ struct cs_names_extra { /* borrowed; of networks */
 /* Writes the three files (replaced, not durable). Called before each start of a container that does not join another's network. x may be NULL. */
 CS_MUST_CHECK int cs_names_write(const struct cs_engine_config *cfg, const char *container_dir, const struct cs_config *config,
 				 const struct cs_host_config *host, const struct cs_names_extra *x, struct cs_err **err);
+/* --sysctl net.ipv6.conf.all.disable_ipv6=1 */
+bool cs_host_without_ipv6(const struct cs_host_config *h);
 CS_MUST_CHECK int cs_names_hosts(const struct cs_host_config *host, const struct cs_names_extra *x, const char *base, struct cs_str *out, struct cs_err **err);
 void cs_names_resolv_conf(const struct cs_engine_config *cfg, const struct cs_host_config *host, const char *base, bool resolver, struct cs_str *out);
 char *cs_names_resolv_text(const struct cs_engine_config *cfg, const struct cs_host_config *host, bool resolver); /* whole; caller frees; NULL: too large */

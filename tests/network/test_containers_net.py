@@ -119,6 +119,7 @@ def test_a_container_without_ipv6_on_a_network_that_has_it(networks, net_boxes, 
     assert "inet6" not in b.exec("ip addr show eth0")[1]
     assert lookup(other, "has-no6") == [s["IPAddress"]]
     assert other.exec(f"ping -c1 -W2 {s['IPAddress']}")[0] == 0
+    assert ("::" in b.exec("cat /etc/hosts")[1]) == ("Host" not in cfg)
     networks.connect("tail6", b)
     assert bool(settings(b, "tail6")["GlobalIPv6Address"]) == ("Host" not in cfg)
     assert ("inet6 fd" in b.exec("ip addr show eth1")[1]) == ("Host" not in cfg)
