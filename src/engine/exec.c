@@ -290,7 +290,6 @@ static int process_document(struct cs_exec_start *s, bool client, const void *in
 	for (size_t i = 0; i < n; i++)
 		cs_str_putf(out, i ? ",%u" : "%u", keys[i]);
 	cs_str_putc(out, '"');
-	cs_json_put_kbool(out, "Privileged", x->cfg->privileged);
 	if (input_len && client) {
 		cs_autofree char *b64 = cs_base64_encode(input, input_len, false);
 		cs_json_put_kstr(out, "InitialInput", b64);

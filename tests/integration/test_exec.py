@@ -150,10 +150,13 @@ def test_start_twice(up):
 
 @pytest.mark.skipif(IS_DOCKERD, reason="runc refuses all capabilities where the machine lacks one")
 def test_privileged(up):
-    def caps(out):
-        return int(next(l for l in out.splitlines() if l.startswith("CapEff")).split()[1], 16)
-    plain, full = caps(up.exec("cat /proc/self/status")[1]), caps(up.exec("cat /proc/self/status", Privileged=True)[1])
-    assert plain == 0xa80425fb and full & plain == plain and full > plain
+    """All capabilities, and the container's seccomp filter all the same, as with runc: a profile that its owner chose holds for all that runs in it."""
+    def status(**config):
+        return dict(l.split(None, 1) for l in up.exec("cat /proc/self/status", **config)[1].splitlines() if len(l.split()) > 1)
+    plain, full = status(), status(Privileged=True)
+    plain_caps, full_caps = int(plain["CapEff:"], 16), int(full["CapEff:"], 16)
+    assert plain_caps == 0xa80425fb and full_caps & plain_caps == plain_caps and full_caps > plain_caps
+    assert plain["Seccomp:"] == full["Seccomp:"] == "2"
 
 
 def test_killed_by_signal(up):

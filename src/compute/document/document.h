@@ -30,7 +30,7 @@ CS_MUST_CHECK int cs_document_compile(json_t *doc, const struct cs_compile_env *
 /* HcsCreateProcess' parameters to an exec plan; id goes to ret_id (65 bytes). */
 struct cs_exec_wish {
 	char id[65];
-	bool tty, framed, want_stdin, want_stdout, want_stderr, privileged;
+	bool tty, framed, want_stdin, want_stdout, want_stderr;
 	unsigned char detach[16];
 	size_t detach_len;
 };

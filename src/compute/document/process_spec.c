@@ -278,7 +278,7 @@ int cs_document_compile_exec(json_t *o, const struct cs_host *host, const struct
 			     struct cs_err **err)
 {
 	static const char *const known[] = {"Id", "OciProcess", "EmulateConsole", "ConsoleSize", "CreateStdInPipe", "CreateStdOutPipe", "CreateStdErrPipe",
-					    "DetachKeys", "Framed", "Privileged", "InitialInput", NULL};
+					    "DetachKeys", "Framed", "InitialInput", NULL};
 	struct cs_exec_wish w = {.want_stdout = true, .want_stderr = true, .detach = {16, 17}, .detach_len = 2};
 	const char *id = NULL;
 	json_t *process = NULL;
@@ -290,7 +290,7 @@ int cs_document_compile_exec(json_t *o, const struct cs_host *host, const struct
 	    cs_field_str(o, "", "Id", CS_F_REQUIRED, &id, err) < 0 || cs_field_obj(o, "", "OciProcess", CS_F_REQUIRED, &process, err) < 0 ||
 	    cs_field_bool(o, "", "EmulateConsole", &w.tty, err) < 0 || cs_field_bool(o, "", "CreateStdInPipe", &w.want_stdin, err) < 0 ||
 	    cs_field_bool(o, "", "CreateStdOutPipe", &w.want_stdout, err) < 0 || cs_field_bool(o, "", "CreateStdErrPipe", &w.want_stderr, err) < 0 ||
-	    cs_field_bool(o, "", "Privileged", &w.privileged, err) < 0 || cs_field_bool(process, "OciProcess", "terminal", &terminal, err) < 0 ||
+	    cs_field_bool(process, "OciProcess", "terminal", &terminal, err) < 0 ||
 	    console_size(o, process, &rows, &cols, err) < 0)
 		return -1;
 	if (json_object_get(o, "DetachKeys") && cs_detach_keys(json_object_get(o, "DetachKeys"), "ProcessParameters", w.detach, &w.detach_len, err) < 0)
@@ -305,7 +305,7 @@ int cs_document_compile_exec(json_t *o, const struct cs_host *host, const struct
 	cs_plan_add(plan, CS_PLAN_ID, w.id);
 	cs_plan_add(plan, CS_PLAN_STDIO, (uint64_t)w.tty, (uint64_t)w.want_stdin, (uint64_t)w.want_stdin, (uint64_t)rows, (uint64_t)cols);
 	cs_plan_add(plan, CS_PLAN_DETACH_KEYS, w.detach, w.detach_len);
-	int r = cs_process_compile(process, "OciProcess", host, w.privileged ? NULL : seccomp, &warnings, plan, err);
+	int r = cs_process_compile(process, "OciProcess", host, seccomp, &warnings, plan, err);
 	cs_strv_free(warnings); /* they were said at the start */
 	if (r == 0 && plan->failed)
 		r = cs_fail(err, CS_ERR_INVALID, 0, "the process' parameters are too large");
