@@ -17,6 +17,7 @@
 #define SPILL_MAX (512u << 10)
 #define REDIRECTS_MAX 10
 #define DRAIN_MAX (64u << 10)
+#define SLOWEST 4096      /* bytes of a body within the stall limit, of the time that is spent waiting: less is a stall, too */
 #define ANSWER_PATIENCE 10 /* times the stall limit, from the end of an upload to the answer: the registry may be hashing */
 
 struct cs_rg_xfer {
@@ -31,7 +32,9 @@ struct cs_rg_xfer {
 	size_t dst_left, dst_got;
 	struct cs_str spill; /* from spill_at on */
 	size_t spill_at;
-	int64_t last_ns, sent; /* monotonic time of the last byte in or out; bytes of the body sent */
+	int64_t last_ns, sent; /* monotonic time of the last byte of a body in or out; bytes of the body sent */
+	int64_t waited_ns;     /* for waited_bytes of the body: the window in which SLOWEST must come */
+	size_t waited_bytes;
 	bool added, paused, headers_done, done, huge_headers, source_failed, got_body;
 	int source_error;
 	CURLcode result;
@@ -193,7 +196,6 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 	struct cs_rg_xfer *x = ctx;
 	size_t len = size * n;
 
-	x->last_ns = cs_monotonic_ns();
 	x->header_bytes += len;
 	if (x->header_bytes > CS_RG_HEADERS_MAX) {
 		x->huge_headers = true;
@@ -227,6 +229,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
 		return CURL_WRITEFUNC_PAUSE;
 	}
 	x->last_ns = cs_monotonic_ns();
+	x->waited_bytes += len;
 	x->got_body = true;
 	if (direct > 0) {
 		memcpy(x->dst, data, direct);
@@ -401,6 +404,19 @@ static int64_t patience_ns(const struct cs_rg_xfer *x)
 	return x->q.source && x->sent >= x->q.size ? stall * ANSWER_PATIENCE : stall;
 }
 
+/* Nothing for too long (a header must come as a whole), or a body that comes in drops. */
+static bool is_stalled(struct cs_rg_xfer *x, int64_t now)
+{
+	if (now - x->last_ns >= patience_ns(x))
+		return true;
+	if (x->waited_ns < patience_ns(x))
+		return false;
+	bool slow = x->waited_bytes < SLOWEST;
+	x->waited_ns = 0;
+	x->waited_bytes = 0;
+	return slow;
+}
+
 static int stop(struct cs_rg_xfer *x, enum cs_rg_fault what, enum cs_rg_fault *fault, struct cs_err **err)
 {
 	*fault = what;
@@ -430,8 +446,8 @@ static int pump(struct cs_rg_xfer *x, bool want_headers, enum cs_rg_fault *fault
 			*fault = CS_RG_BROKEN;
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "%s", cs_cu(multi_strerror)(mc));
 		}
-		int64_t left = x->last_ns + patience_ns(x) - cs_monotonic_ns();
-		if (left <= 0)
+		int64_t now = cs_monotonic_ns(), left = x->last_ns + patience_ns(x) - now;
+		if (is_stalled(x, now))
 			return stop(x, CS_RG_STALLED, fault, err);
 		struct curl_waitfd extra = {.fd = x->q.cancel_fd, .events = CURL_WAIT_POLLIN};
 		mc = cs_cu(multi_poll)(x->conn->multi, &extra, x->q.cancel_fd >= 0 ? 1 : 0, (int)CS_MIN(left / CS_NS_PER_MS + 1, (int64_t)60000), &ready);
@@ -439,6 +455,8 @@ static int pump(struct cs_rg_xfer *x, bool want_headers, enum cs_rg_fault *fault
 			*fault = CS_RG_BROKEN;
 			return cs_fail(err, CS_ERR_INTERNAL, 0, "%s", cs_cu(multi_strerror)(mc));
 		}
+		if (!want_headers)
+			x->waited_ns += cs_monotonic_ns() - now;
 	}
 }
 
@@ -595,6 +613,8 @@ static int exchange(struct cs_rg_xfer *x, bool own, enum cs_rg_fault *fault, str
 	x->done = x->headers_done = x->paused = x->got_body = false;
 	x->result = CURLE_OK;
 	x->last_ns = cs_monotonic_ns();
+	x->waited_ns = 0;
+	x->waited_bytes = 0;
 	*x->error = 0;
 	cs_str_clear(&x->spill);
 	x->spill_at = 0;

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from caisson_fixture import BUILD, KIND  # noqa: E402
-from registry import (MANIFEST, Authority, Chunked, Cut, Endless, Fake, Fault, Lie, Raw, Redirect, Registry, Stall, Status, TokenServer, bearer,  # noqa: E402
+from registry import (MANIFEST, Authority, Chunked, Cut, Drip, Endless, Fake, Fault, Lie, Raw, Redirect, Registry, Stall, Status, TokenServer, bearer,  # noqa: E402
                       digest)
 
 pytestmark = pytest.mark.skipif(KIND != "caisson", reason="tests Caisson's own library")
@@ -296,6 +296,14 @@ def test_stall_is_not_a_hang(fake, data):
     assert e["code"] == "TIMEOUT" and time.monotonic() - start < 10
     fake.fault("GET", "/v2/$", Stall(None, times=-1))
     assert bad("--stall", 300, "manifest", fake.host, "a/b", "v1")["code"] == "TIMEOUT"
+
+
+@pytest.mark.parametrize("what", ["body", "headers"])
+def test_drops_are_a_stall(fake, data, what):
+    """A registry that sends something now and then, but never enough, would keep a pull for ever."""
+    fake.fault("GET", "/blobs/", Drip(what, times=-1))
+    e = bad("--attempts", 2, "--stall", 500, "blob", fake.host, "a/b", fake.blob(data), len(data))
+    assert e["code"] == "TIMEOUT" and fake.count("GET", "/blobs/") == 2
 
 
 def test_a_slow_reader_is_no_stall(fake, data):

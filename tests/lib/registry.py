@@ -261,6 +261,25 @@ class Cut(Fault):
         handler.close_connection = True
 
 
+class Drip(Fault):
+    """A byte of the body, or a header (what="headers"), every tenth of a second, for as long as the client bears it; a minute at the most."""
+
+    def __init__(self, what="body", times=1):
+        super().__init__(times)
+        self.what = what
+
+    def answer(self, handler, status, headers, body):
+        handler.close_connection = True
+        handler.head(status, {**headers, "Content-Length": str(len(body))}) if self.what == "body" else handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for n in range(600):
+            try:
+                handler.wfile.write(body[n:n + 1] if self.what == "body" else b"X-Drop: %d\r\n" % n)
+                handler.wfile.flush()
+            except OSError:
+                return
+            time.sleep(0.1)
+
+
 class Lie(Fault):
     """The right answer with other headers, status or body."""
 
