@@ -25,6 +25,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "caisson: beyond dockerd 20.10 (newer API or Caisson's own behaviour)")
     config.addinivalue_line("markers", "unsanitized: measures memory, or needs the static worker that a build with sanitizers cannot have")
     config.addinivalue_line("markers", "host_mounts: the engine has to see mounts that the test makes")
+    config.addinivalue_line("markers", "new_docker: uses flags that Debian's docker command (20.10) has not")
     config.addinivalue_line("markers", "timeout(seconds): a limit other than the default")
 
 
@@ -44,6 +45,10 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if hasattr(item.module, "parity") or hasattr(item.module, "Twins") or item.module.__name__.startswith("test_cli_parity"):
                 item.add_marker(pytest.mark.skip(reason="compares with docker 28"))
+    if docker_release() < 28:
+        for item in items:
+            if item.get_closest_marker("new_docker"):
+                item.add_marker(pytest.mark.skip(reason="docker 28 or newer"))
     if fx.sanitized():
         for item in items:
             if item.get_closest_marker("unsanitized"):

@@ -127,6 +127,7 @@ def test_nothing_is_left_on_the_host(engine, mounted):
 
 
 @pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
+@pytest.mark.new_docker
 def test_docker_command(engine, mounted):
     image(engine)
     r = engine.cli("run", "--rm", "--mount", f"type=image,source={NAME},target=/m,image-subpath=dir", ROOTFS, "cat", "/m/low")

@@ -453,6 +453,7 @@ def test_push_of_a_part(engine, remote):
 
 
 @pytest.mark.skipif(not shutil.which("docker"), reason="no docker command")
+@pytest.mark.new_docker
 def test_docker_command(engine, remote):
     engine.cli("pull", "-q", f"{remote.name}:1", check=True)
     engine.cli("pull", "-q", "--platform", "linux/s390x", f"{remote.name}:1", check=True)
