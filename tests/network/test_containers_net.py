@@ -42,7 +42,7 @@ def interfaces(box):
 
 def test_default_bridge(net_engine, net_boxes):
     a, b = server(net_boxes, network=None, name="web-a"), net_boxes.sleeper(network="bridge")
-    assert not [w for w in net_engine.http.get("/info").json["Warnings"] if "firewall" in w]
+    assert not [w for w in net_engine.http.get("/info").json["Warnings"] or [] if "firewall" in w]
     s = settings(a, "bridge")
     assert s["IPAddress"].startswith("172.17.0.") and s["IPPrefixLen"] == 16 and s["Gateway"] == "172.17.0.1"
     assert re.fullmatch("(..:){5}..", s["MacAddress"]) and len(s["EndpointID"]) == 64
