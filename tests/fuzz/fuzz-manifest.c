@@ -86,11 +86,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (*data == 'A')
 		archive(data + 1, size - 1);
-	else {
-		char *text = cs_xstrndup((const char *)data + 1, size - 1);
-		documents(text, size - 1);
-		free(text);
-	}
+	else
+		documents((const char *)data + 1, size - 1);
 	if (size >= 513)
 		(void)cs_content_guess(data + 1, 512);
 	return 0;
