@@ -44,9 +44,9 @@ static HRESULT take_any(struct HcnNetwork *n, uint8_t family, struct cs_prefix *
 	cs_autoerr struct cs_err *e = NULL;
 
 	for (size_t i = 0; i < n->n_subnets; i++) {
-		cs_err_free(TAKE_PTR(e));
 		if (n->subnets[i].prefix.ip.family != family)
 			continue;
+		cs_err_free(TAKE_PTR(e));
 		if (cs_subnet_take_any(&n->subnets[i], &ret->ip, &e) == 0) {
 			ret->len = n->subnets[i].prefix.len;
 			return HCS_S_OK;

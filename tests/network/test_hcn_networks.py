@@ -131,6 +131,15 @@ def test_an_exhausted_network(service):
     assert service("query", "ep", service.endpoint(net))["IpConfigurations"][0]["IpAddress"] == "10.1.0.4"
 
 
+@pytest.mark.parametrize("family,subnets", [(6, ["fd00:1::/127", "10.1.0.0/24"]), (6, ["10.1.0.0/24", "fd00:1::/127"]), (4, ["10.1.0.0/30", "fd00:1::/64"])])
+def test_an_exhausted_family_is_named(service, family, subnets):
+    net = service.network(subnets, EnableIPv6=True)
+    service.endpoint(net)
+    for _ in range(3):          # the other family's address comes back, too
+        with pytest.raises(HcnError, match=f"no available IPv{family} addresses"):
+            service.endpoint(net)
+
+
 def test_wanted_addresses(service):
     net = service.network([{"IpAddressPrefix": "10.1.0.0/16", "IpRange": "10.1.5.0/24", "AuxAddresses": ["10.1.5.1"]}])
     assert service("query", "net", net)["Ipams"][0]["Subnets"][0]["Routes"][0]["NextHop"] == "10.1.5.0"

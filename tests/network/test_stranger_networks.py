@@ -46,6 +46,7 @@ def at_once(work, things, workers):
     (400, "no interface of a network can have such addresses", {"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "ff02::/64"}]}}),
     (400, "no interface of a network can have such addresses", {"IPAM": {"Config": [{"Subnet": "224.0.5.0/24"}]}}),
     (400, "no interface of a network can have such addresses", {"IPAM": {"Config": [{"Subnet": "127.0.0.0/8"}]}}),
+    (400, "no interface of a network can have such addresses", {"IPAM": {"Config": [{"Subnet": "127.0.1.0/24"}]}}),
     (400, "IPv4", {"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "::ffff:10.30.0.0/120"}]}}),
     (400, "can only be used for an internal network", {"Options": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}}),
     (400, "loopback interface", {"Driver": "macvlan", "Options": {"parent": "lo"}}),
