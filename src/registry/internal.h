@@ -15,6 +15,7 @@
 #define CS_RG_ERROR_BODY (64u << 10) /* of an answer that says why not */
 #define CS_RG_HEADERS_MAX (256u << 10)
 #define CS_RG_PAUSE_MAX_MS 30000
+#define CS_RG_SMALL_ATTEMPTS 3 /* of a request whose answer is kept in memory */
 
 /* ---- configuration (config.c) ---- */
 

@@ -7,8 +7,6 @@
 #include "registry/internal.h"
 #include "registry/reference.h"
 
-#define SMALL_ATTEMPTS 3 /* of a request whose answer is kept in memory */
-
 /* ---- life ---- */
 
 static void copy_auth(struct cs_registry_auth *to, const struct cs_registry_auth *from)
@@ -393,7 +391,7 @@ static int fetch_once(struct cs_repo *r, struct cs_rg_endpoint *ep, struct cs_rg
 int cs_rg_fetch(struct cs_repo *r, struct cs_rg_endpoint *ep, struct cs_rg_request *q, size_t max, struct cs_rg_answer *ret, struct cs_err **err)
 {
 	const struct cs_registry *reg = r->client.reg;
-	unsigned limit = (unsigned)CS_MIN(reg->max_attempts, (int64_t)SMALL_ATTEMPTS);
+	unsigned limit = (unsigned)CS_MIN(reg->max_attempts, (int64_t)CS_RG_SMALL_ATTEMPTS);
 	int cancel = q->cancel_fd == CS_RG_SESSION_FD ? r->client.cancel_fd : q->cancel_fd;
 
 	for (unsigned attempt = 1;; attempt++) {

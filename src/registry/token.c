@@ -193,8 +193,10 @@ static int take_answer(struct asking *k, const char *text, size_t len, char **re
 	return 0;
 }
 
-static int ask_once(struct asking *k, char **ret, int64_t *ret_life, bool *again, struct cs_err **err)
+/* pause_ms: before the next attempt, negative: there is none that would help. */
+static int ask_once(struct asking *k, unsigned attempt, char **ret, int64_t *ret_life, int64_t *pause_ms, struct cs_err **err)
 {
+	const struct cs_registry *reg = k->r->client.reg;
 	bool refresh = k->auth && !cs_empty(k->auth->identity_token);
 	cs_autostr struct cs_str body = CS_STR_INIT(ANSWER_MAX);
 	enum cs_rg_fault fault = CS_RG_NONSENSE;
@@ -202,18 +204,21 @@ static int ask_once(struct asking *k, char **ret, int64_t *ret_life, bool *again
 	struct cs_rg_xfer *x;
 	int r;
 
-	*again = false;
+	*pause_ms = -1;
 	if ((refresh ? ask_post : ask_get)(k, &x, &fault, err) < 0) {
-		*again = fault == CS_RG_BROKEN || fault == CS_RG_STALLED;
+		if (fault == CS_RG_BROKEN || fault == CS_RG_STALLED)
+			*pause_ms = cs_rg_pause(reg, attempt, NULL);
 		return cs_wrap(err, "%s \"%.*s\"", refresh ? "Post" : "Get", (int)strcspn(k->realm, "?"), k->realm);
 	}
 	const struct cs_rg_response *resp = cs_rg_xfer_response(x);
 	r = cs_rg_xfer_slurp(x, &body, &fault, err);
 	if (r < 0) {
-		*again = fault == CS_RG_BROKEN || fault == CS_RG_STALLED;
+		if (fault == CS_RG_BROKEN || fault == CS_RG_STALLED)
+			*pause_ms = cs_rg_pause(reg, attempt, NULL);
 	} else if (resp->status < 200 || resp->status >= 300) {
 		cs_autofree char *text = cs_rg_refusal(resp, body.buf, body.len, &why);
-		*again = cs_rg_worth_again(resp->status) && resp->status != 429;
+		if (cs_rg_worth_again(resp->status))
+			*pause_ms = cs_rg_pause(reg, attempt, resp);
 		/* dockerd tells wrong credentials by status at a login only */
 		r = cs_fail(err, resp->status == 401 && k->r->offline ? CS_ERR_UNAUTHORIZED : CS_ERR_INTERNAL, 0, "%s", text);
 	} else {
@@ -230,6 +235,7 @@ static int ask(struct asking *k, char **ret, int64_t *ret_life, struct cs_err **
 	struct cs_rg_url u = {0};
 	bool usable = cs_rg_url_parse(k->realm, &u) && !u.user, plain = usable && strcmp(u.scheme, "http") == 0;
 	int cancel = k->cancel_fd == CS_RG_SESSION_FD ? k->r->client.cancel_fd : k->cancel_fd;
+	unsigned limit = (unsigned)CS_MIN(k->r->client.reg->max_attempts, (int64_t)CS_RG_SMALL_ATTEMPTS);
 
 	cs_rg_url_done(&u);
 	if (!usable)
@@ -238,13 +244,13 @@ static int ask(struct asking *k, char **ret, int64_t *ret_life, struct cs_err **
 		return cs_fail(err, CS_ERR_DENIED, 0, "refusing to send credentials to the token server %.200s without TLS", k->realm);
 	for (unsigned attempt = 1;; attempt++) {
 		struct cs_err *e = NULL;
-		bool again;
-		if (ask_once(k, ret, ret_life, &again, &e) == 0)
+		int64_t pause_ms;
+		if (ask_once(k, attempt, ret, ret_life, &pause_ms, &e) == 0)
 			return 0;
-		if (!again || attempt >= 3)
+		if (pause_ms < 0 || attempt >= limit)
 			return cs_err_move(err, e);
 		cs_err_free(e);
-		if (!cs_rg_sleep(cancel, cs_rg_pause(k->r->client.reg, attempt, NULL)))
+		if (!cs_rg_sleep(cancel, pause_ms))
 			return cs_fail(err, CS_ERR_CANCELLED, 0, "context canceled");
 	}
 }

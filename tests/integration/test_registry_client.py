@@ -184,6 +184,26 @@ def test_token_server(tmp_path, data):
         assert "authorization server did not include a token in the response" in bad(*who, "manifest", r.host, "a/b", "v1")["error"]
 
 
+@pytest.mark.parametrize("said,seconds", [((429, {"details": "later"}, {"Retry-After": "1"}), 0.9), ((429, {}), 0), ((503, {}, {"Retry-After": "1"}), 0.9)])
+def test_token_server_that_wants_a_pause(fake, tmp_path, said, seconds):
+    """As long as it says, like other requests, and not more often."""
+    tokens = TokenServer(tmp_path / "t", {"u": "p"})
+    try:
+        fake.fault("GET", "/v2/$", bearer(tokens.url))
+        tokens.fail = [said, said]
+        start = time.monotonic()
+        assert bad("--attempts", 3, "manifest", fake.host, "a/b", "v1")["code"] == "NOT_FOUND" and len(tokens.requests) == 3
+        assert time.monotonic() - start >= 2 * seconds
+        tokens.fail, tokens.requests[:] = [said] * 4, []
+        fake.fault("GET", "/v2/$", bearer(tokens.url))
+        assert bad("--attempts", 2, "manifest", fake.host, "a/b", "v1")["code"] != "NOT_FOUND" and len(tokens.requests) == 2
+        tokens.fail, tokens.requests[:] = [(said[0], {}, {"Retry-After": "86400"})], []
+        fake.fault("GET", "/v2/$", bearer(tokens.url))
+        assert str(said[0]) in bad("manifest", fake.host, "a/b", "v1")["error"] and len(tokens.requests) == 1
+    finally:
+        tokens.close()
+
+
 # ---- TLS ----
 
 def test_tls_certs_d(ca, tmp_path, data):

@@ -78,10 +78,12 @@ class TokenServer:
             def log_message(self, *_args):
                 pass
 
-            def reply(self, status, body):
+            def reply(self, status, body, headers=None):
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
