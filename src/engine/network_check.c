@@ -420,18 +420,14 @@ static void check_ip(char **ip, bool want6, struct cs_str *bad)
 	*ip = masked;
 }
 
-static void check_in(const struct cs_network_doc *n, const char *ip, bool chosen, struct cs_str *bad)
+static void check_in(const struct cs_network_doc *n, const char *ip, struct cs_str *bad)
 {
-	if (cs_empty(ip))
-		return;
-	for (size_t i = 0; i < n->ipam.n_config; i++)
-		if (cs_addr_in(n->ipam.config[i].subnet, ip)) {
-			if (chosen)
-				break;
-			return;
-		}
-	add(bad, chosen ? "user specified IP address is supported only when connecting to networks with user configured subnets"
-			: "no configured subnet or ip-range contain the IP address %s", ip);
+	bool in = cs_empty(ip);
+
+	for (size_t i = 0; i < n->ipam.n_config && !in; i++)
+		in = cs_addr_in(n->ipam.config[i].subnet, ip);
+	if (!in)
+		add(bad, "no configured subnet contains IP address %s", ip);
 }
 
 void cs_endpoint_wanted(struct cs_endpoint_settings *s)
@@ -455,9 +451,9 @@ int cs_endpoint_check(struct cs_endpoint_settings *s, const char *name, const st
 
 	if (cs_network_predefined(name)) {
 		if (ip && (!cs_empty(ip->ipv4_address) || !cs_empty(ip->ipv6_address)))
-			add(&bad, "user specified IP address is supported on user defined networks only");
+			add(&bad, "user-specified IP address is supported on user-defined networks only");
 		if (s->aliases && *s->aliases)
-			add(&bad, "network-scoped alias is supported only for containers in user defined networks");
+			add(&bad, "network-scoped aliases are only supported for user-defined networks");
 	}
 	if (ip) {
 		check_ip(&ip->ipv4_address, false, &bad);
@@ -469,8 +465,8 @@ int cs_endpoint_check(struct cs_endpoint_settings *s, const char *name, const st
 				add(&bad, "invalid link-local IP address: %s", *p);
 		}
 		if (n && !bad.len && !cs_network_predefined(name)) {
-			check_in(n, ip->ipv4_address, n->chosen_v4, &bad);
-			check_in(n, ip->ipv6_address, n->chosen_v6, &bad);
+			check_in(n, ip->ipv4_address, &bad);
+			check_in(n, ip->ipv6_address, &bad);
 		}
 	}
 	if (!cs_empty(s->wanted_mac) && !mac_valid(s->wanted_mac))

@@ -226,7 +226,7 @@ struct cs_network_doc { /* a network as its row keeps it */
 	char *config_from;
 	struct cs_ipam ipam;
 	struct cs_strmap *options, *labels;
-	bool chosen_v4, chosen_v6; /* the subnets were taken from the pools: no static addresses on them */
+	bool chosen_v4, chosen_v6; /* the subnets were taken from the pools */
 };
 
 /* ---- requests ---- */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers on networks: addresses, names, ports, connect and disconnect, and what inspect and the list say of them."""
+import ipaddress
 import json
 import os
 import re
@@ -160,11 +161,20 @@ def test_static_addresses(networks, net_boxes):
     assert settings(b, "static")["IPAddress"] == "10.71.0.77"
 
 
-def test_static_address_needs_a_subnet_of_the_users(networks, net_boxes):
+@pytest.mark.caisson        # dockerd before 29 wants a subnet of the user's
+def test_static_address_in_a_subnet_of_the_pools(networks, net_boxes):
     networks.create("dyn")
-    chosen = networks.inspect("dyn")["IPAM"]["Config"][0]["Subnet"].rsplit(".", 2)[0] + ".9.9"
-    a = create(networks.engine, "true", network="dyn", NetworkingConfig={"EndpointsConfig": {"dyn": {"IPAMConfig": {"IPv4Address": chosen}}}})
-    assert a.status == 400 and "only when connecting to networks with user configured subnets" in a.message
+    subnet = ipaddress.ip_network(networks.inspect("dyn")["IPAM"]["Config"][0]["Subnet"])
+    wants = lambda ip: {"NetworkingConfig": {"EndpointsConfig": {"dyn": {"IPAMConfig": {"IPv4Address": str(ip)}}}}}
+    b = net_boxes.sleeper(network="dyn", **wants(subnet[9]))
+    assert settings(b, "dyn")["IPAddress"] == str(subnet[9])
+    b.post("restart", {"t": 0})
+    assert settings(b, "dyn")["IPAddress"] == str(subnet[9])
+    other = net_boxes.create("true", network="dyn", **wants(subnet[9]))
+    assert other.post("start").status == 403
+    far = subnet.network_address - 1
+    a = create(networks.engine, "true", network="dyn", **wants(far))
+    assert a.status == 400 and a.message == f"invalid endpoint settings:\nno configured subnet contains IP address {far}"
 
 
 def test_mac_address_by_version(net_engine, net_boxes):
