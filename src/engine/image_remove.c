@@ -6,6 +6,7 @@
 #include "engine/filters.h"
 #include "engine/image_index.h"
 #include "engine/prune.h"
+#include "registry/reference.h"
 
 static void event(struct cs_images *m, const struct cs_image_rec *r, const char *action, const char *name)
 {
@@ -391,7 +392,7 @@ int cs_image_tag(struct cs_engine *e, const char *ref, const char *repo, const c
 }
 
 /* ---- prune ---- */
-static bool prunable(struct cs_images *m, struct cs_image_rec *r, const struct cs_filters *f, bool dangling_only, int64_t until)
+static bool matches(struct cs_images *m, struct cs_image_rec *r, const struct cs_filters *f, bool dangling_only, int64_t until)
 {
 	cs_autostrv char **names = cs_image_names(m, r), **refs = cs_image_refs(m, r);
 	char **not_labels = cs_filter_values(f, "label!");
@@ -402,12 +403,74 @@ static bool prunable(struct cs_images *m, struct cs_image_rec *r, const struct c
 		return false;
 	if (!cs_filter_labels(f, "label", r->info.config->labels))
 		return false;
-	if (not_labels && *not_labels && cs_filter_labels(f, "label!", r->info.config->labels))
-		return false;
+	return !(not_labels && *not_labels && cs_filter_labels(f, "label!", r->info.config->labels));
+}
+
+static bool in_use(struct cs_images *m, struct cs_image_rec *r)
+{
 	cs_autocontainer struct cs_container *c = user_of(m, r, true);
 	if (!c)
 		c = user_of(m, r, false);
-	return !c;
+	return c != NULL;
+}
+
+/* Does a reference as a user wrote it mean this full name? name:tag@digest means two. */
+static bool means(const char *wrote, const char *full)
+{
+	cs_autoref struct cs_ref ref = {0};
+
+	if (cs_empty(wrote) || cs_ref_parse(wrote, &ref, NULL) < 0)
+		return false;
+	cs_ref_default_tag(&ref);
+	cs_autofree char *repo = cs_xasprintf("%s/%s", ref.domain, ref.path);
+	cs_autofree char *tagged = ref.tag ? cs_xasprintf("%s:%s", repo, ref.tag) : NULL;
+	cs_autofree char *pinned = ref.digest ? cs_xasprintf("%s@%s", repo, ref.digest) : NULL;
+	return cs_streq(tagged, full) || cs_streq(pinned, full);
+}
+
+/* Is there a container whose image, or the image that it mounts, was given by this name? */
+static bool is_named(struct cs_images *m, const char *full)
+{
+	size_t n;
+	struct cs_container **v = cs_containers_all(m->e, &n);
+	bool named = false;
+
+	for (size_t i = 0; i < n && !named; i++) {
+		pthread_mutex_lock(&v[i]->lock);
+		named = means(v[i]->image_ref, full);
+		for (size_t k = 0; k < v[i]->host->n_mounts && !named; k++)
+			named = cs_streq(v[i]->host->mounts[k].type, "image") && means(v[i]->host->mounts[k].source, full);
+		pthread_mutex_unlock(&v[i]->lock);
+	}
+	cs_containers_free(v);
+	return named;
+}
+
+/* Of an image in use those names stay that containers were made with; where there is none (by id, or the name went on), the last. A digest
+ * stays with a tag of its repository. */
+static int untag_surplus(struct removal *x, struct cs_err **err)
+{
+	cs_autostrv char **refs = cs_image_refs(x->m, x->r), **kept = NULL;
+	const char *last = NULL;
+
+	for (char **n = refs; *n; n++) {
+		if (is_named(x->m, *n))
+			cs_strv_push(&kept, *n);
+		if (!last || !cs_image_is_digest_ref(*n) || cs_image_is_digest_ref(last))
+			last = *n;
+	}
+	if (!kept && last)
+		cs_strv_push(&kept, last);
+	for (char **n = refs; *n; n++) {
+		bool stays = false;
+		for (char **k = kept; *k && !stays; k++) {
+			cs_autofree char *own = repo_of(*n), *repo = repo_of(*k);
+			stays = strcmp(*k, *n) == 0 || (cs_image_is_digest_ref(*n) && strcmp(own, repo) == 0);
+		}
+		if (!stays && untag(x, *n, true, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* An image that others were made from and that stay loses its names, as in Docker: it goes with the last of them. Whatever else stands in the way
@@ -467,11 +530,16 @@ int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_
 	struct cs_image_rec **all = cs_image_recs(m, &n);
 	int r = 0;
 	for (size_t i = 0; watch && i < n; i++)
-		watch->total += prunable(m, all[i], &f, dangling_only, until);
+		watch->total += matches(m, all[i], &f, dangling_only, until) && !in_use(m, all[i]);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		cs_auto(family_done) struct family family = {0};
-		if (!prunable(m, all[i], &f, dangling_only, until))
+		if (!matches(m, all[i], &f, dangling_only, until))
 			continue;
+		if (in_use(m, all[i])) {
+			struct removal names = {.m = m, .r = all[i], .out = &records};
+			r = dangling_only ? 0 : untag_surplus(&names, err);
+			continue;
+		}
 		if (!cs_prune_begin(watch, all[i]->id.s))
 			break;
 		bool deleted;

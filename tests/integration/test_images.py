@@ -409,6 +409,30 @@ def test_prune_all_with_parents(http, engine):
     assert {parent, child} <= set(gone)
 
 
+@pytest.mark.caisson        # 20.10 keeps the last of the names, whichever it is
+def test_prune_all_takes_further_names_of_an_image_in_use(http, engine):
+    """The name that a container was made with stays; made by id: the last one, and one always."""
+    label = "t-prune-names"
+    prune = lambda: http.post("/images/prune", {"filters": json.dumps({"dangling": ["false"], "label": [label]})}).json
+    first = create(engine, "true", Labels={}).json["Id"]
+    ident = http.post("/commit", {"container": first, "repo": "t-pn-b", "changes": f"LABEL {label}=1"}).json["Id"]
+    http.delete(f"/containers/{first}")
+    for repo in ("t-pn-a", "t-pn-c", "example.test/t-pn-d"):
+        assert http.post("/images/t-pn-b/tag", {"repo": repo, "tag": "1"}).status == 201
+    tags = lambda: http.get(f"/images/{ident}/json").json["RepoTags"]
+    box = create(engine, "true", image="t-pn-c:1").json["Id"]
+    http.post("/images/prune")
+    assert len(tags()) == 4                                 # dangling ones only
+    assert prune() == {"ImagesDeleted": [{"Untagged": t} for t in ("t-pn-a:1", "t-pn-b:latest", "example.test/t-pn-d:1")], "SpaceReclaimed": 0}
+    assert tags() == ["t-pn-c:1"] and prune()["ImagesDeleted"] is None
+    http.delete(f"/containers/{box}")
+    box = create(engine, "true", image=ident).json["Id"]
+    http.post("/images/t-pn-c:1/tag", {"repo": "t-pn-z"})
+    assert prune()["ImagesDeleted"] == [{"Untagged": "t-pn-c:1"}] and tags() == ["t-pn-z:latest"]
+    http.delete(f"/containers/{box}")
+    assert {"Deleted": ident} in prune()["ImagesDeleted"]
+
+
 @pytest.mark.caisson
 def test_manifests_member(http, image):
     ref = image()
