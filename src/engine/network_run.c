@@ -173,15 +173,18 @@ static int change_policy(HCN_ENDPOINT ep, const char *request, const char *polic
 	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
 }
 
+/* All in one request: each change of ports opens the endpoint's others anew. */
 static int add_ports(HCN_ENDPOINT ep, const struct cs_ports *p, struct cs_err **err)
 {
+	cs_autostr struct cs_str list = CS_STR_INIT((size_t)8 << 20);
+
+	cs_str_puts(&list, "{\"Policies\":[");
 	for (size_t i = 0; i < p->n; i++) {
-		cs_autostr struct cs_str policy = CS_STR_INIT(4096);
-		cs_port_put_policy(&p->p[i], &policy);
-		if (change_policy(ep, "Add", policy.buf, err) < 0)
-			return -1;
+		cs_str_puts(&list, i ? "," : "");
+		cs_port_put_policy(&p->p[i], &list);
 	}
-	return 0;
+	cs_str_puts(&list, "]}");
+	return list.failed ? cs_fail(err, CS_ERR_INVALID, 0, "too many ports") : change_policy(ep, "Add", list.buf, err);
 }
 
 static int query(HCN_ENDPOINT ep, json_t **ret, struct cs_err **err)
@@ -199,17 +202,22 @@ static int query(HCN_ENDPOINT ep, json_t **ret, struct cs_err **err)
 /* As the service has them now. */
 static void remove_ports(struct cs_container *c, HCN_ENDPOINT ep)
 {
-	cs_autojson json_t *answer = NULL;
+	cs_autojson json_t *answer = NULL, *list = json_array(), *doc = NULL;
+	cs_autoerr struct cs_err *err = NULL;
 	json_t *p;
 	size_t i;
 
 	if (query(ep, &answer, NULL) < 0)
 		return;
-	json_array_foreach(json_object_get(answer, "Policies"), i, p) {
-		cs_autofree char *text = json_dumps(p, JSON_COMPACT);
-		if (cs_streq(json_string_value(json_object_get(p, "Type")), "PortMapping") && change_policy(ep, "Remove", text, NULL) < 0)
-			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "a published port cannot be moved: %s", text);
-	}
+	json_array_foreach(json_object_get(answer, "Policies"), i, p)
+		if (cs_streq(json_string_value(json_object_get(p, "Type")), "PortMapping"))
+			(void)json_array_append(list, p);
+	if (!json_array_size(list))
+		return;
+	doc = json_pack("{sO}", "Policies", list);
+	cs_autofree char *text = json_dumps(doc, JSON_COMPACT);
+	if (change_policy(ep, "Remove", text, &err) < 0)
+		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "published ports cannot be moved: %s", err->msg);
 }
 
 /* Which container has a port that this one wants. Caller frees; NULL: none of ours. */

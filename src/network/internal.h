@@ -241,6 +241,6 @@ bool cs_query_takes(const struct cs_query *q, const struct cs_obj *o, const char
 HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(const void *), char *(*write)(void *), char **ret, char **record);
 /* The settings of a change: decoded, and the request type one of those allowed (NULL-terminated). */
 HRESULT cs_modify_read(const char *text, const char *const *resources, const char *const *requests, struct cs_doc_modify *ret, struct cs_err **err);
-/* Add: none of the same type and settings may be there. Remove: of the same type and settings. Update: in place of all of its type. On failure
- * the list may have changed: work on a copy. */
+/* One policy or {"Policies": […]}. Add: none of the same type and settings may be there. Remove: of the same type and settings. Update: in place of
+ * all of their types. On failure the list may have changed: work on a copy. */
 HRESULT cs_policies_change(struct cs_doc_policy **list, size_t *n, const struct cs_doc_modify *m, struct cs_err **err);

@@ -272,33 +272,3 @@ HRESULT cs_modify_read(const char *text, const char *const *resources, const cha
 		cs_json_release(&cs_doc_modify_type, ret);
 	return hr;
 }
-
-HRESULT cs_policies_change(struct cs_doc_policy **list, size_t *n, const struct cs_doc_modify *m, struct cs_err **err)
-{
-	bool add = strcmp(m->request, "Add") == 0, update = strcmp(m->request, "Update") == 0;
-	struct cs_doc_policy p, *v = *list;
-	size_t kept = 0, hit = 0;
-
-	if (cs_doc_read(&cs_doc_policy_type, m->settings, &p, err) < 0)
-		return HCN_E_INVALID_JSON;
-	cs_port_mapping_respell(&p);
-	for (size_t i = 0; i < *n; i++) {
-		bool same = cs_streq(v[i].type, p.type) && (update || cs_streq(v[i].settings, p.settings));
-		hit += same;
-		if (same && !add)
-			cs_json_release(&cs_doc_policy_type, &v[i]);
-		else
-			v[kept++] = v[i];
-	}
-	*n = kept;
-	if ((add && !hit) || update) {
-		*list = v = cs_xreallocarray(v, *n + 1, sizeof(*v));
-		v[(*n)++] = p;
-		return HCS_S_OK;
-	}
-	HRESULT hr = add    ? cs_hr_fail(err, HCN_E_POLICY_ALREADY_EXISTS, 0, "this %s policy is there already", p.type)
-		     : !hit ? cs_hr_fail(err, HCN_E_POLICY_NOT_FOUND, 0, "there is no such %s policy", p.type)
-			    : HCS_S_OK;
-	cs_json_release(&cs_doc_policy_type, &p);
-	return hr;
-}

@@ -76,6 +76,26 @@ def test_ports_change_while_it_runs(walled, host):
     assert host.fetch("127.0.0.1", 8082)[0] == "web" and published(c) == [8082]
 
 
+def test_many_policies_in_one_change(walled, host):
+    """{"Policies": […]}, as the HCN schema has it: all of them or none."""
+    c = walled.container(walled.network(["10.1.0.0/24"]), policies=[port(80, 8080)])
+    c.serve(80, "web")
+    change = lambda how, *p: walled("modify", "ep", c.ep, {"ResourceType": "Policy", "RequestType": how, "Settings": {"Policies": list(p)}})
+    change("Add", port(80, 8081), port(81, 8082), port(80, 8083))
+    assert published(c) == [8080, 8081, 8082, 8083] and host.fetch("127.0.0.1", 8083)[0] == "web"
+    for how, code, *policies in (("Add", 0x803B0012, port(80, 8084), port(81, 8082)), ("Add", 0x803B0012, port(80, 8084), port(80, 8084)),
+                                 ("Remove", 0x803B0008, port(80, 8080), port(80, 8084)), ("Remove", 0x803B0008, port(80, 8080), port(80, 8080)),
+                                 ("Add", 0x803B001B), ("Add", 0x803B000E, port(80, 8084), {"Type": "Wall", "Settings": {}})):
+        with pytest.raises(HcnError) as err:
+            change(how, *policies)
+        assert err.value.code == code
+    assert published(c) == [8080, 8081, 8082, 8083] and host.fetch("127.0.0.1", 8080)[0] == "web"
+    change("Remove", port(80, 8083), port(80, 8080))
+    assert published(c) == [8081, 8082] and not host.fetch("127.0.0.1", 8080, timeout=0.3)
+    change("Update", port(80, 8080), port(80, 8083))
+    assert published(c) == [8080, 8083] and host.fetch("127.0.0.1", 8083)[0] == "web" and not host.fetch("127.0.0.1", 8081, timeout=0.3)
+
+
 def test_networks_are_apart(walled, host, outside):
     outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
     outside.serve(80, "world")

@@ -4,11 +4,13 @@ import json
 import socket
 import subprocess
 import threading
+import time
 
 import caisson_fixture as fx
 from box import Boxes
 from netns import fetch, in_netns
 from test_containers_net import ip, publish, server, settings
+from unixhttp import TIME_FACTOR
 
 SLEEP = ["sleep", "1000"]
 # Answers each datagram with its word, the client's address and port; ends with its input.
@@ -174,6 +176,20 @@ def test_a_thousand_ports(net_engine, net_boxes):
     b.rm()
     other.start()
     assert "20500" not in net_engine.netns.nft()
+
+
+def test_a_thousand_ports_move(net_engine, networks, net_boxes):
+    """To the network that has the way out, and back; within seconds, since it is one change."""
+    networks.subnet("th-a", "10.34.1.0/24")
+    networks.subnet("th-b", "10.34.2.0/24")
+    ports = {f"{p}/tcp": [{"HostPort": str(p)}] for p in range(20000, 21000)}
+    b = server(net_boxes, "thousand", port=20500, network="th-a", Host={"PortBindings": ports})
+    before, begin = settings(b)["Ports"], time.monotonic()
+    networks.connect("th-b", b, GwPriority=5)
+    assert settings(b)["Ports"] == before and net_engine.netns.fetch("http://127.0.0.1:20500/") == "thousand\n"
+    networks.disconnect("th-b", b)
+    assert settings(b)["Ports"] == before and net_engine.netns.fetch("http://127.0.0.1:20500/") == "thousand\n"
+    assert time.monotonic() - begin < 10 * TIME_FACTOR
 
 
 def test_restarts_pick_ephemeral_ports_and_keep_fixed_ones(net_engine, net_boxes):
