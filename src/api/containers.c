@@ -206,6 +206,7 @@ static int update(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 		free(u->res.pids_limit);
 		u->res.pids_limit = NULL;
 	}
+	u->io_devices = rq->api >= 155;
 	if (r == 0)
 		r = cs_container_update(rq->engine, rq->param[0], u, &warnings, err);
 	cs_update_request_free(u);

@@ -469,6 +469,7 @@ static int apply_resources(struct cs_container *c, const struct cs_resources *re
 }
 
 static void cs_autohost_done(struct cs_host_config **h) { cs_host_config_free(*h); }
+static void autoresources_done(struct cs_resources **r) { cs_resources_free(*r); }
 
 int cs_container_update(struct cs_engine *e, const char *ref, const struct cs_update_request *req, char ***ret_warnings, struct cs_err **err)
 {
@@ -488,7 +489,8 @@ int cs_container_update(struct cs_engine *e, const char *ref, const struct cs_up
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "Cannot update container %s: container is marked for removal and cannot be \"update\"", c->id);
 	if (cs_validate_update(req, host, running, &warnings, err) < 0)
 		return cs_err_code(*err) == CS_ERR_CONFLICT ? cs_wrap(err, "Cannot update container %s", c->id) : -1;
-	if (running && apply_resources(c, &host->res, err) < 0)
+	cs_auto(autoresources_done) struct cs_resources *change = cs_resources_change(&c->host->res, &host->res); /* op_lock: nobody changes it */
+	if (running && apply_resources(c, change, err) < 0)
 		return cs_wrap(err, "Cannot update container %s", c->id);
 	cs_json_encode(&cs_host_config_type, host, 0, &json);
 	if (cs_store_container_host(e->store, c->id, json.buf, err) < 0)

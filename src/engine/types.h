@@ -238,6 +238,7 @@ struct cs_create_request { /* the Config's members stand at the top level of the
 struct cs_update_request {
 	struct cs_resources res;
 	struct cs_restart_policy restart_policy;
+	bool io_devices; /* not in the JSON: the lists of devices for block I/O count (API 1.55) */
 };
 struct cs_exec_config {
 	char *user;

@@ -42,6 +42,10 @@ CS_MUST_CHECK int cs_mounts_resolve(const struct cs_engine_config *cfg, const st
 CS_MUST_CHECK int cs_validate_update(const struct cs_update_request *req, struct cs_host_config *host, bool running, char ***warnings,
 				     struct cs_err **err);
 
+/* What a running container's cgroup has to be told when its resources change: the new ones, and first that devices for block I/O without a limit in
+ * them have none any more (rate or weight 0). Caller frees. */
+struct cs_resources *cs_resources_change(const struct cs_resources *from, const struct cs_resources *to);
+
 CS_MUST_CHECK int cs_volume_name_check(const char *name, struct cs_err **err);
 /* Fields of an exec: a command, working directory, env, detach keys are checked. */
 CS_MUST_CHECK int cs_validate_exec(const struct cs_exec_config *exec, struct cs_err **err);

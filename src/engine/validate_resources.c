@@ -354,8 +354,21 @@ int cs_restart_policy_check(const struct cs_restart_policy *p, struct cs_err **e
 
 #define conflict(err, ...) cs_fail(err, CS_ERR_CONFLICT, 0, __VA_ARGS__)
 
+/* A list of devices that is there replaces the one before, also by nothing. */
+#define TAKE_LIST(m, t)                                                                                                \
+	do {                                                                                                           \
+		if (u->m) {                                                                                            \
+			for (size_t i = 0; i < r->n_##m; i++)                                                          \
+				cs_json_release(&cs_##t##_type, &r->m[i]);                                             \
+			free(r->m);                                                                                    \
+			r->m = TAKE_PTR(u->m);                                                                         \
+			r->n_##m = u->n_##m;                                                                           \
+			u->n_##m = 0;                                                                                  \
+		}                                                                                                      \
+	} while (0)
+
 /* The members that a running container's cgroup can take; zero means unchanged. What speaks against them is in the container: a conflict, not a bad request. */
-static int merge_resources(struct cs_resources *r, const struct cs_resources *u, struct cs_err **err)
+static int merge_resources(struct cs_resources *r, struct cs_resources *u, bool io_devices, struct cs_err **err)
 {
 	if ((u->cpu_period || u->cpu_quota) && r->nano_cpus)
 		return conflict(err, "Conflicting options: CPU %s cannot be updated as NanoCPUs has already been set", u->cpu_period ? "Period" : "Quota");
@@ -380,21 +393,28 @@ static int merge_resources(struct cs_resources *r, const struct cs_resources *u,
 			r->pids_limit = cs_xmalloc(sizeof(*r->pids_limit));
 		*r->pids_limit = CS_MAX(*u->pids_limit, 0); /* any negative number is unlimited, and shown as 0 */
 	}
+	if (!io_devices)
+		return 0;
+	TAKE_LIST(blkio_weight_device, weight_device);
+	TAKE_LIST(blkio_device_read_bps, throttle_device);
+	TAKE_LIST(blkio_device_write_bps, throttle_device);
+	TAKE_LIST(blkio_device_read_iops, throttle_device);
+	TAKE_LIST(blkio_device_write_iops, throttle_device);
 	return 0;
 }
 
 /* The API has all resources in an update, and Docker changes some of them; the others are not passed over in silence. */
-static void warn_fixed(const struct cs_resources *u, char ***warnings)
+static void warn_fixed(const struct cs_resources *u, bool io_devices, char ***warnings)
 {
 	const struct {
 		const char *key;
 		bool given;
 	} fixed[] = {
-		{"BlkioWeightDevice", u->n_blkio_weight_device},
-		{"BlkioDeviceReadBps", u->n_blkio_device_read_bps},
-		{"BlkioDeviceWriteBps", u->n_blkio_device_write_bps},
-		{"BlkioDeviceReadIOps", u->n_blkio_device_read_iops},
-		{"BlkioDeviceWriteIOps", u->n_blkio_device_write_iops},
+		{"BlkioWeightDevice", u->n_blkio_weight_device && !io_devices},
+		{"BlkioDeviceReadBps", u->n_blkio_device_read_bps && !io_devices},
+		{"BlkioDeviceWriteBps", u->n_blkio_device_write_bps && !io_devices},
+		{"BlkioDeviceReadIOps", u->n_blkio_device_read_iops && !io_devices},
+		{"BlkioDeviceWriteIOps", u->n_blkio_device_write_iops && !io_devices},
 		{"CgroupParent", !cs_empty(u->cgroup_parent)},
 		{"DeviceCgroupRules", u->device_cgroup_rules && u->device_cgroup_rules[0]},
 		{"Devices", u->n_devices},
@@ -425,8 +445,8 @@ int cs_validate_update(const struct cs_update_request *req, struct cs_host_confi
 		return conflict(err, "Restart policy cannot be updated because AutoRemove is enabled for the container");
 	if (running && u->n_devices)
 		return conflict(err, "devices cannot be updated");
-	warn_fixed(u, warnings);
-	if (merge_resources(&h->res, u, err) < 0)
+	warn_fixed(u, req->io_devices, warnings);
+	if (merge_resources(&h->res, u, req->io_devices, err) < 0)
 		return -1;
 	if (h->res.memory > 0 && h->res.memory_swap > 0 && h->res.memory_swap < h->res.memory)
 		return invalid(err, "Minimum memoryswap limit should be larger than memory limit, see usage");
@@ -440,4 +460,35 @@ int cs_validate_update(const struct cs_update_request *req, struct cs_host_confi
 	*host = *h;
 	*h = old;
 	return 0;
+}
+
+/* from's devices that to has not, with 0, in front of to's: two paths may be one device. */
+#define LIFT(m, t)                                                                                                     \
+	do {                                                                                                           \
+		struct t *all = cs_xcalloc(from->n_##m + r->n_##m, sizeof(*all));                                      \
+		size_t n = 0;                                                                                          \
+		for (size_t i = 0; i < from->n_##m; i++) {                                                             \
+			bool stays = false;                                                                            \
+			for (size_t k = 0; k < r->n_##m && !stays; k++)                                                \
+				stays = cs_streq(from->m[i].path, r->m[k].path);                                       \
+			if (!stays)                                                                                    \
+				all[n++] = (struct t){.path = cs_xstrdup(from->m[i].path)};                            \
+		}                                                                                                      \
+		if (r->n_##m)                                                                                          \
+			memcpy(all + n, r->m, r->n_##m * sizeof(*all));                                                \
+		free(r->m);                                                                                            \
+		r->m = all;                                                                                            \
+		r->n_##m += n;                                                                                         \
+	} while (0)
+
+struct cs_resources *cs_resources_change(const struct cs_resources *from, const struct cs_resources *to)
+{
+	struct cs_resources *r = cs_resources_copy(to);
+
+	LIFT(blkio_weight_device, cs_weight_device);
+	LIFT(blkio_device_read_bps, cs_throttle_device);
+	LIFT(blkio_device_write_bps, cs_throttle_device);
+	LIFT(blkio_device_read_iops, cs_throttle_device);
+	LIFT(blkio_device_write_iops, cs_throttle_device);
+	return r;
 }

@@ -103,6 +103,13 @@ def test_io_limits(boxes, disk):
     assert value(b, "io.max") == f"{number} rbps={1 << 20} wbps={2 << 20} riops=300 wiops=400"
 
 
+def test_io_limits_change_while_it_runs(boxes, disk):
+    number, path = disk
+    b = boxes.sleeper(Host={"BlkioDeviceReadBps": [{"Path": path, "Rate": 1 << 20}], "BlkioDeviceWriteIOps": [{"Path": path, "Rate": 400}]})
+    assert b.post("update", body={"BlkioDeviceReadBps": [], "BlkioDeviceReadIOps": [{"Path": path, "Rate": 300}]}).status == 200
+    assert value(b, "io.max") == f"{number} rbps=max wbps=max riops=300 wiops=400"
+
+
 def test_io_weight(boxes):
     b = boxes.sleeper(Host={"BlkioWeight": 500})
     assert not b.warnings

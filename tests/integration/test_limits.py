@@ -56,6 +56,30 @@ def test_throttles_in_the_cgroup(boxes, key, name):
     assert (cgroup_dir(b.pid, "blkio") / ("blkio.throttle." + name)).read_text() == f"{os.major(number)}:{os.minor(number)} 4096\n"
 
 
+@pytest.mark.caisson        # new in 1.55
+@pytest.mark.skipif(V2, reason="test_cgroup_v2.py has io.max")
+def test_throttles_change_while_it_runs(boxes):
+    device = next((p for p in Path("/dev").iterdir() if p.is_block_device() and (Path("/sys/block") / p.name).exists()), None)
+    if not device:
+        pytest.skip("no block device here")
+    number, limit = device.stat().st_rdev, lambda rate: [{"Path": str(device), "Rate": rate}]
+    line = lambda rate: f"{os.major(number)}:{os.minor(number)} {rate}\n"
+    b = boxes.sleeper(Host={"BlkioDeviceReadBps": limit(4096), "BlkioDeviceWriteIOps": limit(50)})
+    knob = lambda name: (cgroup_dir(b.pid, "blkio") / ("blkio.throttle." + name)).read_text()
+    a = b.post("update", body={"BlkioDeviceReadBps": limit(8192), "BlkioDeviceReadIOps": limit(70), "BlkioDeviceWriteIOps": None}, version="1.55")
+    assert a.status == 200 and not a.json["Warnings"]
+    assert (knob("read_bps_device"), knob("read_iops_device"), knob("write_iops_device")) == (line(8192), line(70), line(50))
+    h = b.inspect()["HostConfig"]
+    assert (h["BlkioDeviceReadBps"], h["BlkioDeviceReadIOps"], h["BlkioDeviceWriteIOps"]) == (limit(8192), limit(70), limit(50))
+    assert b.post("update", body={"BlkioDeviceReadBps": []}).status == 200
+    assert (knob("read_bps_device"), knob("read_iops_device"), b.inspect()["HostConfig"]["BlkioDeviceReadBps"]) == ("", line(70), [])
+    a = b.post("update", body={"BlkioDeviceReadIOps": limit(90)}, version="1.54")
+    assert a.json["Warnings"] == ["BlkioDeviceReadIOps cannot be updated. Discarded."] and knob("read_iops_device") == line(70)
+    assert b.post("update", body={"BlkioDeviceReadIOps": [{"Path": "/dev/null", "Rate": 1}]}).status == 400
+    b.post("restart", {"t": 0})
+    assert (knob("read_bps_device"), knob("read_iops_device")) == ("", line(70))
+
+
 def test_cgroup_is_below_the_parent(boxes, engine):
     b = boxes.sleeper()
     assert str(cgroup_dir(b.pid, "pids")).endswith(f"{engine.cgroup}/{b.id}")

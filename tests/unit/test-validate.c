@@ -357,6 +357,24 @@ static void update(void **state)
 	assert_int_equal(cs_json_decode_text(&cs_update_request_type, "{\"CpuQuota\":5000}", &u, NULL), 0);
 	assert_int_equal(cs_validate_update(&u, h, true, &w, &e2), -1);
 	assert_int_equal(h->res.cpu_quota, 0);
+
+	/* devices that lose their limit come first, with none: the second path may be the first one's device */
+	cs_json_release(&cs_update_request_type, &u);
+	u = (struct cs_update_request){0};
+	assert_int_equal(cs_json_decode_text(&cs_update_request_type, "{\"BlkioDeviceReadBps\":[{\"Path\":\"/dev/a\",\"Rate\":1},{\"Path\":\"/dev/b\",\"Rate\":2}],"
+					     "\"BlkioWeightDevice\":[{\"Path\":\"/dev/a\",\"Weight\":10}]}", &u, NULL), 0);
+	struct cs_update_request to = {0};
+	assert_int_equal(cs_json_decode_text(&cs_update_request_type, "{\"BlkioDeviceReadBps\":[{\"Path\":\"/dev/c\",\"Rate\":3},{\"Path\":\"/dev/b\",\"Rate\":4}]}", &to, NULL), 0);
+	struct cs_resources *change = cs_resources_change(&u.res, &to.res);
+	assert_int_equal(change->n_blkio_device_read_bps, 3);
+	assert_string_equal(change->blkio_device_read_bps[0].path, "/dev/a");
+	assert_int_equal(change->blkio_device_read_bps[0].rate, 0);
+	assert_string_equal(change->blkio_device_read_bps[1].path, "/dev/c");
+	assert_int_equal(change->blkio_device_read_bps[2].rate, 4);
+	assert_int_equal(change->n_blkio_weight_device, 1);
+	assert_int_equal(change->blkio_weight_device[0].weight, 0);
+	cs_resources_free(change);
+	cs_json_release(&cs_update_request_type, &to);
 	cs_json_release(&cs_update_request_type, &u);
 	cs_host_config_free(h);
 }

@@ -222,9 +222,11 @@ static int weight_devices(struct ctx *c, json_t *o, struct cs_err **err)
 		if (cs_field_is_obj(v, at, err) < 0 || cs_field_i64(v, at, "major", 0, 0xfff, &major, err) < 0 ||
 		    cs_field_i64(v, at, "minor", 0, 0xfffff, &minor, err) < 0 || cs_field_i64(v, at, "weight", 0, 1000, &weight, err) < 0)
 			return -1;
-		if (!weight)
+		if (!weight && !c->update)
 			continue;
-		if (c->v2) /* needs the BFQ or io.cost controller on that device */
+		if (!weight)
+			put(c, c->v2 ? "io" : "blkio", c->v2 ? "io.bfq.weight" : "blkio.bfq.weight_device", false, "%lld:%lld default", (long long)major, (long long)minor);
+		else if (c->v2) /* needs the BFQ or io.cost controller on that device */
 			put(c, "io", "io.bfq.weight", false, "%lld:%lld %lld", (long long)major, (long long)minor, (long long)weight);
 		else
 			put(c, "blkio", "blkio.bfq.weight_device", false, "%lld:%lld %lld", (long long)major, (long long)minor, (long long)weight);
