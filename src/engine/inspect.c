@@ -155,7 +155,7 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 	cs_json_put_key(out, "HostConfig");
 	struct cs_host_config host = *c->host; /* borrowed */
 	cs_autostrv char **links = cs_links_view(c);
-	host.links = links ? links : host.links && host.links[0] ? host.links : NULL;
+	host.links = links;
 	cs_autofree struct cs_ulimit *ulimits = cs_ulimits_merged(cs_engine_config(c->e), &host.res, &host.res.n_ulimits);
 	if (host.res.n_ulimits)
 		host.res.ulimits = ulimits;

@@ -179,7 +179,7 @@ void cs_links_put(char *const *aliases, char *const *endpoints, char *const *nam
 char *cs_links_target(struct cs_container *c, const char *alias);
 /* Takes the link away, from the row and, while it runs, from its hosts file and names. Takes op_lock. NOT_FOUND: it has no such link. */
 CS_MUST_CHECK int cs_links_remove(struct cs_container *c, const char *alias, struct cs_err **err);
-/* HostConfig.Links as inspect shows them; lock held; NULL: as they are. */
+/* HostConfig.Links as inspect shows them; lock held; NULL: none. */
 char **cs_links_view(const struct cs_container *c);
 /* Further names of containers, by legacy links of those in `all` (up to NULL): pairs of the linked one's id and "/parent/alias", in a flat list. */
 char **cs_links_names(struct cs_container *const *all);

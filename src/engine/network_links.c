@@ -153,7 +153,7 @@ char **cs_links_env(struct cs_container *c)
 	return env;
 }
 
-/* "/other:/this/alias" */
+/* "/other:/this/alias". As in dockerd those of a user-defined network stand at the endpoint only, here and among the names. */
 char **cs_links_view(const struct cs_container *c)
 {
 	char **ret = NULL;
@@ -174,7 +174,8 @@ char **cs_links_names(struct cs_container *const *all)
 	for (; *all; all++) {
 		struct cs_container *c = *all;
 		pthread_mutex_lock(&c->lock);
-		cs_autostrv char **links = c->host->links && c->host->links[0] ? cs_strv_copy(c->host->links) : NULL;
+		bool legacy = c->host->links && c->host->links[0] && cs_network_predefined(c->host->network_mode);
+		cs_autostrv char **links = legacy ? cs_strv_copy(c->host->links) : NULL;
 		cs_autofree char *own = links ? cs_xstrdup(c->name) : NULL;
 		pthread_mutex_unlock(&c->lock);
 		for (char **p = links; p && *p; p++) {

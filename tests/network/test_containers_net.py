@@ -276,6 +276,18 @@ def test_legacy_links(net_engine, net_boxes):
     assert a.status == 409 and "Cannot link to a non running container: /l-legacy AS /l-user/db" in a.message
 
 
+def test_a_link_on_a_user_defined_network_is_no_name(networks, net_engine, net_boxes):
+    """As in dockerd: the list of names is the container's own, and HostConfig shows links of the default bridge only."""
+    networks.create("lnn")
+    db = net_boxes.sleeper(network="lnn", name="lnn-db")
+    user = net_boxes.sleeper(network="lnn", name="lnn-user", Host={"Links": ["lnn-db:database"]},
+                             NetworkingConfig={"EndpointsConfig": {"lnn": {"Links": ["lnn-db:database"]}}})
+    names = {c["Id"]: c["Names"] for c in net_engine.http.get("/containers/json").json}
+    assert names[db.id] == ["/lnn-db"] and names[user.id] == ["/lnn-user"]
+    assert user.inspect()["HostConfig"]["Links"] is None
+    assert settings(user, "lnn")["Links"] == ["lnn-db:database"] and lookup(user, "database") == [settings(db, "lnn")["IPAddress"]]
+
+
 def test_a_link_is_removed(net_engine, net_boxes):
     db = server(net_boxes, "db", network="bridge", name="rl-db")
     user = net_boxes.sleeper(network="bridge", name="rl-user", Host={"Links": ["rl-db:first", "rl-db:second"]})
