@@ -59,14 +59,67 @@ bool cs_parse_mode(const char *s, uint32_t *ret)
 	return true;
 }
 
-bool cs_parse_bytes(const char *s, int64_t *ret)
+/* 1e3, 1.5e+2: the length, or 0 for anything else. */
+static size_t scientific(const char *s)
+{
+	size_t digits = strspn(s, "0123456789"), n = digits;
+
+	if (s[n] == '.') {
+		size_t more = strspn(s + n + 1, "0123456789");
+		n += 1 + more;
+		digits += more;
+	}
+	if (!digits || (s[n] | 0x20) != 'e')
+		return 0;
+	n++;
+	if (s[n] == '+' || s[n] == '-')
+		n++;
+	size_t power = strspn(s + n, "0123456789");
+	return power ? n + power : 0;
+}
+
+/* k, MB, GiB, b, with a blank in front or not, to the end: what it multiplies with, 0 for anything else. */
+static uint64_t unit_of(const char *p)
 {
 	static const char units[] = "kmgtp";
-	uint64_t whole = 0, frac = 0, scale = 1, mult = 1, v;
-	const char *p = s;
+	uint64_t mult = 1;
+
+	if (*p == ' ')
+		p++;
+	if (!*p)
+		return 1;
+	char c = (char)(*p | 0x20);
+	const char *u = c == 'b' ? NULL : strchr(units, c);
+	if (u) {
+		for (const char *q = units; q <= u; q++)
+			mult *= 1024;
+		p++;
+		if ((*p | 0x20) == 'i' && (p[1] | 0x20) == 'b')
+			p++;
+	} else if (c != 'b') {
+		return 0;
+	}
+	if ((*p | 0x20) == 'b')
+		p++;
+	return *p ? 0 : mult;
+}
+
+bool cs_parse_bytes(const char *s, int64_t *ret)
+{
+	uint64_t whole = 0, frac = 0, scale = 1, mult, v;
+	const char *p = s && *s == '+' ? s + 1 : s;
 
 	if (!s || ((*p < '0' || *p > '9') && (*p != '.' || p[1] < '0' || p[1] > '9')))
 		return false;
+	size_t n = scientific(p);
+	if (n) {
+		double d = strtod(p, NULL);
+		mult = unit_of(p + n);
+		if (!mult || !(d * (double)mult < 0x1p63))
+			return false;
+		*ret = (int64_t)(d * (double)mult);
+		return true;
+	}
 	for (; *p >= '0' && *p <= '9'; p++)
 		if (__builtin_mul_overflow(whole, 10u, &whole) || __builtin_add_overflow(whole, (uint64_t)(*p - '0'), &whole))
 			return false;
@@ -79,26 +132,8 @@ bool cs_parse_bytes(const char *s, int64_t *ret)
 			}
 		}
 	}
-	if (*p == ' ')
-		p++;
-	if (*p) {
-		char c = (char)(*p | 0x20);
-		const char *u = c == 'b' ? NULL : strchr(units, c);
-		if (u) {
-			for (const char *q = units; q <= u; q++)
-				mult *= 1024;
-			p++;
-			if ((*p | 0x20) == 'i' && (p[1] | 0x20) == 'b')
-				p++;
-		} else if (c != 'b') {
-			return false;
-		}
-		if ((*p | 0x20) == 'b')
-			p++;
-		if (*p)
-			return false;
-	}
-	if (__builtin_mul_overflow(whole, mult, &v) || v > INT64_MAX)
+	mult = unit_of(p);
+	if (!mult || __builtin_mul_overflow(whole, mult, &v) || v > INT64_MAX)
 		return false;
 	/* the unit is at most 2^50 and frac below 10^6, so split the product to stay inside 64 bits */
 	uint64_t part = mult / scale * frac + mult % scale * frac / scale;

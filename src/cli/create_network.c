@@ -35,18 +35,18 @@ static json_t *ipam(json_t *ep)
 	return o;
 }
 
-/* net.ParseMAC for 6 bytes: pairs with ':' or '-', or three groups with '.'. */
+/* net.ParseMAC: 6, 8 (EUI-64) or 20 bytes (InfiniBand), in pairs with ':' or '-', or in groups of two with '.'. */
 static bool is_mac(const char *s)
 {
-	size_t digits = 0;
+	size_t group = strcspn(s, ":-."), n = strlen(s);
 
-	for (const char *p = s; *p; p++) {
-		if (isxdigit((unsigned char)*p))
-			digits++;
-		else if (!strchr(":-.", *p) || digits == 0 || !isxdigit((unsigned char)p[1]))
+	if (!s[group] || group != (s[group] == '.' ? 4 : 2) || (n + 1) % (group + 1) != 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (i % (group + 1) == group ? s[i] != s[group] : !isxdigit((unsigned char)s[i]))
 			return false;
-	}
-	return digits == 12 && (strlen(s) == 17 || strlen(s) == 14);
+	size_t bytes = (n + 1) / (group + 1) * group / 2;
+	return bytes == 6 || bytes == 8 || bytes == 20;
 }
 
 /* Without the blanks at both ends. Caller frees. */

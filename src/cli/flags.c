@@ -3,6 +3,7 @@
  * The grammar of flags: pflag's, as Docker's client has it. -it combined, -eA=B, -e A=B, --flag=value, --flag value, --bool=false, "--";
  * operands may stand between flags unless the command says otherwise. */
 #include <ctype.h>
+#include <float.h>
 #include <inttypes.h>
 
 #include "base/num.h"
@@ -18,6 +19,30 @@ struct parser {
 };
 
 /* ---- values ---- */
+
+/* What go-units says of a size that cs_parse_bytes refuses. Caller frees. */
+static char *size_wrong(const char *val)
+{
+	const char *end = val + strlen(val);
+
+	while (end > val && !strchr("0123456789. ", end[-1]))
+		end--;
+	if (end == val)
+		return cs_xasprintf("invalid size: '%s'", val);
+	cs_autofree char *num = cs_xstrndup(val, (size_t)(end - val) - (end[-1] == ' ')), *suffix = cs_xstrdup(end);
+	char *rest;
+	double d = strtod(num, &rest);
+	bool decimal = num[strspn(num, "+-0123456789.eE")] == 0; /* strtod would take blanks, words and hexadecimal ones, too */
+	if (!*num || *rest || !decimal)
+		return cs_xasprintf("strconv.ParseFloat: parsing \"%s\": invalid syntax", num);
+	if (d > DBL_MAX || d < -DBL_MAX)
+		return cs_xasprintf("strconv.ParseFloat: parsing \"%s\": value out of range", num);
+	if (d < 0 || !*suffix)
+		return cs_xasprintf("invalid size: '%s'", val);
+	for (char *p = strlen(suffix) > 3 ? NULL : suffix; p && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return cs_xasprintf("invalid suffix: '%s'", suffix);
+}
 
 /* Go's ParseInt and ParseUint with base 0: prefixes 0x, 0o, 0b, 0, and '_' between digits. NULL or what Go says. */
 static const char *parse_number(const char *s, bool is_signed, uint64_t max, int64_t *ret)
@@ -175,7 +200,7 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 		}
 		/* fallthrough */
 	case FLAG_BYTES:
-		return cs_parse_bytes(val, member) ? NULL : cs_xasprintf("invalid size: '%s'", val);
+		return cs_parse_bytes(val, member) ? NULL : size_wrong(val);
 	case FLAG_NANO:
 		if (!parse_nano(val, member, &whole))
 			return cs_xasprintf("failed to parse %s as a rational number", val);

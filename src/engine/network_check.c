@@ -374,14 +374,24 @@ int cs_network_doc_make(const struct cs_network_create *req, int api, const stru
 
 /* ---- endpoints ---- */
 
-static bool mac_valid(const char *m)
+/* Pairs with ':' or '-', or groups of two bytes with '.', to the usual spelling, as Go's net package reads and writes it. False: *mac is none. */
+static bool usual_mac(char **mac)
 {
-	size_t n = strlen(m);
-	bool ok = n == 17;
+	const char *m = *mac;
+	size_t n = strlen(m), group = n == 14 ? 4 : 2, digits = 0;
+	char sep = n == 14 ? '.' : n == 17 ? m[2] : 0, hex[13] = "";
 
-	for (size_t i = 0; ok && i < n; i++)
-		ok = i % 3 == 2 ? m[i] == ':' || m[i] == '-' : strchr("0123456789abcdefABCDEF", m[i]) != NULL;
-	return ok;
+	if (!sep || !strchr(":-.", sep) || (sep == '.') != (n == 14))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (i % (group + 1) == group ? m[i] != sep : !strchr("0123456789abcdefABCDEF", m[i]))
+			return false;
+		if (i % (group + 1) != group)
+			hex[digits++] = m[i] >= 'A' && m[i] <= 'F' ? (char)(m[i] + ('a' - 'A')) : m[i];
+	}
+	free(*mac);
+	*mac = cs_xasprintf("%.2s:%.2s:%.2s:%.2s:%.2s:%.2s", hex, hex + 2, hex + 4, hex + 6, hex + 8, hex + 10);
+	return true;
 }
 
 static void check_sysctls(const char *text, struct cs_str *bad)
@@ -469,7 +479,7 @@ int cs_endpoint_check(struct cs_endpoint_settings *s, const char *name, const st
 			check_in(n, ip->ipv6_address, &bad);
 		}
 	}
-	if (!cs_empty(s->wanted_mac) && !mac_valid(s->wanted_mac))
+	if (!cs_empty(s->wanted_mac) && !usual_mac(&s->wanted_mac))
 		return cs_fail(err, CS_ERR_INVALID, 0, "invalid MAC address %s", s->wanted_mac);
 	bool flag;
 	const char *antispoof = cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF);

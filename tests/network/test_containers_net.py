@@ -189,6 +189,17 @@ def test_mac_address_by_version(net_engine, net_boxes):
     assert "02:11:22:33:44:55" in b.exec("cat /sys/class/net/eth0/address; ip link show eth0")[1]
 
 
+@pytest.mark.caisson        # before 29 it is shown as it was given
+@pytest.mark.parametrize("given", ["0211.2233.44aB", "02-11-22-33-44-AB"])
+def test_mac_address_in_other_spellings(networks, net_boxes, given):
+    networks.create("macs")
+    b = net_boxes.sleeper(network="macs", NetworkingConfig={"EndpointsConfig": {"macs": {"MacAddress": given}}})
+    assert settings(b, "macs")["MacAddress"] == "02:11:22:33:44:ab" and "02:11:22:33:44:ab" in b.exec("ip link show eth0")[1]
+    for bad in ("02:11-22:33:44:55", "0211.2233.4455.6677", "02:11:22:33:44:55:66:77", "0211:2233:4455"):
+        a = create(networks.engine, "true", network="macs", NetworkingConfig={"EndpointsConfig": {"macs": {"MacAddress": bad}}})
+        assert a.status == 400 and a.message == f"invalid MAC address {bad}"
+
+
 def test_endpoint_options(networks, net_boxes):
     networks.create("opts")
     b = net_boxes.sleeper(network="opts", NetworkingConfig={"EndpointsConfig": {"opts": {"DriverOpts": {
