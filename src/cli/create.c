@@ -336,7 +336,7 @@ static int seccomp_profile(const char *path, char **ret, struct cs_err **err)
 	}
 	/* looked at only: a system call's arguments have 64 bits without a sign, which are no number of jansson's */
 	cs_autojson json_t *j = json_loadb(text.buf ? text.buf : "", text.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &je);
-	if (!j)
+	if (!j || !text.buf)
 		return cs_fail(err, CS_ERR_INVALID, 0, "compacting json for seccomp profile (%s) failed: %s", path, je.text);
 	char *to = text.buf;
 	bool quoted = false;

@@ -315,20 +315,15 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 	} else if (*hr == HCS_S_OK) {
 		struct cs_process *p = cs_process_new(s, wish.id);
 		p->tty = wish.tty;
-		struct HcsProcess *h = handle_new(p);
 		r = cs_link_request(s, CS_W_EXEC, &x, sizeof(x), tail.buf, tail.len, fds, client >= 0 ? 2 : 1, CS_REPLY_EXEC, op, p, EXEC_TIMEOUT_MS, err);
 		if (r == 0) {
 			DL_APPEND(s->processes, p);
-			*ret = h;
+			*ret = handle_new(p);
 			pthread_mutex_lock(&op->lock); /* the answer waits for the system's */
-			op->process = h;
+			op->process = *ret;
 			pthread_mutex_unlock(&op->lock);
 		} else {
-			DL_DELETE(p->handles, h);
-			free(h);
-			/* p holds a reference of s, and so do we: never the last */
-			atomic_fetch_sub(&p->refs, 1);
-			cs_process_unref(p);
+			cs_process_unref(p); /* it holds a reference of s, and so do we: never the last */
 		}
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -141,6 +141,7 @@ static int find_types(struct cs_btf_wish *w)
 	cs_autofd int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
 	struct stat st;
 
+	memcpy(w, wishes, sizeof(wishes));
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0)
 		return fd < 0 ? -errno : -ENODATA;
 	size_t len = (size_t)st.st_size;
@@ -150,7 +151,6 @@ static int find_types(struct cs_btf_wish *w)
 		p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	memcpy(w, wishes, sizeof(wishes));
 	bool found = (mapped || cs_read_full(fd, p, len) == (ssize_t)len) && cs_btf_find(p, len, w, W_MAX);
 	(void)munmap(p, len);
 	return found ? 0 : -ENODATA;

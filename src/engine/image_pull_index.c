@@ -64,14 +64,16 @@ int pull_pick(struct image *im, struct cs_manifest *index, struct cs_descriptor 
 {
 	cs_automf struct cs_manifest all = {.kind = CS_MANIFEST_INDEX};
 	struct cs_index_walk w = {0};
-	size_t pick;
 
-	if (flatten(im, index, &im->top, 0, &w, &all, err) < 0 || cs_manifest_pick(&all, &im->x->want, &pick, err) < 0)
+	if (flatten(im, index, &im->top, 0, &w, &all, err) < 0)
 		return -1;
-	im->manifest_digest = all.v[pick].digest;
+	struct cs_descriptor *pick = cs_manifest_pick(&all, &im->x->want, err);
+	if (!pick)
+		return -1;
+	im->manifest_digest = pick->digest;
 	note_subjects(im, &all);
-	*ret = all.v[pick];
-	all.v[pick] = (struct cs_descriptor){0};
+	*ret = *pick;
+	*pick = (struct cs_descriptor){0};
 	return 0;
 }
 

@@ -162,24 +162,26 @@ int cs_manifest_parse(const char *data, size_t len, const char *media_type, stru
 	return 0;
 }
 
-int cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *want, size_t *ret, struct cs_err **err)
+struct cs_descriptor *cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *want, struct cs_err **err)
 {
+	struct cs_descriptor *ret = NULL;
 	int best = 0;
 
 	for (size_t i = 0; i < index->n; i++) {
-		const struct cs_descriptor *d = &index->v[i];
+		struct cs_descriptor *d = &index->v[i];
 		if (d->attestation || (*d->media_type && !is_image_type(d->media_type)))
 			continue;
 		int score = cs_platform_score(want, &d->platform);
 		if (score > best) {
 			best = score;
-			*ret = i;
+			ret = d;
 		}
 	}
-	if (best > 0)
-		return 0;
-	cs_autofree char *name = cs_platform_text(want);
-	return cs_fail(err, CS_ERR_NOT_FOUND, 0, "no matching manifest for %s in the manifest list entries", name);
+	if (!ret) {
+		cs_autofree char *name = cs_platform_text(want);
+		(void)cs_fail(err, CS_ERR_NOT_FOUND, 0, "no matching manifest for %s in the manifest list entries", name);
+	}
+	return ret;
 }
 
 int cs_index_walk_into(struct cs_index_walk *w, const struct cs_digest *index, int depth, size_t entries, struct cs_err **err)

@@ -43,8 +43,8 @@ struct cs_manifest {
 CS_MUST_CHECK int cs_manifest_parse(const char *data, size_t len, const char *media_type, struct cs_manifest *ret, struct cs_err **err);
 void cs_manifest_done(struct cs_manifest *m);
 #define cs_automf cs_auto(cs_manifest_done) /* struct cs_manifest x = {0} */
-/* The entry that does best for a platform; NOT_FOUND "no matching manifest for linux/arm64/v8 in the manifest list entries". */
-CS_MUST_CHECK int cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *want, size_t *ret, struct cs_err **err);
+/* The entry that does best for a platform (borrowed), or NULL: NOT_FOUND "no matching manifest for linux/arm64/v8 in the manifest list entries". */
+CS_MUST_CHECK struct cs_descriptor *cs_manifest_pick(const struct cs_manifest *index, const struct cs_platform *want, struct cs_err **err);
 
 bool cs_manifest_type_is_index(const char *media_type);
 
