@@ -72,6 +72,15 @@ static inline void cs_autofile_done(FILE **f)
 		p_;                                                                                                    \
 	})
 
+/* Exchange two variables of one type. */
+#define CS_SWAP(a, b)                                                                                                  \
+	do {                                                                                                           \
+		__typeof__(a) *ap_ = &(a), *bp_ = &(b);                                                                \
+		__typeof__(a) a_ = *ap_;                                                                               \
+		*ap_ = *bp_;                                                                                           \
+		*bp_ = a_;                                                                                             \
+	} while (0)
+
 /* Allocation that cannot fail: a container engine without memory for a small object is over; the caller's
  * data is in SQLite and in the workers, so dying is safe (crash-only). Big, client-sized buffers use malloc
  * and report. */

@@ -72,9 +72,7 @@ void cs_spare_learn(const struct cs_str *plan)
 	pthread_mutex_lock(&spare.lock);
 	bool known = spare.steps_fd >= 0 && steps.len == spare.steps.len && memcmp(steps.buf, spare.steps.buf, steps.len) == 0;
 	if (!known && cs_plan_to_memfd(&steps, &fd, NULL) == 0) {
-		struct cs_str old = spare.steps;
-		spare.steps = steps;
-		steps = old;
+		CS_SWAP(spare.steps, steps);
 		cs_close(spare.steps_fd);
 		spare.steps_fd = TAKE_FD(fd);
 	}

@@ -46,17 +46,10 @@ static void wake(struct cs_loop *l)
 	(void)!write(l->wake, &one, sizeof(one));
 }
 
-static void swap(struct cs_loop *l, size_t a, size_t b)
-{
-	struct timer t = l->heap[a];
-	l->heap[a] = l->heap[b];
-	l->heap[b] = t;
-}
-
 static void sift_up(struct cs_loop *l, size_t i)
 {
 	while (i && l->heap[i].at < l->heap[(i - 1) / 2].at) {
-		swap(l, i, (i - 1) / 2);
+		CS_SWAP(l->heap[i], l->heap[(i - 1) / 2]);
 		i = (i - 1) / 2;
 	}
 }
@@ -71,7 +64,7 @@ static void sift_down(struct cs_loop *l, size_t i)
 			small = left + 1;
 		if (small == i)
 			return;
-		swap(l, i, small);
+		CS_SWAP(l->heap[i], l->heap[small]);
 		i = small;
 	}
 }

@@ -304,9 +304,7 @@ int cs_links_remove(struct cs_container *c, const char *alias, struct cs_err **e
 	if (cs_store_container_host(c->e->store, c->id, json.buf, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
-	struct cs_host_config *old = c->host;
-	c->host = TAKE_PTR(host);
-	host = old;
+	CS_SWAP(c->host, host);
 	for (size_t i = 0; c->nets && i < c->nets->n_endpoints; i++) /* clients put the links of a user-defined network there, too */
 		(void)drop(c->nets->endpoints[i].links, alias);
 	bool runs = c->status == CS_ST_RUNNING;

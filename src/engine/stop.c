@@ -496,9 +496,7 @@ int cs_container_update(struct cs_engine *e, const char *ref, const struct cs_up
 	if (cs_store_container_host(e->store, c->id, json.buf, err) < 0)
 		return -1;
 	pthread_mutex_lock(&c->lock);
-	struct cs_host_config *old = c->host;
-	c->host = TAKE_PTR(host);
-	host = old;
+	CS_SWAP(c->host, host);
 	pthread_mutex_unlock(&c->lock);
 	cs_container_event(c, "update", NULL);
 	if (ret_warnings)

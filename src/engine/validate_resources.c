@@ -456,9 +456,7 @@ int cs_validate_update(const struct cs_update_request *req, struct cs_host_confi
 		cs_json_release(&cs_restart_policy_type, &h->restart_policy);
 		cs_json_copy(&cs_restart_policy_type, &h->restart_policy, p);
 	}
-	struct cs_host_config old = *host;
-	*host = *h;
-	*h = old;
+	CS_SWAP(*host, *h);
 	return 0;
 }
 

@@ -397,12 +397,8 @@ static HRESULT apply(struct HcnNamespace *ns, struct HcnEndpoint *e, const struc
 	cs_port_mappings_write(doc.policies, doc.n_policies, &now);
 	cs_endpoint_policies_done(&e->pol);
 	e->pol = now;
-	struct cs_doc_policy *v = e->doc.policies; /* the rest stays where it is: some of it is read without a lock */
-	size_t n = e->doc.n_policies;
-	e->doc.policies = doc.policies;
-	e->doc.n_policies = doc.n_policies;
-	doc.policies = v;
-	doc.n_policies = n;
+	CS_SWAP(e->doc.policies, doc.policies); /* the rest stays where it is: some of it is read without a lock */
+	CS_SWAP(e->doc.n_policies, doc.n_policies);
 	cs_json_release(&cs_doc_endpoint_type, &doc);
 	return HCS_S_OK;
 }

@@ -384,12 +384,8 @@ static HRESULT apply(struct HcnNetwork *n, const struct cs_doc_network *doc, str
 	HRESULT hr = only_peers(&n->doc, doc) ? n->driver->update(n, &now, err)
 					      : cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "of an %s network's policies only RemoteSubnetRoute can be changed", n->driver->type);
 	if (hr == HCS_S_OK) {
-		struct cs_remote_subnet *remotes = n->pol.remotes;
-		size_t n_remotes = n->pol.n_remotes;
-		n->pol.remotes = now.remotes;
-		n->pol.n_remotes = now.n_remotes;
-		now.remotes = remotes;
-		now.n_remotes = n_remotes;
+		CS_SWAP(n->pol.remotes, now.remotes);
+		CS_SWAP(n->pol.n_remotes, now.n_remotes);
 	}
 	cs_network_policies_done(&now);
 	return hr;
@@ -405,12 +401,8 @@ static HRESULT change_policies(struct HcnNetwork *n, const struct cs_doc_modify 
 	if (hr == HCS_S_OK)
 		hr = apply(n, &doc, err);
 	if (hr == HCS_S_OK) {
-		struct cs_doc_policy *v = n->doc.policies;
-		size_t count = n->doc.n_policies;
-		n->doc.policies = doc.policies;
-		n->doc.n_policies = doc.n_policies;
-		doc.policies = v;
-		doc.n_policies = count;
+		CS_SWAP(n->doc.policies, doc.policies);
+		CS_SWAP(n->doc.n_policies, doc.n_policies);
 	}
 	cs_json_release(&cs_doc_network_type, &doc);
 	return hr;
