@@ -62,6 +62,14 @@ bool cs_strv_equal(char *const *a, char *const *b)
 	return true;
 }
 
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+void cs_strv_sort(char **v)
+{
+	if (v)
+		qsort(v, cs_strv_len(v), sizeof(*v), by_text);
+}
+
 char **cs_strv_split(const char *s, char sep)
 {
 	char **v = NULL;

@@ -14,6 +14,7 @@ void cs_strv_push(char ***v, const char *s);  /* copies s */
 void cs_strv_take(char ***v, char *s);        /* takes s */
 bool cs_strv_has(char *const *v, const char *s);
 bool cs_strv_equal(char *const *a, char *const *b); /* the same strings in the same order; NULL is empty */
+void cs_strv_sort(char **v);                        /* by their bytes; NULL is empty */
 char **cs_strv_split(const char *s, char sep); /* "" -> {""} as Go's strings.Split */
 char *cs_strv_join(char *const *v, const char *sep);
 

@@ -109,12 +109,6 @@ bool context_exists(const char *name)
 	return path && access(path, F_OK) == 0;
 }
 
-static int by_text(const void *a, const void *b)
-{
-	const char *const *x = a, *const *y = b;
-	return strcmp(*x, *y);
-}
-
 char **context_names(void)
 {
 	cs_autofree char *path = cs_xasprintf("%s/contexts/meta", config_dir());
@@ -134,8 +128,7 @@ char **context_names(void)
 	}
 	if (d)
 		(void)closedir(d);
-	if (names)
-		qsort(names, cs_strv_len(names), sizeof(names[0]), by_text);
+	cs_strv_sort(names);
 	return names;
 }
 

@@ -495,13 +495,7 @@ static json_t *ls_rows(void)
 	cs_strv_push(&names, "default");
 	if (!cs_strv_has(names, current))
 		cs_strv_push(&names, current);
-	for (size_t n = cs_strv_len(names), i = 0; i < n; i++)
-		for (size_t k = i + 1; k < n; k++)
-			if (strcmp(names[k], names[i]) < 0) {
-				char *t = names[i];
-				names[i] = names[k];
-				names[k] = t;
-			}
+	cs_strv_sort(names);
 	for (char **n = names; *n; n++)
 		(void)json_array_append_new(rows, ls_row(*n, cs_streq(*n, current)));
 	return rows;

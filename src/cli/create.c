@@ -302,8 +302,6 @@ static int set_volumes(json_t *cfg, json_t *host, const struct run_opts *o, stru
 
 /* ---- HostConfig: security ---- */
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 /* Upper case, CAP_ in front, each once, sorted. */
 static void set_caps(json_t *host, const char *key, char *const *v)
 {
@@ -318,8 +316,7 @@ static void set_caps(json_t *host, const char *key, char *const *v)
 		if (!cs_strv_has(caps, name))
 			cs_strv_push(&caps, name);
 	}
-	if (caps)
-		qsort(caps, cs_strv_len(caps), sizeof(*caps), by_text);
+	cs_strv_sort(caps);
 	set_list(host, key, caps);
 }
 
@@ -442,8 +439,7 @@ static void set_ulimits(json_t *host, char *const *v)
 			cs_strv_push(&last, *v);
 		}
 	}
-	if (last)
-		qsort(last, cs_strv_len(last), sizeof(*last), by_text);
+	cs_strv_sort(last);
 	set_parsed(host, "Ulimits", last, create_ulimit);
 }
 

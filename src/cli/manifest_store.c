@@ -58,12 +58,6 @@ int manifest_store_get(const struct cs_ref *list, const struct cs_ref *image, js
 	return load(path, ret, err);
 }
 
-static int by_name(const void *a, const void *b)
-{
-	const char *const *x = a, *const *y = b;
-	return strcmp(*x, *y);
-}
-
 int manifest_store_list(const struct cs_ref *list, json_t **ret, struct cs_err **err)
 {
 	cs_autofree char *folder = folder_of(list);
@@ -79,8 +73,7 @@ int manifest_store_list(const struct cs_ref *list, json_t **ret, struct cs_err *
 		if (!cs_streq(e->d_name, ".") && !cs_streq(e->d_name, ".."))
 			cs_strv_push(&names, e->d_name);
 	(void)closedir(dir);
-	if (names)
-		qsort(names, cs_strv_len(names), sizeof(names[0]), by_name);
+	cs_strv_sort(names);
 	cs_autojson json_t *all = json_array();
 	for (char **n = names; n && *n; n++) {
 		cs_autofree char *path = cs_xasprintf("%s/%s", folder, *n);

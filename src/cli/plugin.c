@@ -136,12 +136,6 @@ bool plugin_exec(const char *name, char *const *args)
 	return true;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	const char *const *x = a, *const *y = b;
-	return strcmp(*x, *y);
-}
-
 void plugin_each(void (*fn)(void *ctx, const struct plugin *p), void *ctx)
 {
 	cs_autostrv char **dirs = folders(), **seen = NULL;
@@ -157,8 +151,7 @@ void plugin_each(void (*fn)(void *ctx, const struct plugin *p), void *ctx)
 		if (dir)
 			(void)closedir(dir);
 	}
-	if (seen)
-		qsort(seen, cs_strv_len(seen), sizeof(seen[0]), by_name);
+	cs_strv_sort(seen);
 	for (char **name = seen; name && *name; name++) {
 		cs_autofree char *path = find(*name), *why = NULL;
 		if (!path)

@@ -19,12 +19,6 @@ static const struct flag events_flags[] = {
 	FLAG_END,
 };
 
-static int by_text(const void *x, const void *y)
-{
-	const char *const *p = x, *const *q = y;
-	return strcmp(*p, *q);
-}
-
 /* 2006-01-02T15:04:05.000000000+02:00, local */
 static void event_time(int64_t ns)
 {
@@ -53,7 +47,7 @@ static void print_event(json_t *j)
 	printf("%s %s %s", jstr(j, "Type"), jstr(j, "Action"), jstr(actor, "ID"));
 	json_object_foreach(attributes, k, v) cs_strv_take(&all, cs_xasprintf("%s=%s", k, json_string_value(v) ? json_string_value(v) : ""));
 	if (all) {
-		qsort(all, cs_strv_len(all), sizeof(*all), by_text);
+		cs_strv_sort(all);
 		cs_autofree char *joined = cs_strv_join(all, ", ");
 		printf(" (%s)", joined);
 	}

@@ -250,12 +250,6 @@ const char *truncate_id(struct tpl_arena *a, const char *id)
 	return strlen(id) > 12 ? tpl_strn(a, id, 12) : id;
 }
 
-static int by_text(const void *x, const void *y)
-{
-	const char *const *p = x, *const *q = y;
-	return strcmp(*p, *q);
-}
-
 const char *labels_text(struct tpl_arena *a, json_t *labels)
 {
 	struct cs_str s = CS_STR_INIT((size_t)1 << 24);
@@ -264,8 +258,7 @@ const char *labels_text(struct tpl_arena *a, json_t *labels)
 	json_t *v;
 
 	json_object_foreach(labels, k, v) cs_strv_take(&all, cs_xasprintf("%s=%s", k, json_string_value(v) ? json_string_value(v) : ""));
-	if (all)
-		qsort(all, cs_strv_len(all), sizeof(*all), by_text);
+	cs_strv_sort(all);
 	for (char **p = all; p && *p; p++) {
 		if (p > all)
 			cs_str_putc(&s, ',');

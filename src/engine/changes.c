@@ -264,16 +264,13 @@ int cs_container_changes(struct cs_engine *e, const char *ref, struct cs_str *ou
 	return out->failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "changes of container %s", c->id) : 0;
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 int cs_changes_own(struct cs_container *c, char ***ret, struct cs_err **err)
 {
 	cs_auto(diff_done) struct diff d = {0};
 
 	if (find_changes(c->e, c->id, &d, err) < 0)
 		return -1;
-	if (d.hidden)
-		qsort(d.own, d.hidden, sizeof(*d.own), by_text);
+	cs_strv_sort(d.own);
 	*ret = TAKE_PTR(d.own);
 	return 0;
 }

@@ -292,8 +292,6 @@ void cs_image_recs_free(struct cs_image_rec **v, size_t n)
 	free(v);
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool digests)
 {
 	struct cs_image_name *n, *next;
@@ -306,7 +304,7 @@ static char **refs_of(struct cs_images *m, const struct cs_image_rec *r, bool di
 			cs_strv_push(&v, n->full);
 	}
 	pthread_rwlock_unlock(&m->lock);
-	qsort(v, cs_strv_len(v), sizeof(char *), by_text);
+	cs_strv_sort(v);
 	return v;
 }
 

@@ -63,8 +63,6 @@ static int take_file(struct cs_rg_tls *tls, const char *dir, const char *name, s
 	return 0;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 static int load_dir(struct cs_rg_tls *tls, const char *dir, struct cs_err **err)
 {
 	cs_autostrv char **names = NULL;
@@ -77,8 +75,7 @@ static int load_dir(struct cs_rg_tls *tls, const char *dir, struct cs_err **err)
 		if (*e->d_name != '.')
 			cs_strv_push(&names, e->d_name);
 	(void)closedir(d);
-	if (names)
-		qsort(names, cs_strv_len(names), sizeof(*names), by_name);
+	cs_strv_sort(names);
 	for (char **n = names; n && *n; n++)
 		if (take_file(tls, dir, *n, err) < 0)
 			return -1;

@@ -232,6 +232,11 @@ static void test_strv(void **state)
 	char a[] = "a", b[] = "b";
 	cs_autofree char *j = cs_strv_join((char *[]){a, b, NULL}, "--");
 	assert_string_equal(j, "a--b");
+	cs_autostrv char **s = cs_strv_split("b,a-1,B,a,", ',');
+	cs_strv_sort(s);
+	cs_autofree char *sorted = cs_strv_join(s, ",");
+	assert_string_equal(sorted, ",B,a,a-1,b");
+	cs_strv_sort(NULL);
 	struct cs_strmap *m = cs_strmap_new();
 	char key[16];
 	for (int k = 0; k < 20; k++) {
