@@ -185,22 +185,25 @@ static int put_user_mount(struct cs_str *out, const struct user_mount *m, struct
 		put_mount(out, m->dest, "bind", m->bind, m->ro ? "rbind,ro,rprivate" : "rbind,rprivate");
 		return 0;
 	}
-	if (m->point && cs_streq(m->point->type, "image")) {
-		put_mount_open(out, m->dest, "layers", m->point->source, "ro");
+	if (m->tmpfs) {
+		if (cs_tmpfs_options(m->tmpfs, &options, err) < 0)
+			return -1;
+		put_mount(out, m->dest, "tmpfs", "tmpfs", options);
+		return 0;
+	}
+	const struct cs_mount_point *p = m->point;
+	if (cs_streq(p->type, "image")) {
+		put_mount_open(out, m->dest, "layers", p->source, "ro");
 		cs_json_put_key(out, "layers");
 		cs_json_put_strv(out, m->layers);
-		if (!cs_empty(m->point->subpath))
-			cs_json_put_kstr(out, "subpath", m->point->subpath);
+		if (!cs_empty(p->subpath))
+			cs_json_put_kstr(out, "subpath", p->subpath);
 		cs_str_putc(out, '}');
-		return 0;
+	} else if (cs_streq(p->type, "tmpfs")) {
+		put_mount(out, m->dest, "tmpfs", "tmpfs", p->options ? p->options : "noexec,nosuid,nodev");
+	} else {
+		put_bind(out, p);
 	}
-	if (m->point && !cs_streq(m->point->type, "tmpfs")) {
-		put_bind(out, m->point);
-		return 0;
-	}
-	if (m->tmpfs && cs_tmpfs_options(m->tmpfs, &options, err) < 0)
-		return -1;
-	put_mount(out, m->dest, "tmpfs", "tmpfs", m->tmpfs ? options : m->point->options ? m->point->options : "noexec,nosuid,nodev");
 	return 0;
 }
 

@@ -8,20 +8,20 @@
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* Index of the entry with the same name as `item` (up to '='), or -1. */
-static ssize_t find_env(char *const *env, const char *item, size_t name_len)
+/* Where the entry with the same name as `item` (up to '=') is, or NULL. */
+static char **find_env(char **env, const char *item, size_t name_len)
 {
-	for (size_t i = 0; env && env[i]; i++)
-		if (strncmp(env[i], item, name_len) == 0 && env[i][name_len] == '=')
-			return (ssize_t)i;
-	return -1;
+	for (; env && *env; env++)
+		if (strncmp(*env, item, name_len) == 0 && (*env)[name_len] == '=')
+			return env;
+	return NULL;
 }
 
-static void remove_at(char **v, size_t i)
+static void remove_at(char **v)
 {
-	free(v[i]);
-	for (; v[i]; i++)
-		v[i] = v[i + 1];
+	free(*v);
+	for (; *v; v++)
+		v[0] = v[1];
 }
 
 /* Replaces or appends; a name without '=' takes the variable away. */
@@ -30,13 +30,13 @@ static void merge_env(char ***env, char *const *more)
 	for (size_t i = 0; more && more[i]; i++) {
 		const char *eq = strchr(more[i], '=');
 		size_t n = eq ? (size_t)(eq - more[i]) : strlen(more[i]);
-		ssize_t at = find_env(*env, more[i], n);
+		char **at = find_env(*env, more[i], n);
 
-		if (at >= 0 && eq) {
-			free((*env)[at]);
-			(*env)[at] = cs_xstrdup(more[i]);
-		} else if (at >= 0) {
-			remove_at(*env, (size_t)at);
+		if (at && eq) {
+			free(*at);
+			*at = cs_xstrdup(more[i]);
+		} else if (at) {
+			remove_at(at);
 		} else if (eq) {
 			cs_strv_push(env, more[i]);
 		}
