@@ -381,23 +381,32 @@ HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err)
 	return HCS_S_OK;
 }
 
+static int reset_port(struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err)
+{
+	cs_autortnl struct cs_rtnl r = {0};
+	struct cs_nl b;
+
+	if (cs_host_rtnl(&r, err) < 0)
+		return -1;
+	cs_nl_init(&b, &r);
+	return cs_veth_set_port(&b, e, p, true, err);
+}
+
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
+	cs_autoerr struct cs_err *ignored = NULL;
 	struct cs_nl b;
 	HRESULT hr;
 
 	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu || !cs_strv_equal(now->link_local, e->pol.link_local) ||
 	    !cs_strmap_equal(now->sysctls, e->pol.sysctls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name, MTU, link-local addresses and sysctls of an interface that is in use cannot be changed");
+	bool port = e->outer && ((now->n_ports > 0) != (e->pol.n_ports > 0) || cs_edge_antispoof(e, now) != cs_edge_antispoof(e, &e->pol));
+	if (port && reset_port(e, now, err) < 0)
+		return HCS_E_FAIL;
 	hr = cs_edge_replug(ns, e, now, err);
-	if (hr == HCS_S_OK && e->outer && (now->n_ports > 0) != (e->pol.n_ports > 0)) {
-		cs_autortnl struct cs_rtnl r = {0};
-		if (cs_host_rtnl(&r, err) < 0)
-			return HCS_E_FAIL;
-		cs_nl_init(&b, &r);
-		cs_veth_set_port(&b, e, now->n_ports > 0);
-		cs_nl_try(&b);
-	}
+	if (hr != HCS_S_OK && port && reset_port(e, &e->pol, &ignored) < 0)
+		cs_debug(SUBSYS, "endpoint %s: %s", e->o.text, ignored->msg);
 	if (hr != HCS_S_OK || now->max_outgoing == e->pol.max_outgoing)
 		return hr;
 	cs_nl_init(&b, &ns->rt);

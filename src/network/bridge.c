@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Networks that are a bridge on the host: NAT, Internal, Private; and veths as their endpoints. */
+#include <stdatomic.h>
+
 #include "base/id.h"
 #include "network/edge.h"
 #include "network/netns.h"
@@ -312,7 +314,7 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	if (e->v6.ip.family)
 		s[0].value = "0";
 	cs_random_bytes(r, sizeof(r));
-	(void)snprintf(e->outer_name, sizeof(e->outer_name), "csp%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
+	(void)snprintf(e->outer_name, sizeof(e->outer_name), CS_FIREWALL_PORT "%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
 	cs_nl_init(&b, host);
 	cs_link_add_veth(&b, e->outer_name, ns->nsfd, ifname);
 	cs_link_set(&b, &(struct cs_link_change){.name = e->outer_name, .alias = mark, .no_ipv6_addr = true}, "prepare a veth");
@@ -383,9 +385,26 @@ static bool bridge_filtered(void)
 	return cs_sysctl_read("net/bridge/bridge-nf-call-iptables") == 1 || cs_sysctl_read("net/bridge/bridge-nf-call-ip6tables") == 1;
 }
 
-void cs_veth_set_port(struct cs_nl *b, const struct HcnEndpoint *e, bool published)
+static void set_port(struct cs_nl *b, int index, const struct HcnEndpoint *e, bool published, bool guarded, bool in_use)
 {
-	cs_link_set_port(b, e->outer, e->doc.flags & 2, published && bridge_filtered());
+	struct cs_link_port p = {.isolated = e->doc.flags & 2, .hairpin = published && bridge_filtered(), .mac = guarded ? e->mac : NULL, .in_use = in_use};
+
+	cs_link_set_port(b, index, &p);
+}
+
+int cs_veth_set_port(struct cs_nl *b, struct HcnEndpoint *e, const struct cs_endpoint_policies *p, bool in_use, struct cs_err **err)
+{
+	static atomic_int kernel_locks; /* 0: not known yet */
+	bool guarded = cs_edge_antispoof(e, p);
+	struct cs_link_info l;
+
+	set_port(b, e->outer, e, p->n_ports > 0, guarded, in_use);
+	if (cs_nl_run(b, err) < 0)
+		return -1;
+	if (guarded && !kernel_locks && cs_link_get(b->sock, e->outer, NULL, &l, NULL) == 0)
+		kernel_locks = l.locked ? 1 : -1;
+	e->locked = guarded && kernel_locks > 0;
+	return 0;
 }
 
 static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, bool adopted, struct cs_err **err)
@@ -395,11 +414,9 @@ static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, b
 	cs_nl_init(&b, r);
 	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true},
 		    "plug into the bridge");
-	if (e->doc.flags & 2 || adopted || e->pol.n_ports > 0)
-		cs_veth_set_port(&b, e, e->pol.n_ports > 0);
 	if (e->net->made && !e->net->wide) /* a bridge takes no more than its ports do, and without one the least */
 		cs_link_set_gso(&b, e->net->index, CS_LINK_GSO);
-	if (cs_nl_run(&b, err) < 0)
+	if (cs_veth_set_port(&b, e, &e->pol, adopted, err) < 0)
 		return -1;
 	e->net->wide = true;
 	return 0;
@@ -420,7 +437,7 @@ static bool plug_member(const struct cs_link_info *l, void *ctx)
 	struct HcnEndpoint *e cs_auto(cs_autoep_done) = cs_obj_get(CS_ENDPOINT, &id);
 	if (e && e->net == m->n) {
 		cs_link_set(&m->b, &(struct cs_link_change){.index = l->index, .master = (uint32_t)m->n->index}, "plug into the bridge again");
-		cs_link_set_port(&m->b, l->index, e->doc.flags & 2, bridge_filtered());
+		set_port(&m->b, l->index, e, true, e->locked, true);
 	}
 	return true;
 }

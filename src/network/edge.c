@@ -113,6 +113,7 @@ HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err)
 					.masquerade6 = p->masquerade6 != CS_FALSE,
 					.mode4 = mode_of(p->gw4),
 					.mode6 = mode_of(p->gw6),
+					.shared = !n->made || n->driver == &cs_driver_overlay,
 					.direct = cs_net.settings.direct_routing,
 					.trusted = trusted};
 	HRESULT hr = snat(p->host_ip4, AF_INET, "LinuxBridge.HostIp4", &host4, err);

@@ -25,6 +25,8 @@ void cs_edge_unplug(struct HcnNamespace *ns, struct HcnEndpoint *e);
 /* The service ends: ports are let go of, what is in the kernel stays. */
 void cs_edge_drop(struct HcnEndpoint *e);
 /* The policies of an attached endpoint have changed: `now` is put in force, and its chosen ports are filled in. On failure the old ones hold. */
+/* AntiSpoof of the policies; nothing said: what the network is for. */
+bool cs_edge_antispoof(const struct HcnEndpoint *e, const struct cs_endpoint_policies *p);
 HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
 
 /* What the namespace sees by name: its networks have changed, or the service's answer to whether it is served at all is due. */

@@ -79,7 +79,7 @@ static void acls_done(struct acls *a)
 
 /* ---- the endpoint ---- */
 
-static bool antispoof(const struct HcnEndpoint *e, const struct cs_endpoint_policies *p)
+bool cs_edge_antispoof(const struct HcnEndpoint *e, const struct cs_endpoint_policies *p)
 {
 	return p->antispoof != CS_NULL ? p->antispoof == CS_TRUE : e->net->pol.icc == CS_FALSE;
 }
@@ -88,8 +88,8 @@ static int tell(const struct HcnNamespace *ns, const struct HcnEndpoint *e, cons
 {
 	cs_autofree struct cs_fw_addr *more = cs_xcalloc(cs_strv_len(p->link_local) + 1, sizeof(*more));
 	struct acls acls;
-	struct cs_firewall_endpoint f = {.id = e->o.text, .name = e->doc.name, .ifname = e->outer_name, .ifindex = (uint32_t)e->outer, .bridge = e->net->ifname, .sandbox = ns->o.text,
-					 .antispoof = antispoof(e, p), .more = more};
+	struct cs_firewall_endpoint f = {.id = e->o.text, .name = e->doc.name, .ifname = e->outer_name, .ifindex = e->locked ? (uint32_t)e->outer : 0, .bridge = e->net->ifname, .sandbox = ns->o.text,
+					 .antispoof = cs_edge_antispoof(e, p), .more = more};
 	struct cs_ip ip;
 
 	memcpy(f.mac, e->mac, sizeof(f.mac));

@@ -72,6 +72,7 @@ struct cs_firewall_network {
 	struct in_addr snat4;  /* source address of outgoing connections in place of masquerading (host_ipv4); zero: none */
 	struct in6_addr snat6; /* likewise (host_ipv6) */
 	bool direct;           /* published ports can be reached at the container's address too (allow-direct-routing) */
+	bool shared;           /* the bridge has ports that are no endpoint's: it is the user's, or reaches over the wire */
 	char *const *trusted;  /* interfaces from which they can (trusted_host_interfaces), NULL-terminated; NULL: none */
 };
 
@@ -93,11 +94,12 @@ struct cs_firewall_acl {
 	const char *local_ports, *remote_ports;         /* ports or ranges a-b; tcp, udp and sctp only */
 };
 
+#define CS_FIREWALL_PORT "csp"
 struct cs_firewall_endpoint {
 	const char *id;      /* the endpoint's identity here, shown in reachability */
 	const char *name;    /* for reachability only; may be NULL */
-	const char *ifname;  /* the host's end of the veth */
-	uint32_t ifindex;    /* its number; 0: not known, and what it may send is looked up twice */
+	const char *ifname;  /* the host's end of the veth: CS_FIREWALL_PORT and more, or it might send to the host's loopback */
+	uint32_t ifindex;    /* its number, if the bridge takes no frames from there but those of `mac` (IFLA_BRPORT_LOCKED). 0: all is looked up here, which takes longer */
 	const char *bridge;  /* that of its network, which should have been added */
 	const char *sandbox; /* the namespace's id: endpoints of one sandbox may send with each other's addresses (several networks); may be NULL */
 	uint8_t mac[6];

@@ -51,6 +51,7 @@ static int network_elements(struct cs_firewall *fw, const struct fw_network *n, 
 		bool in;
 	} sets[] = {
 		{FW_bridges, true},
+		{FW_shared, s->shared},
 		{FW_internal, s->internal},
 		{FW_masquerade4, s->masquerade4 && s->mode4 != CS_FW_ROUTED && !s->internal},
 		{FW_masquerade6, s->masquerade6 && s->mode6 != CS_FW_ROUTED && !s->internal},
@@ -103,9 +104,9 @@ static int source(struct cs_firewall *fw, const struct fw_endpoint *e, const str
 	if (!v4 && a->family != AF_INET6)
 		return 0;
 	if (e->ifindex && !fw_acl_has(e)) {
-		struct fw_elem both = fw_elem(v4 ? FW_passing4 : FW_passing6);
+		struct fw_elem own = fw_elem(v4 ? FW_passing4 : FW_passing6);
 
-		if (fn(fw, fw_put_addr(fw_put_mac(fw_put_ifindex(&both, e->ifindex), e->mac), a), err) < 0)
+		if (fn(fw, fw_put_addr(fw_put_ifindex(&own, e->ifindex), a), err) < 0)
 			return -1;
 	}
 	if (with_addr(fw, v4 ? FW_sources4 : FW_sources6, e->ifname, a, fn, err) < 0)

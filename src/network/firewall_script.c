@@ -40,26 +40,19 @@ static const char balance_chain[] = BALANCE("balance", ""), aside_chain[] = BALA
 static const enum fw_set_id balance_maps[] = {FW_balance4, FW_balance6, FW_sticky4, FW_sticky6};
 
 static const char inet_chains[] =
-	/* route_localnet, without which 127.0.0.1 could not be translated, would open the host's loopback to containers */
-	"chain raw { type filter hook prerouting priority -305; policy accept;\n"
-	"meta nfproto ipv6 goto raw6\n"
-	"@nh,96,8 127 goto loopback\n"  /* ip saddr */
-	"@nh,128,8 127 goto loopback\n" /* ip daddr */
-	"}\n"
-	"chain raw6 {\n"
-	"ip6 saddr ::1 goto loopback\n"
-	"ip6 daddr ::1 goto loopback\n"
+	/* Published on loopback: for the host itself. Somebody outside may send to 127.0.0.1 with a route of his own making, and the host may have
+	 * route_localnet everywhere (kube-proxy sets it), so loopback is never translated for what comes in. And our bridges have it, without which
+	 * 127.0.0.1 could not be translated; it would open the host's loopback to them. Endpoints' frames to or from there are dropped where they come in
+	 * (bridge prerouting, which looks at them anyway), first packets of connections from other ports of the bridge here, and where such ports are
+	 * known to be, all packets in raw. The kernel takes ::1 from nobody (RFC 4291, 2.5.3). */
+	"chain prerouting { type nat hook prerouting priority -95; policy accept;\n"
+	"ip daddr 127.0.0.0/8 goto loopback\n"
+	"ip6 daddr ::1 accept\n"
+	"meta l4proto != " WITH_PORTS " accept\n"
+	"goto translate\n"
 	"}\n"
 	"chain loopback {\n"
 	"iifname @bridges drop\n"
-	"}\n"
-	/* Published on loopback: for the host itself. Somebody outside may send to 127.0.0.1 with a route of his own making, and the host may have
-	 * route_localnet everywhere (kube-proxy sets it), so loopback is never translated for what comes in. */
-	"chain prerouting { type nat hook prerouting priority -95; policy accept;\n"
-	"meta l4proto != " WITH_PORTS " accept\n"
-	"ip daddr 127.0.0.0/8 accept\n"
-	"ip6 daddr ::1 accept\n"
-	"goto translate\n"
 	"}\n"
 	"chain output { type nat hook output priority -95; policy accept;\n"
 	"meta l4proto != " WITH_PORTS " accept\n"
@@ -117,6 +110,12 @@ static const char inet_chains[] =
 	"ct state invalid drop\n" /* would go out without translation */
 	"}\n";
 
+static const char raw_chain[] =
+	"chain raw { type filter hook prerouting priority -305; policy accept;\n"
+	"ip daddr 127.0.0.0/8 goto loopback\n"
+	"ip saddr 127.0.0.0/8 goto loopback\n"
+	"}\n";
+
 static const char input_chain[] =
 	"chain input { type filter hook input priority 20; policy accept;\n"
 	"iifname != @confined accept\n"
@@ -133,10 +132,15 @@ static const char bridge_chains[] =
 	"set flows4 { type ifname . ipv4_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
 	"set flows6 { type ifname . ipv6_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
 	"chain prerouting { type filter hook prerouting priority -300; policy accept;\n"
-	"iif . ether saddr . ip saddr @passing4 accept\n"
-	"meta l4proto != 58 iif . ether saddr . ip6 saddr @passing6 accept\n"
+	"ip daddr != 127.0.0.0/8 iif . ip saddr @passing4 accept\n"
+	"meta l4proto != 58 iif . ip6 saddr @passing6 accept\n"
+	"ip daddr 127.0.0.0/8 goto loopback\n"
+	"ip saddr 127.0.0.0/8 goto loopback\n"
 	"iifname @guarded jump guard\n"
 	"iifname @filtered goto leaving\n"
+	"}\n"
+	"chain loopback {\n"
+	"iifname \"" CS_FIREWALL_PORT "*\" drop\n"
 	"}\n"
 	"chain guard {\n"
 	"iifname . ether saddr != @macs drop\n"
@@ -217,7 +221,7 @@ static const char bridge_forward_chain[] =
 static const struct optional {
 	enum fw_set_id set;
 	const char *name, *text;
-} optional[] = {{FW_confined, "input", input_chain}, {FW_separated, "forward", bridge_forward_chain}, {FW_filtered, "postrouting", entering_chain}};
+} optional[] = {{FW_shared, "raw", raw_chain}, {FW_confined, "input", input_chain}, {FW_separated, "forward", bridge_forward_chain}, {FW_filtered, "postrouting", entering_chain}};
 
 unsigned fw_script_chain_of(unsigned set)
 {

@@ -19,6 +19,7 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 	X(isolated4, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                         \
 	X(isolated6, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                         \
 	X(confined, false, FW_F(FW_IFNAME), FW_F(0), NULL) /* bridges whose containers may not do everything to the host: those of the three above */         \
+	X(shared, false, FW_F(FW_IFNAME), FW_F(0), NULL) /* bridges with ports that are not ours */                                                \
 	X(within, false, FW_F(FW_IFNAME, FW_IFNAME), FW_F(0), NULL) /* bridge to itself: where icc is on */                                         \
 	X(masquerade4, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                       \
 	X(masquerade6, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                       \
@@ -48,8 +49,8 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 	X(sources4, true, FW_F(FW_IFNAME, FW_IP4), FW_F(0), NULL)                                                                                   \
 	X(sources6, true, FW_F(FW_IFNAME, FW_IP6), FW_F(0), NULL)                                                                                   \
 	X(targets6, true, FW_F(FW_IFNAME, FW_IP6), FW_F(0), "typeof iifname . @th,64,128") /* nft 1.0.6 has no name for an advertisement's target */ \
-	X(passing4, true, FW_F(FW_IFINDEX, FW_MAC, FW_IP4), FW_F(0), NULL) /* what macs and sources4 say, where no ACL wants to see it: one look, short */              \
-	X(passing6, true, FW_F(FW_IFINDEX, FW_MAC, FW_IP6), FW_F(0), NULL)                                                                           \
+	X(passing4, true, FW_F(FW_IFINDEX, FW_IP4), FW_F(0), NULL) /* as sources4, where the MAC needs no look and no ACL wants one: short */              \
+	X(passing6, true, FW_F(FW_IFINDEX, FW_IP6), FW_F(0), NULL)                                                                                   \
 	X(separated, true, FW_F(FW_IFNAME), FW_F(0), NULL) /* veths of networks without icc */                                                      \
 	X(links4, true, FW_F(FW_IP4, FW_IP4, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                                     \
 	X(links6, true, FW_F(FW_IP6, FW_IP6, FW_PROTO, FW_PORT), FW_F(0), NULL)                                                                     \

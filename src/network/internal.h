@@ -88,6 +88,7 @@ struct HcnEndpoint {
 	struct HcnEndpoint *next;
 	int outer, inner; /* indexes; outer 0: no end on the host */
 	bool warm;        /* the pair is the pool's */
+	_Atomic bool locked; /* the kernel lets nothing in but frames with the endpoint's hardware address */
 	char outer_name[IFNAMSIZ], inner_name[IFNAMSIZ];
 	struct edge *edge; /* edge_endpoint.c's */
 };
@@ -205,8 +206,9 @@ extern const struct cs_driver cs_driver_nat, cs_driver_internal, cs_driver_priva
 /* ipvlan in a mode of layer 3: the parent's namespace routes, there is no gateway on the link. */
 bool cs_parent_routes(const struct HcnNetwork *n);
 const struct cs_driver *cs_driver_find(const char *type); /* NULL or "": NAT */
-/* Of the outer end: isolated (DisableInterComputeCommunication) and hairpin, with or without published ports. */
-void cs_veth_set_port(struct cs_nl *host, const struct HcnEndpoint *e, bool published);
+/* Runs the batch, and sets the outer end with it: isolated (DisableInterComputeCommunication), hairpin (published ports), locked to the endpoint's
+ * hardware address (AntiSpoof; e->locked: the kernel does so). */
+CS_MUST_CHECK int cs_veth_set_port(struct cs_nl *host, struct HcnEndpoint *e, const struct cs_endpoint_policies *p, bool in_use, struct cs_err **err);
 HRESULT cs_veth_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, bool *adopted, struct cs_err **err);
 /* The bridge of a network: made, or taken over; host: with the gateways' addresses on it. */
 HRESULT cs_bridge_create(struct HcnNetwork *n, bool host, struct cs_err **err);

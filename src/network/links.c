@@ -192,17 +192,23 @@ void cs_link_set_gso(struct cs_nl *b, int index, uint32_t gso)
 	mnl_attr_put_u32(link_message(b, RTM_SETLINK, 0, index, NULL, "set the size of packets", EINVAL), IFLA_GSO_IPV4_MAX_SIZE, gso);
 }
 
-void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin)
+void cs_link_set_port(struct cs_nl *b, int index, const struct cs_link_port *p)
 {
 	struct nlmsghdr *h = link_message(b, RTM_NEWLINK, 0, index, NULL, "set up a bridge's port", 0);
 	struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
 
 	mnl_attr_put_str(h, IFLA_INFO_SLAVE_KIND, "bridge");
 	struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_SLAVE_DATA);
-	mnl_attr_put_u8(h, IFLA_BRPORT_ISOLATED, isolated);
-	mnl_attr_put_u8(h, IFLA_BRPORT_MODE, hairpin);
+	mnl_attr_put_u8(h, IFLA_BRPORT_ISOLATED, p->isolated);
+	mnl_attr_put_u8(h, IFLA_BRPORT_MODE, p->hairpin);
+	mnl_attr_put_u8(h, IFLA_BRPORT_LEARNING, !p->mac);
+	mnl_attr_put_u8(h, IFLA_BRPORT_LOCKED, p->mac != NULL);
+	if (p->mac && p->in_use) /* of a locked port the bridge takes whom it has seen there before */
+		mnl_attr_put(h, IFLA_BRPORT_FLUSH, 0, NULL);
 	mnl_attr_nest_end(h, data);
 	mnl_attr_nest_end(h, info);
+	if (p->mac)
+		cs_bridge_fdb_add(b, index, p->mac);
 }
 
 void cs_link_del(struct cs_nl *b, int index) { (void)link_message(b, RTM_DELLINK, 0, index, NULL, "delete a link", ENODEV); }
@@ -364,6 +370,16 @@ static void copy_text(char *to, size_t size, const struct nlattr *a)
 	to[n] = 0;
 }
 
+static bool is_locked(const struct nlattr *port)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested (a, port)
+		if (mnl_attr_get_type(a) == IFLA_BRPORT_LOCKED)
+			return mnl_attr_get_payload_len(a) && mnl_attr_get_u8(a);
+	return false;
+}
+
 static void parse_link(const struct nlmsghdr *h, struct cs_link_info *l)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(h);
@@ -401,9 +417,12 @@ static void parse_link(const struct nlmsghdr *h, struct cs_link_info *l)
 			memcpy(&l->stats, mnl_attr_get_payload(a), CS_MIN(n, sizeof(l->stats)));
 			break;
 		case IFLA_LINKINFO:
-			mnl_attr_for_each_nested (in, a)
+			mnl_attr_for_each_nested (in, a) {
 				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
 					copy_text(l->kind, sizeof(l->kind), in);
+				else if (mnl_attr_get_type(in) == IFLA_INFO_SLAVE_DATA)
+					l->locked = is_locked(in);
+			}
 			break;
 		default:
 			break;

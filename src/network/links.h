@@ -40,8 +40,14 @@ void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *wh
 void cs_link_rename(struct cs_nl *b, int index, const char *to);
 /* The largest packet of TCP over IPv4. What one of the ports below the link does not take (EINVAL) is left as it is. */
 void cs_link_set_gso(struct cs_nl *b, int index, uint32_t gso);
-/* Of a bridge's port. isolated: no traffic to other isolated ports; hairpin: frames may go back to where they came from. */
-void cs_link_set_port(struct cs_nl *b, int index, bool isolated, bool hairpin);
+struct cs_link_port {
+	bool isolated;      /* no traffic to other isolated ports */
+	bool hairpin;       /* frames may go back to where they came from */
+	const uint8_t *mac; /* who is behind it, from the start and for good: frames of others are dropped (Linux 5.17: cs_link_info.locked). NULL: the bridge learns */
+	bool in_use;        /* what the bridge may have learned from there is forgotten first */
+};
+/* Of a bridge's port. */
+void cs_link_set_port(struct cs_nl *b, int index, const struct cs_link_port *p);
 void cs_link_del(struct cs_nl *b, int index);
 void cs_link_del_name(struct cs_nl *b, const char *name);
 /* All links of the group at once. */
@@ -78,6 +84,7 @@ struct cs_link_info {
 	unsigned flags, mtu;
 	uint32_t gso;            /* 0: the kernel does not say */
 	uint8_t state; /* IF_OPER_* */
+	bool locked;   /* a bridge's port, which takes only frames of those that the bridge knows to be behind it */
 	char name[IFNAMSIZ], kind[16], alias[96];
 	uint8_t mac[6];
 	struct rtnl_link_stats64 stats;

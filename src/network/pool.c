@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "network/firewall.h"
 #include "network/links.h"
 #include "network/netns.h"
 
@@ -58,7 +59,7 @@ static int furnish(struct cs_warm *w, struct cs_rtnl *host, struct cs_err **err)
 	uint8_t r[4];
 
 	cs_random_bytes(r, sizeof(r));
-	(void)snprintf(w->outer_name, sizeof(w->outer_name), "csp%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
+	(void)snprintf(w->outer_name, sizeof(w->outer_name), CS_FIREWALL_PORT "%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
 	cs_nl_init(&b, host);
 	cs_link_add_veth(&b, w->outer_name, w->nsfd, CS_WARM_IFNAME);
 	if (cs_nl_run(&b, err) < 0 || cs_link_get(host, 0, w->outer_name, &l, err) < 0)

@@ -223,6 +223,20 @@ def ratio(unit, ours, theirs):
     return ours / theirs if unit.endswith("/s") else theirs / ours
 
 
+def streams(results):
+    """Streams and packets of each way, Caisson's beside dockerd's."""
+    names = [n for n in ("caisson", "caisson, br_netfilter", "dockerd") if n in results]
+    lines = ["Streams: Caisson's divided by dockerd's, of pieces taken one after the other, the median and its 95 % confidence interval. Packets: what one small datagram "
+             "costs from `send` to the other's socket.", "", "| | " + " | ".join([f"stream, {n}" for n in names[:-1]] + [f"packet, {n}" for n in names]) + " |",
+             "|---|" + "---:|" * (2 * len(names) - 1)]
+    if "dockerd" not in names:
+        return []
+    for way in results["caisson"]["packets"]:
+        r = [results[n]["beside dockerd"][way] for n in names[:-1]]
+        lines.append(f"| {way} | " + " | ".join([f"{x['median']:.3f}× ({x['low']:.3f} to {x['high']:.3f})" for x in r] + [f"{results[n]['packets'][way]:.0f} ns" for n in names]) + " |")
+    return lines
+
+
 def table(results, idle):
     names = [n for n in ("caisson", "dockerd", "podman") if n in results]
     lines = ["| | " + " | ".join(f"{n} {results[n]['version']}" for n in names) + (" | dockerd / caisson |" if "dockerd" in names else " |"),
@@ -238,10 +252,8 @@ def table(results, idle):
     own = results.get("caisson", {}).get("client")
     if own:
         lines += ["", f"`caisson version --client`: {own['ms']:.1f} ms, {show(own['rss'], 'KiB')} resident at its largest."]
-    streams = results.get("caisson", {}).get("beside dockerd")
-    if streams:
-        lines += ["", "Streams, Caisson's to dockerd's, pieces taken one after the other compared: the median, and the 95 % confidence interval of it: "
-                  + "; ".join(f"{way} {r['median']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for way, r in streams.items()) + "."]
+    if "packets" in results.get("caisson", {}):
+        lines += ["", *streams(results)]
     ports = results.get("caisson", {}).get("10000 ports")
     if ports:
         lines += ["", f"Published port number 1: run in {ports['first_ms']:.1f} ms; number 10,000: {ports['last_ms']:.1f} ms. "
@@ -283,7 +295,8 @@ of its own and the same images. Daemons are spoken to over persistent unix conne
 podman has no daemon, so its command line is measured, process start included. *run* is create, start, wait and remove of `true`. Medians.
 Memory is PSS; dockerd's includes its containerd; *per container* is the worker or the shim; *peak during pull* is the daemon's largest resident
 set (without containerd). For the network rows each engine has a network namespace of its own as its host (tests/bench/network_bench.py), which has a cable to another host, as
-a real one has a network card. Streams take turns in pieces of a quarter of a second; the medians. *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
+a real one has a network card. Streams and packets are measured as on Debian, where br_netfilter (frames within a bridge pass the IP chains) is a module that dockerd
+loads and Caisson does not; *caisson, br_netfilter* is Caisson where somebody else has loaded it, as dockerd on the same host does. Streams take turns in pieces of a quarter of a second; the medians. *pull* to *cp* move a Debian of 8 layers, about 510 MB, from and to Debian's docker-registry on loopback, dockerd's own
 archive of it (load), its tree as one tar (import), and a file of 1 GB; each round begins with empty roots (tests/bench/image_bench.py).
 """
 
@@ -324,7 +337,7 @@ def main():
     daemons = [k for k in results if k != "podman"]
     if daemons and not args.no_runs:
         for kind, found in network_bench.throughput(bench_engine, close, lambda e: Wire(e.sock), daemons, 11 if args.quick else args.streams).items():
-            results[kind].update(found)
+            results.setdefault(kind, {}).update(found)
             print(kind, json.dumps(found), flush=True)
     idle = idle_containers(args.idle) if args.idle else None
     for path in kept:

@@ -15,6 +15,7 @@ from pathlib import Path
 ROWS = [("run, bridge", "ms"), ("run, bridge + port", "ms"), ("20 in parallel, bridge", "ms"), ("client: run --rm, bridge", "ms"), ("container to host", "Gbit/s"),
         ("host to container", "Gbit/s"), ("container to container", "Gbit/s"), ("DNS answers", "/s")]
 IMAGE = "caisson-test/rootfs:latest"
+BRIDGED = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 PUBLISHED = {"80/tcp": [{"HostIp": "", "HostPort": "18080"}]}
 
 
@@ -108,12 +109,25 @@ class Flows:
         at = address(wire, self.boxes[0])
         gateway = wire.json("GET", f"/containers/{self.boxes[0]}/json")["NetworkSettings"]["Networks"]["bridge"]["Gateway"]
         home = [*host.enter, program]
+        self.host = host
         self.ways = {"container to host": (home, first, gateway), "host to container": (first, home, at), "container to container": (first, second, at)}
-        self.found = {way: [] for way in self.ways}
 
-    def piece(self, way, port, seconds):
+    def filtered(self, on):
+        """Frames within the host's bridges pass its IP chains, or do not. Where there is no br_netfilter nothing is to be done."""
+        subprocess.run([*self.host.enter, "sh", "-c", f"[ ! -e {BRIDGED} ] || echo {on:d} >{BRIDGED}"], check=True)
+
+    def stream(self, way, port, seconds):
         sink, source, to = self.ways[way]
-        self.found[way].append(flow([*sink, "sink", str(port)], [*source, "source", to, str(port)], seconds))
+        return flow([*sink, "sink", str(port)], [*source, "source", to, str(port)], seconds)
+
+    def packet(self, way):
+        """Nanoseconds for one small datagram."""
+        sink, source, to = self.ways[way]
+        with subprocess.Popen([*sink, "hole", "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hole:
+            assert hole.stdout.readline() == "ready\n"
+            taken = int(subprocess.run([*source, "packets", to, "7"], check=True, capture_output=True, text=True).stdout)
+            hole.stdin.close()
+        return taken
 
     def close(self, wire):
         for b in self.boxes:
@@ -129,10 +143,14 @@ def beside(ours, theirs):
 
 def throughput(make_engine, close, wire_of, kinds, rounds):
     """{kind: {way: Gbit/s}}. All engines run at once and take turns in short pieces, since one and the same stream differs by a third from minute to
-    minute on a machine with neighbours; the order changes with each round. Medians of the pieces, the first of each being left out. With a dockerd,
-    caisson's have "beside dockerd": {way: {median, low, high}}, too."""
+    minute on a machine with neighbours; the order changes with each round. Medians of the pieces, the first of each being left out; and what one packet
+    costs, in "packets": {way: ns}. Each engine is as on a host of its own on Debian, where br_netfilter is a module that dockerd loads and Caisson does
+    not; "caisson, br_netfilter" is Caisson on a host where somebody has loaded it. With a dockerd, both have "beside dockerd": {way: {median, low, high}}, too."""
     seconds = 0.25
     hosts, engines, flows = [], {}, {}
+    variants = [(k, k, k != "caisson") for k in kinds]
+    if "caisson" in kinds and os.path.exists(BRIDGED):
+        variants.append(("caisson, br_netfilter", "caisson", True))
     try:
         for kind in kinds:
             hosts.append(Host(kind))
@@ -141,15 +159,22 @@ def throughput(make_engine, close, wire_of, kinds, rounds):
             program = str(engines[kind].root / "flow")
             subprocess.run(["gcc", "-O2", "-static", "-o", program, str(Path(__file__).with_name("flow.c"))], check=True)
             flows[kind] = Flows(hosts[-1], wire_of(engines[kind]), program)
+        ways = list(flows[kinds[0]].ways)
+        streams, packets = ({v[0]: {way: [] for way in ways} for v in variants} for _ in range(2))
         for n in range(rounds + 1):
-            for way in next(iter(flows.values())).ways:
-                for kind in kinds if n % 2 else reversed(kinds):
-                    flows[kind].piece(way, 5000 + n, seconds)
+            for way in ways:
+                for name, kind, filtered in variants if n % 2 else reversed(variants):
+                    flows[kind].filtered(filtered)
+                    streams[name][way].append(flows[kind].stream(way, 5000 + n, seconds))
+                    if n <= 10:
+                        packets[name][way].append(flows[kind].packet(way))
         for kind, f in flows.items():
             f.close(wire_of(engines[kind]))  # another connection: the first has been idle for too long
-        result = {kind: {way: statistics.median(v[1:]) for way, v in f.found.items()} for kind, f in flows.items()}
-        if "caisson" in flows and "dockerd" in flows:
-            result["caisson"]["beside dockerd"] = {way: beside(v[1:], flows["dockerd"].found[way][1:]) for way, v in flows["caisson"].found.items()}
+        result = {name: {way: statistics.median(v[1:]) for way, v in found.items()} | {"packets": {way: statistics.median(v[1:]) for way, v in packets[name].items()}}
+                  for name, found in streams.items()}
+        for name, found in streams.items():
+            if name.startswith("caisson") and "dockerd" in streams:
+                result[name]["beside dockerd"] = {way: beside(v[1:], streams["dockerd"][way][1:]) for way, v in found.items()}
         return result
     finally:
         for e in engines.values():

@@ -34,9 +34,9 @@ class World(Lab):
             h.sysctl(name, 1)
         self.bridge(h, "br0", "172.30.0.1/24", "fd30::1/64")
         self.bridge(h, "br1", "172.31.0.1/24", "fd31::1/64")
-        self.a = self.container(h, "br0", "a", "va", A4 + "/24", A6 + "/64", "172.30.0.1", "fd30::1", MAC["a"])
-        self.b = self.container(h, "br0", "b", "vb", B4 + "/24", B6 + "/64", "172.30.0.1", "fd30::1", MAC["b"])
-        self.c = self.container(h, "br1", "c", "vc", C4 + "/24", C6 + "/64", "172.31.0.1", "fd31::1", MAC["c"])
+        self.a = self.container(h, "br0", "a", "cspa", A4 + "/24", A6 + "/64", "172.30.0.1", "fd30::1", MAC["a"])
+        self.b = self.container(h, "br0", "b", "cspb", B4 + "/24", B6 + "/64", "172.30.0.1", "fd30::1", MAC["b"])
+        self.c = self.container(h, "br1", "c", "cspc", C4 + "/24", C6 + "/64", "172.31.0.1", "fd31::1", MAC["c"])
         o = self.outside = self.add("outside")
         self.cable(h, "up0", o, "eth0")
         for addr in (HOST4 + "/24", HOST6 + "/64"):
@@ -73,13 +73,13 @@ class World(Lab):
 
     def endpoint(self, who, **kw):
         addrs = {"a": (A4, A6, "br0"), "b": (B4, B6, "br0"), "c": (C4, C6, "br1")}[who]
-        self.fw("endpoint_add", **{"id": who, "ifname": "v" + who, "bridge": addrs[2], "v4": addrs[0], "v6": addrs[1], "mac": MAC[who], **kw})
+        self.fw("endpoint_add", **{"id": who, "ifname": "csp" + who, "bridge": addrs[2], "v4": addrs[0], "v6": addrs[1], "mac": MAC[who], **kw})
 
     def handles(self):
         """Of the table with its base chains, and of a rule: others each time they are made."""
         text = self.host.run("nft", "-a", "list", "table", "inet", TABLE)
         base = re.findall(r"chain (\w+) \{ # handle (\d+)\n\t\ttype", text)
-        assert len(base) == 5
+        assert len(base) == 4
         return (re.search(r"handle (\d+)", text).group(1), base), re.search(r"goto translate # handle (\d+)", text).group(1)
 
 
@@ -304,7 +304,7 @@ def test_without_bpf_the_rest_works(world, tmp_path):
 def test_hairpin(world, proto, filtered):
     if filtered:
         br_netfilter(world)
-        for veth in ("va", "vb"):
+        for veth in ("cspa", "cspb"):
             world.host.ip(f"link set {veth} type bridge_slave hairpin on")
     world.both(8080)
     for client in (world.a, world.b, world.c):
@@ -357,7 +357,7 @@ def test_published_on_loopback_is_for_the_host_only(world, everywhere):
                     h.ask(addr, 8080, proto, 0.3, source=(source, 0))
     w.fw.kill()
     w.drivers.clear()
-    w.host.nft(f"flush chain inet {TABLE} prerouting; add rule inet {TABLE} prerouting goto translate; flush chain inet {TABLE} raw")
+    w.host.nft(f"flush chain inet {TABLE} prerouting; add rule inet {TABLE} prerouting goto translate")
     assert w.outside.ask("127.0.0.1", 8080, source=(OUT4, 0))[1] == "a", "this test would not notice"
 
 
@@ -384,7 +384,42 @@ def test_containers_do_not_reach_the_hosts_loopback(world):
     assert not reaches()
     w.fw.kill()  # so that nobody restores it
     w.drivers.clear()
-    w.host.nft(f"flush chain inet {TABLE} raw")
+    w.host.nft(f"flush chain bridge {TABLE} loopback")
+    assert not reaches(), "a new connection is dropped, from whatever port of the bridge"
+    w.host.nft(f"flush chain inet {TABLE} loopback")
+    assert reaches(), "this test would not notice"
+
+
+@pytest.mark.parametrize("where", ["endpoint", "shared"])
+def test_no_packet_reaches_the_hosts_loopback(world, where):
+    """What conntrack does not see, either: neither from an endpoint nor from another port of a bridge that may have some."""
+    w = world
+    rx = w.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    rx.bind(("127.0.0.1", 9000))
+    rx.settimeout(0.4)
+    send_loopback_out(w.b, "172.30.0.1", "fd30::1")
+    w.host.nft("table ip untracked { chain c { type filter hook prerouting priority -301; notrack; }; }")
+    if where == "shared":
+        w.host.ip("link set br0 type bridge forward_delay 0")
+        w.host.ip("link set cspb down")
+        w.host.ip("link set cspb name lan0 up")
+        w.fw("network_add", bridge="br0", shared=True)
+        w.b.ip("route replace 127.0.0.1/32 via 172.30.0.1")
+        w.host.serve(9001)
+        assert w.b.ask("172.30.0.1", 9001, timeout=5)[1] == "host", "the link is not up again"
+    tx = w.b.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    tx.bind((B4, 0))
+
+    def reaches():
+        tx.sendto(b"x", ("127.0.0.1", 9000))
+        try:
+            return rx.recv(10) == b"x"
+        except TimeoutError:
+            return False
+    assert not reaches()
+    w.fw.kill()
+    w.drivers.clear()
+    w.host.nft(f"flush chain {'bridge' if where == 'endpoint' else 'inet'} {TABLE} loopback")
     assert reaches(), "this test would not notice"
 
 
@@ -619,7 +654,14 @@ BAD = {
 }
 
 
-def test_nobody_sends_as_somebody_else(world):
+def lock(w, who):
+    """As the network service does with the port of an endpoint."""
+    w.host.run("bridge", "fdb", "replace", MAC[who], "dev", f"csp{who}", "master", "static")
+    w.host.run("bridge", "link", "set", "dev", f"csp{who}", "learning", "off", "locked", "on")
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["", "locked"])
+def test_nobody_sends_as_somebody_else(world, locked):
     w = world
     tx = w.a.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     tx.bind(("eth0", 0))
@@ -642,8 +684,11 @@ def test_nobody_sends_as_somebody_else(world):
             found |= got[:len(data)] == data or (data[12:14] == b"\x81\x00" and got[12:12 + len(data) - 16] == data[16:])
     for name, data in {**GOOD, **BAD}.items():
         assert arrives(data, 5), f"without protection: {name}"
-    w.fw("endpoint_add", id="a2", ifname="vz", bridge="br1", v4="172.31.0.50", mac=MAC["a"], sandbox="s")
-    w.endpoint("a", antispoof=True, more=["172.30.0.77"], sandbox="s")
+    w.fw("endpoint_add", id="a2", ifname="cspz", bridge="br1", v4="172.31.0.50", mac=MAC["a"], sandbox="s")
+    w.endpoint("a", antispoof=True, more=["172.30.0.77"], sandbox="s", locked=locked)
+    if locked:
+        w.host.run("bridge", "fdb", "del", MAC["c"], "dev", "cspa", "master")  # learned above
+        lock(w, "a")
     for name, data in GOOD.items():
         assert arrives(data, 5), name
     for name, data in BAD.items():
@@ -652,14 +697,16 @@ def test_nobody_sends_as_somebody_else(world):
     assert not arrives(GOOD["address on its other network"], 5)
     w.fw("endpoint_remove", id="a")
     assert arrives(BAD["another IPv4"], 5)
+    assert arrives(BAD["another MAC"], 5) != locked
 
 
 def test_protected_containers_work(world):
     w = world
     for name in "abc":
-        w.endpoint(name, antispoof=True)
+        w.endpoint(name, antispoof=True, locked=True)
+        lock(w, name)
     w.both(8080)
-    assert f'"va" . {MAC["a"]} . {A4}' in w.host.run("nft", "list", "set", "bridge", TABLE, "passing4"), "one look is enough for what is right"
+    assert f'"cspa" . {A4}' in w.host.run("nft", "list", "set", "bridge", TABLE, "passing4"), "one look is enough for what is right"
     assert w.a.ask(B4, 80)[1] == "b" and w.a.ask(B6, 80)[1] == "b"
     assert w.outside.ask(HOST4, 8080) == (OUT4, "a") and w.outside.ask(HOST6, 8080) == (OUT6, "a")
     assert w.a.ask(OUT4, 80)[1] == "outside" and w.a.ask(OUT6, 80)[1] == "outside"
@@ -739,9 +786,9 @@ def test_acl_that_lets_nothing_out_lets_answers_out(world):
                                           ("remote_addresses", "10.0.0.0/33"), ("local_addresses", "10.0.0.1; drop"), ("local_ports", "80 } drop {")])
 def test_bad_acls_are_named(world, member, value):
     acl = {member: value} if "ports" not in member else {"protocols": "tcp", member: value}
-    code, text = world.fw.error("endpoint_add", id="a", ifname="va", bridge="br0", v4=A4, mac=MAC["a"], acls=[{}, acl])
+    code, text = world.fw.error("endpoint_add", id="a", ifname="cspa", bridge="br0", v4=A4, mac=MAC["a"], acls=[{}, acl])
     assert code == "INVALID" and "ACL policy 2" in text and member.replace("_", "") in text.lower(), text
-    assert world.fw.error("endpoint_add", id="a", ifname="va", bridge="br0", v4=A4, mac=MAC["a"], acls=[{"protocols": "1", "local_ports": "80"}])[0] == "INVALID"
+    assert world.fw.error("endpoint_add", id="a", ifname="cspa", bridge="br0", v4=A4, mac=MAC["a"], acls=[{"protocols": "1", "local_ports": "80"}])[0] == "INVALID"
 
 
 # ---- load balancers ----
@@ -781,15 +828,15 @@ def test_damage_elsewhere_leaves_balancers_alone(world):
 
     def repaired(damage):
         w.host.nft(damage)
-        until(lambda: "daddr ::1" in w.host.run("nft", "list", "chain", "inet", TABLE, "raw6") and len(handles()) == 8)
+        until(lambda: "masquerade" in w.host.run("nft", "list", "chain", "inet", TABLE, "inward") and len(handles()) == 8)
         return handles()
     before = handles()
     assert len(before) == 8
-    assert repaired(f"flush chain inet {TABLE} raw6") == before
-    assert repaired(f"flush map inet {TABLE} balance4; flush chain inet {TABLE} raw6") == before
+    assert repaired(f"flush chain inet {TABLE} inward") == before
+    assert repaired(f"flush map inet {TABLE} balance4; flush chain inet {TABLE} inward") == before
     assert w.host.ask("10.99.0.1", 80)[1] in "ab"
     rule = before[-1]
-    after = repaired(f"replace rule inet {TABLE} balance handle {rule} accept; flush chain inet {TABLE} raw6")
+    after = repaired(f"replace rule inet {TABLE} balance handle {rule} accept; flush chain inet {TABLE} inward")
     assert after != before and w.host.ask("10.99.0.1", 80)[1] in "ab"
 
 
@@ -820,7 +867,7 @@ def test_balancers_are_remade_without_a_gap(world, tmp_path):
                 t.start()
             for _ in range(3):
                 made = sum(rounds)
-                w.host.nft(f"add rule inet {TABLE} balance counter; flush chain inet {TABLE} raw6")
+                w.host.nft(f"add rule inet {TABLE} balance counter; flush chain inet {TABLE} inward")
                 until(lambda: "counter" not in inet() and "aside" not in inet() and "daddr ::1" in inet())
                 until(lambda made=made: failures or sum(rounds) > made + 20)
         finally:
@@ -1061,13 +1108,13 @@ def test_what_goes_goes_though_the_kernel_refuses(world):
             assert w.fw.error(op, **args)
         with pytest.raises(AssertionError):
             w.publish(8080, op="ports_remove")
-        assert w.fw.error("endpoint_add", id="b", ifname="vb", bridge="br0", v4=B4, mac=MAC["b"], antispoof=True)
+        assert w.fw.error("endpoint_add", id="b", ifname="cspb", bridge="br0", v4=B4, mac=MAC["b"], antispoof=True)
     finally:
         thief.kill()
         thief.wait()
     w.endpoint("b", antispoof=True)
     text = w.host.run("nft", "list", "table", "inet", TABLE)
-    assert "8080" not in text and "10.99.0.1" not in text and "va" not in w.host.run("nft", "list", "table", "bridge", TABLE)
+    assert "8080" not in text and "10.99.0.1" not in text and "cspa" not in w.host.run("nft", "list", "table", "bridge", TABLE)
     w.publish(8080, to=B4)
     assert w.outside.ask(HOST4, 8080)[1] == "b"
     w.fw("lb_add", id="m", vip="10.99.0.1", port=80, to_port=80, to=[B4])
@@ -1092,7 +1139,7 @@ def test_switched_off_nothing_is_touched(world):
     d = w.driver()
     d("open", table="caisson-1", disabled=True)
     d("network_add", bridge="br0")
-    d("endpoint_add", id="a", ifname="va", bridge="br0", v4=A4, mac=MAC["a"], antispoof=True, acls=[{"block": True}])
+    d("endpoint_add", id="a", ifname="cspa", bridge="br0", v4=A4, mac=MAC["a"], antispoof=True, acls=[{"block": True}])
     d("settle")
     d("ports_add", ports=[{"host": "0.0.0.0", "port": 8080, "to": A4, "to_port": 80, "bridge": "br0"}])
     assert not w.outside.reaches(HOST4, 8080)

@@ -258,6 +258,53 @@ def test_nobody_sends_with_anothers_address(walled):
         assert (c.run("busybox", "ping", "-c1", "-W1", "-I", "10.1.0.77", other.address(), check=False).returncode == 0) == reached
 
 
+SEND = """
+import socket, struct, sys
+to, source, own = sys.argv[1:]
+raw = lambda mac: bytes.fromhex(mac.replace(":", ""))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+s.send(raw(to) + raw(source) + b"\\x08\\0" + struct.pack("!BBHHHBBH", 0x45, 0, 20, 1, 0, 64, 254, 0) + socket.inet_aton(own) + socket.inet_aton("10.1.0.250"))
+"""
+HEAR = """
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x800))
+s.bind(("eth0", 0))
+s.settimeout(float(sys.argv[1]))
+print("ready", flush=True)
+try:
+    while (got := s.recv(100))[23] != 254:
+        pass
+    print(got[6:12].hex(":"))
+except TimeoutError:
+    print("nothing")
+"""
+
+
+def hears(listener, sender, to, source, wait):
+    """Whether a frame of the sender's that bears its IPv4 address reaches the listener."""
+    with subprocess.Popen(["nsenter", "--net", "-t", str(listener.pid), "/usr/bin/python3", "-c", HEAR, str(wait)], stdout=subprocess.PIPE, text=True) as p:
+        assert p.stdout.readline() == "ready\n"
+        sender.run("/usr/bin/python3", "-c", SEND, to, source, sender.address())
+        return p.stdout.readline() == source + "\n"
+
+
+def test_the_bridge_knows_who_is_where(walled, host):
+    """AntiSpoof holds for hardware addresses by the port itself; and nobody else hears what is meant for one who has not said anything yet."""
+    net = walled.network(["10.1.0.0/24"])
+    guarded, free = ({"Type": "LinuxInterface", "Settings": {"AntiSpoof": on}} for on in (True, False))
+    thief, quiet, third = walled.container(net, policies=[guarded]), walled.container(net, policies=[guarded]), walled.container(net)
+    mac = {c: c.ip("link", "show", "dev", "eth0")[0]["address"] for c in (thief, quiet, third)}
+    assert hears(quiet, third, mac[quiet], mac[third], 5) and not hears(thief, third, mac[quiet], mac[third], 0.5), "flooded"
+    for policy, other in ((None, False), (free, True), (guarded, False)):
+        if policy:
+            walled("modify", "ep", thief.ep, {"ResourceType": "Policy", "RequestType": "Update", "Settings": policy})
+        port_ = next(link["linkinfo"]["info_slave_data"] for link in host.ip("-d", "link") if link.get("ifalias", "").endswith(thief.ep))
+        assert port_["locked"] != other and port_["learning"] == other
+        assert hears(third, thief, mac[third], "02:00:00:00:00:99", 5 if other else 0.5) == other
+        assert hears(third, thief, mac[third], mac[thief], 5)
+
+
 def test_reachability(walled):
     c = walled.container(walled.network(["10.1.0.0/24"]), policies=[port(80, 8080, "127.0.0.1")], Name="web")
     p = walled("reachability")["Ports"]

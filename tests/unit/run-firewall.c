@@ -51,7 +51,7 @@ static uint8_t proto(json_t *o)
 static int network_add(json_t *o, struct cs_err **err)
 {
 	struct cs_firewall_network n = {
-		.bridge = text(o, "bridge"), .internal = flag(o, "internal"), .icc = !flag(o, "no_icc"), .masquerade4 = true, .masquerade6 = true, .direct = flag(o, "direct"),
+		.bridge = text(o, "bridge"), .internal = flag(o, "internal"), .icc = !flag(o, "no_icc"), .masquerade4 = true, .masquerade6 = true, .direct = flag(o, "direct"), .shared = flag(o, "shared"),
 		.mode4 = number(o, "mode4"), .mode6 = number(o, "mode6"), .snat4 = addr(o, "snat4").v4, .snat6 = addr(o, "snat6").v6,
 	};
 	char *trusted[] = {(char *)(uintptr_t)text(o, "trusted"), NULL};
@@ -71,7 +71,7 @@ static int endpoint_add(json_t *o, struct cs_err **err)
 	json_t *list = json_object_get(o, "acls"), *a;
 	size_t i;
 
-	e.ifindex = e.ifname ? if_nametoindex(e.ifname) : 0;
+	e.ifindex = e.ifname && flag(o, "locked") ? if_nametoindex(e.ifname) : 0;
 	if (text(o, "mac"))
 		(void)sscanf(text(o, "mac"), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &e.mac[0], &e.mac[1], &e.mac[2], &e.mac[3], &e.mac[4], &e.mac[5]);
 	json_array_foreach(list, i, a) {
