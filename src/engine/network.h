@@ -106,6 +106,8 @@ void cs_ports_done(struct cs_ports *p);
 CS_MUST_CHECK int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err);
 /* Of NetworkSettings.Ports; h tells whether an entry for all addresses of a family was asked for as such. */
 CS_MUST_CHECK int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_ports *ret, struct cs_err **err);
+/* Can both not be had at once? Of those with one number (lo). */
+bool cs_port_meets(const struct cs_port *wanted, const struct cs_port *given);
 /* NetworkSettings.Ports: exposed ports, and what was given. v4, v6: for which families bindings to all addresses hold. */
 char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4, bool v6);
 const char *cs_proto_name(uint8_t proto);

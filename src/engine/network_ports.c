@@ -45,6 +45,20 @@ static void add(struct cs_ports *v, struct cs_port p, const char *ip)
 	v->p[v->n++] = p;
 }
 
+/* Docker since 28: who may have any port of several comes behind those who need a certain one. */
+static void fixed_first(struct cs_ports *v)
+{
+	struct cs_port *p = cs_xcalloc(v->n + 1, sizeof(*p));
+	size_t n = 0;
+
+	for (int picked = 0; picked < 2; picked++)
+		for (size_t i = 0; i < v->n; i++)
+			if ((!v->p[i].lo || v->p[i].hi > v->p[i].lo) == picked)
+				p[n++] = v->p[i];
+	free(v->p);
+	v->p = p;
+}
+
 static bool is_any(const char *ip) { return cs_empty(ip) || strcmp(ip, "0.0.0.0") == 0; }
 
 int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err)
@@ -84,6 +98,7 @@ int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, c
 				add(&v, q, dflt);
 		}
 	}
+	fixed_first(&v);
 	*ret = v;
 	v = (struct cs_ports){0};
 	return 0;
@@ -129,6 +144,22 @@ int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_p
 	*ret = v;
 	v = (struct cs_ports){0};
 	return 0;
+}
+
+static bool any_of(const char *ip, bool v6) { return cs_empty(ip) || strcmp(ip, v6 ? "::" : "0.0.0.0") == 0; }
+
+bool cs_port_meets(const struct cs_port *wanted, const struct cs_port *given)
+{
+	const char *a = wanted->host_ip, *b = given->host_ip;
+	uint8_t x[16], y[16];
+	bool x6 = false, y6 = false;
+
+	if (wanted->proto != given->proto || wanted->lo != given->lo)
+		return false;
+	bool is_a = !cs_empty(a) && cs_addr_parse(a, x, &x6), is_b = !cs_empty(b) && cs_addr_parse(b, y, &y6);
+	if (!is_a || !is_b)
+		return true;
+	return x6 == y6 && (any_of(a, x6) || any_of(b, y6) || memcmp(x, y, x6 ? 16 : 4) == 0);
 }
 
 static void put_binding(struct cs_str *out, const char *ip, uint16_t port)

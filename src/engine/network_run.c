@@ -220,8 +220,8 @@ static void remove_ports(struct cs_container *c, HCN_ENDPOINT ep)
 		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "published ports cannot be moved: %s", err->msg);
 }
 
-/* Which container has a port that this one wants. Caller frees; NULL: none of ours. */
-static char *holder(struct cs_container *c, const struct cs_ports *wanted)
+/* Which container has this port. Caller frees; NULL: none of ours. */
+static char *holder(struct cs_container *c, const struct cs_port *wanted)
 {
 	struct cs_container **all = cs_containers_all(c->e, NULL);
 	char *ret = NULL;
@@ -234,18 +234,22 @@ static char *holder(struct cs_container *c, const struct cs_ports *wanted)
 		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, (*p)->host, &has, NULL) < 0)
 			continue;
 		for (size_t i = 0; i < has.n && !ret; i++)
-			for (size_t k = 0; wanted && k < wanted->n && !ret; k++)
-				if (has.p[i].proto == wanted->p[k].proto && wanted->p[k].lo && has.p[i].lo >= wanted->p[k].lo && has.p[i].lo <= wanted->p[k].hi)
-					ret = cs_xstrdup((*p)->name);
+			if (cs_port_meets(wanted, &has.p[i]))
+				ret = cs_xstrdup((*p)->name);
 	}
 	cs_containers_free(all);
 	return ret;
 }
 
-/* In dockerd's words, and who has it. */
+/* In dockerd's words, and who has the port that they name. */
 static int port_taken(struct cs_container *c, const char *id, const struct cs_ports *wanted, struct cs_err *why, struct cs_err **err)
 {
-	cs_autofree char *text = cs_err_text(why), *who = holder(c, wanted);
+	cs_autofree char *text = cs_err_text(why), *who = NULL;
+	for (size_t i = 0; wanted && i < wanted->n && !who; i++) {
+		cs_autofree char *number = cs_xasprintf(":%u failed: port is already allocated", wanted->p[i].lo);
+		if (strstr(text, number))
+			who = holder(c, &wanted->p[i]);
+	}
 	enum cs_code code = cs_err_code(why);
 
 	cs_err_free(why);

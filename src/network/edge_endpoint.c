@@ -136,18 +136,26 @@ static bool by_loopback6(const struct HcnEndpoint *e, const struct cs_port_mappi
 	return cs_empty(m->vip) && e->v4.ip.family && !e->v6.ip.family && !routed(e, AF_INET);
 }
 
-static HRESULT hold(const struct HcnEndpoint *e, struct cs_port_mapping *m, struct edge *g, const struct cs_ip *hosts, size_t n, struct cs_err **err)
+/* The host's addresses of n mappings, at one number. */
+static HRESULT hold(const struct HcnEndpoint *e, struct cs_port_mapping *m, size_t n, struct edge *g, struct cs_err **err)
 {
-	struct cs_fw_addr addrs[3];
-	size_t n_addrs = 0;
+	cs_autofree struct cs_fw_addr *addrs = cs_xcalloc(3 * n, sizeof(*addrs));
+	size_t n_addrs = 0, n_hosts;
+	struct cs_ip hosts[2];
 
-	for (size_t i = 0; i < n; i++)
-		if (!routed(e, hosts[i].family))
-			addrs[n_addrs++] = cs_fw_addr_of(hosts[i]);
+	for (size_t i = 0; i < n; i++) {
+		HRESULT hr = hosts_of(e, &m[i], hosts, &n_hosts, err);
+		if (hr != HCS_S_OK)
+			return hr;
+		size_t before = n_addrs;
+		for (size_t k = 0; k < n_hosts; k++)
+			if (!routed(e, hosts[k].family))
+				addrs[n_addrs++] = cs_fw_addr_of(hosts[k]);
+		if (n_addrs > before && by_loopback6(e, &m[i])) /* who had the port of ::1 would not be reached any more */
+			addrs[n_addrs++] = (struct cs_fw_addr){.family = AF_INET6};
+	}
 	if (n_addrs == 0)
 		return HCS_S_OK;
-	if (by_loopback6(e, m)) /* who had the port of ::1 would not be reached any more */
-		addrs[n_addrs++] = (struct cs_fw_addr){.family = AF_INET6};
 	uint16_t last = (uint16_t)(m->external_last ? m->external_last : m->external);
 	struct cs_port_request r = {.proto = (uint8_t)m->protocol, .addrs = addrs, .n_addrs = n_addrs, .first = (uint16_t)m->external, .last = last};
 	struct cs_port_hold *h;
@@ -155,21 +163,53 @@ static HRESULT hold(const struct HcnEndpoint *e, struct cs_port_mapping *m, stru
 		return cs_edge_hr(*err);
 	g->holds = cs_xreallocarray(g->holds, g->n_holds + 1, sizeof(struct cs_port_hold *));
 	g->holds[g->n_holds++] = h;
-	m->external = cs_port_hold_number(h);
-	m->external_last = 0;
+	for (size_t i = 0; i < n; i++) {
+		m[i].external = cs_port_hold_number(h);
+		m[i].external_last = 0;
+	}
 	return HCS_S_OK;
+}
+
+static bool picks(const struct cs_port_mapping *m) { return m->external == 0 || m->external_last > m->external; }
+
+/* Two that differ in the host's address alone, and can both have one number. */
+static bool go_together(const struct cs_port_mapping *a, const struct cs_port_mapping *b)
+{
+	struct cs_ip x, y;
+
+	if (a->protocol != b->protocol || a->internal != b->internal || a->external != b->external || a->external_last != b->external_last ||
+	    !cs_ip_parse(a->vip, &x) || !cs_ip_parse(b->vip, &y))
+		return false;
+	return x.family != y.family || (x.n && y.n && x.n != y.n);
+}
+
+/* How many mappings from here on get one number: whichever of the addresses a name leads to, it is there (as with Docker since 28). */
+static size_t group(const struct cs_port_mapping *m, size_t n)
+{
+	size_t g = 1;
+
+	for (bool together = picks(m); together && g < n;) {
+		for (size_t i = 0; i < g; i++)
+			together = together && go_together(&m[i], &m[g]);
+		g += together;
+	}
+	return g;
 }
 
 static HRESULT hold_ports(const struct HcnEndpoint *e, struct cs_endpoint_policies *p, struct edge *g, struct cs_err **err)
 {
 	g->ports = cs_xcalloc(2 * p->n_ports + 1, sizeof(*g->ports));
+	for (size_t i = 0, n; i < p->n_ports; i += n) {
+		n = group(&p->ports[i], p->n_ports - i);
+		HRESULT hr = hold(e, &p->ports[i], n, g, err);
+		if (hr != HCS_S_OK)
+			return hr;
+	}
 	for (size_t i = 0; i < p->n_ports; i++) {
-		struct cs_port_mapping *m = &p->ports[i];
+		const struct cs_port_mapping *m = &p->ports[i];
 		struct cs_ip hosts[2];
 		size_t n;
 		HRESULT hr = hosts_of(e, m, hosts, &n, err);
-		if (hr == HCS_S_OK)
-			hr = hold(e, m, g, hosts, n, err);
 		if (hr != HCS_S_OK)
 			return hr;
 		for (size_t j = 0; j < n; j++)

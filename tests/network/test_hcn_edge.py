@@ -96,6 +96,21 @@ def test_many_policies_in_one_change(walled, host):
     assert published(c) == [8080, 8083] and host.fetch("127.0.0.1", 8083)[0] == "web" and not host.fetch("127.0.0.1", 8081, timeout=0.3)
 
 
+def test_addresses_of_one_port_have_one_number(walled, host):
+    """Where the service picks it. Mappings that are in each other's way, or differ in more than the address, have their own."""
+    host.run("ip", "addr", "add", "192.0.2.9/32", "dev", "lo")
+    net = walled.network(["10.1.0.0/24", "fd00:1::/64"], EnableIPv6=True)
+    free = [port(80, vip="127.0.0.1"), port(80, vip="192.0.2.9"), port(80, vip="::1")]
+    numbers = published(walled.container(net, policies=free))
+    assert numbers[0] == numbers[1] == numbers[2] > 0
+    host.serve(9101, "stranger")
+    within = [port(80, 9100, "127.0.0.1", ExternalPortEnd=9103), port(80, 9100, "192.0.2.9", ExternalPortEnd=9103)]
+    assert published(walled.container(net, policies=[port(1, 9100, "192.0.2.9"), *within])) == [9100, 9102, 9102]
+    assert published(walled.container(net, policies=[port(80, 9110, "0.0.0.0", ExternalPortEnd=9113), port(80, 9110, "::", ExternalPortEnd=9113)])) == [9110, 9110]
+    apart = published(walled.container(net, policies=[port(80, vip="127.0.0.1"), port(81, vip="192.0.2.9"), port(80), port(80, vip="0.0.0.0")]))
+    assert 0 not in apart and apart[2] != apart[3]
+
+
 def test_networks_are_apart(walled, host, outside):
     outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
     outside.serve(80, "world")

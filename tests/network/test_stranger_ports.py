@@ -192,6 +192,32 @@ def test_a_thousand_ports_move(net_engine, networks, net_boxes):
     assert time.monotonic() - begin < 10 * TIME_FACTOR
 
 
+def test_fixed_ports_come_before_ranges(net_boxes):
+    """Docker since 28: who may have any of a range does not take the one that another needs."""
+    b = net_boxes.start(SLEEP, network="bridge", Host=publish(p80_tcp={"HostPort": "18640-18641"}, p81_tcp={"HostPort": "18640"}))
+    assert {p: v[0]["HostPort"] for p, v in settings(b)["Ports"].items()} == {"80/tcp": "18641", "81/tcp": "18640"}
+
+
+def test_one_free_port_for_all_addresses(net_engine, net_boxes):
+    """Docker since 28: bindings that differ in the address alone get the same number, also after a move."""
+    for wanted in ("", "18642-18649"):
+        both = {"80/tcp": [{"HostIp": ip_, "HostPort": wanted} for ip_ in ("127.0.0.1", "127.0.0.2")]}
+        b = net_boxes.start(SLEEP, network="bridge", Host={"PortBindings": both})
+        one, two = settings(b)["Ports"]["80/tcp"]
+        assert one["HostPort"] == two["HostPort"] and {one["HostIp"], two["HostIp"]} == {"127.0.0.1", "127.0.0.2"}
+
+
+def test_the_holder_is_that_of_the_port_in_the_message(net_boxes):
+    has = [net_boxes.start(SLEEP, name=f"holds-{n}", network="bridge", Host=publish(**{f"p{n}_tcp": {"HostIp": address, "HostPort": str(n)}}))
+           for n, address in ((18652, ""), (18651, ""), (18650, "127.0.0.2"))]
+    wants = net_boxes.create(SLEEP, network="bridge", Host=publish(p80_tcp={"HostIp": "127.0.0.1", "HostPort": "18650"}, p81_tcp={"HostPort": "18651"}, p82_tcp={"HostPort": "18652"}))
+    a = wants.post("start")
+    assert a.status == 500 and "0.0.0.0:18651 failed: port is already allocated (container holds-18651 has it)" in a.message, a
+    has[1].rm()
+    a = wants.post("start")
+    assert "0.0.0.0:18652 failed: port is already allocated (container holds-18652 has it)" in a.message, a
+
+
 def test_restarts_pick_ephemeral_ports_and_keep_fixed_ones(net_engine, net_boxes):
     b = server(net_boxes, "again", network="bridge", Host={**publish(p80_tcp={"HostPort": "18630"}, p81_tcp={"HostPort": ""})})
     for verb in ("restart", "restart"):

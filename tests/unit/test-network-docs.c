@@ -219,23 +219,23 @@ static void ports(void **state)
 	cs_strv_push(&c.exposed_ports, "443/tcp");
 	assert_int_equal(cs_ports_wanted(&c, &h, "0.0.0.0", &p, NULL), 0);
 	assert_int_equal(p.n, 4);
-	assert_int_equal(p.p[0].proto, 17);
-	assert_int_equal(p.p[0].lo, 5000);
-	assert_int_equal(p.p[0].hi, 5002);
-	assert_string_equal(p.p[0].host_ip, "::1");
-	assert_int_equal(p.p[1].lo, 8080);
-	assert_string_equal(p.p[1].host_ip, "");
+	assert_int_equal(p.p[0].lo, 8080); /* the only fixed one */
+	assert_string_equal(p.p[0].host_ip, "");
+	assert_int_equal(p.p[1].proto, 17);
+	assert_int_equal(p.p[1].lo, 5000);
+	assert_int_equal(p.p[1].hi, 5002);
+	assert_string_equal(p.p[1].host_ip, "::1");
 	assert_int_equal(p.p[2].lo, 0);
 	assert_string_equal(p.p[2].host_ip, "127.0.0.1");
 	assert_int_equal(p.p[3].port, 443);
 	assert_int_equal(p.p[3].lo, 0);
-	p.p[0].lo = p.p[0].hi = 5001;
+	p.p[1].lo = p.p[1].hi = 5001;
 	p.p[2].lo = p.p[2].hi = 32768;
 	p.p[3].lo = p.p[3].hi = 32769;
 	cs_strv_push(&c.exposed_ports, "9/tcp");
 	cs_autofree char *json = cs_ports_json(c.exposed_ports, &p, true, true);
-	assert_string_equal(json, "{\"53/udp\":[{\"HostIp\":\"::1\",\"HostPort\":\"5001\"}],\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"},"
-				  "{\"HostIp\":\"::\",\"HostPort\":\"8080\"},{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"32768\"}],"
+	assert_string_equal(json, "{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"},"
+				  "{\"HostIp\":\"::\",\"HostPort\":\"8080\"},{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"32768\"}],\"53/udp\":[{\"HostIp\":\"::1\",\"HostPort\":\"5001\"}],"
 				  "\"443/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"32769\"},{\"HostIp\":\"::\",\"HostPort\":\"32769\"}],\"9/tcp\":null}");
 	/* and back, for a daemon that finds the container running */
 	assert_int_equal(cs_ports_given(json, &h, &again, NULL), 0);
@@ -247,6 +247,17 @@ static void ports(void **state)
 		assert_true(found);
 	}
 	cs_ports_done(&p);
+	const struct {
+		const char *wanted, *given;
+		bool meet;
+	} pairs[] = {{"", "127.0.0.1", true}, {"127.0.0.1", "", true}, {"0.0.0.0", "::1", false}, {"0.0.0.0", "10.0.0.1", true}, {"::", "::1", true},
+		     {"::1", "0:0::1", true}, {"::1", "::2", false}, {"127.0.0.1", "127.0.0.2", false}};
+	for (size_t i = 0; i < CS_ARRAY_SIZE(pairs); i++) {
+		struct cs_port a = {.proto = 6, .lo = 80, .host_ip = (char *)(uintptr_t)pairs[i].wanted}, b = {.proto = 6, .lo = 80, .host_ip = (char *)(uintptr_t)pairs[i].given};
+		assert_int_equal(cs_port_meets(&a, &b), pairs[i].meet);
+		b.proto = 17;
+		assert_false(cs_port_meets(&a, &b));
+	}
 	h.port_bindings = NULL;
 	assert_int_equal(cs_ports_wanted(&c, &h, "127.0.0.1", &p, NULL), 0);
 	assert_string_equal(p.p[0].host_ip, "127.0.0.1");
