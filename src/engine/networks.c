@@ -418,6 +418,43 @@ int cs_network_prune(struct cs_engine *e, const char *filters, struct cs_str *ou
 	return 0;
 }
 
+/* Endpoint's id in the service: container's name as it is now. */
+static json_t *names_of_endpoints(struct cs_engine *e)
+{
+	struct cs_container **all = cs_containers_all(e, NULL);
+	json_t *names = json_object();
+	char id[CS_HCN_GUID_TEXT];
+	HCN_GUID guid;
+
+	for (struct cs_container **p = all; *p; p++) {
+		CS_GUARD(&(*p)->lock);
+		for (size_t i = 0; (*p)->nets && i < (*p)->nets->n_endpoints; i++) {
+			const char *endpoint = (*p)->nets->endpoints[i].endpoint_id;
+			if (cs_empty(endpoint) || !cs_hcn_guid_of(endpoint, &guid))
+				continue;
+			cs_hcn_guid_text(&guid, id);
+			(void)json_object_set_new(names, id, json_string((*p)->name));
+		}
+	}
+	cs_containers_free(all);
+	return names;
+}
+
+/* The service knows the names that containers had when they started. */
+static char *with_names(struct cs_engine *e, const char *report)
+{
+	cs_autojson json_t *doc = cs_json_parse(report, strlen(report), NULL), *names = names_of_endpoints(e);
+	json_t *port;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "Ports"), i, port) {
+		json_t *name = json_object_get(names, json_string_value(json_object_get(port, "Endpoint")));
+		if (name)
+			(void)json_object_set(port, "Name", name);
+	}
+	return doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+}
+
 int cs_network_reachability(struct cs_engine *e, struct cs_str *out, struct cs_err **err)
 {
 	char *report = NULL, *record = NULL;
@@ -427,7 +464,8 @@ int cs_network_reachability(struct cs_engine *e, struct cs_str *out, struct cs_e
 	HRESULT r = cs_hcn_reachability(&report, &record);
 	if (r != HCS_S_OK)
 		return cs_hcn_failed(r, record, err);
-	cs_str_puts(out, report ? report : "{}");
+	cs_autofree char *text = report ? with_names(e, report) : NULL;
+	cs_str_puts(out, text ? text : "{}");
 	cs_str_putc(out, '\n');
 	HcnFree(report);
 	return 0;

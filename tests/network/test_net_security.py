@@ -152,12 +152,14 @@ def test_reachability(net_engine, net_boxes):
     rows = {p["HostPort"]: p for p in report["Ports"]}
     assert rows[18503]["ReachableFrom"] == ["host"] and rows[18504]["ReachableFrom"] == ["host", "containers", "outside"]
     assert rows[18503]["Name"] == "reach-box" and rows[18503]["Address"] == ip(b) and report["Intact"] and report["HostChains"] == []
+    assert b.post("rename", {"name": "reach-renamed"}).status == 204
+    assert {p["Name"] for p in net_engine.http.get("/networks/reachability").json["Ports"] if p["HostPort"] in rows} == {"reach-renamed"}
     net_engine.netns.run("nft", "-f", "-", stdin="table inet other { chain f { type filter hook forward priority 0; policy drop; }; }")
     try:
         report = net_engine.http.get("/networks/reachability").json
         assert [c["Table"] for c in report["HostChains"]] == ["other"] and any("inet other f" in w for w in report["Warnings"])
         shown = subprocess.run([str(fx.BUILD / "caisson"), "-H", "unix://" + net_engine.sock, "network", "reachability"], capture_output=True, text=True, check=True)
-        assert "127.0.0.1:18503" in shown.stdout and "reach-box" in shown.stdout and "drops (policy): inet other f, hook forward" in shown.stdout
+        assert "127.0.0.1:18503" in shown.stdout and "reach-renamed" in shown.stdout and "drops (policy): inet other f, hook forward" in shown.stdout
         assert "WARNING: the host's firewall (chain inet other f) drops forwarded traffic" in shown.stderr
         for given, expected in (("json", report), ("{{range .Ports}}{{println .HostPort .ReachableFrom}}{{end}}", "18503 [host]\n18504 [host containers outside]\n\n")):
             text = subprocess.run([str(fx.BUILD / "caisson"), "-H", "unix://" + net_engine.sock, "network", "reachability", "--format", given], capture_output=True, text=True,
