@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json.h"
 #include "base/time.h"
 #include "cli/list.h"
 #include "cli/schema.h"
@@ -55,8 +56,25 @@ static void print_event(json_t *j)
 	cs_strv_free(all);
 }
 
-static int format_event(const struct tpl *t, const char *text)
+/* status, id and from, of containers and images: the API has them up to 1.51, and templates that name them are older than that. Caller frees. */
+static char *with_old_members(const char *text)
 {
+	cs_autojson json_t *j = json_loads(text, 0, NULL);
+	json_t *actor = json_object_get(j, "Actor");
+	bool image = strcmp(jstr(j, "Type"), "image") == 0;
+
+	if (json_object_get(j, "status") || (!image && strcmp(jstr(j, "Type"), "container") != 0))
+		return cs_xstrdup(text);
+	(void)json_object_set_new(j, "status", json_string(jstr(j, "Action")));
+	(void)json_object_set_new(j, "id", json_string(jstr(actor, "ID")));
+	if (!image)
+		(void)json_object_set_new(j, "from", json_string(jstr(json_object_get(actor, "Attributes"), "image")));
+	return json_dumps(j, JSON_COMPACT);
+}
+
+static int format_event(const struct tpl *t, const char *line)
+{
+	cs_autofree char *text = with_old_members(line);
 	tpl_autoarena struct tpl_arena *a = tpl_arena_new();
 	struct cs_str out = CS_STR_INIT((size_t)1 << 24);
 	const char *message = "";

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+import caisson_fixture as fx
 from box import IS_DOCKERD
 from terminal import Terminal
 
@@ -144,6 +145,26 @@ def test_images(engine, tmp_path):
     assert "Deleted: sha256:" in engine.cli("rmi", "cli-import:v1").stdout
     r = engine.cli("rmi", "cli-import:v1")
     assert r.returncode == 1 and "No such image" in r.stderr
+
+
+@pytest.mark.caisson
+def test_events_have_the_members_of_older_templates(engine, name):
+    """The API has them no more since 1.52; docker 28 has them of an older API, for containers and images."""
+    run(engine, "--name", name, IMAGE, "true")
+    engine.cli("tag", IMAGE, f"{name}:1")
+    engine.cli("volume", "create", name)
+    ask = ("events", "--since", "1h", "--until", str(time.time() + 0.1), "--filter", "event=create", "--filter", "event=tag", "--format")
+    ident = engine.cli("inspect", "-f", "{{.Id}}", name).stdout.strip()
+    for program in ("caisson", "docker"):
+        path = str(fx.BUILD / "caisson") if program == "caisson" else "docker"
+        call = lambda form: subprocess.run([path, *ask, form], env=engine.cli_env(), capture_output=True, text=True, timeout=60, check=True).stdout
+        out = call("{{.Status}}|{{.ID}}|{{.From}}|{{.Actor.ID}}").splitlines()
+        assert f"create|{ident}|{IMAGE}|{ident}" in out and f"|||{name}" in out
+        assert any(line.startswith("tag|sha256:") and "||sha256:" in line for line in out)
+        first = [json.loads(line) for line in call("json").splitlines()]
+        assert [x["from"] for x in first if x.get("id") == ident] == [IMAGE]
+    engine.cli("volume", "rm", name)
+    engine.cli("rmi", f"{name}:1")
 
 
 def test_events(engine, name):
