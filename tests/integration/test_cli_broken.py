@@ -116,8 +116,11 @@ def test_a_wait_outlives_the_engine():
     try:
         eng.start().prepare()
         eng.cli("run", "-d", "-i", "--network", "none", "--name", "box", "caisson-test/rootfs", "sh", "-c", "while [ ! -e /end ]; do sleep 0.1; done; exit 6", check=True)
+        ident = eng.http.get("/containers/box/json").json["Id"]
+        worker = next(pid for pid, cmd in eng.helpers().items() if cmd.startswith("caisson-worker") and ident in cmd)
+        held = len(os.listdir(f"/proc/{worker}/fd"))
         p = subprocess.Popen([CAISSON, "wait", "box"], env=eng.cli_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        wait_for(lambda: _waits_for_the_engine(p.pid), what="the request")
+        wait_for(lambda: len(os.listdir(f"/proc/{worker}/fd")) > held, what="the worker has the client")
         eng.kill()
         eng.start()
         eng.cli("exec", "box", "touch", "/end", check=True)
