@@ -3,6 +3,7 @@
  * Bodies that come over time. The callback runs in the connection's own thread and blocks in poll(2) on the stream, on the client
  * (who may leave) and on the server's end. The headers have been sent before the first call: clients wait for them. */
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "api/call.h"
 #include "api/waiter.h"
@@ -62,6 +63,16 @@ static bool hand_over(struct body *b)
 	return b->handed_over;
 }
 
+/* The answer of a `wait` that the worker finishes when we die, and the body's end, in one piece: killed between the two, we would have the worker
+ * say it a second time in the same body. True when the client has it. */
+static bool answer_whole(struct body *b, const char *text, size_t n)
+{
+	char whole[128];
+	int len = snprintf(whole, sizeof(whole), "%zx\r\n%.*s\r\n0\r\n\r\n", n, (int)n, text);
+
+	return len > 0 && (size_t)len < sizeof(whole) && send(b->client_fd, whole, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
 static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct body *b = cls;
@@ -72,6 +83,8 @@ static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
 		if (!b->handed_over && __atomic_load_n(&b->http->stopping, __ATOMIC_ACQUIRE))
 			return MHD_CONTENT_READER_END_WITH_ERROR;
 		ssize_t n = b->stream->ops->read(b->stream, buf, max);
+		if (n > 0 && b->is_wait && b->handed_over && answer_whole(b, buf, (size_t)n))
+			return MHD_CONTENT_READER_END_WITH_ERROR; /* nothing more from the library: it closes the connection, as the header has said */
 		if (n > 0)
 			return n;
 		if (n == 0)
@@ -118,5 +131,7 @@ struct MHD_Response *http_stream_response(struct call *c)
 		body_free(b);
 		return NULL;
 	}
+	if (b->is_wait)
+		(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
 	return r;
 }

@@ -484,6 +484,31 @@ def test_wait_survives_a_kill_at_the_exit(fresh):
         b.rm()
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+def test_the_answer_of_a_wait_is_one_piece(fresh, tmp_path):
+    """Killed between the answer and the end of its body, the daemon would have the worker say it again in the same body."""
+    engine = fresh()
+    b = Boxes(engine).start("read x; exit 5", OpenStdin=True)
+    attached = b.attach(stdout=0, stderr=0)
+    r = engine.http.stream("POST", b.url + "/wait", {"condition": "not-running"}, timeout=15)
+    time.sleep(0.1)     # handed over
+    log = tmp_path / "trace"
+    tracer = subprocess.Popen(["strace", "-f", "-s", "200", "-e", "trace=sendto,sendmsg,write,writev", "-p", str(engine.proc.pid), "-o", str(log)],
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        assert "attached" in tracer.stderr.readline()
+        attached.send(b"\n")
+        assert json.loads(r.read()) == {"StatusCode": 5}
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    sent = [line for line in log.read_text().splitlines() if "StatusCode" in line]
+    assert len(sent) == 1 and r"\r\n0\r\n\r\n" in sent[0], sent
+    assert r.getheader("Connection") == "close"
+    r.connection.close()
+    attached.close()
+
+
 def test_kill_during_start_up(fresh):
     engine = fresh()
     boxes = Boxes(engine)
