@@ -701,13 +701,8 @@ int cs_container_prune(struct cs_engine *e, const char *filters, int api, struct
 	int64_t until = 0, freed = 0;
 	bool first = true;
 
-	if (cs_filters_parse(filters, allowed, &f, err) < 0)
+	if (cs_filters_parse(filters, allowed, &f, err) < 0 || cs_filter_until(&f, &until, err) < 0)
 		return -1;
-	char **u = cs_filter_values(&f, "until");
-	if (u && u[1])
-		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
-	if (u && !cs_time_parse_param(u[0], cs_now_ns(), &until))
-		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", u[0]);
 	struct cs_container **all = cs_containers_all(e, NULL);
 	cs_str_puts(out, "{\"ContainersDeleted\":");
 	for (struct cs_container **p = all; watch && *p; p++)
@@ -733,9 +728,6 @@ int cs_container_prune(struct cs_engine *e, const char *filters, int api, struct
 	cs_str_puts(out, first ? "null,\"SpaceReclaimed\":" : "],\"SpaceReclaimed\":");
 	cs_str_put_i64(out, freed);
 	cs_str_putc(out, '}');
-	cs_autofree char *bytes = cs_xasprintf("%lld", (long long)freed);
-	struct cs_strmap *m = cs_strmap_new();
-	cs_strmap_set(m, "reclaimed", bytes);
-	cs_event(e, "container", "prune", "", m);
+	cs_prune_event(e, "container", freed);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <regex.h>
 
 #include "base/json.h"
+#include "base/time.h"
 
 /* libc copies what "+" and "{n}" repeat, and copies the copies when they are nested ("x+++++…" fills the memory); a back-reference may take for
  * ever. Go's expressions, which Docker takes, have neither trouble. A pattern beyond this budget finds only itself. */
@@ -167,6 +168,17 @@ int cs_filter_bool(const struct cs_filters *f, const char *key, bool *ret, struc
 	if (yes == no)
 		return bad_filter(err, key, v[0]);
 	*ret = yes;
+	return 0;
+}
+
+int cs_filter_until(const struct cs_filters *f, int64_t *ret, struct cs_err **err)
+{
+	char **v = cs_filter_values(f, "until");
+
+	if (v && v[1])
+		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
+	if (v && !cs_time_parse_param(v[0], cs_now_ns(), ret))
+		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", v[0]);
 	return 0;
 }
 

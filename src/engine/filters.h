@@ -24,5 +24,7 @@ bool cs_filter_prefix(const struct cs_filters *f, const char *key, const char *v
 bool cs_filter_labels(const struct cs_filters *f, const char *key, const struct cs_strmap *labels);
 /* One of true/false; INVALID "invalid filter 'dangling=x'" otherwise. *ret keeps its value when not given. */
 CS_MUST_CHECK int cs_filter_bool(const struct cs_filters *f, const char *key, bool *ret, struct cs_err **err);
+/* The one value of "until", a time or how long ago, in ns since 1970; *ret stays when it is not given. */
+CS_MUST_CHECK int cs_filter_until(const struct cs_filters *f, int64_t *ret, struct cs_err **err);
 /* Go's regexp approximated by POSIX extended, or substring: what `name` and `id` filters mean. */
 bool cs_filter_match(const struct cs_filters *f, const char *key, const char *v);

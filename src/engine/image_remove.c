@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tagging, untagging, deleting and pruning images, with dockerd's rules on what must be forced. Any thread. */
-#include "base/time.h"
 #include "engine/events.h"
 #include "engine/filters.h"
 #include "engine/image_index.h"
@@ -518,14 +517,11 @@ int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_
 	cs_autostr struct cs_str records = CS_STR_INIT(64u << 20);
 	bool dangling_only = true;
 	int64_t until = INT64_MIN, reclaimed = 0;
-	char **v;
 	size_t n;
 
-	if (cs_filters_parse(filters, allowed, &f, err) < 0 || cs_filter_bool(&f, "dangling", &dangling_only, err) < 0)
+	if (cs_filters_parse(filters, allowed, &f, err) < 0 || cs_filter_bool(&f, "dangling", &dangling_only, err) < 0 ||
+	    cs_filter_until(&f, &until, err) < 0)
 		return -1;
-	v = cs_filter_values(&f, "until");
-	if (v && *v && (v[1] || !cs_time_parse_param(*v, cs_now_ns(), &until)))
-		return cs_fail(err, CS_ERR_INVALID, 0, v[1] ? "more than one until filter specified" : "failed to parse value as time or duration: \"%s\"", *v);
 	CS_GUARD(&m->write);
 	struct cs_image_rec **all = cs_image_recs(m, &n);
 	int r = 0;
@@ -564,9 +560,6 @@ int cs_image_prune(struct cs_engine *e, const char *filters, int api, struct cs_
 	cs_str_puts(out, ",\"SpaceReclaimed\":");
 	cs_str_put_i64(out, reclaimed);
 	cs_str_puts(out, "}");
-	struct cs_strmap *attrs = cs_strmap_new();
-	cs_autofree char *bytes = cs_xasprintf("%lld", (long long)reclaimed);
-	cs_strmap_set(attrs, "reclaimed", bytes);
-	cs_event(e, "image", "prune", "", attrs);
+	cs_prune_event(e, "image", reclaimed);
 	return out->failed || records.failed ? cs_fail(err, CS_ERR_INTERNAL, ENOMEM, "prune images") : 0;
 }

@@ -31,33 +31,36 @@ static void image_done(struct image *im)
 }
 #define IMAGE_INIT {.config = CS_STR_INIT(CS_MAX_IMAGE_JSON), .manifest = CS_STR_INIT(CS_MAX_IMAGE_JSON)}
 
+/* The archive's entry of that path (for *ret_clean; caller frees), or NULL with the reason. */
+static struct entry *named(struct cs_load_session *l, const char *path, const char *what, char **ret_clean, struct cs_err **err)
+{
+	*ret_clean = load_path(path, what, err);
+	if (!*ret_clean)
+		return NULL;
+	struct entry *e = load_entry(l, *ret_clean);
+	if (!e)
+		(void)cs_fail(err, CS_ERR_INVALID, 0, "open %.200s: no such file or directory", *ret_clean);
+	return e;
+}
+
 static struct entry *document(struct cs_load_session *l, const char *path, const char *what, struct cs_err **err)
 {
-	cs_autofree char *clean = load_path(path, what, err);
-	struct entry *e = clean ? load_entry(l, clean) : NULL;
+	cs_autofree char *clean = NULL;
+	struct entry *e = named(l, path, what, &clean, err);
 
-	if (!clean)
-		return NULL;
-	if (!e)
-		cs_fail(err, CS_ERR_INVALID, 0, "open %.200s: no such file or directory", clean);
-	else if (e->kind != ENTRY_DOCUMENT) {
-		cs_fail(err, CS_ERR_INVALID, 0, "%.200s is no JSON document of at most %u bytes", clean, CS_MAX_IMAGE_JSON);
-		e = NULL;
-	}
-	return e;
+	if (!e || e->kind == ENTRY_DOCUMENT)
+		return e;
+	(void)cs_fail(err, CS_ERR_INVALID, 0, "%.200s is no JSON document of at most %u bytes", clean, CS_MAX_IMAGE_JSON);
+	return NULL;
 }
 
 static struct candidate *layer(struct cs_load_session *l, const char *path, const char *what, struct cs_err **err)
 {
-	cs_autofree char *clean = load_path(path, what, err);
-	struct entry *e = clean ? load_entry(l, clean) : NULL;
+	cs_autofree char *clean = NULL;
+	struct entry *e = named(l, path, what, &clean, err);
 
-	if (!clean)
-		return NULL;
-	if (!e)
-		cs_fail(err, CS_ERR_INVALID, 0, "open %.200s: no such file or directory", clean);
-	else if (e->kind != ENTRY_LAYER)
-		cs_fail(err, CS_ERR_INVALID, 0, "%.200s is no layer: it is neither a tar nor compressed", clean);
+	if (e && e->kind != ENTRY_LAYER)
+		(void)cs_fail(err, CS_ERR_INVALID, 0, "%.200s is no layer: it is neither a tar nor compressed", clean);
 	return e ? e->cand : NULL;
 }
 

@@ -5,10 +5,10 @@
 
 #include "base/id.h"
 #include "base/num.h"
-#include "base/time.h"
 #include "engine/events.h"
 #include "engine/filters.h"
 #include "engine/network.h"
+#include "engine/prune.h"
 #include "engine/view.h"
 
 /* ---- who is on it ---- */
@@ -386,13 +386,8 @@ int cs_network_prune(struct cs_engine *e, const char *filters, struct cs_str *ou
 	int64_t until = 0;
 	bool first = true;
 
-	if (cs_filters_parse(filters, allowed, &f, err) < 0)
+	if (cs_filters_parse(filters, allowed, &f, err) < 0 || cs_filter_until(&f, &until, err) < 0)
 		return -1;
-	char **u = cs_filter_values(&f, "until");
-	if (u && u[1])
-		return cs_fail(err, CS_ERR_INVALID, 0, "more than one until filter specified");
-	if (u && !cs_time_parse_param(u[0], cs_now_ns(), &until))
-		return cs_fail(err, CS_ERR_INVALID, 0, "failed to parse value as time or duration: \"%s\"", u[0]);
 	if (atomic_exchange(&e->networks->pruning, true))
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "a prune operation is already running");
 	struct cs_network **v = cs_networks_all(e, NULL);
@@ -412,9 +407,7 @@ int cs_network_prune(struct cs_engine *e, const char *filters, struct cs_str *ou
 	cs_networks_free(v);
 	cs_str_puts(out, first ? "null}\n" : "]}\n");
 	atomic_store(&e->networks->pruning, false);
-	struct cs_strmap *attrs = cs_strmap_new();
-	cs_strmap_set(attrs, "reclaimed", "0");
-	cs_event(e, "network", "prune", "", attrs);
+	cs_prune_event(e, "network", 0);
 	return 0;
 }
 

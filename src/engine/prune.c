@@ -3,6 +3,8 @@
  * What a prune tells while it works. */
 #include "engine/prune.h"
 
+#include "engine/events.h"
+
 #define ANSWER_MAX (64u << 20)
 
 static void tell(const struct cs_prune_watch *w, const char *id, const char *status)
@@ -24,6 +26,15 @@ void cs_prune_end(struct cs_prune_watch *w, const char *id, bool deleted)
 		return;
 	w->done++;
 	tell(w, id, deleted ? "Deleted" : "Kept");
+}
+
+void cs_prune_event(struct cs_engine *e, const char *type, int64_t freed)
+{
+	struct cs_strmap *attrs = cs_strmap_new();
+	cs_autofree char *bytes = cs_xasprintf("%lld", (long long)freed);
+
+	cs_strmap_set(attrs, "reclaimed", bytes);
+	cs_event(e, type, "prune", "", attrs);
 }
 
 struct watched {

@@ -20,6 +20,8 @@ struct cs_prune_watch {
 bool cs_prune_begin(struct cs_prune_watch *w, const char *id);
 /* After it: "Deleted", or "Kept" when something needs it by now. */
 void cs_prune_end(struct cs_prune_watch *w, const char *id, bool deleted);
+/* The event at its end: type "image" and the like, and the bytes that came free. */
+void cs_prune_event(struct cs_engine *e, const char *type, int64_t freed);
 
 /* filters: the API's JSON text or NULL. The answer, one JSON object, is appended to out. */
 typedef int cs_prune_work(struct cs_engine *e, const char *filters, int api, struct cs_prune_watch *watch, struct cs_str *out, struct cs_err **err);

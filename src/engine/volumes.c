@@ -206,10 +206,7 @@ static int prune(struct cs_engine *e, const struct cs_filters *f, bool every, st
 	cs_str_puts(out, "],\"SpaceReclaimed\":");
 	cs_str_put_i64(out, freed);
 	cs_str_puts(out, "}\n");
-	cs_autofree char *text = cs_xasprintf("%lld", (long long)freed);
-	struct cs_strmap *attrs = cs_strmap_new();
-	cs_strmap_set(attrs, "reclaimed", text);
-	cs_event(e, "volume", "prune", "", attrs);
+	cs_prune_event(e, "volume", freed);
 	return 0;
 }
 
