@@ -341,6 +341,17 @@ bool cs_dns_is_answer(const struct cs_dns_query *q, const uint8_t *query, uint16
 	return cs_ldns.ldns_wire2pkt(&pkt, msg, len) == LDNS_STATUS_OK;
 }
 
+bool cs_dns_is_bare_failure(uint16_t id, const uint8_t *msg, size_t len)
+{
+	unsigned rcode;
+
+	if (len != CS_DNS_HEADER || count(msg, 0) != id || !LDNS_QR_WIRE(msg) || LDNS_OPCODE_WIRE(msg) != LDNS_PACKET_QUERY || count(msg, 4) || count(msg, 6) ||
+	    count(msg, 8) || count(msg, 10))
+		return false;
+	rcode = LDNS_RCODE_WIRE(msg);
+	return rcode == LDNS_RCODE_FORMERR || rcode == LDNS_RCODE_SERVFAIL || rcode == LDNS_RCODE_NOTIMPL || rcode == LDNS_RCODE_REFUSED;
+}
+
 size_t cs_dns_pass_on(const struct cs_dns_query *q, const uint8_t *query, uint8_t *msg, size_t len)
 {
 	msg[0] = (uint8_t)(q->id >> 8);

@@ -39,5 +39,7 @@ size_t cs_dns_failure(const struct cs_dns_query *q, const uint8_t *msg, unsigned
 
 /* Is it a well-formed answer to that query, as we sent it with `id`? */
 CS_MUST_CHECK bool cs_dns_is_answer(const struct cs_dns_query *q, const uint8_t *query, uint16_t id, const uint8_t *msg, size_t len);
+/* A failure with nothing but a header: servers that do not understand a query, or do not want to, say no more. */
+CS_MUST_CHECK bool cs_dns_is_bare_failure(uint16_t id, const uint8_t *msg, size_t len);
 /* Makes such an answer one for our client: its id, its spelling of the name, its limit. Returns the new length. */
 size_t cs_dns_pass_on(const struct cs_dns_query *q, const uint8_t *query, uint8_t *msg, size_t len);

@@ -187,8 +187,9 @@ static void try_failed(struct cs_try *t)
 static bool take(struct cs_try *t, uint8_t *msg, size_t len)
 {
 	struct cs_pending *p = t->p;
+	bool bare = cs_dns_is_bare_failure(t->id, msg, len);
 
-	if (!cs_dns_is_answer(&p->q, p->msg, t->id, msg, len)) {
+	if (!bare && !cs_dns_is_answer(&p->q, p->msg, t->id, msg, len)) {
 		CS_COUNT(p->ns, strays, 1);
 		return true;
 	}
@@ -198,6 +199,12 @@ static bool take(struct cs_try *t, uint8_t *msg, size_t len)
 		return false;
 	}
 	CS_COUNT(p->ns, answered, 1);
+	if (bare) { /* without OPT: whoever sent one tries it without (RFC 6891 7) */
+		uint8_t *out = p->ns->r->scratch;
+		p->q.edns = false;
+		finish(p, out, cs_dns_failure(&p->q, p->msg, rcode, out));
+		return false;
+	}
 	len = cs_dns_pass_on(&p->q, p->msg, msg, len);
 	finish(p, msg, len); /* over TCP, msg is t's, which is buried with p but not freed before the batch's end */
 	return false;

@@ -86,6 +86,10 @@ class Upstream:
         match name.lower().split(".")[0].split("-")[0]:
             case "silent":
                 return []
+            case "bareform":    # knows no EDNS, and not what the question was
+                return [wire[:2] + b"\x81\x81" + bytes(8)] if query.edns >= 0 else [good]
+            case "bareserv":
+                return [wire[:2] + b"\x81\x82" + bytes(8)]
             case "nx":
                 return [reply(query, rcode=3).to_wire()]
             case "servfail":

@@ -388,6 +388,21 @@ def test_several_servers(r, ns, upstreams):
     assert data(tcp(ns, "refused.example.com")) == ["192.0.2.2"]
 
 
+def test_failures_without_a_question(r, ns, upstreams):
+    """Servers that do not understand a query answer with a header alone: a failure like any other, not a stray that is waited past."""
+    r.conf.write_text("nameserver 127.9.9.1\nnameserver 127.9.9.2\n")
+    time.sleep(1.1)
+    one, two = upstreams("127.9.9.1", "192.0.2.1"), upstreams("127.9.9.2", "192.0.2.2")
+    began = time.monotonic()
+    for ask in (udp, tcp):
+        a = ask(ns, "bareform.example.com", use_edns=0)
+        assert a.rcode() == dns.rcode.FORMERR and a.edns < 0 and a.question[0].name.to_text() == "bareform.example.com."
+        assert data(ask(ns, "bareform.example.com")) == ["192.0.2.1"]
+        assert ask(ns, "bareserv.example.com").rcode() == SERVFAIL
+    assert "bareform.example.com" not in two.names() and two.names().count("bareserv.example.com") == 2
+    assert time.monotonic() - began < 0.5 and r.stats()["strays"] == 0
+
+
 def test_nobody_answers(r, ns, upstreams):
     u = upstreams()
     began = time.monotonic()
