@@ -4,6 +4,7 @@
  * engine's own text, re-indented. Volumes have no raw document in docker: only the struct's fields, in its order. */
 #include <string.h>
 
+#include "base/json.h"
 #include "cli/list.h"
 #include "cli/platform.h"
 #include "cli/schema.h"
@@ -50,6 +51,22 @@ static void template_error(struct inspector *in, const char *message)
 	add_error(in, tpl_printf(in->a, "template parsing error: %s", message));
 }
 
+/* What the API says of the default bridge a second time up to 1.51, and only with the network since: `{{.NetworkSettings.IPAddress}}` is the template that
+ * everybody knows. Caller frees; NULL: it stays as it is. */
+static char *with_default_network(const char *text, size_t len)
+{
+	static const char *const keys[] = {"EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway", "MacAddress"};
+	cs_autojson json_t *j = json_loadb(text, len, 0, NULL);
+	json_t *settings = json_object_get(j, "NetworkSettings"), *bridge = json_object_get(json_object_get(settings, "Networks"), "bridge");
+
+	if (!json_is_object(bridge) || json_object_get(settings, "IPAddress"))
+		return NULL;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++)
+		if (json_object_get(bridge, keys[i]))
+			(void)json_object_set(settings, keys[i], json_object_get(bridge, keys[i]));
+	return json_dumps(j, JSON_COMPACT);
+}
+
 /* Shows one object. */
 static void show(struct inspector *in, const struct kind *k, const struct cs_str *body)
 {
@@ -57,8 +74,9 @@ static void show(struct inspector *in, const struct kind *k, const struct cs_str
 	const char *message = "", *text = body->buf ? body->buf : "";
 	struct tpl_value raw, typed;
 	struct cs_str out = CS_STR_INIT((size_t)256 << 20);
+	cs_autofree char *more = in->tpl && cs_streq(k->name, "container") ? with_default_network(text, body->len) : NULL;
 
-	if (!tpl_parse_json(in->a, text, body->len, &raw, &message)) {
+	if (!tpl_parse_json(in->a, more ? more : text, more ? strlen(more) : body->len, &raw, &message)) {
 		add_error(in, tpl_printf(in->a, "unable to read inspect data: %s", message));
 		return;
 	}

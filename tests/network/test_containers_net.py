@@ -200,6 +200,17 @@ def test_mac_address_in_other_spellings(networks, net_boxes, given):
         assert a.status == 400 and a.message == f"invalid MAC address {bad}"
 
 
+@pytest.mark.caisson
+def test_template_with_the_address_on_the_default_bridge(net_boxes):
+    """The API has it in NetworkSettings up to 1.51 only."""
+    b = net_boxes.sleeper(network="bridge")
+    bridge = settings(b, "bridge")
+    form = "{{.NetworkSettings.IPAddress}} {{.NetworkSettings.IPPrefixLen}} {{.NetworkSettings.Gateway}} {{.NetworkSettings.MacAddress}}"
+    env = {**os.environ, "DOCKER_HOST": "unix://" + b.engine.sock}
+    out = subprocess.run([str(fx.BUILD / "caisson"), "inspect", "-f", form, b.id], env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert out == f"{bridge['IPAddress']} {bridge['IPPrefixLen']} {bridge['Gateway']} {bridge['MacAddress']}\n"
+
+
 def test_endpoint_options(networks, net_boxes):
     networks.create("opts")
     b = net_boxes.sleeper(network="opts", NetworkingConfig={"EndpointsConfig": {"opts": {"DriverOpts": {
