@@ -295,6 +295,9 @@ static HRESULT create_private(struct HcnNetwork *n, struct cs_err **err) { retur
 
 /* ---- endpoints ---- */
 
+/* Frames to the bridge's own group of addresses (IEEE 802.1D, 8.6.3) are no bridge's to forward: the kernel hands them to the port itself, past the rules
+ * for what comes into a bridge, or into the host from it. So the port takes no packets: IPv6 is off there, for IPv4 see plug_in. */
+
 /* A pair of its own, with the inner end where it belongs from the beginning. */
 static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, struct cs_rtnl *host, struct cs_err **err)
 {
@@ -318,7 +321,7 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	cs_nl_init(&b, host);
 	cs_link_add_veth(&b, e->outer_name, ns->nsfd, ifname);
 	cs_link_set(&b, &(struct cs_link_change){.name = e->outer_name, .alias = mark, .no_ipv6_addr = true}, "prepare a veth");
-	if (cs_nl_run(&b, err) < 0 || cs_link_get(host, 0, e->outer_name, &l, err) < 0)
+	if (cs_nl_run(&b, err) < 0 || cs_sysctl_ipv6_off(e->outer_name, err) < 0 || cs_link_get(host, 0, e->outer_name, &l, err) < 0)
 		return -1;
 	e->outer = l.index;
 	e->inner = l.peer;
@@ -342,6 +345,8 @@ static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e)
 		cs_links_delete(&out.index, 1);
 		return false;
 	}
+	if (cs_sysctl_ipv6_off(out.name, &err) < 0)
+		cs_warn(SUBSYS, "endpoint %s: %s", e->o.text, err->msg);
 	e->outer = out.index;
 	e->inner = in.index;
 	e->net->plugged++;
@@ -412,7 +417,7 @@ static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, b
 	struct cs_nl b;
 
 	cs_nl_init(&b, r);
-	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true},
+	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true, .deaf = true},
 		    "plug into the bridge");
 	if (e->net->made && !e->net->wide) /* a bridge takes no more than its ports do, and without one the least */
 		cs_link_set_gso(&b, e->net->index, CS_LINK_GSO);

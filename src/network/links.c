@@ -145,13 +145,18 @@ static void put_ipv4_conf(struct nlmsghdr *h, const struct cs_link_change *c)
 		mnl_attr_put_u32(h, IPV4_DEVCONF_ROUTE_LOCALNET, 1);
 	if (c->arp_notify)
 		mnl_attr_put_u32(h, IPV4_DEVCONF_ARP_NOTIFY, 1);
+	if (c->deaf) { /* the first is loose where the host's is, for all links */
+		mnl_attr_put_u32(h, IPV4_DEVCONF_RP_FILTER, 1);
+		mnl_attr_put_u32(h, IPV4_DEVCONF_DROP_UNICAST_IN_L2_MULTICAST, 1);
+	}
 	mnl_attr_nest_end(h, conf);
 	mnl_attr_nest_end(h, inet);
 }
 
 void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *what)
 {
-	struct ifinfomsg ifi = {.ifi_index = c->index, .ifi_flags = c->up ? IFF_UP : 0, .ifi_change = c->up ? IFF_UP : 0};
+	unsigned flags = (c->up ? IFF_UP : 0) | (c->deaf ? IFF_NOARP : 0);
+	struct ifinfomsg ifi = {.ifi_index = c->index, .ifi_flags = flags, .ifi_change = flags};
 	struct nlmsghdr *h = cs_nl_add(b, RTM_SETLINK, 0, &ifi, sizeof(ifi), what, 0);
 
 	if (c->index == 0)
@@ -166,14 +171,14 @@ void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *wh
 		mnl_attr_put_str(h, IFLA_IFALIAS, c->alias);
 	if (c->master)
 		mnl_attr_put_u32(h, IFLA_MASTER, c->master);
-	if (c->no_ipv6_addr || c->route_localnet || c->arp_notify) {
+	if (c->no_ipv6_addr || c->route_localnet || c->arp_notify || c->deaf) {
 		struct nlattr *spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
 		if (c->no_ipv6_addr) {
 			struct nlattr *inet6 = mnl_attr_nest_start(h, AF_INET6);
 			mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
 			mnl_attr_nest_end(h, inet6);
 		}
-		if (c->route_localnet || c->arp_notify)
+		if (c->route_localnet || c->arp_notify || c->deaf)
 			put_ipv4_conf(h, c);
 		mnl_attr_nest_end(h, spec);
 	}

@@ -131,6 +131,13 @@ int cs_sysctl_write(const struct cs_sysctl *s, struct cs_err **err)
 	return 0;
 }
 
+int cs_sysctl_ipv6_off(const char *ifname, struct cs_err **err)
+{
+	cs_autofree char *path = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", ifname);
+
+	return cs_sysctl_write(&(struct cs_sysctl){path, "1", true}, err);
+}
+
 int cs_sysctl_read(const char *name)
 {
 	cs_autofree char *path = cs_xasprintf("/proc/sys/%s", name);

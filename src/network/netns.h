@@ -22,6 +22,8 @@ struct cs_sysctl {
 CS_MUST_CHECK int cs_netns_sysctls(int nsfd, const struct cs_sysctl *v, size_t n, struct cs_err **err);
 /* The same in the caller's namespace. */
 CS_MUST_CHECK int cs_sysctl_write(const struct cs_sysctl *s, struct cs_err **err);
+/* disable_ipv6 of an interface; a kernel without IPv6 is success. */
+CS_MUST_CHECK int cs_sysctl_ipv6_off(const char *ifname, struct cs_err **err);
 /* 0 or -1: first character of the value as a digit, for switches. */
 int cs_sysctl_read(const char *path);
 

@@ -4,6 +4,7 @@
  * to those peers and to nobody else (RFC 7348, unicast mode), and answers are learned from. A policy for a whole subnet names a host to which unknown addresses of it are sent; one for a single
  * address (/32, /128) with the hardware address puts an entry of its own into the forwarding tables, and the bridge answers questions for it. */
 #include "network/edge.h"
+#include "network/netns.h"
 
 #define PORT 4789    /* RFC 7348 */
 #define OVERHEAD 50u /* of the outer Ethernet, IPv4, UDP and VXLAN headers; 20 more with IPv6 outside */
@@ -69,8 +70,8 @@ static int make_port(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **er
 	}
 	cs_nl_init(&b, r);
 	cs_link_add_vxlan(&b, n->port, (uint32_t)n->pol.vsid, (uint16_t)(n->pol.vxlan_port ? n->pol.vxlan_port : PORT), local, parent);
-	cs_link_set(&b, &(struct cs_link_change){.name = n->port, .alias = mark, .mtu = n->mtu, .no_ipv6_addr = true}, "prepare the VXLAN port");
-	if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->port, &l, &why) < 0) {
+	cs_link_set(&b, &(struct cs_link_change){.name = n->port, .alias = mark, .mtu = n->mtu, .no_ipv6_addr = true, .deaf = true}, "prepare the VXLAN port");
+	if (cs_nl_run(&b, &why) < 0 || cs_sysctl_ipv6_off(n->port, &why) < 0 || cs_link_get(r, 0, n->port, &l, &why) < 0) {
 		cs_link_undo(r, n->port, why);
 		return cs_err_move(err, TAKE_PTR(why));
 	}

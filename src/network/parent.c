@@ -128,7 +128,7 @@ static HRESULT find_parent(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 }
 
 /* Without a parent: a veth pair of the network's own, both ends here. What is on it reaches itself and nothing else; a bridge, or half a pair, would have
- * no carrier, and a dummy is a kind of link that not all kernels have. */
+ * no carrier, and a dummy is a kind of link that not all kernels have. The end without macvlans takes nothing, or the host would have it. */
 static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 {
 	cs_autofree char *mark = cs_mark_of(&n->o);
@@ -155,7 +155,9 @@ static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err 
 	n->index = l.index;
 	n->port_index = l.peer;
 	n->made = true;
-	return HCS_S_OK;
+	cs_nl_init(&b, r);
+	cs_link_set(&b, &(struct cs_link_change){.name = peer, .deaf = true}, "prepare a network without a parent");
+	return cs_nl_run(&b, err) < 0 || cs_sysctl_ipv6_off(peer, err) < 0 ? HCS_E_FAIL : HCS_S_OK;
 }
 
 static void remove_parent(struct HcnNetwork *n)

@@ -98,6 +98,8 @@ static struct cs_warm *make(struct cs_rtnl *host, struct cs_err **err)
 	if (r == 0)
 		r = furnish(w, host, err);
 	cs_netns_leave();
+	if (r == 0)
+		r = cs_sysctl_ipv6_off(w->outer_name, err);
 	if (r < 0) {
 		cs_warm_free(w);
 		return NULL;

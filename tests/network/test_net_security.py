@@ -201,3 +201,94 @@ def test_a_foreign_bridge_is_not_taken(net_engine, networks):
         assert a.status in (400, 403, 409, 500) and "lo" in net_engine.netns.links(), a
     finally:
         net_engine.netns.run("ip", "link", "del", "host-br", check=False)
+
+
+GROUP = r"""
+import socket, struct, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+
+def sum16(b):
+    n = sum(struct.unpack("!%dH" % (len(b) // 2), b))
+    while n >> 16:
+        n = (n >> 16) + (n & 0xffff)
+    return ~n & 0xffff
+
+def packet(source, to):
+    word = b"by group"
+    if ":" in to:
+        ends = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, to)
+        udp = struct.pack("!HHH", 5000, 18505, 16)
+        return b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, 16, 17, 64) + ends + udp + struct.pack("!H", sum16(ends + struct.pack("!II", 16, 17) + udp + b"\0\0" + word)) + word
+    head = struct.pack("!BBHHHBB", 0x45, 0, 36, 1, 0, 64, 17)
+    ends = socket.inet_aton(source) + socket.inet_aton(to)
+    return b"\x08\0" + head + struct.pack("!H", sum16(head + b"\0\0" + ends)) + ends + struct.pack("!HHHH", 5000, 18505, 16, 0) + word
+
+for end in sys.argv[1:]:
+    source, to = end.split("-")
+    for group in [s.getsockname()[4]] + [bytes.fromhex("0180c20000%02x" % last) for last in range(16)]:
+        s.send((group if group[0] & 1 else b"\xff" * 6) + s.getsockname()[4] + packet(source, to))
+"""
+HEARD = """
+import socket
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(("::", 18505))
+print("ready", flush=True)
+while (got := s.recvfrom(100))[0] != b"end":
+    print(got, flush=True)
+"""
+
+
+def test_no_way_past_the_bridge(net_engine, networks, net_boxes):
+    """Frames to the bridge's own group (IEEE 802.1D, 01-80-C2-00-00-0x) go to the port itself, past all that looks at what comes into a bridge."""
+    net_engine.netns.run("ip", "addr", "add", "192.0.2.99/32", "dev", "lo")
+    net_engine.netns.run("ip", "addr", "add", "fd87::99/128", "dev", "lo")
+    body = {"EnableIPv6": True, "Internal": True, "IPAM": {"Config": [{"Subnet": "10.87.0.0/24"}, {"Subnet": "fd87:1::/64"}]}}
+    try:
+        networks.create("grouped", **body)
+        victim, evil, admin = (net_boxes.sleeper(network="grouped", Host={"CapAdd": caps}) for caps in ([], [], ["NET_ADMIN"]))
+        for rp_filter in "0", "2":
+            net_engine.netns.run("sysctl", "-qw", f"net.ipv4.conf.all.rp_filter={rp_filter}")
+            listener = net_engine.netns.popen("/usr/bin/python3", "-c", HEARD, stdout=subprocess.PIPE, text=True)
+            assert listener.stdout.readline() == "ready\n"
+            six = lambda b: b.inspect()["NetworkSettings"]["Networks"]["grouped"]["GlobalIPv6Address"]
+            for box, *ends in ((evil, f"{ip(victim, 'grouped')}-10.87.0.1", f"{six(victim)}-fd87:1::1"), (admin, f"{ip(admin, 'grouped')}-192.0.2.99", f"{six(admin)}-fd87::99")):
+                done = in_netns(box.pid, "/usr/bin/python3", "-c", GROUP, *ends)
+                assert done.returncode == 0, done.stderr
+            net_engine.netns.run("/usr/bin/python3", "-c", "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'end', ('127.0.0.1', 18505))")
+            heard = listener.stdout.read()
+            assert heard == "", heard
+            listener.wait()
+    finally:
+        net_engine.netns.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+        net_engine.netns.run("ip", "addr", "del", "192.0.2.99/32", "dev", "lo")
+        net_engine.netns.run("ip", "addr", "del", "fd87::99/128", "dev", "lo")
+
+
+def test_a_macvlan_without_a_parent_does_not_reach_the_host(net_engine, networks, net_boxes):
+    """It has a link of its own, whose other end is the host's."""
+    networks.subnet("nowhere", ["10.88.0.0/24", "fd88::/64"], Driver="macvlan", EnableIPv6=True)
+    for address in "192.0.2.98/32", "fd87::98/128":
+        net_engine.netns.run("ip", "addr", "add", address, "dev", "lo")
+    try:
+        box = net_boxes.sleeper(network="nowhere", Host={"CapAdd": ["NET_ADMIN"]})
+        stub = next(mac for name, mac in ((l["ifname"], l["address"]) for l in net_engine.netns.links().values()) if name.startswith("dn-"))
+        for rp_filter in "0", "2":
+            net_engine.netns.run("sysctl", "-qw", f"net.ipv4.conf.all.rp_filter={rp_filter}")
+            net_engine.netns.run("ip", "route", "replace", "10.88.0.0/24", "dev", "lo")      # loosely it is there
+            listener = net_engine.netns.popen("/usr/bin/python3", "-c", HEARD, stdout=subprocess.PIPE, text=True)
+            assert listener.stdout.readline() == "ready\n"
+            for to in "192.0.2.98", "fd87::98":
+                in_netns(box.pid, "ip", "route", "replace", to, "dev", "eth0")
+                in_netns(box.pid, "/usr/bin/python3", "-c", f"import socket; socket.socket(socket.AF_INET{6 if ':' in to else ''}, socket.SOCK_DGRAM).sendto(b'by name', ('{to}', 18505))")
+            in_netns(box.pid, "/usr/bin/python3", "-c", GROUP, f"{ip(box, 'nowhere')}-192.0.2.98", "fd88::9-fd87::98")
+            net_engine.netns.run("/usr/bin/python3", "-c", "import socket, time; time.sleep(0.3); socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'end', ('127.0.0.1', 18505))")
+            heard = listener.stdout.read()
+            assert heard == "", heard
+            listener.wait()
+            assert stub not in in_netns(box.pid, "ip", "neigh").stdout
+    finally:
+        net_engine.netns.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+        net_engine.netns.run("ip", "route", "del", "10.88.0.0/24", "dev", "lo")
+        for address in "192.0.2.98/32", "fd87::98/128":
+            net_engine.netns.run("ip", "addr", "del", address, "dev", "lo")
