@@ -21,7 +21,9 @@ static int vfail(struct cs_err **err, enum cs_code code, int sys, struct cs_err 
 	return -1;
 }
 
-#undef cs_fail /* the analyzer's */
+#undef cs_fail /* the analyzer's, and the next two */
+#undef cs_wrap
+#undef cs_err_move
 int cs_fail(struct cs_err **err, enum cs_code code, int sys, const char *fmt, ...)
 {
 	va_list ap;
