@@ -10,6 +10,7 @@
 
 #define FIXED_A 16    /* pointer to the question's name, type, class, TTL, length, address */
 #define FIXED_AAAA 28
+#define FIXED_SRV 18  /* and the target, which is not compressed (RFC 2782) */
 #define OPT_BYTES 11
 
 enum { TYPE_META_FIRST = 249, TYPE_META_LAST = 254 }; /* TKEY, TSIG, IXFR, AXFR, MAILB, MAILA: nothing that a stub resolver asks */
@@ -122,7 +123,7 @@ static void put_addresses(struct reply *r, const struct cs_dns_node *node, sa_fa
 		put_addr(r, LDNS_SECTION_ANSWER, asked(r), list[i]);
 }
 
-static void put_srv(struct reply *r, const struct cs_dns_endpoint *e, uint16_t port)
+static void put_srv(struct reply *r, const struct cs_dns_packed *target, uint16_t port)
 {
 	ldns_rr *rr = record(LDNS_RR_TYPE_SRV, asked(r));
 	uint8_t number[2] = {(uint8_t)(port >> 8), (uint8_t)port}, zero[2] = {0};
@@ -130,13 +131,11 @@ static void put_srv(struct reply *r, const struct cs_dns_endpoint *e, uint16_t p
 	cs_ldns.ldns_rr_push_rdf(rr, cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_INT16, 2, zero)); /* priority */
 	cs_ldns.ldns_rr_push_rdf(rr, cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_INT16, 2, zero)); /* weight */
 	cs_ldns.ldns_rr_push_rdf(rr, cs_ldns.ldns_rdf_new_frm_data(LDNS_RDF_TYPE_INT16, 2, number));
-	cs_ldns.ldns_rr_push_rdf(rr, name_rdf(e->name->wire, e->name->len));
+	cs_ldns.ldns_rr_push_rdf(rr, name_rdf(target->wire, target->len));
 	cs_ldns.ldns_pkt_push_rr(r->pkt, LDNS_SECTION_ANSWER, rr);
-	for (size_t i = 0; i < e->n_addr; i++)
-		put_addr(r, LDNS_SECTION_ADDITIONAL, name_rdf(e->name->wire, e->name->len), &e->addr[i]);
 }
 
-/* To bytes. What does not fit although it should is told by TC alone. */
+/* To bytes. Only a failure of the reckoning above can make too many of them. */
 static size_t finish(struct reply *r, const uint8_t *msg, const struct cs_dns_query *q, uint8_t *out)
 {
 	autopkt ldns_pkt *pkt = TAKE_PTR(r->pkt);
@@ -171,17 +170,42 @@ static bool srv_split(const struct cs_dns_name *name, struct cs_dns_name *prefix
 	return true;
 }
 
-static size_t put_services(struct reply *r, const struct cs_dns_node *node, const struct cs_dns_name *prefix)
+static bool offers(const struct cs_dns_endpoint *e, size_t at, const struct cs_dns_name *prefix)
 {
-	size_t found = 0;
+	return e->name && e->port[at].prefix.len == prefix->len && memcmp(e->port[at].prefix.wire, prefix->wire, prefix->len) == 0;
+}
+
+/* As many services as fit, then what fits of their addresses: without those the answer is whole (RFC 2181 9). Gives how many there are. */
+static size_t put_services(struct reply *r, const struct cs_dns_node *node, const struct cs_dns_name *prefix, size_t used)
+{
+	size_t found = 0, put = 0;
 
 	for (size_t i = 0; i < node->n; i++)
 		for (size_t k = 0; k < node->endpoint[i]->n_port; k++) {
-			const struct cs_dns_port *p = &node->endpoint[i]->port[k];
-			if (!node->endpoint[i]->name || p->prefix.len != prefix->len || memcmp(p->prefix.wire, prefix->wire, prefix->len) != 0)
+			const struct cs_dns_endpoint *e = node->endpoint[i];
+			if (!offers(e, k, prefix))
 				continue;
-			put_srv(r, node->endpoint[i], p->port);
 			found++;
+			if (put + 1 < found || used + FIXED_SRV + e->name->len > r->limit)
+				continue;
+			put_srv(r, e->name, e->port[k].port);
+			used += FIXED_SRV + e->name->len;
+			put++;
+		}
+	cs_ldns.ldns_pkt_set_tc(r->pkt, put < found);
+	for (size_t i = 0, n = 0; i < node->n; i++)
+		for (size_t k = 0; k < node->endpoint[i]->n_port && n < put; k++) {
+			const struct cs_dns_endpoint *e = node->endpoint[i];
+			if (!offers(e, k, prefix))
+				continue;
+			n++;
+			for (size_t a = 0; a < e->n_addr; a++) {
+				size_t size = e->name->len - 2u + (e->addr[a].family == AF_INET ? (size_t)FIXED_A : FIXED_AAAA); /* the owner in full */
+				if (used + size > r->limit)
+					return found;
+				put_addr(r, LDNS_SECTION_ADDITIONAL, name_rdf(e->name->wire, e->name->len), &e->addr[a]);
+				used += size;
+			}
 		}
 	return found;
 }
@@ -222,7 +246,7 @@ static enum cs_dns_verdict local(const struct cs_dns_table *t, const struct cs_d
 	if (q->type == LDNS_RR_TYPE_SRV) {
 		struct cs_dns_name prefix, service;
 		if (srv_split(&q->name, &prefix, &service) && (node = cs_dns_lookup(t, s, &service))) {
-			if (put_services(r, node, &prefix) == 0) /* the service is ours, so nobody else knows of its ports */
+			if (put_services(r, node, &prefix, used) == 0) /* the service is ours, so nobody else knows of its ports */
 				cs_ldns.ldns_pkt_set_rcode(r->pkt, LDNS_RCODE_NXDOMAIN);
 			return CS_DNS_REPLY;
 		}

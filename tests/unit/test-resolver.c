@@ -434,6 +434,30 @@ static void truncation(void **state)
 	assert_int_equal(out[n], 0xc0);
 	assert_int_equal(out[n + 1], CS_DNS_HEADER);
 	ldns_pkt_free(pkt);
+	/* services: 18 bytes and the target's name; their addresses are no reason for TC */
+	assert_int_equal(ask_with(&(struct ask){.name = "_http._tcp.many", .type = SRV}, 1, &pkt), CS_DNS_REPLY);
+	assert_true(truncated());
+	assert_in_range(answers(), 17, 22);
+	ldns_pkt_free(pkt);
+	assert_int_equal(ask_with(&(struct ask){.name = "_http._tcp.many", .type = SRV, .edns = 4096}, 1, &pkt), CS_DNS_REPLY);
+	assert_true(truncated());
+	assert_in_range(answers(), 165, 180);
+	ldns_pkt_free(pkt);
+	assert_int_equal(ask_with(&(struct ask){.name = "_http._tcp.many", .type = SRV, .tcp = true}, 1, &pkt), CS_DNS_REPLY);
+	assert_false(truncated());
+	assert_int_equal(answers(), 300);
+	assert_int_equal(additional(), 300);
+	ldns_pkt_free(pkt);
+	for (int i = 0; i < 15; i++) {
+		snprintf(id, sizeof(id), "f%d", i);
+		snprintf(addr, sizeof(addr), "10.3.0.%d", i + 1);
+		endpoint("n1", id, id, "fifteen", addr, NULL);
+	}
+	assert_int_equal(ask_with(&(struct ask){.name = "_http._tcp.fifteen", .type = SRV}, 1, &pkt), CS_DNS_REPLY);
+	assert_false(truncated());
+	assert_int_equal(answers(), 15);
+	assert_in_range(additional(), 1, 14);
+	ldns_pkt_free(pkt);
 	for (int i = 0; i < 300; i++) {
 		snprintf(id, sizeof(id), "m%d", i);
 		snprintf(addr, sizeof(addr), "10.2.%d.%d", i / 250, i % 250 + 1);
