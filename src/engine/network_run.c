@@ -241,8 +241,8 @@ static char *holder(struct cs_container *c, const struct cs_port *wanted)
 	return ret;
 }
 
-/* In dockerd's words, and who has the port that they name. */
-static int port_taken(struct cs_container *c, const char *id, const struct cs_ports *wanted, struct cs_err *why, struct cs_err **err)
+/* In dockerd's words, and, if it is a port that was taken, who has the one that they name. */
+static int ports_failed(struct cs_container *c, const char *id, const struct cs_ports *wanted, struct cs_err *why, struct cs_err **err)
 {
 	cs_autofree char *text = cs_err_text(why), *who = NULL;
 	for (size_t i = 0; wanted && i < wanted->n && !who; i++) {
@@ -271,7 +271,7 @@ static int attach(struct cs_container *c, const char *id, const struct cs_ports 
 		return 0;
 	struct cs_err *why = NULL;
 	(void)cs_hcn_failed(r, record, &why);
-	return r == HCN_E_PORT_ALREADY_EXISTS ? port_taken(c, id, ports, why, err) : cs_err_move(err, why);
+	return r == HCN_E_PORT_ALREADY_EXISTS ? ports_failed(c, id, ports, why, err) : cs_err_move(err, why);
 }
 
 /* CAP_NET_ADMIN: it may give itself addresses, so some are not ours to know. */
@@ -427,6 +427,7 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 	cs_autonetwork struct cs_network *n = NULL;
 	cs_autoports struct cs_ports ports = {0};
 	struct cs_endpoint_settings *owner = port_owner(c, true, &n);
+	struct cs_err *why = NULL;
 	HCN_ENDPOINT ep = NULL;
 	HCN_GUID guid;
 	int r = 0;
@@ -444,7 +445,7 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 	if (owner && cs_hcn_guid_of(owner->endpoint_id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
 		cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(owner);
 		cs_autojson json_t *answer = NULL;
-		r = add_ports(ep, &ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
+		r = add_ports(ep, &ports, &why) < 0 || query(ep, &answer, &why) < 0 ? -1 : 0;
 		if (r == 0) {
 			cs_endpoint_take(got, n, &ports, answer);
 			put_back(c, owner, got);
@@ -455,7 +456,7 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 	}
 	if (r == 0 || !ports_back(c, &ports))
 		set_ports(c, owner && r == 0 ? &ports : NULL, owner);
-	return r < 0 ? cs_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)", c->name, owner->endpoint_id) : 0;
+	return r < 0 ? ports_failed(c, owner->endpoint_id, &ports, why, err) : 0;
 }
 
 /* ---- start and stop ---- */

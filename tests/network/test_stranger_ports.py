@@ -218,6 +218,17 @@ def test_the_holder_is_that_of_the_port_in_the_message(net_boxes):
     assert "0.0.0.0:18652 failed: port is already allocated (container holds-18652 has it)" in a.message, a
 
 
+def test_the_holder_is_named_when_a_network_is_connected(networks, net_boxes):
+    networks.create("named-in", Internal=True)
+    networks.create("named-out")
+    net_boxes.start(SLEEP, name="holds-18655", network="bridge", Host=publish(p80_tcp={"HostPort": "18655"}))
+    b = net_boxes.start(SLEEP, network="named-in", Host=publish(p80_tcp={"HostPort": "18655"}))   # publishes nothing there
+    a = networks.engine.http.post("/networks/named-out/connect", body={"Container": b.id})
+    assert a.status == 500 and a.message.startswith("driver failed programming external connectivity on endpoint "), a
+    assert a.message.endswith("0.0.0.0:18655 failed: port is already allocated (container holds-18655 has it)"), a
+    assert list(settings(b)["Networks"]) == ["named-in"]
+
+
 def test_restarts_pick_ephemeral_ports_and_keep_fixed_ones(net_engine, net_boxes):
     b = server(net_boxes, "again", network="bridge", Host={**publish(p80_tcp={"HostPort": "18630"}, p81_tcp={"HostPort": ""})})
     for verb in ("restart", "restart"):
