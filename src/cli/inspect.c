@@ -51,19 +51,51 @@ static void template_error(struct inspector *in, const char *message)
 	add_error(in, tpl_printf(in->a, "template parsing error: %s", message));
 }
 
+/* Members with no value that the API leaves out since 1.52. To a template over the raw document they would be errors where docker 28, which speaks 1.50,
+ * prints nothing, 0 or null. */
+static const char container_network_none[] =
+	"{\"Bridge\":\"\",\"EndpointID\":\"\",\"Gateway\":\"\",\"GlobalIPv6Address\":\"\",\"GlobalIPv6PrefixLen\":0,\"HairpinMode\":false,\"IPAddress\":\"\",\"IPPrefixLen\":0,"
+	"\"IPv6Gateway\":\"\",\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"MacAddress\":\"\",\"SecondaryIPAddresses\":null,\"SecondaryIPv6Addresses\":null}";
+static const char image_none[] = "{\"Author\":\"\",\"DockerVersion\":\"\",\"Parent\":\"\"}";
+static const char image_config_none[] = "{\"Entrypoint\":null,\"Labels\":null,\"OnBuild\":null,\"User\":\"\",\"Volumes\":null,\"WorkingDir\":\"\"}";
+
+static void fill_in(json_t *object, const char *defaults)
+{
+	cs_autojson json_t *all = json_loads(defaults, 0, NULL);
+
+	if (json_is_object(object))
+		(void)json_object_update_missing(object, all);
+}
+
 /* What the API says of the default bridge a second time up to 1.51, and only with the network since: `{{.NetworkSettings.IPAddress}}` is the template that
- * everybody knows. Caller frees; NULL: it stays as it is. */
-static char *with_default_network(const char *text, size_t len)
+ * everybody knows. */
+static void add_default_network(json_t *settings)
 {
 	static const char *const keys[] = {"EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway", "MacAddress"};
-	cs_autojson json_t *j = json_loadb(text, len, 0, NULL);
-	json_t *settings = json_object_get(j, "NetworkSettings"), *bridge = json_object_get(json_object_get(settings, "Networks"), "bridge");
+	json_t *bridge = json_object_get(json_object_get(settings, "Networks"), "bridge");
 
 	if (!json_is_object(bridge) || json_object_get(settings, "IPAddress"))
-		return NULL;
+		return;
 	for (size_t i = 0; i < CS_ARRAY_SIZE(keys); i++)
 		if (json_object_get(bridge, keys[i]))
 			(void)json_object_set(settings, keys[i], json_object_get(bridge, keys[i]));
+}
+
+/* The document as API 1.50 has it, for templates. Caller frees; NULL: it stays as it is. */
+static char *as_before(const struct kind *k, const char *text, size_t len)
+{
+	bool container = cs_streq(k->name, "container"), image = cs_streq(k->name, "image");
+	cs_autojson json_t *j = container || image ? json_loadb(text, len, 0, NULL) : NULL;
+
+	if (!json_is_object(j))
+		return NULL;
+	if (container) {
+		add_default_network(json_object_get(j, "NetworkSettings"));
+		fill_in(json_object_get(j, "NetworkSettings"), container_network_none);
+	} else {
+		fill_in(j, image_none);
+		fill_in(json_object_get(j, "Config"), image_config_none);
+	}
 	return json_dumps(j, JSON_COMPACT);
 }
 
@@ -74,7 +106,7 @@ static void show(struct inspector *in, const struct kind *k, const struct cs_str
 	const char *message = "", *text = body->buf ? body->buf : "";
 	struct tpl_value raw, typed;
 	struct cs_str out = CS_STR_INIT((size_t)256 << 20);
-	cs_autofree char *more = in->tpl && cs_streq(k->name, "container") ? with_default_network(text, body->len) : NULL;
+	cs_autofree char *more = in->tpl ? as_before(k, text, body->len) : NULL;
 
 	if (!tpl_parse_json(in->a, more ? more : text, more ? strlen(more) : body->len, &raw, &message)) {
 		add_error(in, tpl_printf(in->a, "unable to read inspect data: %s", message));
