@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/num.h"
 
+#include <ctype.h>
+
 bool cs_parse_u64n(const char *s, size_t n, uint64_t min, uint64_t max, uint64_t *ret)
 {
 	uint64_t v = 0;
@@ -59,6 +61,28 @@ bool cs_parse_mode(const char *s, uint32_t *ret)
 	return true;
 }
 
+/* 0x1.8p3, as Go has it: the exponent must be there. The length, or 0 for anything else. */
+static size_t hexadecimal(const char *s)
+{
+	static const char all[] = "0123456789abcdefABCDEF";
+
+	if (s[0] != '0' || (s[1] | 0x20) != 'x')
+		return 0;
+	size_t digits = strspn(s + 2, all), n = 2 + digits;
+	if (s[n] == '.') {
+		size_t more = strspn(s + n + 1, all);
+		n += 1 + more;
+		digits += more;
+	}
+	if (!digits || (s[n] | 0x20) != 'p')
+		return 0;
+	n++;
+	if (s[n] == '+' || s[n] == '-')
+		n++;
+	size_t power = strspn(s + n, "0123456789");
+	return power ? n + power : 0;
+}
+
 /* 1e3, 1.5e+2: the length, or 0 for anything else. */
 static size_t scientific(const char *s)
 {
@@ -104,14 +128,43 @@ static uint64_t unit_of(const char *p)
 	return *p ? 0 : mult;
 }
 
+/* Without the '_' that Go takes between digits, and behind 0x. False where one stands elsewhere. */
+static bool without_underscores(const char *s, char *out, size_t size)
+{
+	size_t n = 0;
+	bool hex = s[0] == '0' && (s[1] | 0x20) == 'x', digit = false;
+
+	for (size_t i = 0; s[i]; i++) {
+		if (s[i] == '_') {
+			bool next = hex ? isxdigit((unsigned char)s[i + 1]) : isdigit((unsigned char)s[i + 1]);
+			if (!digit || !next)
+				return false;
+			digit = false;
+			continue;
+		}
+		digit = (hex && i == 1) || (hex ? isxdigit((unsigned char)s[i]) : isdigit((unsigned char)s[i]));
+		if (n + 1 >= size)
+			return false;
+		out[n++] = s[i];
+	}
+	out[n] = 0;
+	return true;
+}
+
 bool cs_parse_bytes(const char *s, int64_t *ret)
 {
 	uint64_t whole = 0, frac = 0, scale = 1, mult, v;
 	const char *p = s && *s == '+' ? s + 1 : s;
+	char plain[256];
 
+	if (s && strchr(p, '_')) {
+		if (!without_underscores(p, plain, sizeof(plain)))
+			return false;
+		p = plain;
+	}
 	if (!s || ((*p < '0' || *p > '9') && (*p != '.' || p[1] < '0' || p[1] > '9')))
 		return false;
-	size_t n = scientific(p);
+	size_t hex = hexadecimal(p), n = hex ? hex : scientific(p);
 	if (n) {
 		double d = strtod(p, NULL);
 		mult = unit_of(p + n);

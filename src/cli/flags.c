@@ -33,7 +33,8 @@ static char *size_wrong(const char *val)
 	char *rest;
 	double d = strtod(num, &rest);
 	bool decimal = num[strspn(num, "+-0123456789.eE")] == 0; /* strtod would take blanks, words and hexadecimal ones, too */
-	if (!*num || *rest || !decimal)
+	int64_t n;
+	if (!cs_parse_bytes(num, &n) && (!*num || *rest || !decimal))
 		return cs_xasprintf("strconv.ParseFloat: parsing \"%s\": invalid syntax", num);
 	if (d > DBL_MAX || d < -DBL_MAX)
 		return cs_xasprintf("strconv.ParseFloat: parsing \"%s\": value out of range", num);
