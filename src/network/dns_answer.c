@@ -332,6 +332,18 @@ enum cs_dns_verdict cs_dns_answer(const struct cs_dns_table *t, const struct cs_
 	return parsed(t, settings, pkt, msg, tcp, random, ret, out, out_len);
 }
 
+/* Of a message that has no other additional record yet, its end. Resolvers that get none back think that we do not know EDNS, and ask again. */
+static size_t put_opt(const struct cs_dns_query *q, uint8_t *msg, size_t len)
+{
+	const uint8_t opt[OPT_BYTES] = {0, 0, LDNS_RR_TYPE_OPT, CS_DNS_UDP_MAX >> 8, CS_DNS_UDP_MAX & 0xff, 0, 0, q->edns_do ? 0x80 : 0};
+
+	if (!q->edns)
+		return 0;
+	memcpy(msg + len, opt, sizeof(opt));
+	msg[11] = 1;
+	return sizeof(opt);
+}
+
 size_t cs_dns_failure(const struct cs_dns_query *q, const uint8_t *msg, unsigned rcode, uint8_t *out)
 {
 	size_t n = bare(msg, rcode, out);
@@ -341,13 +353,7 @@ size_t cs_dns_failure(const struct cs_dns_query *q, const uint8_t *msg, unsigned
 		n += q->question_len;
 		out[5] = 1;
 	}
-	if (q->name.len && q->edns) { /* resolvers that get none back think that we do not know EDNS, and ask again */
-		const uint8_t opt[OPT_BYTES] = {0, 0, LDNS_RR_TYPE_OPT, CS_DNS_UDP_MAX >> 8, CS_DNS_UDP_MAX & 0xff, 0, 0, q->edns_do ? 0x80 : 0};
-		memcpy(out + n, opt, sizeof(opt));
-		n += sizeof(opt);
-		out[11] = 1;
-	}
-	return n;
+	return q->name.len ? n + put_opt(q, out, n) : n;
 }
 
 bool cs_dns_is_answer(const struct cs_dns_query *q, const uint8_t *query, uint16_t id, const uint8_t *msg, size_t len)
@@ -385,5 +391,6 @@ size_t cs_dns_pass_on(const struct cs_dns_query *q, const uint8_t *query, uint8_
 		return len;
 	LDNS_TC_SET(msg);
 	memset(msg + 6, 0, 6);
-	return CS_DNS_HEADER + q->question_len;
+	len = CS_DNS_HEADER + q->question_len;
+	return len + put_opt(q, msg, len);
 }
