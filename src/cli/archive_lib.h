@@ -13,7 +13,7 @@
 	X(read_data_block) X(read_support_format_tar) X(read_support_format_zip) X(read_support_filter_gzip) X(write_new) X(write_free)             \
 	X(write_close) X(write_set_format_ustar) X(write_set_format_pax_restricted) X(write_set_bytes_per_block) X(write_open) X(write_header)      \
 	X(write_data) X(write_data_block) X(write_finish_entry) X(entry_new) X(entry_free) X(entry_set_pathname) X(entry_set_size) X(entry_unset_size) X(entry_set_filetype) \
-	X(entry_set_perm) X(entry_set_mtime) X(entry_pathname) X(entry_filetype) X(entry_size) X(entry_size_is_set) X(entry_hardlink)               \
+	X(entry_set_perm) X(entry_set_mtime) X(entry_pathname) X(entry_pathname_utf8) X(entry_filetype) X(entry_size) X(entry_size_is_set) X(entry_hardlink)               \
 	X(entry_set_hardlink) X(entry_set_uname) X(entry_set_gname) X(read_disk_new) X(read_disk_open) X(read_disk_descend)                         \
 	X(read_disk_set_symlink_physical) X(read_disk_set_behavior) X(write_disk_new) X(write_disk_set_options) X(entry_linkresolver_new)           \
 	X(entry_linkresolver_free) X(entry_linkresolver_set_strategy) X(entry_linkify) X(entry_sparse_clear)

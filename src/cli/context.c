@@ -155,13 +155,49 @@ int context_save(const char *name, json_t *meta, struct cs_err **err)
 	return write_file(dir, "meta.json", text, strlen(text), 0644, 0755, err);
 }
 
-int context_put_tls(const char *name, const char *file, const char *data, size_t len, struct cs_err **err)
+/* The folders, or the other files, in a folder: their names, sorted. */
+static char **entries(const char *path, bool folders)
+{
+	char **names = NULL;
+	DIR *d = opendir(path);
+	struct dirent *e;
+	struct stat st;
+
+	while (d && (e = readdir(d)))
+		if (!cs_streq(e->d_name, ".") && !cs_streq(e->d_name, "..") && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    (bool)S_ISDIR(st.st_mode) == folders)
+			cs_strv_push(&names, e->d_name);
+	if (d)
+		(void)closedir(d);
+	cs_strv_sort(names);
+	return names;
+}
+
+json_t *context_tls_files(const char *name)
+{
+	cs_autofree char *tls = context_dir(name, true, NULL);
+	cs_autostrv char **endpoints = tls ? entries(tls, true) : NULL;
+	json_t *all = json_object();
+
+	for (char **e = endpoints; e && *e; e++) {
+		cs_autofree char *dir = cs_xasprintf("%s/%s", tls, *e);
+		cs_autostrv char **files = entries(dir, false);
+		json_t *list = json_array();
+		for (char **f = files; f && *f; f++)
+			(void)json_array_append_new(list, json_string(*f));
+		(void)json_object_set(all, *e, json_array_size(list) ? list : json_null());
+		json_decref(list);
+	}
+	return all;
+}
+
+int context_put_tls(const char *name, const char *endpoint, const char *file, const char *data, size_t len, struct cs_err **err)
 {
 	cs_autofree char *tls = context_dir(name, true, err);
 
 	if (!tls)
 		return -1;
-	cs_autofree char *dir = cs_xasprintf("%s/docker", tls), *path = cs_xasprintf("%s/%s", dir, file);
+	cs_autofree char *dir = cs_xasprintf("%s/%s", tls, endpoint), *path = cs_xasprintf("%s/%s", dir, file);
 	if (data)
 		return write_file(dir, file, data, len, 0600, 0700, err);
 	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "cli/archive.h"
 #include "cli/cli.h"
 #include "cli/config.h"
@@ -15,6 +16,8 @@
 
 #define FILE_MAX ((size_t)1 << 20)
 #define MAX_FILES 100
+#define IMPORT_MAX ((size_t)10 << 20) /* docker's limit of an archive */
+#define META_FILE_MAX ((size_t)1 << 20) /* what is read again */
 #define BAD_ENDPOINT "unable to create docker endpoint config"
 
 /* The document of the context that is made of the environment. */
@@ -45,6 +48,59 @@ static int load(const char *name, struct context *c, struct cs_err **err)
 	return 0;
 }
 
+static const char *const pem_files[] = {"ca.pem", "cert.pem", "key.pem"};
+
+/* Its TLS files, as context_tls_files has them; "default" has those that the environment says. */
+static json_t *tls_files(const char *name, const struct context *c)
+{
+	const char *const paths[] = {c->ca, c->cert, c->key};
+	json_t *all, *list;
+
+	if (!cs_streq(name, "default"))
+		return context_tls_files(name);
+	all = json_object();
+	list = json_array();
+	for (size_t i = 0; i < 3; i++)
+		if (paths[i])
+			(void)json_array_append_new(list, json_string(pem_files[i]));
+	if (json_array_size(list))
+		(void)json_object_set(all, "docker", list);
+	json_decref(list);
+	return all;
+}
+
+/* Reads one of its TLS files. */
+static int read_tls(const struct context *c, const char *endpoint, const char *file, struct cs_str *text, struct cs_err **err)
+{
+	const char *const paths[] = {c->ca, c->cert, c->key};
+	cs_autofree char *dir = cs_streq(c->name, "default") ? NULL : context_dir(c->name, true, err);
+	cs_autofree char *path = dir ? cs_xasprintf("%s/%s/%s", dir, endpoint, file) : NULL;
+
+	for (size_t i = 0; !dir && i < 3; i++)
+		if (paths[i] && cs_streq(file, pem_files[i]))
+			path = cs_xstrdup(paths[i]);
+	int e = path ? cs_read_file_at(AT_FDCWD, path, text) : -ENOENT;
+	return e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "read %s", path ? path : file) : 0;
+}
+
+/* Gives another context all of a stored one's TLS files. */
+static int copy_tls(const struct context *from, const char *to, struct cs_err **err)
+{
+	cs_autojson json_t *files = context_tls_files(from->name);
+	const char *endpoint;
+	json_t *list, *file;
+	size_t i;
+
+	json_object_foreach(files, endpoint, list) json_array_foreach(list, i, file)
+	{
+		cs_autostr struct cs_str text = CS_STR_INIT(IMPORT_MAX);
+		const char *name = json_string_value(file);
+		if (read_tls(from, endpoint, name, &text, err) < 0 || context_put_tls(to, endpoint, name, text.buf ? text.buf : "", text.len, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* ---- what --docker says ---- */
 
 struct wanted {
@@ -53,7 +109,6 @@ struct wanted {
 	char *pem[3];         /* content of ca, cert, key */
 	size_t len[3];
 };
-static const char *const pem_files[] = {"ca.pem", "cert.pem", "key.pem"};
 
 static void wanted_done(struct wanted *w)
 {
@@ -172,7 +227,7 @@ static int store(const char *name, json_t *meta, const struct wanted *w, bool wi
 	if (context_save(name, meta, err) < 0)
 		return -1;
 	for (size_t i = 0; with_endpoint && i < 3; i++)
-		if (context_put_tls(name, pem_files[i], w->pem[i], w->len[i], err) < 0)
+		if (context_put_tls(name, "docker", pem_files[i], w->pem[i], w->len[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -203,6 +258,7 @@ static const struct flag context_create_flags[] = {
 
 static int create(const struct context_create_opts *o, const char *name, struct cs_err **err)
 {
+	auto_context struct context c = {0};
 	struct wanted w = {0};
 	json_t *meta = NULL;
 	int r = -1;
@@ -217,7 +273,6 @@ static int create(const struct context_create_opts *o, const char *name, struct 
 		meta = json_pack("{s:s,s:{},s:{}}", "Name", name, "Metadata", "Endpoints");
 		r = parse_wanted(o->docker, &w, err);
 	} else {
-		auto_context struct context c = {0};
 		const char *from = o->from ? o->from : endpoint_context();
 		r = load(from, &c, err);
 		if (r == 0) {
@@ -231,6 +286,8 @@ static int create(const struct context_create_opts *o, const char *name, struct 
 		set_description(meta, o->description);
 	if (r == 0)
 		r = store(name, meta, &w, true, err);
+	if (r == 0 && !o->docker && !cs_streq(c.name, "default"))
+		r = copy_tls(&c, name, err);
 	json_decref(meta);
 	wanted_done(&w);
 	return r;
@@ -372,21 +429,6 @@ static int cmd_rm(struct call *c)
 
 /* ---- inspect, ls ---- */
 
-static json_t *pem_list(const struct context *c)
-{
-	const char *const paths[] = {c->ca, c->cert, c->key};
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < 3; i++)
-		if (paths[i])
-			(void)json_array_append_new(list, json_string(pem_files[i]));
-	json_t *all = json_object();
-	if (json_array_size(list))
-		(void)json_object_set(all, "docker", list);
-	json_decref(list);
-	return all;
-}
-
 struct context_inspect_opts {
 	const char *format;
 };
@@ -406,7 +448,7 @@ static json_t *inspect(const char *name, struct cs_err **err)
 	json_t *j = json_deep_copy(c.meta);
 	if (!json_object_get(j, "Metadata"))
 		(void)json_object_set_new(j, "Metadata", json_object());
-	(void)json_object_set_new(j, "TLSMaterial", pem_list(&c));
+	(void)json_object_set_new(j, "TLSMaterial", tls_files(name, &c));
 	(void)json_object_set_new(j, "Storage", json_pack("{s:s,s:s}", "MetadataPath", meta ? meta : "<IN MEMORY>", "TLSPath", tls ? tls : "<IN MEMORY>"));
 	return j;
 }
@@ -536,27 +578,39 @@ static int cmd_ls(struct call *c)
 
 /* ---- export, import ---- */
 
+/* Puts an endpoint's folder and the files in it. */
+static int export_endpoint(struct archive_writer *w, const struct context *c, const char *endpoint, const json_t *files, struct cs_err **err)
+{
+	cs_autofree char *dir = cs_xasprintf("tls/%s", endpoint);
+	int r = archive_put(w, dir, 0700, NULL, 0, err);
+
+	for (size_t i = 0; r == 0 && i < json_array_size(files); i++) {
+		cs_autostr struct cs_str text = CS_STR_INIT(IMPORT_MAX);
+		const char *file = json_string_value(json_array_get(files, i));
+		cs_autofree char *name = cs_xasprintf("%s/%s", dir, file);
+		r = read_tls(c, endpoint, file, &text, err);
+		if (r == 0)
+			r = archive_put(w, name, 0600, text.buf ? text.buf : "", text.len, err);
+	}
+	return r;
+}
+
 static int export_to(const struct context *c, struct cs_str *out, struct cs_err **err)
 {
 	struct archive_writer *w = archive_begin(out, err);
-	const char *const paths[] = {c->ca, c->cert, c->key};
+	cs_autojson json_t *files = tls_files(c->name, c);
 	cs_autofree char *meta = json_dumps(c->meta, JSON_COMPACT);
+	const char *endpoint;
+	json_t *list;
 
 	if (!w)
 		return -1;
 	int r = archive_put(w, "meta.json", 0644, meta, strlen(meta), err);
 	if (r == 0)
 		r = archive_put(w, "tls", 0700, NULL, 0, err);
-	if (r == 0 && (c->ca || c->cert || c->key))
-		r = archive_put(w, "tls/docker", 0700, NULL, 0, err);
-	for (size_t i = 0; r == 0 && i < 3; i++) {
-		cs_autostr struct cs_str text = CS_STR_INIT(FILE_MAX);
-		cs_autofree char *name = cs_xasprintf("tls/docker/%s", pem_files[i]);
-		if (!paths[i])
-			continue;
-		int e = cs_read_file_at(AT_FDCWD, paths[i], &text);
-		r = e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "read %s", paths[i]) : archive_put(w, name, 0600, text.buf ? text.buf : "", text.len, err);
-	}
+	json_object_foreach(files, endpoint, list)
+		if (r == 0)
+			r = export_endpoint(w, c, endpoint, list, err);
 	int end = archive_end(w, r < 0 ? NULL : err);
 	return r < 0 ? r : end;
 }
@@ -586,10 +640,14 @@ static int cmd_export(struct call *c)
 	return 0;
 }
 
+struct import_tls {
+	char *endpoint, *file, *data;
+	size_t len;
+};
 struct import {
 	json_t *meta;
-	struct wanted w;
-	size_t files;
+	struct import_tls tls[MAX_FILES];
+	size_t tls_len, files, bytes;
 };
 
 /* What we, and docker, could not read again is not taken. */
@@ -605,26 +663,67 @@ static int check_meta(json_t *meta, struct cs_err **err)
 	return good ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid context: members of meta.json are of other kinds than a context's");
 }
 
+/* What path.Clean of Go would not change, and what it takes no part in: an absolute name is none of ours before. */
+static bool is_clean(const char *path)
+{
+	for (const char *p = path; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL) {
+		size_t n = strcspn(p, "/");
+		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+/* Docker's rules and words. */
+static const char *wrong_name(const char *name)
+{
+	if (!cs_streq(name, "meta.json") && !cs_prefix(name, "tls/"))
+		return "unexpected context file";
+	cs_autojson json_t *text = json_string(name); /* NULL: not UTF-8, which `inspect` could not show */
+	if (!is_clean(name) || !text)
+		return "unexpected path format";
+	return strchr(name, '\\') ? "unexpected '\\' in path" : NULL;
+}
+
 static int import_file(void *ctx, const char *name, const char *data, size_t len, struct cs_err **err)
 {
 	struct import *im = ctx;
-	const char *pem = cs_prefix(name, "tls/docker/");
+	const char *wrong = wrong_name(name);
 
 	if (++im->files > MAX_FILES)
 		return cs_fail(err, CS_ERR_INVALID, 0, "too many files in the archive");
+	if (wrong)
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s: %s", name, wrong);
+	im->bytes += len;
+	if (im->bytes > IMPORT_MAX)
+		return cs_fail(err, CS_ERR_INVALID, 0, "read exceeds the defined limit");
 	if (cs_streq(name, "meta.json")) {
+		if (len > META_FILE_MAX)
+			return cs_fail(err, CS_ERR_INVALID, 0, "meta.json is larger than %zu bytes", META_FILE_MAX);
 		json_decref(im->meta);
 		im->meta = json_loadb(data, len, 0, NULL);
 		return check_meta(im->meta, err);
 	}
-	for (size_t i = 0; pem && i < 3; i++)
-		if (cs_streq(pem, pem_files[i])) {
-			free(im->w.pem[i]);
-			im->w.pem[i] = cs_xstrndup(data, len);
-			im->w.len[i] = len;
-			return 0;
-		}
-	return cs_fail(err, CS_ERR_INVALID, 0, "unexpected context file: %s", name);
+	const char *endpoint = cs_prefix(name, "tls/"), *slash = strchr(endpoint, '/');
+	if (!slash || strchr(slash + 1, '/')) /* of deeper ones docker says that there is no such folder, after half of the work */
+		return cs_fail(err, CS_ERR_INVALID, 0, "archive format is invalid");
+	im->tls[im->tls_len++] = (struct import_tls){
+		.endpoint = cs_xstrndup(endpoint, (size_t)(slash - endpoint)), .file = cs_xstrdup(slash + 1), .data = cs_xstrndup(data, len), .len = len};
+	return 0;
+}
+
+/* All of it, or nothing: what an earlier context of this name may have left goes first. */
+static int import_store(const char *name, const struct import *im, struct cs_err **err)
+{
+	int r = context_remove(name, err);
+
+	if (r == 0)
+		r = context_save(name, im->meta, err);
+	for (size_t i = 0; r == 0 && i < im->tls_len; i++)
+		r = context_put_tls(name, im->tls[i].endpoint, im->tls[i].file, im->tls[i].data, im->tls[i].len, err);
+	if (r < 0 && context_remove(name, NULL) < 0)
+		return r; /* the first error says more */
+	return r;
 }
 
 static int import(const char *name, const char *path, struct cs_err **err)
@@ -638,16 +737,17 @@ static int import(const char *name, const char *path, struct cs_err **err)
 		return cs_fail(err, CS_ERR_CONFLICT, 0, "context \"%s\" already exists", name);
 	if (fd < 0)
 		return cs_fail(err, CS_ERR_INVALID, 0, "open %s: %s", path, errno == ENOENT ? "no such file or directory" : cs_errno_text(errno));
-	int r = archive_each(fd, FILE_MAX, import_file, &im, err);
+	int r = archive_each(fd, IMPORT_MAX, import_file, &im, err);
 	if (r == 0 && !im.meta)
 		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid context: no metadata found");
 	if (r == 0)
-		r = store(name, im.meta, &im.w, false, err);
-	for (size_t i = 0; r == 0 && i < 3; i++)
-		if (im.w.pem[i])
-			r = context_put_tls(name, pem_files[i], im.w.pem[i], im.w.len[i], err);
+		r = import_store(name, &im, err);
+	for (size_t i = 0; i < im.tls_len; i++) {
+		free(im.tls[i].endpoint);
+		free(im.tls[i].file);
+		free(im.tls[i].data);
+	}
 	json_decref(im.meta);
-	wanted_done(&im.w);
 	return r;
 }
 

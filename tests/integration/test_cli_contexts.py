@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import zipfile
 
 import pytest
 
@@ -230,3 +231,81 @@ def test_what_is_no_context_is_not_imported(tmp_path, meta):
         f.addfile(entry, io.BytesIO(data))
     status, out, err = t.one("caisson", "context", "import", "imported", "x.tar")
     assert status == 1 and not out and err.startswith("invalid context: ") and "imported" not in t.one("caisson", "context", "ls", "-q")[1]
+
+
+META = json.dumps({"Name": "x", "Metadata": {}, "Endpoints": {"docker": {"Host": "tcp://h:1", "SkipTLSVerify": False}, "kubernetes": {"Host": "https://k"}}}).encode()
+FULL = [("meta.json", META), ("tls/docker/ca.pem", b"ca"), ("tls/docker/other", b"x" * 3000), ("tls/kubernetes/key.pem", b""), ("tls/kubernetes/" + "n" * 120, b"long"), ("tls/k\u00e9/\u00e4.pem", b"utf-8")]
+
+
+def pack(t, entries, kind="tar", name="x"):
+    """The archive in both folders. An entry is (name, data) or a TarInfo."""
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as f:
+            for path, data in entries:
+                f.writestr(path, data)
+    else:
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as f:
+            for entry in entries:
+                info = entry if isinstance(entry, tarfile.TarInfo) else tarfile.TarInfo(entry[0])
+                info.size = 0 if isinstance(entry, tarfile.TarInfo) else len(entry[1])
+                f.addfile(info, None if isinstance(entry, tarfile.TarInfo) else io.BytesIO(entry[1]))
+    for which in ("docker", "caisson"):
+        (t.root / which / name).write_bytes(out.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_files_of_all_endpoints(tmp_path, kind):
+    """In, out, and in again through the other one."""
+    t = Twins(tmp_path)
+    pack(t, FULL, kind)
+    assert t.same("context", "import", "first", "x")[0] == 0
+    assert "kubernetes" in t.same("context", "inspect", "first", "-f", "{{json .TLSMaterial}}")[1]
+    assert t.same("context", "create", "copy", "--from", "first")[0] == 0
+    assert t.same("context", "export", "first", "out.tar")[0] == 0
+    made = [tmp_path / which / "out.tar" for which in ("docker", "caisson")]
+    swapped = [p.read_bytes() for p in reversed(made)]
+    names = []
+    for path, data in zip(made, swapped):
+        own = path.read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(own + bytes(-len(own) % 512 + 1024))) as f:  # docker pads and ends nothing
+            names.append(sorted((m.name, m.mode, m.type) for m in f))
+        path.write_bytes(data)
+    assert names[0] == names[1]
+    assert t.same("context", "import", "second", "out.tar")[0] == 0
+    t.same("context", "inspect", "first", "second", "copy")
+    left = files(t, "caisson")
+    assert left == files(t, "docker") and sum(name.endswith("n" * 120) for name in left) == 3
+
+
+def special(name, kind, target="/etc/passwd"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize("entry", ["other", "/meta.json", "./meta.json", "tls", "../x", "/tls/docker/ca.pem", "tls/../../x", "tls/docker/../../../x", "tls//ca.pem", "tls/docker//ca.pem", "tls/./docker/ca.pem",
+                                   "tls/docker/.", "tls/docker/..", "tls/a\\b/c", "tls/docker/..\\x", "tls\\docker\\ca.pem", "tls/ca.pem"])
+def test_hostile_names(tmp_path, entry):
+    t = Twins(tmp_path)
+    pack(t, [(entry, b"x"), ("meta.json", META)])
+    assert t.same("context", "import", "first", "x")[0] == 1
+    assert not (tmp_path / "caisson/config/contexts").exists()
+
+
+def test_hostile_archives(tmp_path):
+    """What is no file is passed over, as docker does. What is too much is refused before anything is written."""
+    t = Twins(tmp_path)
+    links = [special("tls/docker/ca.pem", kind) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)] + [special("tls/docker", tarfile.SYMTYPE, "/tmp")]
+    pack(t, [("meta.json", META), *links, ("tls/docker/cert.pem", b"x")])
+    assert t.same("context", "import", "links", "x")[0] == 0
+    t.same("context", "inspect", "links")
+    assert files(t, "caisson") == files(t, "docker")
+    big = b"x" * (6 << 20)
+    for what, entries in {"huge": [("tls/a/b", b"x" * (11 << 20))], "two": [("tls/a/b", big), ("tls/a/c", big)], "many": [(f"tls/a/{i}", b"") for i in range(200)], "deep": [("tls/a/b/c", b"")],
+                          "long": [("tls/a/" + "n" * 300, b"")]}.items():
+        for kind in ("tar", "zip"):
+            pack(t, [("meta.json", META), *entries], kind)
+            status, out, err = t.one("caisson", "context", "import", what, "x")
+            assert (status, out) == (1, "") and err, what
+    assert t.one("caisson", "context", "ls", "-q")[1] == "default\nlinks\n" and len(list((tmp_path / "caisson/config/contexts/tls").iterdir())) == 1
