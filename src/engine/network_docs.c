@@ -333,6 +333,24 @@ static void put_sysctls(struct cs_str *out, const char *text, bool without_ipv6)
 	cs_str_putc(out, '}');
 }
 
+/* An image may say anything here; what is no port is nothing that a link could open. */
+static void put_exposed(char *const *exposed, struct cs_str *out)
+{
+	cs_autostrv char **ports = NULL;
+
+	for (char *const *p = exposed; p && *p; p++) {
+		const char *slash = strchr(*p, '/'), *proto = slash ? slash + 1 : "tcp";
+		uint64_t n;
+		if (cs_parse_u64n(*p, slash ? (size_t)(slash - *p) : strlen(*p), 1, 65535, &n) &&
+		    (strcasecmp(proto, "tcp") == 0 || strcasecmp(proto, "udp") == 0 || strcasecmp(proto, "sctp") == 0))
+			cs_strv_push(&ports, *p);
+	}
+	if (!ports)
+		return;
+	cs_json_put_key(out, "ExposedPorts");
+	cs_json_put_strv(out, ports);
+}
+
 static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 {
 	const struct cs_endpoint_settings *s = d->s;
@@ -350,10 +368,7 @@ static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 	bool antispoof = cs_option_true(s->driver_opts, CS_OPT_EP_ANTISPOOF, d->antispoof);
 	if (antispoof || cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF)) /* nothing said: the network decides */
 		cs_json_put_kbool(out, "AntiSpoof", antispoof);
-	if (d->exposed && *d->exposed) {
-		cs_json_put_key(out, "ExposedPorts");
-		cs_json_put_strv(out, d->exposed);
-	}
+	put_exposed(d->exposed, out);
 	cs_str_puts(out, "}}");
 }
 

@@ -106,8 +106,6 @@ static HRESULT choose_name(const struct HcnNamespace *ns, const struct HcnEndpoi
 	const char *wanted = e->pol.wanted_name, *prefix = cs_empty(e->net->pol.prefix) ? "eth" : e->net->pol.prefix;
 
 	if (!cs_empty(wanted)) {
-		if (strlen(wanted) >= IFNAMSIZ || strchr(wanted, '/') || strcmp(wanted, "lo") == 0)
-			return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "interface name %s is not possible", wanted);
 		if (name_taken(ns, wanted))
 			return cs_hr_fail(err, HCN_E_NAMESPACE_ATTACH_FAILED, EEXIST, "interface name %s is taken", wanted);
 		(void)snprintf(ret, IFNAMSIZ, "%s", wanted);
@@ -121,7 +119,7 @@ static HRESULT choose_name(const struct HcnNamespace *ns, const struct HcnEndpoi
 	return cs_hr_fail(err, HCN_E_NAMESPACE_ATTACH_FAILED, ENOSPC, "the namespace has a thousand interfaces");
 }
 
-/* net.ipv4.conf.IFNAME.log_martians=1 and the like. The paths are made of what the user wrote: only the two trees of interfaces are open. */
+/* net.ipv4.conf.IFNAME.log_martians=1 and the like; their form was checked when they were given. */
 static HRESULT set_sysctls(struct HcnNamespace *ns, const struct HcnEndpoint *e, struct cs_err **err)
 {
 	const struct cs_strmap *m = e->pol.sysctls;
@@ -130,17 +128,12 @@ static HRESULT set_sysctls(struct HcnNamespace *ns, const struct HcnEndpoint *e,
 	HRESULT hr = HCS_S_OK;
 	cs_autostrv char **paths = NULL;
 
-	for (size_t i = 0; i < n && hr == HCS_S_OK; i++) {
+	for (size_t i = 0; i < n; i++) {
 		cs_autostrv char **part = cs_strv_split(m->kv[i].key, '.');
-		if (cs_strv_len(part) != 5 || strcmp(part[0], "net") != 0 || strcmp(part[3], "IFNAME") != 0 || strchr(m->kv[i].key, '/') ||
-		    (strcmp(part[1], "ipv4") != 0 && strcmp(part[1], "ipv6") != 0 && strcmp(part[1], "mpls") != 0) || cs_empty(part[2]) || cs_empty(part[4])) {
-			hr = cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "sysctl %s is not of the form net.X.Y.IFNAME.Z", m->kv[i].key);
-			break;
-		}
 		cs_strv_take(&paths, cs_xasprintf("%s/%s/%s/%s/%s", part[0], part[1], part[2], e->inner_name, part[4]));
 		v[i] = (struct cs_sysctl){paths[i], m->kv[i].val, false};
 	}
-	if (hr == HCS_S_OK && n > 0 && cs_netns_sysctls(ns->nsfd, v, n, err) < 0)
+	if (n > 0 && cs_netns_sysctls(ns->nsfd, v, n, err) < 0)
 		hr = HCN_E_NAMESPACE_ATTACH_FAILED;
 	free(v);
 	return hr;

@@ -126,6 +126,8 @@ int cs_doc_only_known(const struct cs_jtype *t, const json_t *in, const char *pa
 		const struct cs_jfield *f = field_of(t, key);
 		if (!f)
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s: unknown member", here);
+		if ((f->flags & JF_NODECODE) && !json_is_null(v))
+			return cs_fail(err, CS_ERR_INVALID, 0, "%s: this is of answers only", here);
 		if ((f->kind == JK_OBJ || f->kind == JK_INLINE) && json_is_object(v) && cs_doc_only_known(f->type, v, here, err) < 0)
 			return -1;
 		if (f->kind != JK_LIST || !json_is_array(v))
@@ -139,6 +141,21 @@ int cs_doc_only_known(const struct cs_jtype *t, const json_t *in, const char *pa
 	return 0;
 }
 
+/* What is not said is the version of this page. */
+static int check_version(const struct cs_jtype *t, const json_t *in, void *doc, struct cs_err **err)
+{
+	const struct cs_jfield *f = field_of(t, "SchemaVersion");
+	const json_t *major = json_object_get(json_object_get(in, "SchemaVersion"), "Major");
+
+	if (!f)
+		return 0;
+	struct cs_doc_version *v = (struct cs_doc_version *)(void *)((char *)doc + f->off);
+	if (major && v->major != 2)
+		return cs_fail(err, CS_ERR_INVALID, 0, "SchemaVersion.Major: %lld is not 2", (long long)v->major);
+	v->major = 2;
+	return 0;
+}
+
 int cs_doc_read(const struct cs_jtype *t, const char *text, void *ret, struct cs_err **err)
 {
 	memset(ret, 0, t->size);
@@ -147,7 +164,7 @@ int cs_doc_read(const struct cs_jtype *t, const char *text, void *ret, struct cs
 		return cs_wrap(err, "%s", t->name);
 	if (!json_is_object(in))
 		return cs_fail(err, CS_ERR_INVALID, 0, "%s: expected an object", t->name);
-	if (cs_doc_only_known(t, in, "", err) < 0 || cs_json_decode(t, in, ret, "", err) < 0) {
+	if (cs_doc_only_known(t, in, "", err) < 0 || cs_json_decode(t, in, ret, "", err) < 0 || check_version(t, in, ret, err) < 0) {
 		cs_json_release(t, ret);
 		return cs_wrap(err, "%s", t->name);
 	}

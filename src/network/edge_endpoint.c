@@ -227,24 +227,11 @@ static HRESULT hold_ports(const struct HcnEndpoint *e, struct cs_endpoint_polici
 
 /* ---- links: with inter-container communication off, what `--link` opens ---- */
 
-static bool port_of(const char *text, struct cs_firewall_link *l)
-{
-	const char *slash = strchr(text, '/');
-	const char *proto = slash ? slash + 1 : "tcp";
-	uint64_t port;
-
-	if (!cs_parse_u64n(text, slash ? (size_t)(slash - text) : strlen(text), 1, 65535, &port))
-		return false;
-	l->port = (uint16_t)port;
-	l->proto = strcmp(proto, "tcp") == 0 ? IPPROTO_TCP : strcmp(proto, "udp") == 0 ? IPPROTO_UDP : strcmp(proto, "sctp") == 0 ? IPPROTO_SCTP : 0;
-	return l->proto;
-}
-
 static void link_to(const struct HcnEndpoint *e, const struct HcnEndpoint *to, struct edge *g)
 {
 	for (char **port = to->exposed; port && *port; port++) {
 		struct cs_firewall_link l;
-		if (!port_of(*port, &l))
+		if (!cs_exposed_port_parse(*port, &l.proto, &l.port))
 			continue;
 		for (size_t i = 0; i < 2; i++) {
 			struct cs_ip from = i ? e->v6.ip : e->v4.ip, there = i ? to->v6.ip : to->v4.ip;

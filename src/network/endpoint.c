@@ -29,6 +29,9 @@ static HRESULT take_wanted(struct HcnNetwork *n, const struct cs_doc_ip *doc, st
 		struct cs_subnet *s = &n->subnets[i];
 		if (!cs_prefix_has(s->prefix, ip))
 			continue;
+		if (doc->len && doc->len != s->prefix.len)
+			return cs_hr_fail(err, HCN_E_INVALID_IP_SUBNET, 0, "IpConfigurations.PrefixLength: %lld is not %u, the subnet's of %s", (long long)doc->len,
+					  s->prefix.len, doc->address);
 		if (cs_subnet_take(s, ip, &e) < 0) {
 			(void)cs_err_move(err, TAKE_PTR(e));
 			return HCN_E_ADDR_INVALID_OR_RESERVED;
@@ -68,9 +71,9 @@ static void give_back(struct HcnNetwork *n, struct cs_prefix *v4, struct cs_pref
 }
 
 /* Its own sysctl says that it has no IPv6: then an address could not be set. */
-static bool without_ipv6(const struct HcnEndpoint *e)
+static bool without_ipv6(const struct cs_endpoint_policies *p)
 {
-	const char *off = cs_strmap_get(e->pol.sysctls, "net.ipv6.conf.IFNAME.disable_ipv6");
+	const char *off = cs_strmap_get(p->sysctls, "net.ipv6.conf.IFNAME.disable_ipv6");
 
 	return !cs_empty(off) && strcmp(off, "0") != 0;
 }
@@ -85,7 +88,7 @@ static HRESULT take_addresses(struct HcnNetwork *n, struct HcnEndpoint *e, struc
 		hr = take_wanted(n, &e->doc.ips[i], &e->v4, &e->v6, err);
 	for (size_t i = 0; i < 2 && hr == HCS_S_OK; i++) {
 		struct cs_prefix *p = families[i] == AF_INET ? &e->v4 : &e->v6;
-		if (families[i] == AF_INET6 && without_ipv6(e))
+		if (families[i] == AF_INET6 && without_ipv6(&e->pol))
 			continue;
 		if (!p->ip.family && cs_network_has(n, families[i]))
 			hr = take_any(n, families[i], p, err);
@@ -167,21 +170,35 @@ static void choose_mac(struct HcnEndpoint *e)
 	memcpy(e->mac + 2, b, 4);
 }
 
-static HRESULT check_routes(const struct HcnEndpoint *e, struct cs_err **err)
+/* IPv6 ends on an interface with less. */
+static HRESULT check_mtu(const struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err)
 {
-	struct cs_prefix to;
-	struct cs_ip via;
-
-	for (size_t i = 0; i < e->doc.n_routes; i++) {
-		const struct cs_doc_route *r = &e->doc.routes[i];
-		if (!cs_prefix_parse(r->to, &to))
-			return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "Routes[%zu].DestinationPrefix: %s is no prefix", i, r->to ? r->to : "");
-		if (!cs_empty(r->next_hop) && (!cs_ip_parse(r->next_hop, &via) || via.family != to.ip.family))
-			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Routes[%zu].NextHop: %s is no address of that family", i, r->next_hop);
-		if (r->metric < 0 || r->metric > UINT32_MAX)
-			return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Routes[%zu].Metric: %lld is out of range", i, (long long)r->metric);
-	}
+	if (p->mtu && p->mtu < CS_MTU_MIN_V6 && cs_network_has(e->net, AF_INET6) && !without_ipv6(p))
+		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "InterfaceParameters.Mtu: %lld: IPv6 needs %d", (long long)p->mtu, CS_MTU_MIN_V6);
 	return HCS_S_OK;
+}
+
+static HRESULT check(struct HcnEndpoint *e, struct cs_err **err)
+{
+	static const uint8_t none[6];
+	const struct cs_doc_endpoint *d = &e->doc;
+
+	if (d->flags & ~(int64_t)2)
+		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Flags: %lld are not supported", (long long)d->flags);
+	if (!cs_empty(d->nspace))
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "HostComputeNamespace: endpoints are added by HcnModifyNamespace");
+	if (!cs_empty(d->mac) && (!cs_mac_parse(d->mac, e->mac) || memcmp(e->mac, none, 6) == 0))
+		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "MacAddress: %s is no address of one interface", d->mac);
+	if (!e->net->driver->bridge && (e->pol.n_ports > 0 || e->pol.acls))
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Policies: endpoints of a %s network have neither published ports nor ACLs", e->net->driver->type);
+	HRESULT hr = cs_check_same("ID", d->id, &e->o, HCN_E_INVALID_ENDPOINT, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_same("HostComputeNetwork", d->network, &e->net->o, HCN_E_INVALID_ENDPOINT, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_dns_served(&d->dns, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_endpoint_routes(d, err);
+	return hr == HCS_S_OK ? check_mtu(e, &e->pol, err) : hr;
 }
 
 static HRESULT create(struct HcnNetwork *n, const HCN_GUID *id, const char *settings, struct HcnEndpoint **ret, struct cs_err **err)
@@ -192,15 +209,11 @@ static HRESULT create(struct HcnNetwork *n, const HCN_GUID *id, const char *sett
 	e->net = cs_obj_ref(n);
 	if (cs_doc_read(&cs_doc_endpoint_type, settings, &e->doc, err) < 0)
 		return HCN_E_INVALID_JSON;
-	if (e->doc.flags & ~(int64_t)2)
-		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Flags: %lld are not supported", (long long)e->doc.flags);
 	if (cs_endpoint_policies_read(e->doc.policies, e->doc.n_policies, &e->pol, err) < 0)
 		return cs_err_code(*err) == CS_ERR_UNSUPPORTED ? HCN_E_INVALID_POLICY_TYPE : HCN_E_INVALID_POLICY;
 	e->exposed = cs_strv_copy(e->pol.exposed);
 	cs_port_mappings_write(e->doc.policies, e->doc.n_policies, &e->pol);
-	if (!cs_empty(e->doc.mac) && !cs_mac_parse(e->doc.mac, e->mac))
-		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "MacAddress: %s is no address of one interface", e->doc.mac);
-	HRESULT hr = check_routes(e, err);
+	HRESULT hr = check(e, err);
 	if (hr == HCS_S_OK)
 		hr = join_patiently(n, e, err);
 	if (hr != HCS_S_OK)
@@ -284,6 +297,9 @@ HRESULT HcnQueryEndpointProperties(HCN_ENDPOINT endpoint, const char *query, cha
 
 	if (!cs_obj_is(CS_ENDPOINT, endpoint))
 		return cs_hr_answer(not_found(&err), &err, errorRecord);
+	HRESULT hr = cs_query_check(query, &err);
+	if (hr != HCS_S_OK)
+		return cs_hr_answer(hr, &err, errorRecord);
 	*properties = write_document(endpoint);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -309,6 +325,9 @@ HRESULT HcnQueryEndpointStats(HCN_ENDPOINT e, const char *query, char **statisti
 
 	if (!cs_obj_is(CS_ENDPOINT, e))
 		return cs_hr_answer(not_found(&err), &err, errorRecord);
+	HRESULT hr = cs_query_check(query, &err);
+	if (hr != HCS_S_OK)
+		return cs_hr_answer(hr, &err, errorRecord);
 	struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
 	if (!ns)
 		return cs_hr_answer(cs_hr_fail(&err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached", e->o.text), &err, errorRecord);
@@ -387,7 +406,8 @@ static HRESULT apply(struct HcnNamespace *ns, struct HcnEndpoint *e, const struc
 		cs_json_release(&cs_doc_endpoint_type, &doc);
 		return hr;
 	}
-	if (ns)
+	hr = check_mtu(e, &now, err);
+	if (hr == HCS_S_OK && ns)
 		hr = cs_reattach(ns, e, &now, err);
 	if (hr != HCS_S_OK) {
 		cs_endpoint_policies_done(&now);

@@ -94,6 +94,9 @@ struct cs_firewall_acl {
 	const char *local_ports, *remote_ports;         /* ports or ranges a-b; tcp, udp and sctp only */
 };
 
+/* Whether rules can be made of it. Error: INVALID, which names the member. */
+CS_MUST_CHECK int cs_firewall_acl_check(const struct cs_firewall_acl *a, struct cs_err **err);
+
 #define CS_FIREWALL_PORT "csp"
 struct cs_firewall_endpoint {
 	const char *id;      /* the endpoint's identity here, shown in reachability */

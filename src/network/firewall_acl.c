@@ -15,9 +15,9 @@ struct prefix {
 	unsigned len;
 };
 
-static int bad(struct cs_err **err, size_t which, const char *member, const char *value)
+static int bad(struct cs_err **err, const char *member, const char *value)
 {
-	return cs_fail(err, CS_ERR_INVALID, 0, "ACL policy %zu: %s: \"%s\" is not valid", which + 1, member, value);
+	return cs_fail(err, CS_ERR_INVALID, 0, "%s: \"%s\" is not valid", member, value);
 }
 
 static char *trimmed(char *s)
@@ -57,22 +57,22 @@ static bool parse_prefix(char *text, struct prefix *p)
 }
 
 /* *n 0 with an empty list: all. */
-static int parse_prefixes(const char *list, size_t which, const char *member, struct prefix *out, size_t *n, struct cs_err **err)
+static int parse_prefixes(const char *list, const char *member, struct prefix *out, size_t *n, struct cs_err **err)
 {
 	cs_autostrv char **parts = cs_empty(list) ? NULL : cs_strv_split(list, ',');
 
 	*n = 0;
 	for (size_t i = 0; parts && parts[i]; i++) {
 		if (*n == PREFIXES_MAX)
-			return cs_fail(err, CS_ERR_INVALID, 0, "ACL policy %zu: %s: more than %d", which + 1, member, PREFIXES_MAX);
+			return cs_fail(err, CS_ERR_INVALID, 0, "%s: more than %d", member, PREFIXES_MAX);
 		if (!parse_prefix(trimmed(parts[i]), &out[(*n)++]))
-			return bad(err, which, member, parts[i]);
+			return bad(err, member, parts[i]);
 	}
 	return 0;
 }
 
 /* "80, 8000-8100" as "{ 80, 8000-8100 }" with what overlaps merged, since nft refuses that. */
-static int put_ports(struct cs_str *out, const char *what, const char *list, size_t which, const char *member, struct cs_err **err)
+static int put_ports(struct cs_str *out, const char *what, const char *list, const char *member, struct cs_err **err)
 {
 	cs_autostrv char **parts = cs_empty(list) ? NULL : cs_strv_split(list, ',');
 	cs_autofree uint8_t *bits = NULL;
@@ -86,10 +86,10 @@ static int put_ports(struct cs_str *out, const char *what, const char *list, siz
 		uint64_t a, b;
 
 		if (!cs_parse_u64n(text, dash ? (size_t)(dash - text) : strlen(text), 1, 65535, &a))
-			return bad(err, which, member, text);
+			return bad(err, member, text);
 		b = a;
 		if (dash && !cs_parse_u64(dash + 1, a, 65535, &b))
-			return bad(err, which, member, text);
+			return bad(err, member, text);
 		for (; a <= b; a++)
 			bits[a / 8] |= (uint8_t)(1u << a % 8);
 	}
@@ -125,7 +125,7 @@ static bool protocol_number(const char *text, uint64_t *ret)
 	return cs_parse_u64(text, 0, 255, ret);
 }
 
-static int put_protocols(struct cs_str *out, const struct cs_firewall_acl *a, size_t which, struct cs_err **err)
+static int put_protocols(struct cs_str *out, const struct cs_firewall_acl *a, struct cs_err **err)
 {
 	cs_autostrv char **parts = cs_empty(a->protocols) ? NULL : cs_strv_split(a->protocols, ',');
 	bool ports = !cs_empty(a->local_ports) || !cs_empty(a->remote_ports), seen[256] = {false};
@@ -140,9 +140,9 @@ static int put_protocols(struct cs_str *out, const struct cs_firewall_acl *a, si
 		uint64_t number;
 
 		if (!protocol_number(trimmed(parts[i]), &number))
-			return bad(err, which, "Protocols", parts[i]);
+			return bad(err, "Protocols", parts[i]);
 		if (ports && number != IPPROTO_TCP && number != IPPROTO_UDP && number != IPPROTO_SCTP)
-			return cs_fail(err, CS_ERR_INVALID, 0, "ACL policy %zu: protocol %s has no ports", which + 1, parts[i]);
+			return cs_fail(err, CS_ERR_INVALID, 0, "protocol %s has no ports", parts[i]);
 		seen[number] = true;
 	}
 	cs_str_puts(out, "meta l4proto { ");
@@ -170,20 +170,20 @@ static void put_prefix(struct cs_str *out, const char *side, const struct prefix
 const char *const fw_acl_ways[2] = {"in", "out"};
 static const char *const pass[2] = {"goto entering_known", "goto leaving_known"};
 
-static int put_rule(struct cs_str *out, const struct cs_firewall_acl *a, size_t which, struct cs_err **err)
+static int put_rule(struct cs_str *out, const struct cs_firewall_acl *a, struct cs_err **err)
 {
 	cs_autofree struct prefix *local = cs_xcalloc(PREFIXES_MAX, sizeof(*local)), *remote = cs_xcalloc(PREFIXES_MAX, sizeof(*remote));
 	cs_autostr struct cs_str rest = CS_STR_INIT(1 << 20);
 	const char *near = a->out ? "saddr" : "daddr", *far = a->out ? "daddr" : "saddr";
 	size_t n_local, n_remote;
 
-	if (parse_prefixes(a->local_addresses, which, "LocalAddresses", local, &n_local, err) < 0 ||
-	    parse_prefixes(a->remote_addresses, which, "RemoteAddresses", remote, &n_remote, err) < 0 || put_protocols(&rest, a, which, err) < 0 ||
-	    put_ports(&rest, a->out ? "th sport" : "th dport", a->local_ports, which, "LocalPorts", err) < 0 ||
-	    put_ports(&rest, a->out ? "th dport" : "th sport", a->remote_ports, which, "RemotePorts", err) < 0)
+	if (parse_prefixes(a->local_addresses, "LocalAddresses", local, &n_local, err) < 0 ||
+	    parse_prefixes(a->remote_addresses, "RemoteAddresses", remote, &n_remote, err) < 0 || put_protocols(&rest, a, err) < 0 ||
+	    put_ports(&rest, a->out ? "th sport" : "th dport", a->local_ports, "LocalPorts", err) < 0 ||
+	    put_ports(&rest, a->out ? "th dport" : "th sport", a->remote_ports, "RemotePorts", err) < 0)
 		return -1;
 	if (n_local * n_remote > PREFIXES_MAX)
-		return cs_fail(err, CS_ERR_INVALID, 0, "ACL policy %zu: more than %d pairs of addresses", which + 1, PREFIXES_MAX);
+		return cs_fail(err, CS_ERR_INVALID, 0, "more than %d pairs of addresses", PREFIXES_MAX);
 	for (size_t i = 0; i < CS_MAX(n_local, (size_t)1); i++) {
 		for (size_t j = 0; j < CS_MAX(n_remote, (size_t)1); j++) {
 			if (n_local && n_remote && local[i].addr.family != remote[j].addr.family)
@@ -196,6 +196,17 @@ static int put_rule(struct cs_str *out, const struct cs_firewall_acl *a, size_t 
 		}
 	}
 	return 0;
+}
+
+int cs_firewall_acl_check(const struct cs_firewall_acl *a, struct cs_err **err)
+{
+	cs_autostr struct cs_str out = CS_STR_INIT(1 << 20);
+
+	if (put_rule(&out, a, err) < 0)
+		return -1;
+	if (out.failed)
+		return cs_fail(err, CS_ERR_INVALID, 0, "too many ports and addresses");
+	return out.len ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "LocalAddresses and RemoteAddresses: none of both are of one family");
 }
 
 int fw_acl_rules(const struct cs_firewall_acl *acls, size_t n, char **in, char **out, struct cs_err **err)
@@ -216,8 +227,8 @@ int fw_acl_rules(const struct cs_firewall_acl *acls, size_t n, char **in, char *
 		const struct cs_firewall_acl *a = &acls[order[i]];
 
 		used[a->out] = true;
-		if (put_rule(text[a->out], a, order[i], err) < 0)
-			return -1;
+		if (put_rule(text[a->out], a, err) < 0)
+			return cs_wrap(err, "ACL policy %zu", order[i] + 1);
 	}
 	for (int i = 0; i < 2; i++)
 		cs_str_putf(text[i], "%s\n", pass[i]);

@@ -230,6 +230,16 @@ HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err);
 /* The policies of an attached endpoint become `now` in the kernel; on failure the old ones hold. */
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
 
+/* ---- documents_check.c: what is wrong with a document; 0 / HCS_S_OK: nothing ---- */
+
+HRESULT cs_check_dns(const struct cs_doc_dns *d, struct cs_err **err);
+HRESULT cs_check_dns_served(const struct cs_doc_dns *d, struct cs_err **err); /* of networks and endpoints: the resolver's alone */
+/* A member that says the id of an object that is known otherwise; empty is right. */
+HRESULT cs_check_same(const char *member, const char *given, const struct cs_obj *o, HRESULT otherwise, struct cs_err **err);
+HRESULT cs_check_subnet(struct cs_prefix p, struct cs_err **err);
+HRESULT cs_check_subnet_routes(const struct cs_doc_subnet *s, uint8_t family, struct cs_err **err);
+HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err **err);
+
 /* ---- queries ---- */
 
 struct cs_query {
@@ -238,6 +248,8 @@ struct cs_query {
 };
 HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **err);
 void cs_net_query_done(struct cs_query *q);
+/* The query for one object's properties: there is nothing to filter. */
+HRESULT cs_query_check(const char *text, struct cs_err **err);
 bool cs_query_takes(const struct cs_query *q, const struct cs_obj *o, const char *name);
 /* The answer of an enumeration; write makes the document of one object. */
 HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(const void *), char *(*write)(void *), char **ret, char **record);

@@ -51,7 +51,9 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnLoadBa
 	cs_obj_init(CS_LB, &l->o, id);
 	if (cs_doc_read(&cs_doc_lb_type, settings, &l->doc, err) < 0)
 		return HCN_E_INVALID_JSON;
-	HRESULT hr = check(&l->doc, err);
+	HRESULT hr = cs_check_same("ID", l->doc.id, &l->o, HCS_E_INVALIDARG, err);
+	if (hr == HCS_S_OK)
+		hr = check(&l->doc, err);
 	if (hr != HCS_S_OK)
 		return hr;
 	free(l->doc.id);
@@ -124,6 +126,9 @@ HRESULT HcnQueryLoadBalancerProperties(HCN_LOADBALANCER l, const char *query, ch
 
 	if (!cs_obj_is(CS_LB, l))
 		return cs_hr_answer(not_found(&err), &err, errorRecord);
+	HRESULT hr = cs_query_check(query, &err);
+	if (hr != HCS_S_OK)
+		return cs_hr_answer(hr, &err, errorRecord);
 	*properties = write_document(l);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }

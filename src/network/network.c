@@ -106,11 +106,16 @@ static HRESULT add_subnet(struct HcnNetwork *n, uint8_t family, struct cs_doc_su
 		return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpAddressPrefix: %s is no prefix", doc->prefix);
 	if (doc->prefix)
 		family = wanted.ip.family;
+	HRESULT hr = doc->prefix && (wanted.ip.n || !wanted.len) ? cs_check_subnet(wanted, err) : HCS_S_OK;
+	if (hr == HCS_S_OK)
+		hr = cs_check_subnet_routes(doc, family, err);
+	if (hr != HCS_S_OK)
+		return hr;
 	if (family == AF_INET ? !cs_net.ipv4 || n->pol.ipv4 == CS_FALSE : !cs_net.ipv6)
 		return cs_hr_fail(err, HCN_E_INVALID_SUBNET, 0, "IPv%d is switched off", family == AF_INET ? 4 : 6);
 	if (!cs_empty(doc->range) && !cs_prefix_parse(doc->range, &range))
 		return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpRange: %s is no prefix", doc->range);
-	HRESULT hr = cs_prefix_claim(n, family, doc->prefix ? &wanted : NULL, &given, err);
+	hr = cs_prefix_claim(n, family, doc->prefix ? &wanted : NULL, &given, err);
 	if (hr != HCS_S_OK)
 		return hr;
 	free(doc->prefix);
@@ -223,14 +228,22 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNetwor
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "Flags: %lld are not supported", (long long)n->doc.flags);
 	if (cs_network_policies_read(n->doc.policies, n->doc.n_policies, &n->pol, err) < 0)
 		return cs_err_code(*err) == CS_ERR_UNSUPPORTED ? HCN_E_INVALID_POLICY_TYPE : HCN_E_INVALID_POLICY;
+	if (!n->driver->bridge && n->pol.acls)
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Policies: a %s network has no NetworkACL", n->driver->type);
+	HRESULT hr = cs_check_same("ID", n->doc.id, &n->o, HCN_E_INVALID_NETWORK, err);
 	free(n->doc.id);
 	n->doc.id = cs_xstrdup(n->o.text);
 	n->mtu = (uint32_t)n->pol.mtu;
-	HRESULT hr = check_names(n, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_dns_served(&n->doc.dns, err);
+	if (hr == HCS_S_OK)
+		hr = check_names(n, err);
 	if (hr == HCS_S_OK)
 		hr = check_bridge(n, err);
 	if (hr == HCS_S_OK)
 		hr = add_subnets(n, err);
+	if (hr == HCS_S_OK && n->mtu && n->mtu < CS_MTU_MIN_V6 && cs_network_has(n, AF_INET6))
+		hr = cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "Mtu: %u: IPv6 needs %d", n->mtu, CS_MTU_MIN_V6);
 	if (hr == HCS_S_OK)
 		hr = n->driver->create(n, err);
 	if (hr != HCS_S_OK)
@@ -311,6 +324,9 @@ HRESULT HcnQueryNetworkProperties(HCN_NETWORK network, const char *query, char *
 
 	if (!cs_obj_is(CS_NETWORK, network))
 		return cs_hr_answer(not_found(&err), &err, errorRecord);
+	HRESULT hr = cs_query_check(query, &err);
+	if (hr != HCS_S_OK)
+		return cs_hr_answer(hr, &err, errorRecord);
 	*properties = write_document(network);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -417,6 +433,11 @@ static HRESULT change_dns(struct HcnNetwork *n, const struct cs_doc_modify *m, s
 
 	if (strcmp(m->request, "Remove") != 0 && cs_doc_read(&cs_doc_dns_type, m->settings, &dns, err) < 0)
 		return HCN_E_INVALID_JSON;
+	hr = cs_check_dns_served(&dns, err);
+	if (hr != HCS_S_OK) {
+		cs_json_release(&cs_doc_dns_type, &dns);
+		return hr;
+	}
 	pthread_mutex_lock(&n->o.lock);
 	cs_json_release(&cs_doc_dns_type, &n->doc.dns);
 	n->doc.dns = dns;

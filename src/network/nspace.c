@@ -53,7 +53,12 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNamesp
 		return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "Linux.ProcessId: %lld is no process", (long long)n->doc.linux_.pid);
 	if (n->doc.n_resources > 0)
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Resources: endpoints are added by HcnModifyNamespace");
-	HRESULT hr = n->doc.linux_.pid ? open_process(n, n->doc.linux_.pid, err) : open_warm(n, err);
+	HRESULT hr = cs_check_same("ID", n->doc.id, &n->o, HCS_E_INVALIDARG, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_dns(&n->doc.dns, err);
+	if (hr != HCS_S_OK)
+		return hr;
+	hr = n->doc.linux_.pid ? open_process(n, n->doc.linux_.pid, err) : open_warm(n, err);
 	if (hr != HCS_S_OK)
 		return hr;
 	if (!n->key)
@@ -146,6 +151,9 @@ HRESULT HcnQueryNamespaceProperties(HCN_NAMESPACE nspace, const char *query, cha
 
 	if (!cs_obj_is(CS_NAMESPACE, nspace))
 		return cs_hr_answer(not_found(&err), &err, errorRecord);
+	HRESULT hr = cs_query_check(query, &err);
+	if (hr != HCS_S_OK)
+		return cs_hr_answer(hr, &err, errorRecord);
 	*properties = write_document(nspace);
 	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
 }
@@ -177,10 +185,13 @@ static HRESULT change_dns(struct HcnNamespace *n, const struct cs_doc_modify *m,
 
 	if (cs_doc_read(&cs_doc_namespace_dns_type, m->settings, &dns, err) < 0)
 		return HCN_E_INVALID_JSON;
+	HRESULT hr = cs_check_dns(&dns, err);
 	CS_LOCK(n);
-	if (n->leaving) {
+	if (hr == HCS_S_OK && n->leaving)
+		hr = not_found(err);
+	if (hr != HCS_S_OK) {
 		cs_json_release(&cs_doc_namespace_dns_type, &dns);
-		return not_found(err);
+		return hr;
 	}
 	cs_json_release(&cs_doc_namespace_dns_type, &n->doc.dns);
 	n->doc.dns = dns;

@@ -184,6 +184,11 @@ HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **er
 		return HCS_S_OK;
 	if (cs_doc_read(&cs_doc_query_type, text, &q, err) < 0)
 		return HCN_E_INVALID_JSON;
+	if (q.flags & ~(int64_t)1) {
+		HRESULT hr = cs_hr_fail(err, HCN_E_INVALID_JSON, 0, "HostComputeQuery.Flags: %lld are not supported", (long long)q.flags);
+		cs_json_release(&cs_doc_query_type, &q);
+		return hr;
+	}
 	ret->detailed = q.flags & 1;
 	cs_autofree char *filter = cs_xstrdup(q.filter);
 	cs_json_release(&cs_doc_query_type, &q);
@@ -194,6 +199,8 @@ HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **er
 	json_t *v;
 	if (!f)
 		return HCN_E_INVALID_JSON;
+	if (!json_is_object(f))
+		return cs_hr_fail(err, HCN_E_INVALID_JSON, 0, "HostComputeQuery.Filter: expected an object");
 	json_object_foreach (f, key, v) {
 		char **to = strcmp(key, "Name") == 0 ? &ret->name : strcmp(key, "ID") == 0 ? &ret->id : NULL;
 		if (!to || !json_is_string(v)) {
@@ -204,6 +211,17 @@ HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **er
 		*to = cs_xstrdup(json_string_value(v));
 	}
 	return HCS_S_OK;
+}
+
+HRESULT cs_query_check(const char *text, struct cs_err **err)
+{
+	struct cs_query q;
+	HRESULT hr = cs_query_read(text, &q, err);
+
+	if (hr == HCS_S_OK && (q.name || q.id))
+		hr = cs_hr_fail(err, HCN_E_INVALID_JSON, 0, "HostComputeQuery.Filter: it is known which object is asked for");
+	cs_net_query_done(&q);
+	return hr;
 }
 
 void cs_net_query_done(struct cs_query *q)

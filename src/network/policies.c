@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "network/addr.h"
 #include "network/documents.h"
+#include "network/firewall.h"
 
 /* ---- settings ---- */
 
@@ -109,6 +110,10 @@ static int read_acl(json_t *in, const char *path, const char *text, char ***acls
 		r = cs_fail(err, CS_ERR_INVALID, 0, "%s.Direction: neither In nor Out", path);
 	if (r == 0 && (a.priority < 0 || a.priority > UINT16_MAX))
 		r = cs_fail(err, CS_ERR_INVALID, 0, "%s.Priority: %lld is not within 0 and %d", path, (long long)a.priority, UINT16_MAX);
+	const struct cs_firewall_acl f = {.protocols = a.protocols, .local_addresses = a.local, .remote_addresses = a.remote, .local_ports = a.local_ports,
+					  .remote_ports = a.remote_ports};
+	if (r == 0 && cs_firewall_acl_check(&f, err) < 0)
+		r = cs_wrap(err, "%s", path);
 	cs_json_release(&acl_type, &a);
 	if (r == 0)
 		cs_strv_push(acls, text);
@@ -184,7 +189,7 @@ int cs_network_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_
 	p.has_vsid = has(v, n, "VSID");
 	p.outbound_nat = has(v, n, "OutBoundNAT");
 	if (r == 0 && (range(p.vlan, 0, 4094, "VLAN.IsolationId", err) < 0 || range(p.vsid, 0, 0xFFFFFF, "VSID.IsolationId", err) < 0 ||
-		       range(p.vxlan_port, 0, 65535, "VxlanPort.Port", err) < 0 || range(p.mtu, 0, 65535, "Mtu", err) < 0 ||
+		       range(p.vxlan_port, 0, 65535, "VxlanPort.Port", err) < 0 || cs_check_mtu(p.mtu, "Mtu", err) < 0 ||
 		       gateway_mode(p.gw4_text, "LinuxBridge.GatewayMode4", &p.gw4, err) < 0 ||
 		       gateway_mode(p.gw6_text, "LinuxBridge.GatewayMode6", &p.gw6, err) < 0))
 		r = -1;
@@ -238,6 +243,10 @@ static int check_mapping(const struct cs_port_mapping *m, struct cs_err **err)
 		return cs_fail(err, CS_ERR_INVALID, 0, "PortMapping.VIP: %s is no address", m->vip);
 	if (range(m->internal, 1, 65535, "PortMapping.InternalPort", err) < 0)
 		return -1;
+	if (m->flags)
+		return cs_fail(err, CS_ERR_INVALID, 0, "PortMapping.Flags: %lld are not supported", (long long)m->flags);
+	if (m->external_last && !m->external)
+		return cs_fail(err, CS_ERR_INVALID, 0, "PortMapping.ExternalPortEnd: there is no ExternalPort to begin with");
 	if (m->external_last && range(m->external_last, CS_MAX(m->external, 1), 65535, "PortMapping.ExternalPortEnd", err) < 0)
 		return -1;
 	return range(m->external, 0, 65535, "PortMapping.ExternalPort", err);
@@ -245,17 +254,12 @@ static int check_mapping(const struct cs_port_mapping *m, struct cs_err **err)
 
 static int check_endpoint(const struct cs_endpoint_policies *p, struct cs_err **err)
 {
-	struct cs_ip ip;
-
 	for (size_t i = 0; i < p->n_ports; i++)
 		if (check_mapping(&p->ports[i], err) < 0)
 			return -1;
-	for (char **l = p->link_local; l && *l; l++)
-		if (!cs_ip_parse(*l, &ip))
-			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.LinkLocal: %s is no address", *l);
 	if (range(p->max_outgoing, 0, INT64_MAX, "QOS.MaximumOutgoingBandwidthInBytes", err) < 0)
 		return -1;
-	return range(p->mtu, 0, 65535, "InterfaceParameters.Mtu", err);
+	return cs_check_interface(p, err);
 }
 
 int cs_endpoint_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_endpoint_policies *ret, struct cs_err **err)

@@ -3,7 +3,7 @@
  * Driver of the host network service for tests/network: reads one command a line, answers one line of JSON each.
  *   init SETTINGS | net ID DOC | ep NETID ID DOC | ns ID DOC | lb ID DOC       create; {} or {"Error":…,"ErrorCode":…}
  *   add NSID EPID | remove NSID EPID                                          attach, detach
- *   modify net|ep|lb ID DOC | query net|ep|ns|lb ID | stats ID | list net|ep|ns|lb [QUERY] | delete net|ep|ns|lb ID
+ *   modify net|ep|ns|lb ID DOC | query net|ep|ns|lb ID [QUERY] | stats ID [QUERY] | list net|ep|ns|lb [QUERY] | delete net|ep|ns|lb ID
  *   spawn NSID         a process that sleeps in the namespace: {"pid": n}
  *   many N NETID NSBASE EPBASE   N namespaces and endpoints at once, a thread each; {"us": […]} of create namespace + attach
  *   race ROUNDS NET EP EP NS NS PORT   threads that attach the endpoints to both namespaces, change them and look at everything; what fails, fails
@@ -102,22 +102,22 @@ static void create(const char *kind, char **w, size_t n)
 		}                                                                                                      \
 	} while (0)
 
-static void query(const char *kind, const char *text)
+static void query(const char *kind, const char *text, const char *q)
 {
 	char *record = NULL, *result = NULL;
 	HCN_GUID id = guid(text);
 	HRESULT hr;
 
 	if (strcmp(kind, "net") == 0)
-		WITH(Network, HCN_NETWORK, HcnQueryNetworkProperties(h, NULL, &result, &record));
+		WITH(Network, HCN_NETWORK, HcnQueryNetworkProperties(h, q, &result, &record));
 	else if (strcmp(kind, "ep") == 0)
-		WITH(Endpoint, HCN_ENDPOINT, HcnQueryEndpointProperties(h, NULL, &result, &record));
+		WITH(Endpoint, HCN_ENDPOINT, HcnQueryEndpointProperties(h, q, &result, &record));
 	else if (strcmp(kind, "ns") == 0)
-		WITH(Namespace, HCN_NAMESPACE, HcnQueryNamespaceProperties(h, NULL, &result, &record));
+		WITH(Namespace, HCN_NAMESPACE, HcnQueryNamespaceProperties(h, q, &result, &record));
 	else if (strcmp(kind, "stats") == 0)
-		WITH(Endpoint, HCN_ENDPOINT, HcnQueryEndpointStats(h, NULL, &result, &record));
+		WITH(Endpoint, HCN_ENDPOINT, HcnQueryEndpointStats(h, q, &result, &record));
 	else
-		WITH(LoadBalancer, HCN_LOADBALANCER, HcnQueryLoadBalancerProperties(h, NULL, &result, &record));
+		WITH(LoadBalancer, HCN_LOADBALANCER, HcnQueryLoadBalancerProperties(h, q, &result, &record));
 	answer(hr, record, result);
 }
 
@@ -131,6 +131,8 @@ static void modify(const char *kind, const char *text, const char *doc)
 		WITH(Network, HCN_NETWORK, HcnModifyNetwork(h, doc, &record));
 	else if (strcmp(kind, "ep") == 0)
 		WITH(Endpoint, HCN_ENDPOINT, HcnModifyEndpoint(h, doc, &record));
+	else if (strcmp(kind, "ns") == 0)
+		WITH(Namespace, HCN_NAMESPACE, HcnModifyNamespace(h, doc, &record));
 	else
 		WITH(LoadBalancer, HCN_LOADBALANCER, HcnModifyLoadBalancer(h, doc, &record));
 	answer(hr, record, NULL);
@@ -364,9 +366,9 @@ static bool run(char **w, size_t n)
 	} else if (strcmp(c, "modify") == 0) {
 		modify(w[1], w[2], w[3]);
 	} else if (strcmp(c, "query") == 0) {
-		query(w[1], w[2]);
+		query(w[1], w[2], w[3]);
 	} else if (strcmp(c, "stats") == 0) {
-		query("stats", w[1]);
+		query("stats", w[1], w[2]);
 	} else if (strcmp(c, "list") == 0) {
 		list(w[1], w[2]);
 	} else if (strcmp(c, "delete") == 0) {

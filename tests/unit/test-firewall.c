@@ -208,7 +208,8 @@ static void acls_that_are_wrong_say_where(void **state)
 
 		assert_int_equal(fw_acl_rules(acls, 2, &in, &out, &err), -1);
 		assert_int_equal(cs_err_code(err), CS_ERR_INVALID);
-		assert_string_equal(err->msg, cases[i].text);
+		cs_autofree char *said = cs_err_text(err);
+		assert_string_equal(said, cases[i].text);
 	}
 }
 

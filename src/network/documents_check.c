@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a table of documents.c cannot say of a document: refused when it is given, not when it is used, with a text that names the member. */
+#include "base/id.h"
+#include "base/num.h"
+#include "network/internal.h"
+
+#define SERVERS_MAX 8 /* of the resolver's (CS_DNS_SERVERS_MAX) */
+
+HRESULT cs_check_dns(const struct cs_doc_dns *d, struct cs_err **err)
+{
+	struct cs_ip ip;
+	size_t n = 0;
+
+	for (; d->servers && d->servers[n]; n++)
+		if (!cs_ip_parse(d->servers[n], &ip)) /* nor with a zone: whose namespace would its name be of? */
+			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Dns.ServerList[%zu]: %s is no address of a name server", n, d->servers[n]);
+	return HCS_S_OK;
+}
+
+HRESULT cs_check_dns_served(const struct cs_doc_dns *d, struct cs_err **err)
+{
+	if (cs_strv_len(d->servers) > SERVERS_MAX)
+		return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Dns.ServerList: more than %d name servers", SERVERS_MAX);
+	return cs_check_dns(d, err);
+}
+
+HRESULT cs_check_same(const char *member, const char *given, const struct cs_obj *o, HRESULT otherwise, struct cs_err **err)
+{
+	HCN_GUID id;
+
+	if (cs_empty(given))
+		return HCS_S_OK;
+	if (!cs_hcn_guid_parse(given, &id))
+		return cs_hr_fail(err, otherwise, 0, "%s: %s is no GUID", member, given);
+	if (memcmp(&id, &o->id, sizeof(id)) != 0)
+		return cs_hr_fail(err, otherwise, 0, "%s: %s is not %s, for which this document is", member, given, o->text);
+	return HCS_S_OK;
+}
+
+/* Loopback, multicast and reserved addresses are no interface's of a network; what has fe80::/64 in it would have every interface's link. */
+HRESULT cs_check_subnet(struct cs_prefix p, struct cs_err **err)
+{
+	static const char *const never[] = {"127.0.0.0/8", "224.0.0.0/3", "::1/128", "ff00::/8", "::ffff:0:0/96", NULL};
+	char text[CS_PREFIX_TEXT];
+	struct cs_prefix x;
+	bool bad = p.len < 4;
+
+	for (const char *const *v = never; *v; v++)
+		bad = bad || (cs_prefix_parse(*v, &x) && cs_prefix_overlaps(x, p));
+	if (cs_prefix_parse("fe80::/64", &x) && cs_prefix_overlaps(x, p))
+		bad = bad || p.len != 64;
+	return bad ? cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpAddressPrefix: %s: no interface of a network can have such addresses", cs_prefix_text(p, text))
+		   : HCS_S_OK;
+}
+
+HRESULT cs_check_subnet_routes(const struct cs_doc_subnet *s, uint8_t family, struct cs_err **err)
+{
+	const char *all = family == AF_INET ? "0.0.0.0/0" : "::/0";
+	struct cs_ip via;
+
+	for (size_t i = 0; i < s->n_routes; i++) {
+		const struct cs_doc_route *r = &s->routes[i];
+		if (!cs_streq(r->to, all))
+			return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "Routes[%zu].DestinationPrefix: %s is not %s: a subnet has its default route alone", i,
+					  r->to ? r->to : "", all);
+		if (i > 0)
+			return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "Routes[%zu]: a second default route of one subnet", i);
+		if (!cs_ip_parse(r->next_hop, &via) || via.family != family)
+			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Routes[%zu].NextHop: %s is no address of that family", i, r->next_hop ? r->next_hop : "");
+		if (r->metric)
+			return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "Routes[%zu].Metric: only routes of endpoints have one", i);
+	}
+	return HCS_S_OK;
+}
+
+HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err **err)
+{
+	bool seen[2] = {false, false};
+	struct cs_prefix to;
+	struct cs_ip via;
+
+	for (size_t i = 0; i < d->n_routes; i++) {
+		const struct cs_doc_route *r = &d->routes[i];
+		if (!cs_prefix_parse(r->to, &to))
+			return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "Routes[%zu].DestinationPrefix: %s is no prefix", i, r->to ? r->to : "");
+		if ((to.len == 0 || !cs_empty(r->next_hop)) && (!cs_ip_parse(r->next_hop, &via) || via.family != to.ip.family))
+			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Routes[%zu].NextHop: %s is no address of that family", i, r->next_hop ? r->next_hop : "");
+		if (r->metric < 0 || r->metric > UINT32_MAX)
+			return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Routes[%zu].Metric: %lld is out of range", i, (long long)r->metric);
+		if (to.len > 0)
+			continue;
+		if (seen[to.ip.family == AF_INET6])
+			return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Routes[%zu]: a second default route of one family", i);
+		if (r->metric) /* the namespace has one, of the endpoint with the highest priority */
+			return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Routes[%zu].Metric: a default route has none", i);
+		seen[to.ip.family == AF_INET6] = true;
+	}
+	return HCS_S_OK;
+}
+
+int cs_check_mtu(int64_t mtu, const char *member, struct cs_err **err)
+{
+	if (mtu && (mtu < CS_MTU_MIN || mtu > 65535))
+		return cs_fail(err, CS_ERR_INVALID, 0, "%s: %lld is not within %d and 65535", member, (long long)mtu, CS_MTU_MIN);
+	return 0;
+}
+
+bool cs_exposed_port_parse(const char *text, uint8_t *proto, uint16_t *port)
+{
+	static const struct {
+		const char *name;
+		uint8_t number;
+	} names[] = {{"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"sctp", IPPROTO_SCTP}};
+	const char *slash = strchr(text, '/'), *name = slash ? slash + 1 : "tcp";
+	uint64_t n;
+
+	if (!cs_parse_u64n(text, slash ? (size_t)(slash - text) : strlen(text), 1, 65535, &n))
+		return false;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(names); i++)
+		if (strcasecmp(name, names[i].name) == 0) {
+			*proto = names[i].number;
+			*port = (uint16_t)n;
+			return true;
+		}
+	return false;
+}
+
+/* The paths are made of what the user wrote: only the trees of interfaces are open. */
+static bool is_sysctl(const char *key)
+{
+	cs_autostrv char **part = cs_strv_split(key, '.');
+
+	return cs_strv_len(part) == 5 && strcmp(part[0], "net") == 0 && strcmp(part[3], "IFNAME") == 0 && !strchr(key, '/') && !cs_empty(part[2]) &&
+	       !cs_empty(part[4]) && (strcmp(part[1], "ipv4") == 0 || strcmp(part[1], "ipv6") == 0 || strcmp(part[1], "mpls") == 0);
+}
+
+int cs_check_interface(const struct cs_endpoint_policies *p, struct cs_err **err)
+{
+	struct cs_ip ip;
+	uint8_t proto;
+	uint16_t port;
+	HCN_GUID id;
+
+	if (!cs_empty(p->wanted_name) && (!cs_link_name_valid(p->wanted_name) || strcmp(p->wanted_name, "lo") == 0))
+		return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.Name: interface name %s is not possible", p->wanted_name);
+	for (char **l = p->link_local; l && *l; l++)
+		if (!cs_ip_parse(*l, &ip))
+			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.LinkLocal: %s is no address", *l);
+	for (size_t i = 0; p->sysctls && i < p->sysctls->n; i++)
+		if (!is_sysctl(p->sysctls->kv[i].key))
+			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.Sysctls: sysctl %s is not of the form net.X.Y.IFNAME.Z", p->sysctls->kv[i].key);
+	for (char **x = p->exposed; x && *x; x++)
+		if (!cs_exposed_port_parse(*x, &proto, &port))
+			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.ExposedPorts: %s is not of the form 80/tcp", *x);
+	for (size_t i = 0; p->links && i < p->links->n; i++)
+		if (!cs_hcn_guid_parse(p->links->kv[i].val, &id))
+			return cs_fail(err, CS_ERR_INVALID, 0, "DnsNames.Links: %s of %s is no GUID", p->links->kv[i].val, p->links->kv[i].key);
+	return cs_check_mtu(p->mtu, "InterfaceParameters.Mtu", err);
+}
