@@ -76,8 +76,6 @@ int archive_each(int fd, size_t max, int (*fn)(void *ctx, const char *name, cons
 {
 	struct archive_entry *e;
 	int r, result = 0;
-	size_t files = 0;
-	bool in_header = true;
 
 	if (archive_lib_load(err) < 0)
 		return -1;
@@ -110,14 +108,18 @@ int archive_each(int fd, size_t max, int (*fn)(void *ctx, const char *name, cons
 		/* not a byte more than that: to find the end, libarchive wants padding, which is not there behind the last file that docker exports */
 		while (have < size && (n = A(read_data)(a, buf + have, size - have)) > 0)
 			have += (size_t)n;
-		in_header = known ? have == size : n == 0;
-		if (!in_header)
+		if (known ? have != size : n != 0) {
 			r = ARCHIVE_FATAL;
-		else
-			result = fn(ctx, name, buf, have, err);
-		files++;
+			break;
+		}
+		result = fn(ctx, name, buf, have, err);
+		bool is_tar = (A(format)(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
+		if (A(read_data_skip)(a) < ARCHIVE_WARN) { /* the rest is padding, and this is the end, or the file is damaged */
+			r = is_tar ? ARCHIVE_EOF : ARCHIVE_FATAL;
+			break;
+		}
 	}
-	if (result == 0 && r != ARCHIVE_EOF && !(files && in_header))
+	if (result == 0 && r != ARCHIVE_EOF)
 		result = cs_fail(err, CS_ERR_INVALID, 0, "read the archive: %s", A(error_string)(a) ? A(error_string)(a) : "not a tar or zip archive");
 	(void)A(read_free)(a);
 	(void)uselocale(before);

@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 #define ARCHIVE_FUNCTIONS(X)                                                                                                                        \
-	X(error_string) X(read_new) X(read_free) X(read_open_fd) X(read_open) X(read_next_header) X(read_next_header2) X(read_data)                 \
+	X(error_string) X(read_new) X(read_free) X(read_open_fd) X(read_open) X(read_next_header) X(read_next_header2) X(read_data) X(read_data_skip) X(format)                 \
 	X(read_data_block) X(read_support_format_tar) X(read_support_format_zip) X(read_support_filter_gzip) X(write_new) X(write_free)             \
 	X(write_close) X(write_set_format_ustar) X(write_set_format_pax_restricted) X(write_set_bytes_per_block) X(write_open) X(write_header)      \
 	X(write_data) X(write_data_block) X(write_finish_entry) X(entry_new) X(entry_free) X(entry_set_pathname) X(entry_set_size) X(entry_unset_size) X(entry_set_filetype) \

@@ -309,3 +309,22 @@ def test_hostile_archives(tmp_path):
             status, out, err = t.one("caisson", "context", "import", what, "x")
             assert (status, out) == (1, "") and err, what
     assert t.one("caisson", "context", "ls", "-q")[1] == "default\nlinks\n" and len(list((tmp_path / "caisson/config/contexts/tls").iterdir())) == 1
+
+
+@pytest.mark.parametrize("what", ["damaged", "first damaged", "cut header", "cut data", "cut before", "no padding", "garbage", "tail"])
+def test_damaged_archives(tmp_path, what):
+    """Nothing is taken of an archive of which a part cannot be read, but for the end that docker itself leaves out."""
+    t = Twins(tmp_path)
+    pack(t, [("meta.json", META), ("tls/docker/ca.pem", b"a" * 10), ("tls/docker/key.pem", b"b" * 10)])
+    whole = (tmp_path / "docker/x").read_bytes()  # a header and a block for each
+    flipped = lambda at: whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:]
+    data = {"damaged": flipped(2053), "first damaged": flipped(5), "cut header": whole[:2248], "cut data": whole[:2565], "cut before": whole[:2048], "no padding": whole[:2570], "garbage": whole[:2048] + b"g" * 600,
+            "tail": whole[:3072] + b"x" * 700}[what]
+    for which in ("docker", "caisson"):
+        (tmp_path / which / "x").write_bytes(data)
+    docker, caisson = t.both("context", "import", "first", "x")
+    assert caisson[:2] == docker[:2] and (caisson[2] == docker[2] or docker[0])
+    if docker[0]:
+        assert not (tmp_path / "caisson/config/contexts").exists()
+    else:
+        assert files(t, "caisson") == files(t, "docker")
