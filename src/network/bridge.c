@@ -296,7 +296,7 @@ static HRESULT create_private(struct HcnNetwork *n, struct cs_err **err) { retur
 /* ---- endpoints ---- */
 
 /* Frames to the bridge's own group of addresses (IEEE 802.1D, 8.6.3) are no bridge's to forward: the kernel hands them to the port itself, past the rules
- * for what comes into a bridge, or into the host from it. So the port takes no packets: IPv6 is off there, for IPv4 see plug_in. */
+ * for what comes into a bridge, or into the host from it. So the port takes no packets, neither IPv4 (deaf) nor IPv6. */
 
 /* A pair of its own, with the inner end where it belongs from the beginning. */
 static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *ifname, struct cs_rtnl *host, struct cs_err **err)
@@ -320,7 +320,7 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), CS_FIREWALL_PORT "%02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
 	cs_nl_init(&b, host);
 	cs_link_add_veth(&b, e->outer_name, ns->nsfd, ifname);
-	cs_link_set(&b, &(struct cs_link_change){.name = e->outer_name, .alias = mark, .no_ipv6_addr = true}, "prepare a veth");
+	cs_link_set(&b, &(struct cs_link_change){.name = e->outer_name, .alias = mark, .no_ipv6_addr = true, .deaf = true}, "prepare a veth");
 	if (cs_nl_run(&b, err) < 0 || cs_sysctl_ipv6_off(e->outer_name, err) < 0 || cs_link_get(host, 0, e->outer_name, &l, err) < 0)
 		return -1;
 	e->outer = l.index;
@@ -417,7 +417,7 @@ static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, b
 	struct cs_nl b;
 
 	cs_nl_init(&b, r);
-	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true, .deaf = true},
+	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true, .deaf = adopted},
 		    "plug into the bridge");
 	if (e->net->made && !e->net->wide) /* a bridge takes no more than its ports do, and without one the least */
 		cs_link_set_gso(&b, e->net->index, CS_LINK_GSO);
