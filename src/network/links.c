@@ -155,7 +155,7 @@ static void put_ipv4_conf(struct nlmsghdr *h, const struct cs_link_change *c)
 
 void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *what)
 {
-	unsigned flags = (c->up ? IFF_UP : 0) | (c->deaf ? IFF_NOARP : 0);
+	unsigned flags = (c->up ? IFF_UP : 0) | (c->no_arp ? IFF_NOARP : 0);
 	struct ifinfomsg ifi = {.ifi_index = c->index, .ifi_flags = flags, .ifi_change = flags};
 	struct nlmsghdr *h = cs_nl_add(b, RTM_SETLINK, 0, &ifi, sizeof(ifi), what, 0);
 

@@ -34,7 +34,8 @@ struct cs_link_change {
 	uint32_t gso;           /* largest packet of TCP over IPv4 that the link is given; Linux 6.3, ignored by older ones */
 	bool up;
 	bool no_ipv6_addr;                    /* no link-local address by itself */
-	bool deaf;                            /* no IPv4 comes in: no ARP, no source that is not behind the link, nothing for one in a frame for many */
+	bool deaf;                            /* no IPv4 comes in: no source that is not behind the link, nothing for one in a frame for many */
+	bool no_arp;                          /* nobody is asked or answered by it */
 	int route_localnet, arp_notify;       /* +1: on */
 };
 void cs_link_set(struct cs_nl *b, const struct cs_link_change *c, const char *what);

@@ -156,7 +156,7 @@ static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err 
 	n->port_index = l.peer;
 	n->made = true;
 	cs_nl_init(&b, r);
-	cs_link_set(&b, &(struct cs_link_change){.name = peer, .deaf = true}, "prepare a network without a parent");
+	cs_link_set(&b, &(struct cs_link_change){.name = peer, .deaf = true, .no_arp = true}, "prepare a network without a parent");
 	return cs_nl_run(&b, err) < 0 || cs_sysctl_ipv6_off(peer, err) < 0 ? HCS_E_FAIL : HCS_S_OK;
 }
 
