@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import shutil
 import socket
 import struct
 import subprocess
@@ -1239,6 +1240,7 @@ def traced(log):
     return len(calls), sum(sent)
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
 @pytest.mark.timeout(120)
 def test_port_number_ten_thousand_costs_what_the_first_did(world, tmp_path):
     w = world
