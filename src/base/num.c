@@ -61,20 +61,18 @@ bool cs_parse_mode(const char *s, uint32_t *ret)
 	return true;
 }
 
-/* 0x1.8p3, as Go has it: the exponent must be there. The length, or 0 for anything else. */
-static size_t hexadecimal(const char *s)
+/* Digits from s[n] on, with a point among them or not, then the letter and a decimal exponent: the length of all, or 0 for anything else. */
+static size_t with_exponent(const char *s, size_t n, const char *all, char letter)
 {
-	static const char all[] = "0123456789abcdefABCDEF";
+	size_t digits = strspn(s + n, all);
 
-	if (s[0] != '0' || (s[1] | 0x20) != 'x')
-		return 0;
-	size_t digits = strspn(s + 2, all), n = 2 + digits;
+	n += digits;
 	if (s[n] == '.') {
 		size_t more = strspn(s + n + 1, all);
 		n += 1 + more;
 		digits += more;
 	}
-	if (!digits || (s[n] | 0x20) != 'p')
+	if (!digits || (s[n] | 0x20) != letter)
 		return 0;
 	n++;
 	if (s[n] == '+' || s[n] == '-')
@@ -83,23 +81,12 @@ static size_t hexadecimal(const char *s)
 	return power ? n + power : 0;
 }
 
-/* 1e3, 1.5e+2: the length, or 0 for anything else. */
-static size_t scientific(const char *s)
+/* 1.5e+2, or 0x1.8p3 as Go has it: there the exponent must be. */
+static size_t floating(const char *s)
 {
-	size_t digits = strspn(s, "0123456789"), n = digits;
+	bool hex = s[0] == '0' && (s[1] | 0x20) == 'x';
 
-	if (s[n] == '.') {
-		size_t more = strspn(s + n + 1, "0123456789");
-		n += 1 + more;
-		digits += more;
-	}
-	if (!digits || (s[n] | 0x20) != 'e')
-		return 0;
-	n++;
-	if (s[n] == '+' || s[n] == '-')
-		n++;
-	size_t power = strspn(s + n, "0123456789");
-	return power ? n + power : 0;
+	return hex ? with_exponent(s, 2, "0123456789abcdefABCDEF", 'p') : with_exponent(s, 0, "0123456789", 'e');
 }
 
 /* k, MB, GiB, b, with a blank in front or not, to the end: what it multiplies with, 0 for anything else. */
@@ -164,7 +151,7 @@ bool cs_parse_bytes(const char *s, int64_t *ret)
 	}
 	if (!s || ((*p < '0' || *p > '9') && (*p != '.' || p[1] < '0' || p[1] > '9')))
 		return false;
-	size_t hex = hexadecimal(p), n = hex ? hex : scientific(p);
+	size_t n = floating(p);
 	if (n) {
 		double d = strtod(p, NULL);
 		mult = unit_of(p + n);
