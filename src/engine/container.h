@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
+#include "base/guard.h"
 #include "computecore.h"
 #include "engine/engine.h"
 
@@ -132,17 +133,6 @@ static inline void cs_autocontainer_done(struct cs_container **c) { cs_container
 /* All containers, each with a reference, newest first; NULL-terminated; free with cs_containers_free. */
 struct cs_container **cs_containers_all(struct cs_engine *e, size_t *n);
 void cs_containers_free(struct cs_container **v);
-
-static inline pthread_mutex_t *cs_lock_guard_(pthread_mutex_t *m)
-{
-	pthread_mutex_lock(m);
-	return m;
-}
-static inline void cs_unlock_(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
-#define CS_GUARD_NAME_(l) guard_##l
-#define CS_GUARD_NAME(l) CS_GUARD_NAME_(l)
-/* Holds the mutex until the end of the scope. */
-#define CS_GUARD(m) cs_auto(cs_unlock_) pthread_mutex_t *CS_GUARD_NAME(__LINE__) CS_UNUSED = cs_lock_guard_(m)
 
 /* c->lock is held by the caller. */
 /* Runs, or is about to: running, paused, restarting, being started. */

@@ -460,8 +460,7 @@ static HRESULT make_again(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err
 
 	if (!n->made || (n->driver != &cs_driver_nat && n->driver != &cs_driver_internal && n->driver != &cs_driver_private))
 		return HCN_E_NAMESPACE_ATTACH_FAILED;
-	pthread_mutex_t *held cs_auto(cs_autolock_done) = &one;
-	pthread_mutex_lock(held);
+	CS_GUARD(&one);
 	if (n->index != had)
 		return HCS_S_OK; /* another thread was quicker */
 	if (cs_link_get(r, 0, n->ifname, &l, NULL) == 0)

@@ -75,7 +75,7 @@ static void add_links(struct view *v, const struct HcnEndpoint *e)
 		struct HcnEndpoint *to cs_auto(cs_autoep_done) = cs_hcn_guid_parse(m->kv[i].val, &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
 		if (!to)
 			continue;
-		pthread_mutex_t *lock cs_auto(cs_autolock_done) = to != e ? cs_lock(&to->o.lock) : NULL;
+		CS_GUARD(to != e ? &to->o.lock : NULL);
 		if (!to->pol.names || !to->pol.names[0])
 			continue;
 		if (!cs_strmap_get(names, m->kv[i].key))

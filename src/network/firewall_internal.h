@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <uthash.h>
 
+#include "base/guard.h"
 #include "network/firewall_bpf.h"
 #include "network/firewall_script.h"
 
@@ -68,10 +69,7 @@ struct cs_firewall {
 	int stop[2], events; /* pipe, netlink socket */
 };
 
-static inline void fw_unlock(pthread_mutex_t **m) { pthread_mutex_unlock(*m); }
-#define FW_LOCKED(fw)                                                                                                  \
-	pthread_mutex_t *held_ cs_auto(fw_unlock) = &(fw)->lock;                                                       \
-	pthread_mutex_lock(held_)
+#define FW_LOCKED(fw) CS_GUARD(&(fw)->lock)
 
 /* Both tables from the model: repaired where they are of this version, else made anew. `thorough`: somebody has changed them (firewall_script.h). */
 CS_MUST_CHECK int fw_rebuild(struct cs_firewall *fw, bool thorough, struct cs_err **err);

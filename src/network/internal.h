@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "computenetwork.h"
 #include "network/documents.h"
@@ -112,17 +113,7 @@ void cs_endpoint_free(struct HcnEndpoint *e);
 void cs_namespace_free(struct HcnNamespace *n);
 void cs_namespace_drop_warm(struct HcnNamespace *n);
 void cs_lb_free(struct HcnLoadBalancer *l);
-static inline void cs_autolock_done(pthread_mutex_t **m)
-{
-	if (*m)
-		pthread_mutex_unlock(*m);
-}
-#define CS_LOCK(obj) pthread_mutex_t *lock_ cs_auto(cs_autolock_done) = cs_lock(&(obj)->o.lock)
-static inline pthread_mutex_t *cs_lock(pthread_mutex_t *m)
-{
-	pthread_mutex_lock(m);
-	return m;
-}
+#define CS_LOCK(obj) CS_GUARD(&(obj)->o.lock)
 static inline void cs_autonet_done(struct HcnNetwork **n) { cs_obj_unref(CS_NETWORK, *n); }
 static inline void cs_autoep_done(struct HcnEndpoint **e) { cs_obj_unref(CS_ENDPOINT, *e); }
 static inline void cs_autons_done(struct HcnNamespace **n) { cs_obj_unref(CS_NAMESPACE, *n); }
