@@ -176,19 +176,6 @@ static HRESULT service_fail(struct cs_err *err, char **result)
 	return hr;
 }
 
-/* By a system that an earlier engine has left. Nobody else is here yet. */
-static bool is_profile_of_any(const char *name)
-{
-	struct cs_system *s, *tmp;
-
-	HASH_ITER(hh, cs_service.systems, s, tmp)
-	{
-		if (cs_streq(s->document.seccomp_name, name))
-			return true;
-	}
-	return false;
-}
-
 HRESULT HcsInitializeService(const char *settings, char **result)
 {
 	struct cs_err *err = NULL;
@@ -204,9 +191,7 @@ HRESULT HcsInitializeService(const char *settings, char **result)
 	cs_cpuset_prepare(cs_service.cgroup_parent);
 	cs_service.open = true;
 	cs_reconnect_all();
-	pthread_mutex_lock(&cs_service.lock);
-	cs_seccomp_sweep(is_profile_of_any);
-	pthread_mutex_unlock(&cs_service.lock);
+	cs_seccomp_sweep();
 	cs_spare_open();
 	return HcsGetServiceProperties(NULL, result);
 }
@@ -224,17 +209,33 @@ HRESULT HcsGetServiceProperties(const char *query, char **result)
 	return HCS_S_OK;
 }
 
-/* {"PropertyType": "SeccompProfile", "Settings": {"Profile": text}} or {"PropertyType": "StartExpected"} */
+static int modify_profile(json_t *settings, bool remove, struct cs_str *out, struct cs_err **err)
+{
+	const char *key = remove ? "Name" : "Profile", *const known[] = {key, NULL}, *value = NULL;
+	char name[CS_SECCOMP_NAME];
+
+	if (cs_field_only(settings, "Settings", known, err) < 0 || cs_field_str(settings, "Settings", key, CS_F_REQUIRED, &value, err) < 0)
+		return -1;
+	if (remove)
+		return cs_seccomp_unregister(value, err);
+	if (cs_seccomp_register(value, strlen(value), name, err) < 0)
+		return -1;
+	cs_str_putc(out, '{');
+	cs_json_put_kstr(out, "Name", name);
+	cs_str_putc(out, '}');
+	return 0;
+}
+
+/* docs/compute-documents.md: SeccompProfile, StartExpected */
 static int modify(const char *settings, struct cs_str *out, struct cs_err **err)
 {
-	static const char *const known[] = {"PropertyType", "Settings", NULL}, *const inner[] = {"Profile", NULL};
+	static const char *const known[] = {"PropertyType", "RequestType", "Settings", NULL};
 	cs_autojson json_t *o = cs_json_parse(settings, strlen(settings), err);
-	const char *type = NULL, *text = NULL;
-	char name[CS_SECCOMP_NAME];
+	const char *type = NULL, *request = "Add";
 	json_t *what = NULL;
 
 	if (!o || cs_field_is_obj(o, "settings", err) < 0 || cs_field_only(o, "", known, err) < 0 ||
-	    cs_field_str(o, "", "PropertyType", CS_F_REQUIRED, &type, err) < 0)
+	    cs_field_str(o, "", "PropertyType", CS_F_REQUIRED, &type, err) < 0 || cs_field_str(o, "", "RequestType", 0, &request, err) < 0)
 		return -1;
 	if (strcmp(type, "StartExpected") == 0) {
 		cs_spare_expect();
@@ -244,13 +245,9 @@ static int modify(const char *settings, struct cs_str *out, struct cs_err **err)
 		return -1;
 	if (strcmp(type, "SeccompProfile") != 0)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "PropertyType: %s is not available in this build", type);
-	if (cs_field_only(what, "Settings", inner, err) < 0 || cs_field_str(what, "Settings", "Profile", CS_F_REQUIRED, &text, err) < 0 ||
-	    cs_seccomp_register(text, strlen(text), name, err) < 0)
-		return -1;
-	cs_str_putc(out, '{');
-	cs_json_put_kstr(out, "Name", name);
-	cs_str_putc(out, '}');
-	return 0;
+	if (strcmp(request, "Add") != 0 && strcmp(request, "Remove") != 0)
+		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "RequestType: only Add and Remove are possible for %s", type);
+	return modify_profile(what, strcmp(request, "Remove") == 0, out, err);
 }
 
 HRESULT HcsModifyServiceSettings(const char *settings, char **result)
@@ -293,5 +290,6 @@ void HcsShutdownService(void)
 			cs_link_abandon(l);
 		cs_system_unref(s);
 	}
+	cs_seccomp_close();
 	close_service();
 }

@@ -22,6 +22,7 @@
 #include "engine/names.h"
 #include "engine/network.h"
 #include "engine/prune.h"
+#include "engine/spec.h"
 #include "engine/store.h"
 #include "engine/validate.h"
 
@@ -597,6 +598,7 @@ int cs_container_destroy(struct cs_container *c, bool volumes, struct cs_err **e
 	HASH_DELETE(hh_name, e->by_name, c);
 	c->visible = false;
 	pthread_rwlock_unlock(&e->maps_lock);
+	cs_seccomp_forget(c->host->security_opt);
 	cs_container_event(c, "destroy", NULL);
 	pthread_mutex_lock(&c->lock);
 	c->gone = true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Docker's seccomp profile format (archMap, includes, excludes) to OCI linux.seccomp for one capability set. Producing it costs
- * a JSON parse of the profile, so the text is kept per (profile, capabilities): built-in ones for good, own ones in a small ring.
+ * a JSON parse of the profile, so the text is kept per (profile, capabilities): built-in ones for good, own ones in a small ring. With the first start
+ * the compute service has it, too, until the ring has no room for it or a container with it is removed (another's next start hands it over again).
  *
  * AF_ALG (38) and AF_VSOCK (40) are refused by argument of socket(2). What i386's socketcall(2) can hide from a filter is refused by the compute service
  * (compute/socket_guard.h). */
@@ -10,6 +11,8 @@
 
 #include "engine/hostfacts.h"
 #include "base/caps.h"
+#include "base/guard.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "computecore.h"
 #include "engine/spec.h"
@@ -21,15 +24,17 @@ extern const size_t cs_seccomp_builtin_len;
 #define BUILTIN_MAX 64
 #define OUT_MAX ((size_t)1 << 20)
 
-struct entry {
+struct cs_profile_entry {
 	char *profile; /* NULL = built-in */
 	uint64_t caps;
 	char *text;
 	size_t len;
-	char *name; /* under which the compute service has it, or NULL */
+	char *name;    /* under which the compute service has it for us, or NULL */
+	unsigned uses; /* documents under way that say this name */
+	bool stale;    /* the name goes with the last of them */
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct entry builtin[BUILTIN_MAX], own[OWN_MAX];
+static struct cs_profile_entry builtin[BUILTIN_MAX], own[OWN_MAX];
 static size_t n_builtin, next_own;
 
 static const char *native_arch(const char *go)
@@ -312,9 +317,9 @@ static int convert(const char *profile, size_t n, uint64_t caps, struct cs_str *
 }
 
 /* Holds the lock. */
-static const struct entry *find(const char *profile, uint64_t caps)
+static struct cs_profile_entry *find(const char *profile, uint64_t caps)
 {
-	const struct entry *v = profile ? own : builtin;
+	struct cs_profile_entry *v = profile ? own : builtin;
 	size_t n = profile ? OWN_MAX : n_builtin;
 
 	for (size_t i = 0; i < n; i++)
@@ -325,13 +330,13 @@ static const struct entry *find(const char *profile, uint64_t caps)
 
 /* Hands the text to the compute service. NULL when there is none (unit tests), or when it refuses: then the document carries the text and the
  * start tells what is wrong with it. Caller frees. */
-static char *service_name(const struct cs_str *text)
+static char *service_name(const char *text)
 {
 	cs_autostr struct cs_str doc = CS_STR_INIT(2 * OUT_MAX);
 	char *result = NULL;
 
 	cs_str_puts(&doc, "{\"PropertyType\":\"SeccompProfile\",\"Settings\":{");
-	cs_json_put_kstr(&doc, "Profile", text->buf);
+	cs_json_put_kstr(&doc, "Profile", text);
 	cs_str_puts(&doc, "}}");
 	HRESULT hr = doc.failed ? HCS_E_INVALIDARG : HcsModifyServiceSettings(doc.buf, &result);
 	cs_autojson json_t *answer = result ? cs_json_parse(result, strlen(result), NULL) : NULL;
@@ -341,41 +346,66 @@ static char *service_name(const struct cs_str *text)
 	return ret;
 }
 
-static void keep(const char *profile, uint64_t caps, const struct cs_str *text)
+/* What runs keeps it at the service; lock held, as below. */
+static void forget_name(struct cs_profile_entry *e)
 {
-	struct entry *e;
-
-	if (profile) {
-		e = &own[next_own++ % OWN_MAX];
-	} else if (n_builtin < BUILTIN_MAX) {
-		e = &builtin[n_builtin++];
-	} else {
+	e->stale = e->uses;
+	if (e->stale)
 		return;
-	}
-	free(e->profile);
-	free(e->text);
-	free(e->name);
-	*e = (struct entry){cs_xstrdup(profile), caps, cs_xstrndup(text->buf, text->len), text->len, service_name(text)};
+	cs_autofree char *name = TAKE_PTR(e->name);
+	cs_autofree char *doc = name ? cs_xasprintf("{\"PropertyType\":\"SeccompProfile\",\"RequestType\":\"Remove\",\"Settings\":{\"Name\":\"%s\"}}", name) : NULL;
+
+	if (doc && HcsModifyServiceSettings(doc, NULL) != HCS_S_OK)
+		cs_log(CS_LOG_DEBUG, "engine", "the seccomp profile %s was not forgotten", name);
 }
 
-/* The entry's text, or its name where the service knows it. */
-static bool put_kept(const char *profile, uint64_t caps, bool by_name, struct cs_str *out)
+static struct cs_profile_entry *room_for(const char *profile)
 {
-	pthread_mutex_lock(&lock);
-	const struct entry *e = find(profile, caps);
-	if (e && by_name && e->name)
+	if (!profile)
+		return n_builtin < BUILTIN_MAX ? &builtin[n_builtin++] : NULL;
+	for (size_t i = 0; i < OWN_MAX; i++) {
+		struct cs_profile_entry *e = &own[next_own++ % OWN_MAX];
+		if (!e->uses)
+			return e;
+	}
+	return NULL;
+}
+
+static void keep(const char *profile, uint64_t caps, const struct cs_str *text)
+{
+	struct cs_profile_entry *e = room_for(profile);
+
+	if (!e)
+		return;
+	forget_name(e);
+	free(e->profile);
+	free(e->text);
+	*e = (struct cs_profile_entry){.profile = cs_xstrdup(profile), .caps = caps, .text = cs_xstrndup(text->buf, text->len), .len = text->len};
+}
+
+/* The entry's text; or, with ret_use, its name where the service knows it. */
+static bool put_kept(const char *profile, uint64_t caps, struct cs_profile_entry **ret_use, struct cs_str *out)
+{
+	CS_GUARD(&lock);
+	struct cs_profile_entry *e = find(profile, caps);
+
+	if (e && ret_use && !e->name)
+		e->name = service_name(e->text);
+	if (e && ret_use && e->name) {
 		cs_str_puts(out, e->name);
-	else if (e)
+		e->uses++;
+		*ret_use = e;
+	} else if (e) {
 		cs_str_put(out, e->text, e->len);
-	pthread_mutex_unlock(&lock);
+	}
 	return e;
 }
 
-static int put(const char *profile, uint64_t caps, bool by_name, struct cs_str *out, struct cs_err **err)
+static int put(const char *profile, uint64_t caps, struct cs_profile_entry **ret_use, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_str text cs_autostr = CS_STR_INIT(OUT_MAX);
 
-	if (put_kept(profile, caps, by_name, out))
+	if (put_kept(profile, caps, ret_use, out))
 		return 0;
 	if (convert(profile ? profile : (const char *)cs_seccomp_builtin, profile ? strlen(profile) : cs_seccomp_builtin_len, caps, &text,
 		    err) < 0)
@@ -384,10 +414,37 @@ static int put(const char *profile, uint64_t caps, bool by_name, struct cs_str *
 	if (!find(profile, caps))
 		keep(profile, caps, &text);
 	pthread_mutex_unlock(&lock);
-	if (!put_kept(profile, caps, by_name, out))
+	if (!put_kept(profile, caps, ret_use, out))
 		cs_str_put(out, text.buf, text.len); /* no room for it */
 	return 0;
 }
 
-int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err) { return put(profile, caps, false, out, err); }
-int cs_seccomp_ref(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err) { return put(profile, caps, true, out, err); }
+int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err) { return put(profile, caps, NULL, out, err); }
+
+int cs_seccomp_ref(const char *profile, uint64_t caps, struct cs_profile_entry **ret_use, struct cs_str *out, struct cs_err **err)
+{
+	return put(profile, caps, ret_use, out, err);
+}
+
+void cs_seccomp_unref(struct cs_profile_entry **use)
+{
+	if (!*use)
+		return;
+	CS_GUARD(&lock);
+	struct cs_profile_entry *e = TAKE_PTR(*use);
+	if (--e->uses == 0 && e->stale)
+		forget_name(e);
+}
+
+void cs_seccomp_forget(char *const *security_opt)
+{
+	const char *profile = NULL;
+
+	for (char *const *o = security_opt; o && *o; o++)
+		if (cs_prefix(*o, "seccomp=") || cs_prefix(*o, "seccomp:"))
+			profile = *o + sizeof("seccomp=") - 1;
+	CS_GUARD(&lock);
+	for (size_t i = 0; i < OWN_MAX && profile; i++)
+		if (cs_streq(own[i].profile, profile))
+			forget_name(&own[i]);
+}

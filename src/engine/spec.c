@@ -342,7 +342,7 @@ static int put_seccomp(const struct cs_spec_input *in, const struct cs_security_
 	}
 	struct cs_str text cs_autostr = CS_STR_INIT((size_t)1 << 20);
 	/* by the name under which the compute service has it: no start parses four hundred names; else the text in a string */
-	if (cs_seccomp_ref(profile, caps, &text, err) < 0)
+	if (cs_seccomp_ref(profile, caps, in->use, &text, err) < 0)
 		return -1;
 	cs_json_put_key(out, "seccomp");
 	cs_json_put_string(out, text.buf);

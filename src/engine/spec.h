@@ -30,6 +30,7 @@ struct cs_spec_input { /* all borrowed */
 	                                        (ipc_mounts: the mount namespace of who shares IPC); or NULL */
 	char *const *link_env;               /* variables of legacy links, or NULL */
 	uint16_t rows, cols;                 /* console, 0 = HostConfig.ConsoleSize */
+	struct cs_profile_entry **use;       /* cs_seccomp_unref when the document has been handed over */
 };
 #define CS_SPEC_MAX ((size_t)4 << 20)
 CS_MUST_CHECK int cs_spec_build(const struct cs_spec_input *in, struct cs_str *out, struct cs_err **err);
@@ -79,8 +80,12 @@ void cs_caps_put(uint64_t set, struct cs_str *out); /* JSON array of names */
 /* Appends a Docker-format profile (JSON text; NULL = built-in) for a capability set, as OCI linux.seccomp. Results are kept: the built-in
  * profile's for good, a few of the clients' own. */
 CS_MUST_CHECK int cs_seccomp_put(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err);
-/* The same by its name in the compute service, if that has it ("sha256:…"). */
-CS_MUST_CHECK int cs_seccomp_ref(const char *profile, uint64_t caps, struct cs_str *out, struct cs_err **err);
+/* The same by its name in the compute service ("sha256:…"), if that has it: then the name is good until cs_seccomp_unref(ret_use). */
+struct cs_profile_entry;
+CS_MUST_CHECK int cs_seccomp_ref(const char *profile, uint64_t caps, struct cs_profile_entry **ret_use, struct cs_str *out, struct cs_err **err);
+void cs_seccomp_unref(struct cs_profile_entry **use); /* *use may be NULL */
+/* A container with these options is gone: at the compute service its profile is kept for those only that run. */
+void cs_seccomp_forget(char *const *security_opt);
 
 /* ---- security options ---- */
 struct cs_security_opts {

@@ -69,7 +69,8 @@ static int image_mounts_get(struct cs_container *c, struct image_mounts *x, stru
 	return 0;
 }
 
-static int build_document(struct cs_container *c, const struct cs_joins *joins, struct cs_network_run *net, struct cs_str *doc, struct cs_err **err)
+static int build_document(struct cs_container *c, const struct cs_joins *joins, struct cs_network_run *net, struct cs_profile_entry **use,
+			  struct cs_str *doc, struct cs_err **err)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
 	cs_autostrv char **dirs = NULL, **ids = NULL;
@@ -78,7 +79,7 @@ static int build_document(struct cs_container *c, const struct cs_joins *joins, 
 	cs_autocontainer struct cs_container *owner = cs_net_names(c, &config);
 	struct cs_spec_input in = {.cfg = cfg, .id = c->id, .name = c->name, .image_id = c->image_id, .image_name = c->config->image,
 				   .created = c->created, .config = &config, .host = c->host, .mounts = c->mounts, .n_mounts = c->n_mounts,
-				   .container_dir = c->dir, .log_path = c->log_path};
+				   .container_dir = c->dir, .log_path = c->log_path, .use = use};
 
 	/* the snapshot's own layers: the image may have been removed by force, its containers live on */
 	if (cs_snapshot_layers(c->e, c->id, &dirs, &ids, err) < 0 || cs_volumes_start(c, err) < 0)
@@ -245,6 +246,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	cs_autostr struct cs_str doc = CS_STR_INIT(CS_SPEC_MAX);
 	cs_auto(cs_network_run_done) struct cs_network_run net = {0};
 	cs_auto(cs_joins_done) struct cs_joins joins = CS_JOINS_NONE; /* open until the worker has them */
+	cs_auto(cs_seccomp_unref) struct cs_profile_entry *profile = NULL;
 	struct cs_err *inner = NULL;
 	struct cs_system *s = NULL;
 	int64_t started_at = 0;
@@ -264,7 +266,7 @@ int cs_container_start_obj(struct cs_container *c, bool by_policy, struct cs_err
 	cs_files_settle(c);
 	/* what every start needs is begun while we say what this one needs; not more than a hint */
 	(void)HcsModifyServiceSettings("{\"PropertyType\":\"StartExpected\"}", NULL);
-	if (cs_joins_open(c, &joins, &inner) < 0 || build_document(c, &joins, &net, &doc, &inner) < 0)
+	if (cs_joins_open(c, &joins, &inner) < 0 || build_document(c, &joins, &net, &profile, &doc, &inner) < 0)
 		return start_failed(c, by_policy, inner, err);
 	if (doc.failed) {
 		(void)cs_fail(&inner, CS_ERR_INTERNAL, 0, "the container's document is too large");

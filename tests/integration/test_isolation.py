@@ -2,10 +2,12 @@
 """What a container may see and do: namespaces, mounts, devices, capabilities, users, seccomp."""
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from box import IS_DOCKERD, Boxes, create
+from caisson_fixture import wait_for
 
 DEFAULT_CAPS = 0xa80425fb
 no_rlimit_cap = pytest.mark.skipif(IS_DOCKERD, reason="runc refuses what the machine lacks (CAP_SYS_RESOURCE)")
@@ -86,23 +88,62 @@ def test_seccomp_masks_are_unsigned(boxes, mode, code):
     assert b.out.split() == [code], (b.out, b.err)
 
 
+def refuses_mkdir(mode):
+    rule = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": mode, "op": "SCMP_CMP_EQ"}]}
+    return {"SecurityOpt": ["seccomp=" + json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})]}
+
+
 @pytest.mark.caisson
-def test_profiles_of_the_past_are_forgotten(fresh):
-    """The next engine keeps those of containers that run."""
+def test_profiles_go_with_their_last_container(fresh):
+    """Two have one; the next engine keeps those of containers that run, and only those."""
     eng = fresh()
     boxes, kept = Boxes(eng), eng.exec / "seccomp"
+    boxes.run("true")
 
-    def start(mode):
-        before = set(os.listdir(kept)) if kept.exists() else set()
-        profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": mode, "op": "SCMP_CMP_EQ"}]}]}
-        b = boxes.sleeper(Host={"SecurityOpt": ["seccomp=" + json.dumps(profile)]})
-        return b, (set(os.listdir(kept)) - before).pop()
-    old, old_file = start(0o111)
-    new, new_file = start(0o777)
-    old.rm()
-    eng.restart()
-    assert new_file in os.listdir(kept) and old_file not in os.listdir(kept)
-    assert new.exec("mkdir /x; grep Seccomp: /proc/self/status")[1] == "Seccomp:\t2\n" and new.exec("ls -d /x")[0] != 0
+    def files():
+        return set(os.listdir(kept))
+    builtin = files()
+    first, second = boxes.sleeper(Host=refuses_mkdir(0o777)), boxes.create("true", Host=refuses_mkdir(0o777))
+    profile, = files() - builtin
+    first.rm()
+    second.start()
+    second.wait()
+    assert second.state["ExitCode"] == 0
+    second.rm()
+    wait_for(lambda: files() == builtin, what="the profile's file to go")
+    many = [boxes.create("true" if i % 2 else ["/no/such/file"], Host=refuses_mkdir(i)) for i in range(40)]  # more than the engine remembers
+    for b in many:
+        b.post("start")
+    for b in many:
+        b.rm()
+    wait_for(lambda: files() == builtin, what="all of them to go")
+    lives = boxes.sleeper(Host=refuses_mkdir(0o777))
+    eng.kill()
+    (kept / ("0" * 64)).write_text("{}")
+    eng.start()
+    assert files() == {profile}
+    assert lives.exec("mkdir /x; grep Seccomp: /proc/self/status")[1] == "Seccomp:\t2\n" and lives.exec("ls -d /x")[0] != 0
+    lives.rm()
+    wait_for(lambda: not files(), what="that of the earlier engine to go")
+
+
+@pytest.mark.caisson
+def test_who_starts_has_its_profile_while_others_go(fresh):
+    """Twenty profiles, more than the engine remembers, each of containers that come and go beside each other."""
+    eng = fresh()
+    boxes = Boxes(eng)
+
+    def lives(n):
+        out = []
+        for i in range(6):
+            b = boxes.run("mkdir -m 777 /x; ls -d /x", Host=refuses_mkdir(0o777 if n % 2 else n))
+            out.append(b.out)
+            b.rm()
+        return out
+    with ThreadPoolExecutor(20) as pool:
+        for n, out in enumerate(pool.map(lives, range(40))):
+            assert out == ["" if n % 2 else "/x\n"] * 6, (n, out)
+    wait_for(lambda: not os.listdir(eng.exec / "seccomp"), what="all profiles to go")
 
 
 @pytest.mark.parametrize("profile", ["{", '{"defaultAction":"NOSUCH"}', "[]", '{"defaultAction":"SCMP_ACT_ALLOW","architectures":"SCMP_ARCH_X86"}', *(

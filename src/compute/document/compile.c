@@ -33,7 +33,7 @@ void cs_document_done(struct cs_document *d)
 	free(d->owner);
 	free(d->cgroups_path);
 	cs_filter_unref(d->seccomp);
-	free(d->seccomp_name);
+	cs_seccomp_release(d->profile);
 	cs_strv_free(d->warnings);
 	*d = (struct cs_document){0};
 }
@@ -582,7 +582,7 @@ int cs_document_compile(json_t *doc, const struct cs_compile_env *env, struct cs
 	if (r == 0 && seccomp && !env->host->seccomp)
 		cs_warnf(&d.warnings, "seccomp is missing in this kernel: the container's system calls are not filtered");
 	else if (r == 0 && json_is_string(seccomp) && cs_prefix(json_string_value(seccomp), CS_SECCOMP_PREFIX))
-		r = cs_seccomp_by_name(d.seccomp_name = cs_xstrdup(json_string_value(seccomp)), "OciSpecification.linux.seccomp", &d.seccomp, err);
+		r = cs_seccomp_by_name(json_string_value(seccomp), "OciSpecification.linux.seccomp", &d.profile, &d.seccomp, err);
 	else if (r == 0 && seccomp)
 		r = cs_seccomp_get(seccomp, "OciSpecification.linux.seccomp", &d.seccomp, err);
 	if (r == 0)

@@ -16,7 +16,7 @@ struct cs_document {
 	char *cgroups_path; /* the same below the mount of each hierarchy of the host */
 	bool terminate_on_last_close, tty, own_network;
 	struct cs_filter *seccomp; /* reference, or NULL */
-	char *seccomp_name;        /* under which the service keeps its text, or NULL */
+	struct cs_named_profile *profile; /* held: the service keeps its text; or NULL */
 	char **warnings;
 	uint64_t clone_flags;
 };
