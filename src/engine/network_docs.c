@@ -452,11 +452,16 @@ static void set(char **to, const char *v)
 	*to = cs_xstrdup(v);
 }
 
+/* Where the host routes (ipvlan's l3), none is gone by, even if one was given. */
 static const char *gateway_of(const struct cs_network *n, const char *ip)
 {
-	for (size_t i = 0; !n->doc->internal && i < n->doc->ipam.n_config; i++)
+	const char *mode = cs_strmap_get(n->doc->options, "ipvlan_mode");
+
+	if (n->doc->internal || (cs_streq(n->doc->driver, "ipvlan") && mode && strncmp(mode, "l3", 2) == 0))
+		return "";
+	for (size_t i = 0; i < n->doc->ipam.n_config; i++)
 		if (cs_addr_in(n->doc->ipam.config[i].subnet, ip))
-			return n->doc->ipam.config[i].gateway;
+			return n->doc->ipam.config[i].gateway ? n->doc->ipam.config[i].gateway : "";
 	return "";
 }
 

@@ -24,7 +24,7 @@ static struct cs_ip gateway_of(const struct HcnEndpoint *e, uint8_t family)
 	if (cs_network_internal(e->net) || !(family == AF_INET ? e->v4 : e->v6).ip.family ||
 	    (e->net->driver->bridge && (family == AF_INET ? e->net->pol.gw4 : e->net->pol.gw6) == CS_GW_ISOLATED))
 		return (struct cs_ip){0};
-	return cs_network_gateway(e->net, family);
+	return cs_parent_routes(e->net) ? (struct cs_ip){0, family} : cs_network_gateway(e->net, family); /* the host routes: whoever is addressed */
 }
 
 /* Docker's order: priority, then the network's name. */

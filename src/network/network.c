@@ -67,9 +67,14 @@ static HRESULT set_gateway(struct HcnNetwork *n, struct cs_subnet *s, struct cs_
 	return HCS_S_OK;
 }
 
-/* A subnet of one or two addresses has none to spare for a gateway that nobody asked for. */
+/* An address for a gateway that nobody asked for: only where one would be used. The LAN's router, if any, is known to the user alone; and a
+ * subnet of one or two addresses has none to spare. */
 static bool wants_gateway(const struct HcnNetwork *n, const struct cs_subnet *s)
 {
+	bool four = s->prefix.ip.family == AF_INET;
+
+	if (!n->driver->bridge || (four ? n->pol.gw4 : n->pol.gw6) == CS_GW_ISOLATED || (four && n->pol.inhibit_ipv4 && !n->driver->outside))
+		return false;
 	return s->prefix.len + 1u < cs_ip_bits(s->prefix.ip.family) || n->driver == &cs_driver_nat;
 }
 

@@ -89,6 +89,42 @@ def test_a_family_by_option(networks):
     assert not n["EnableIPv4"] and n["EnableIPv6"] and [c["Subnet"][:2] for c in n["IPAM"]["Config"]] == ["fd"]
 
 
+@pytest.mark.parametrize("body", [
+    {"Driver": "macvlan", "Options": {"parent": "out0"}}, {"Driver": "macvlan"}, {"Driver": "ipvlan", "Options": {"parent": "out0"}},
+    {"Internal": True, "Options": {"com.docker.network.bridge.gateway_mode_ipv4": "isolated", "com.docker.network.bridge.gateway_mode_ipv6": "isolated"}},
+    {"Internal": True, "EnableIPv6": False, "Options": {"com.docker.network.bridge.inhibit_ipv4": "true"}}])
+def test_no_address_is_kept_for_a_gateway_that_nobody_would_use(net_engine, networks, net_boxes, outside, body):
+    """As in Docker since 29: the router of a LAN is whatever the user says that it is, and no default route leads to a guess."""
+    subnets = [{"Subnet": "10.116.0.0/24"}, {"Subnet": "fd00:116::/64"}][:1 if body.get("EnableIPv6") is False else 2]
+    body = {"EnableIPv6": True, **body}
+    a = net_engine.http.post("/networks/create", body={"Name": "ungated", **body, "IPAM": {"Config": subnets}})
+    if a.status == 501:
+        pytest.skip(a.message)
+    assert a.status == 201, a
+    networks.made.append(a.json["Id"])
+    assert networks.inspect("ungated")["IPAM"]["Config"] == subnets
+    b = net_boxes.sleeper(network="ungated")
+    s = settings(b, "ungated")
+    assert (s["IPAddress"], s["Gateway"], s["IPv6Gateway"]) == ("10.116.0.1", "", "")
+    assert "default" not in b.exec("ip route; ip -6 route")[1]
+    net_boxes.clean()
+    networks.clean()
+    if "Driver" in body:     # and where one is named, it is used, if there is a LAN
+        networks.create("ungated", **body, IPAM={"Config": [{**subnets[0], "Gateway": "10.116.0.9"}, subnets[1]]})
+        b = net_boxes.sleeper(network="ungated")
+        assert settings(b, "ungated")["Gateway"] == "10.116.0.9" and ("default via 10.116.0.9" in b.exec("ip route")[1]) == ("Options" in body)
+
+
+def test_a_lan_without_a_gateway_leaves_the_default_route_to_others(networks, net_boxes, outside):
+    """Its name is the first of the two."""
+    networks.create("a-lan", Driver="macvlan", Options={"parent": "out0"}, IPAM={"Config": [{"Subnet": "10.117.0.0/24"}]})
+    networks.subnet("b-bridge", "10.118.0.0/24")
+    b = net_boxes.create("sleep 60", network="a-lan")
+    networks.connect("b-bridge", b)
+    b.start()
+    assert "default via 10.118.0.1" in b.exec("ip route")[1]
+
+
 # -- as whom, and from where ----------------------------------------------------------------------------------------------
 
 def test_source_addresses(net_engine, networks, net_boxes, outside):
