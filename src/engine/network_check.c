@@ -88,7 +88,9 @@ static int check_ipam(const struct cs_ipam *ipam, bool v6_on, struct cs_err **er
 			continue;
 		if (!same_prefix(masked, c->subnet))
 			add(&bad, "invalid subnet %s: it should be %s", c->subnet, masked);
-		if (bits < 4 || b[0] >= (v6 ? 0xff : 224) || (!v6 && b[0] == 127) || cs_addr_in(c->subnet, v6 ? "::1" : "127.0.0.1"))
+		static const uint8_t none[16];
+		bool any = bits && memcmp(b, none, v6 ? 16 : 4) == 0; /* "::/96": any subnet of that size */
+		if (bits < 4 || b[0] >= (v6 ? 0xff : 224) || (!v6 && b[0] == 127) || (!any && cs_addr_in(c->subnet, v6 ? "::1" : "127.0.0.1")))
 			add(&bad, "invalid subnet %s: no interface of a network can have such addresses", c->subnet);
 		static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 		if (v6 && memcmp(b, mapped, sizeof(mapped)) == 0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from box import Events, create
+from box import Events, Networks, create
 
 PREDEFINED = ("bridge", "host", "none")
 
@@ -99,6 +99,20 @@ def test_prefixes_are_compared_as_numbers(networks):
 def test_create_refusals(networks, status, message, body):
     a = networks.engine.http.post("/networks/create", body=body)
     assert a.status == status and message in a.message, a
+
+
+def test_subnets_of_a_size(fresh):
+    """"0.0.0.0/24", "::/120": any of that size from the pools, and the same with the next daemon."""
+    eng = fresh(netns=True)
+    nets = Networks(eng)
+    nets.create("four", IPAM={"Config": [{"Subnet": "0.0.0.0/24"}]})
+    nets.create("six", EnableIPv4=False, EnableIPv6=True, IPAM={"Config": [{"Subnet": "::/120"}]})
+    nets.create("both", EnableIPv6=True, IPAM={"Config": [{"Subnet": "0.0.0.0/26"}, {"Subnet": "::/64"}]})
+    subnets = lambda: {n: [c["Subnet"] for c in nets.inspect(n)["IPAM"]["Config"]] for n in ("four", "six", "both")}
+    chosen = subnets()
+    assert [[s.split("/")[1] for s in v] for v in chosen.values()] == [["24"], ["120"], ["26", "64"]] and chosen["six"][0].startswith("fd")
+    eng.restart(graceful=True)
+    assert subnets() == chosen
 
 
 def test_a_bridge_has_one_network(networks):
