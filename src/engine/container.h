@@ -199,6 +199,7 @@ struct cs_exit {
 	bool while_away; /* found at reconciliation */
 };
 void cs_container_exited(struct cs_container *c, const struct cs_exit *x); /* op_lock held */
+void cs_container_await_exit(struct cs_container *c); /* bounded; nothing, unless the process has ended and the engine has not recorded all of that yet */
 void cs_exit_parse(const char *doc, struct cs_exit *ret);
 struct cs_system *cs_system_adopt(struct cs_container *c, HCS_SYSTEM h); /* callback and count; for c->system */
 /* From callbacks of the compute service: fn runs as a job, after what was told of this container before. Nothing once the engine closes. doc: copied. */

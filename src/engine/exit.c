@@ -4,6 +4,8 @@
  * (waiters, restart policy, automatic removal). op_lock serialises a container's kernel work; the compute service's callback only queues jobs. */
 #include "engine/container.h"
 
+#include <signal.h>
+
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -14,6 +16,7 @@
 
 #define SAVE_AGAIN_NS (2 * CS_NS_PER_SEC)
 #define ANSWER_MS 100 /* for a client to take the code it waits for */
+#define EXIT_TOLD_S 2 /* from the end of a process to the worker's word of it */
 #define SIGNALLING_MS 20000 /* for the events of what may have ended it to come before its own; more than a signal takes */
 
 /* ---- the handle ---- */
@@ -239,6 +242,22 @@ static void announce_exit(struct cs_container *c)
 	cs_waiters_exit(c, c->exit_code);
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
+}
+
+/* Clients ask for the exit code the moment their stream has ended, which is when the worker has reaped the process and sent us word: that may be on its
+ * way still, or be worked on. */
+void cs_container_await_exit(struct cs_container *c)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += EXIT_TOLD_S;
+	CS_GUARD(&c->lock);
+	int pid = c->status == CS_ST_RUNNING ? c->pid : 0;
+	if (!c->ending && (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH))
+		return;
+	while ((c->ending || (c->status == CS_ST_RUNNING && c->pid == pid)) && pthread_cond_timedwait(&c->changed, &c->lock, &until) == 0)
+		;
 }
 
 /* ---- an exit that the disk did not take ---- */

@@ -137,6 +137,7 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 
 	if (cs_container_get(e, ref, &c, err) < 0)
 		return -1;
+	cs_container_await_exit(c);
 	if (cs_image_get(e, c->image_id, NULL, &img, NULL) < 0)
 		img = NULL; /* force-removed: the container lives on */
 	cs_snapshot_dir(e, c->id, &snap);

@@ -300,6 +300,19 @@ def test_concurrent_attach_and_exit(boxes):
                 h.read_all()
 
 
+def test_the_exit_is_known_when_the_stream_ends(boxes):
+    """Nobody waits who has seen the end of the stream: what is asked next knows how the container ended, as dockerd's lock has it."""
+    seen = set()
+    for _ in range(40):
+        b = boxes.create("exit 3")
+        with b.attach(stdin=0) as h:
+            b.start()
+            h.read_all()
+            state = b.state
+        seen.add((state["Status"], state["Running"], state["ExitCode"]))
+    assert seen == {("exited", False, 3)}
+
+
 def test_docker_py_attach(client, boxes):
     b = boxes.create("echo one; echo two")
     stream = client.api.attach(b.id, stream=True, stdout=True, stderr=True)
