@@ -193,28 +193,30 @@ json_t *context_tls_files(const char *name)
 
 int context_put_tls(const char *name, const char *endpoint, const char *file, const char *data, size_t len, struct cs_err **err)
 {
-	cs_autofree char *tls = context_dir(name, true, err);
+	cs_autofree char *tls = context_dir(name, true, err), *dir = tls ? cs_xasprintf("%s/%s", tls, endpoint) : NULL;
 
-	if (!tls)
-		return -1;
-	cs_autofree char *dir = cs_xasprintf("%s/%s", tls, endpoint), *path = cs_xasprintf("%s/%s", dir, file);
-	if (data)
-		return write_file(dir, file, data, len, 0600, 0700, err);
-	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
-		return cs_fail(err, CS_ERR_INTERNAL, errno, "remove %s", path);
-	(void)rmdir(dir); /* when that was the last one */
-	return 0;
+	return dir ? write_file(dir, file, data, len, 0600, 0700, err) : -1;
+}
+
+static int remove_tree(const char *path, struct cs_err **err)
+{
+	int e = cs_remove_tree_at(AT_FDCWD, path);
+	return e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "remove %s", path) : 0;
+}
+
+int context_remove_tls(const char *name, const char *endpoint, struct cs_err **err)
+{
+	cs_autofree char *tls = context_dir(name, true, err), *dir = tls ? cs_xasprintf("%s/%s", tls, endpoint) : NULL;
+
+	return dir ? remove_tree(dir, err) : -1;
 }
 
 int context_remove(const char *name, struct cs_err **err)
 {
 	for (int tls = 0; tls < 2; tls++) {
 		cs_autofree char *dir = context_dir(name, tls, err);
-		int e = dir ? cs_remove_tree_at(AT_FDCWD, dir) : 0;
-		if (!dir)
+		if (!dir || remove_tree(dir, err) < 0)
 			return -1;
-		if (e < 0)
-			return cs_fail(err, CS_ERR_INTERNAL, -e, "remove %s", dir);
 	}
 	return 0;
 }

@@ -31,8 +31,9 @@ char **context_names(void);
 CS_MUST_CHECK int context_save(const char *name, json_t *meta, struct cs_err **err);
 /* Its TLS files: {endpoint: [names of files]}, sorted; a folder without files is null, as docker shows it. Caller decrefs. */
 json_t *context_tls_files(const char *name);
-/* Puts a file (ca.pem, cert.pem, key.pem of "docker") of an endpoint; data NULL removes it. Both names are plain ones, without '/'. */
+/* Puts a file (ca.pem, cert.pem, key.pem of "docker") of an endpoint; or removes all that it has. Names are plain ones, without '/'. */
 CS_MUST_CHECK int context_put_tls(const char *name, const char *endpoint, const char *file, const char *data, size_t len, struct cs_err **err);
+CS_MUST_CHECK int context_remove_tls(const char *name, const char *endpoint, struct cs_err **err);
 CS_MUST_CHECK int context_remove(const char *name, struct cs_err **err);
 /* A name that docker accepts: [a-zA-Z0-9][a-zA-Z0-9_.+-]+ and not "default". */
 CS_MUST_CHECK int context_check_name(const char *name, struct cs_err **err);

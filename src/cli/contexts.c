@@ -226,8 +226,10 @@ static int store(const char *name, json_t *meta, const struct wanted *w, bool wi
 	}
 	if (context_save(name, meta, err) < 0)
 		return -1;
+	if (with_endpoint && context_remove_tls(name, "docker", err) < 0) /* also what no --docker can name */
+		return -1;
 	for (size_t i = 0; with_endpoint && i < 3; i++)
-		if (context_put_tls(name, "docker", pem_files[i], w->pem[i], w->len[i], err) < 0)
+		if (w->pem[i] && context_put_tls(name, "docker", pem_files[i], w->pem[i], w->len[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -284,6 +286,8 @@ static int create(const struct context_create_opts *o, const char *name, struct 
 	}
 	if (r == 0 && !cs_empty(o->description))
 		set_description(meta, o->description);
+	if (r == 0)
+		r = context_remove(name, err); /* what an earlier one may have left */
 	if (r == 0)
 		r = store(name, meta, &w, true, err);
 	if (r == 0 && !o->docker && !cs_streq(c.name, "default"))

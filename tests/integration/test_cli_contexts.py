@@ -278,6 +278,28 @@ def test_files_of_all_endpoints(tmp_path, kind):
     assert left == files(t, "docker") and sum(name.endswith("n" * 120) for name in left) == 3
 
 
+@pytest.mark.parametrize("args", [["--docker", "host=tcp://h:2"], ["--docker", "host=tcp://h:2,cert=cert.pem"], ["--docker", "skip-tls-verify=true"], ["--description", "new"]])
+def test_an_update_replaces_all_files_of_the_endpoint(twins, args):
+    """Also those that only an archive can bring; those of other endpoints stay."""
+    pack(twins, FULL)
+    twins.same("context", "import", "first", "x")
+    assert twins.same("context", "update", "first", *args)[0] == 0
+    twins.same("context", "inspect", "first")
+    left = files(twins, "caisson")
+    assert left == files(twins, "docker") and any("docker/other" in name for name in left) == (args[0] == "--description")
+
+
+def test_create_takes_nothing_over(twins):
+    """From a context of this name whose description somebody deleted by hand."""
+    pack(twins, FULL)
+    twins.same("context", "import", "first", "x")
+    for which in ("docker", "caisson"):
+        shutil.rmtree(twins.root / which / "config/contexts/meta")
+    assert twins.same("context", "create", "first", "--docker", "host=tcp://h:2,ca=cert.pem")[0] == 0
+    twins.same("context", "inspect", "first")
+    assert files(twins, "caisson") == files(twins, "docker")
+
+
 def special(name, kind, target="/etc/passwd"):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
