@@ -2,6 +2,7 @@
 #include "base/num.h"
 
 #include <ctype.h>
+#include <netinet/in.h>
 
 bool cs_parse_u64n(const char *s, size_t n, uint64_t min, uint64_t max, uint64_t *ret)
 {
@@ -190,6 +191,39 @@ bool cs_parse_bool(const char *s, bool *ret)
 	for (size_t i = 0; i < CS_ARRAY_SIZE(yes); i++)
 		if (strcmp(s, yes[i]) == 0 || strcmp(s, no[i]) == 0) {
 			*ret = strcmp(s, yes[i]) == 0;
+			return true;
+		}
+	return false;
+}
+
+static const struct {
+	uint8_t proto;
+	const char *name;
+} protos[] = {{IPPROTO_TCP, "tcp"}, {IPPROTO_UDP, "udp"}, {IPPROTO_SCTP, "sctp"}};
+
+const char *cs_proto_name(uint8_t proto)
+{
+	for (size_t i = 1; i < CS_ARRAY_SIZE(protos); i++)
+		if (protos[i].proto == proto)
+			return protos[i].name;
+	return protos[0].name;
+}
+
+bool cs_parse_ports(const char *s, struct cs_port_range *ret)
+{
+	size_t n = strcspn(s, "/");
+	const char *dash = memchr(s, '-', n), *proto = s[n] ? s + n + 1 : "tcp";
+	size_t first = dash ? (size_t)(dash - s) : n;
+	uint64_t lo, hi;
+
+	if (!cs_parse_u64n(s, first, 0, 65535, &lo))
+		return false;
+	hi = lo;
+	if (dash && !cs_parse_u64n(dash + 1, n - first - 1, lo, 65535, &hi))
+		return false;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(protos); i++)
+		if (strcasecmp(proto, protos[i].name) == 0) {
+			*ret = (struct cs_port_range){protos[i].proto, (uint16_t)lo, (uint16_t)hi};
 			return true;
 		}
 	return false;

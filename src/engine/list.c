@@ -111,6 +111,7 @@ static int created_of(struct cs_engine *e, const struct cs_filters *f, const cha
 static int check_values(const struct cs_filters *f, struct cs_err **err)
 {
 	static const char *const health[] = {"none", "starting", "healthy", "unhealthy"};
+	struct cs_port_range range;
 	int64_t n;
 
 	for (char **p = cs_filter_values(f, "status"); p && *p; p++) {
@@ -130,7 +131,7 @@ static int check_values(const struct cs_filters *f, struct cs_err **err)
 	static const char *const ports[] = {"expose", "publish"};
 	for (size_t i = 0; i < CS_ARRAY_SIZE(ports); i++)
 		for (char **p = cs_filter_values(f, ports[i]); p && *p; p++)
-			if (!cs_port_valid(*p))
+			if (!cs_parse_ports(*p, &range))
 				return cs_fail(err, CS_ERR_INVALID, 0, "error while looking up for %s %s: invalid port specification", ports[i], *p);
 	for (char **p = cs_filter_values(f, "exited"); p && *p; p++)
 		if (!cs_parse_i64(*p, INT32_MIN, INT32_MAX, &n))
@@ -170,22 +171,12 @@ static int query_init(struct cs_engine *e, const char *filters, struct query *q,
 	return 0;
 }
 
-/* "80", "80/udp", "8000-8010/tcp" against "80/tcp". */
+/* "80", "80/udp", "8000-8010/tcp" against what a container has, which may be a range, too. */
 static bool port_hits(const char *want, const char *have)
 {
-	const char *ws = strchr(want, '/'), *hs = strchr(have, '/'), *dash = strchr(want, '-');
-	size_t wl = ws ? (size_t)(ws - want) : strlen(want);
-	uint64_t lo, hi, port;
+	struct cs_port_range w, h;
 
-	if (!cs_streq(ws ? ws + 1 : "tcp", hs ? hs + 1 : "tcp") || !cs_parse_u64n(have, hs ? (size_t)(hs - have) : strlen(have), 0, 65535, &port))
-		return false;
-	size_t first = dash && dash < want + wl ? (size_t)(dash - want) : wl;
-	if (!cs_parse_u64n(want, first, 0, 65535, &lo))
-		return false;
-	hi = lo;
-	if (first != wl && !cs_parse_u64n(dash + 1, wl - first - 1, 0, 65535, &hi))
-		return false;
-	return port >= lo && port <= hi;
+	return cs_parse_ports(want, &w) && cs_parse_ports(have, &h) && w.proto == h.proto && w.lo <= h.hi && h.lo <= w.hi;
 }
 
 static bool match_ports(struct cs_container *c, const struct query *q, const char *key, bool published)

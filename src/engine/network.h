@@ -110,7 +110,6 @@ CS_MUST_CHECK int cs_ports_given(const char *json, const struct cs_host_config *
 bool cs_port_meets(const struct cs_port *wanted, const struct cs_port *given);
 /* NetworkSettings.Ports: exposed ports, and what was given. v4, v6: for which families bindings to all addresses hold. */
 char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4, bool v6);
-const char *cs_proto_name(uint8_t proto);
 void cs_port_put_policy(const struct cs_port *p, struct cs_str *out);
 struct cs_endpoint_doc { /* borrowed */
 	const struct cs_endpoint_settings *s;

@@ -337,14 +337,11 @@ static void put_sysctls(struct cs_str *out, const char *text, bool without_ipv6)
 static void put_exposed(char *const *exposed, struct cs_str *out)
 {
 	cs_autostrv char **ports = NULL;
+	struct cs_port_range r;
 
-	for (char *const *p = exposed; p && *p; p++) {
-		const char *slash = strchr(*p, '/'), *proto = slash ? slash + 1 : "tcp";
-		uint64_t n;
-		if (cs_parse_u64n(*p, slash ? (size_t)(slash - *p) : strlen(*p), 1, 65535, &n) &&
-		    (strcasecmp(proto, "tcp") == 0 || strcasecmp(proto, "udp") == 0 || strcasecmp(proto, "sctp") == 0))
+	for (char *const *p = exposed; p && *p; p++)
+		if (cs_parse_ports(*p, &r) && r.lo > 0)
 			cs_strv_push(&ports, *p);
-	}
 	if (!ports)
 		return;
 	cs_json_put_key(out, "ExposedPorts");

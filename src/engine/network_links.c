@@ -3,6 +3,7 @@
  * Legacy links. On the default bridge: lines of /etc/hosts and variables, taken when the container starts. On user-defined networks a link is
  * another name for the other container's endpoint, in the embedded DNS of this container only. */
 #include <ctype.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "base/id.h"
@@ -40,48 +41,84 @@ static void env_name(const char *alias, struct cs_str *out)
 		cs_str_putc(out, *alias == '-' ? '_' : (char)toupper((unsigned char)*alias));
 }
 
-struct port {
-	uint64_t n;
-	const char *proto;
-};
-
+/* As Docker 29: TCP first. */
 static int by_number(const void *a, const void *b)
 {
-	const struct port *x = a, *y = b;
-	if (x->n != y->n)
-		return x->n < y->n ? -1 : 1;
-	return strcmp(x->proto, y->proto); /* tcp before udp */
+	const struct cs_port_range *x = a, *y = b;
+
+	if (x->proto != y->proto)
+		return x->proto == IPPROTO_TCP ? -1 : y->proto == IPPROTO_TCP ? 1 : strcmp(cs_proto_name(x->proto), cs_proto_name(y->proto));
+	return x->lo != y->lo ? (x->lo < y->lo ? -1 : 1) : x->hi - y->hi;
+}
+
+/* ALIAS_PORT_80_TCP */
+static char *port_name(const char *alias, uint8_t proto, unsigned port)
+{
+	cs_autofree char *upper = cs_xstrdup(cs_proto_name(proto));
+
+	for (char *p = upper; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
+	return cs_xasprintf("%s_PORT_%u_%s", alias, port, upper);
+}
+
+/* Several in a row, which may be one range of the image's: that has no variables for each. */
+static void put_run(const char *alias, const struct cs_port_range *r, const char *ip, char ***env)
+{
+	cs_autofree char *name = port_name(alias, r->proto, r->lo);
+	const char *proto = cs_proto_name(r->proto);
+
+	if (r->lo == r->hi)
+		return;
+	cs_strv_take(env, cs_xasprintf("%s_START=%s://%s:%u", name, proto, ip, r->lo));
+	cs_strv_take(env, cs_xasprintf("%s_PORT_START=%u", name, r->lo));
+	cs_strv_take(env, cs_xasprintf("%s_END=%s://%s:%u", name, proto, ip, r->hi));
+	cs_strv_take(env, cs_xasprintf("%s_PORT_END=%u", name, r->hi));
+}
+
+static void put_port(const char *alias, const struct cs_port_range *r, const char *ip, char ***env)
+{
+	cs_autofree char *name = port_name(alias, r->proto, r->lo);
+	const char *proto = cs_proto_name(r->proto);
+
+	cs_strv_take(env, cs_xasprintf("%s=%s://%s:%u", name, proto, ip, r->lo));
+	cs_strv_take(env, cs_xasprintf("%s_ADDR=%s", name, ip));
+	cs_strv_take(env, cs_xasprintf("%s_PORT=%u", name, r->lo));
+	cs_strv_take(env, cs_xasprintf("%s_PROTO=%s", name, proto));
+}
+
+static void put_ports(const char *alias, char *const *exposed, const char *ip, char ***env)
+{
+	cs_autofree struct cs_port_range *v = cs_xcalloc(cs_strv_len(exposed) + 1, sizeof(*v));
+	struct cs_port_range run;
+	size_t n = 0;
+
+	for (; exposed && *exposed; exposed++)
+		n += cs_parse_ports(*exposed, &v[n]) && v[n].lo > 0;
+	if (n == 0)
+		return;
+	qsort(v, n, sizeof(*v), by_number);
+	cs_strv_take(env, cs_xasprintf("%s_PORT=%s://%s:%u", alias, cs_proto_name(v[0].proto), ip, v[0].lo));
+	run = v[0];
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].lo == v[i].hi)
+			put_port(alias, &v[i], ip, env);
+		if (v[i].proto != run.proto || v[i].lo > run.hi + 1) {
+			put_run(alias, &run, ip, env);
+			run = v[i];
+		}
+		run.hi = CS_MAX(run.hi, v[i].hi);
+	}
+	put_run(alias, &run, ip, env);
 }
 
 static void put_env(const char *own, const struct link *l, struct cs_container *other, const char *ip, char ***env)
 {
 	cs_autostr struct cs_str up = CS_STR_INIT(4096);
-	char **exposed = other->config->exposed_ports;
-	cs_autofree struct port *v = cs_xcalloc(cs_strv_len(exposed) + 1, sizeof(*v));
-	size_t n = 0;
 
 	env_name(l->alias, &up);
 	if (up.failed || !up.buf)
 		return;
-	for (char **p = exposed; p && *p; p++) {
-		const char *slash = strchr(*p, '/');
-		v[n].proto = slash ? slash + 1 : "tcp";
-		n += cs_parse_u64n(*p, slash ? (size_t)(slash - *p) : strlen(*p), 1, 65535, &v[n].n);
-	}
-	if (n)
-		qsort(v, n, sizeof(*v), by_number);
-	if (n)
-		cs_strv_take(env, cs_xasprintf("%s_PORT=%s://%s:%llu", up.buf, v[0].proto, ip, (unsigned long long)v[0].n));
-	for (size_t i = 0; i < n; i++) {
-		cs_autofree char *proto = cs_xstrdup(v[i].proto);
-		for (char *p = proto; *p; p++)
-			*p = (char)toupper((unsigned char)*p);
-		cs_autofree char *base = cs_xasprintf("%s_PORT_%llu_%s", up.buf, (unsigned long long)v[i].n, proto);
-		cs_strv_take(env, cs_xasprintf("%s=%s://%s:%llu", base, v[i].proto, ip, (unsigned long long)v[i].n));
-		cs_strv_take(env, cs_xasprintf("%s_ADDR=%s", base, ip));
-		cs_strv_take(env, cs_xasprintf("%s_PORT=%llu", base, (unsigned long long)v[i].n));
-		cs_strv_take(env, cs_xasprintf("%s_PROTO=%s", base, v[i].proto));
-	}
+	put_ports(up.buf, other->config->exposed_ports, ip, env);
 	cs_strv_take(env, cs_xasprintf("%s_NAME=/%s/%s", up.buf, own, l->alias));
 	for (char **p = other->config->env; p && *p; p++)
 		if (!cs_prefix(*p, "HOME=") && !cs_prefix(*p, "PATH="))

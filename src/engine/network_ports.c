@@ -15,29 +15,6 @@ void cs_ports_done(struct cs_ports *p)
 	*p = (struct cs_ports){0};
 }
 
-const char *cs_proto_name(uint8_t proto) { return proto == IPPROTO_UDP ? "udp" : proto == IPPROTO_SCTP ? "sctp" : "tcp"; }
-
-/* "80/tcp", "80", "8000-8010" */
-static bool parse_port(const char *text, uint8_t *proto, uint16_t *lo, uint16_t *hi)
-{
-	const char *slash = strchr(text, '/');
-	size_t n = slash ? (size_t)(slash - text) : strlen(text);
-	const char *dash = memchr(text, '-', n);
-	size_t first = dash ? (size_t)(dash - text) : n;
-	uint64_t a, b;
-
-	if (!cs_parse_u64n(text, first, 0, 65535, &a))
-		return false;
-	b = a;
-	if (dash && !cs_parse_u64n(dash + 1, n - first - 1, 0, 65535, &b))
-		return false;
-	const char *p = slash ? slash + 1 : "tcp";
-	*proto = strcasecmp(p, "udp") == 0 ? IPPROTO_UDP : strcasecmp(p, "sctp") == 0 ? IPPROTO_SCTP : IPPROTO_TCP;
-	*lo = (uint16_t)a;
-	*hi = (uint16_t)b;
-	return b >= a;
-}
-
 static void add(struct cs_ports *v, struct cs_port p, const char *ip)
 {
 	v->p = cs_xreallocarray(v->p, v->n + 1, sizeof(*v->p));
@@ -70,30 +47,27 @@ int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, c
 	if (cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &m, err) < 0)
 		return -1;
 	for (size_t i = 0; i < m.n; i++) {
-		struct cs_port p = {0};
-		uint16_t last;
-		if (!parse_port(m.e[i].port, &p.proto, &p.port, &last))
+		struct cs_port_range port;
+		if (!cs_parse_ports(m.e[i].port, &port))
 			return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", m.e[i].port);
 		for (size_t k = 0; k < m.e[i].n; k++) {
 			const struct cs_port_binding *b = &m.e[i].bindings[k];
-			uint8_t ignored;
-			p.lo = p.hi = 0;
-			if (!cs_empty(b->host_port) && !parse_port(b->host_port, &ignored, &p.lo, &p.hi))
+			struct cs_port_range host = {0};
+			if (!cs_empty(b->host_port) && !cs_parse_ports(b->host_port, &host))
 				return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", b->host_port);
+			struct cs_port p = {.proto = port.proto, .port = port.lo, .lo = host.lo, .hi = host.hi};
 			add(&v, p, cs_empty(b->host_ip) ? dflt : b->host_ip);
 		}
 	}
 	for (char **x = h->publish_all_ports ? c->exposed_ports : NULL; x && *x; x++) {
-		struct cs_port p = {0};
-		uint16_t last = 0;
-		bool bound = false;
-		if (!parse_port(*x, &p.proto, &p.port, &last))
+		struct cs_port_range r;
+		if (!cs_parse_ports(*x, &r))
 			continue;
-		for (unsigned port = p.port; port <= last; port++) {
-			bound = false;
+		for (unsigned port = r.lo; port <= r.hi; port++) {
+			bool bound = false;
 			for (size_t i = 0; i < v.n; i++)
-				bound = bound || (v.p[i].proto == p.proto && v.p[i].port == port);
-			struct cs_port q = {.proto = p.proto, .port = (uint16_t)port};
+				bound = bound || (v.p[i].proto == r.proto && v.p[i].port == port);
+			struct cs_port q = {.proto = r.proto, .port = (uint16_t)port};
 			if (!bound)
 				add(&v, q, dflt);
 		}
@@ -129,11 +103,10 @@ int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_p
 	for (size_t i = 0; i < m.n; i++)
 		for (size_t k = 0; k < m.e[i].n; k++) {
 			const struct cs_port_binding *b = &m.e[i].bindings[k], *next = k + 1 < m.e[i].n ? b + 1 : NULL;
-			struct cs_port p = {0};
-			uint16_t last;
-			uint8_t ignored;
-			if (!parse_port(m.e[i].port, &p.proto, &p.port, &last) || !parse_port(b->host_port ? b->host_port : "", &ignored, &p.lo, &p.hi))
+			struct cs_port_range port, host;
+			if (!cs_parse_ports(m.e[i].port, &port) || !cs_parse_ports(b->host_port ? b->host_port : "", &host))
 				return cs_fail(err, CS_ERR_INVALID, 0, "Ports: malformed");
+			struct cs_port p = {.proto = port.proto, .port = port.lo, .lo = host.lo, .hi = host.hi};
 			/* all addresses are one mapping, and an entry for each family that the container has */
 			bool both = is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port) &&
 				    !(asked_for(&asked, i, m.e[i].port, "0.0.0.0") && asked_for(&asked, i, m.e[i].port, "::"));
@@ -209,9 +182,8 @@ char *cs_ports_json(char *const *exposed, const struct cs_ports *given, bool v4,
 	}
 	for (char *const *x = exposed; x && *x; x++) {
 		cs_autofree char *key = strchr(*x, '/') ? cs_xstrdup(*x) : cs_xasprintf("%s/tcp", *x);
-		uint16_t lo, hi;
-		uint8_t proto;
-		if (parse_port(*x, &proto, &lo, &hi) && lo == hi && ends && ends_of(ends, proto, lo)->first)
+		struct cs_port_range r;
+		if (cs_parse_ports(*x, &r) && r.lo == r.hi && ends && ends_of(ends, r.proto, r.lo)->first)
 			continue;
 		cs_json_put_key(&s, key);
 		cs_str_puts(&s, "null");

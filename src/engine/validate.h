@@ -54,8 +54,6 @@ CS_MUST_CHECK int cs_validate_exec(const struct cs_exec_config *exec, struct cs_
 const char *cs_mode_container(const char *mode);
 /* Neither the host's network nor another container's. */
 bool cs_network_is_private(const char *mode);
-/* "80", "80/tcp", "8000-8010/udp" */
-bool cs_port_valid(const char *text);
 /* SIGTERM, TERM, 15, RTMIN+1 -> number; 0 when unknown. */
 int cs_signal_parse(const char *text);
 /* Docker's detach keys ("ctrl-p,ctrl-q", "a,ctrl-@") -> bytes; at most 32. INVALID otherwise. Empty text gives none. */

@@ -16,23 +16,6 @@ const char *cs_mode_container(const char *mode) { return mode ? cs_prefix(mode, 
 
 bool cs_network_is_private(const char *mode) { return !cs_streq(mode, "host") && !cs_mode_container(mode); }
 
-/* "80", "80/tcp", "8000-8010/udp" */
-bool cs_port_valid(const char *text)
-{
-	const char *slash = strchr(text, '/');
-	cs_autofree char *nums = slash ? cs_xstrndup(text, (size_t)(slash - text)) : cs_xstrdup(text);
-	char *dash = strchr(nums, '-');
-	uint64_t a, b = 0;
-
-	if (slash && strcasecmp(slash + 1, "tcp") != 0 && strcasecmp(slash + 1, "udp") != 0 && strcasecmp(slash + 1, "sctp") != 0)
-		return false;
-	if (dash)
-		*dash = 0;
-	if (!cs_parse_u64(nums, 0, 65535, &a) || (dash && !cs_parse_u64(dash + 1, 0, 65535, &b)))
-		return false;
-	return !dash || a <= b;
-}
-
 /* dockerd quotes the number without its protocol */
 static int bad_port(const char *port, struct cs_err **err)
 {
@@ -51,12 +34,14 @@ static bool ip_valid(const char *ip)
 
 static int check_bindings(const struct cs_port_map *m, struct cs_err **err)
 {
+	struct cs_port_range r;
+
 	for (size_t i = 0; i < m->n; i++) {
-		if (!cs_port_valid(m->e[i].port))
+		if (!cs_parse_ports(m->e[i].port, &r) || r.lo != r.hi)
 			return bad_port(m->e[i].port, err);
 		for (size_t k = 0; k < m->e[i].n; k++) {
 			const struct cs_port_binding *b = &m->e[i].bindings[k];
-			if (!cs_empty(b->host_port) && (strchr(b->host_port, '/') || !cs_port_valid(b->host_port)))
+			if (!cs_empty(b->host_port) && (strchr(b->host_port, '/') || !cs_parse_ports(b->host_port, &r)))
 				return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", b->host_port);
 			if (!cs_empty(b->host_ip) && !ip_valid(b->host_ip))
 				return cs_fail(err, CS_ERR_INVALID, 0, "invalid IP address: %s", b->host_ip);
@@ -111,9 +96,10 @@ static int check_ports(struct cs_create_request *req, int api, char ***warnings,
 {
 	struct cs_host_config *h = req->host_config;
 	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
+	struct cs_port_range r;
 
 	for (size_t i = 0; req->config.exposed_ports && req->config.exposed_ports[i]; i++)
-		if (!cs_port_valid(req->config.exposed_ports[i]))
+		if (!cs_parse_ports(req->config.exposed_ports[i], &r))
 			return bad_port(req->config.exposed_ports[i], err);
 	if (cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &m, err) < 0 || check_bindings(&m, err) < 0)
 		return -1;

@@ -165,7 +165,6 @@ void cs_endpoint_policies_done(struct cs_endpoint_policies *p);
 #define CS_MTU_MIN_V6 1280 /* RFC 8200 5 */
 CS_MUST_CHECK int cs_check_mtu(int64_t mtu, const char *member, struct cs_err **err); /* 0: as it comes */
 CS_MUST_CHECK int cs_check_interface(const struct cs_endpoint_policies *p, struct cs_err **err);
-CS_MUST_CHECK bool cs_exposed_port_parse(const char *text, uint8_t *proto, uint16_t *port); /* "80/tcp", "80" */
 
 /* As cs_port_mappings_write has it, so that the same mapping is the same text. What is none is left alone. */
 void cs_port_mapping_respell(struct cs_doc_policy *p);

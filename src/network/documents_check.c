@@ -106,26 +106,6 @@ int cs_check_mtu(int64_t mtu, const char *member, struct cs_err **err)
 	return 0;
 }
 
-bool cs_exposed_port_parse(const char *text, uint8_t *proto, uint16_t *port)
-{
-	static const struct {
-		const char *name;
-		uint8_t number;
-	} names[] = {{"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"sctp", IPPROTO_SCTP}};
-	const char *slash = strchr(text, '/'), *name = slash ? slash + 1 : "tcp";
-	uint64_t n;
-
-	if (!cs_parse_u64n(text, slash ? (size_t)(slash - text) : strlen(text), 1, 65535, &n))
-		return false;
-	for (size_t i = 0; i < CS_ARRAY_SIZE(names); i++)
-		if (strcasecmp(name, names[i].name) == 0) {
-			*proto = names[i].number;
-			*port = (uint16_t)n;
-			return true;
-		}
-	return false;
-}
-
 /* The paths are made of what the user wrote: only the trees of interfaces are open. */
 static bool is_sysctl(const char *key)
 {
@@ -138,8 +118,7 @@ static bool is_sysctl(const char *key)
 int cs_check_interface(const struct cs_endpoint_policies *p, struct cs_err **err)
 {
 	struct cs_ip ip;
-	uint8_t proto;
-	uint16_t port;
+	struct cs_port_range r;
 	HCN_GUID id;
 
 	if (!cs_empty(p->wanted_name) && (!cs_link_name_valid(p->wanted_name) || strcmp(p->wanted_name, "lo") == 0))
@@ -151,8 +130,8 @@ int cs_check_interface(const struct cs_endpoint_policies *p, struct cs_err **err
 		if (!is_sysctl(p->sysctls->kv[i].key))
 			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.Sysctls: sysctl %s is not of the form net.X.Y.IFNAME.Z", p->sysctls->kv[i].key);
 	for (char **x = p->exposed; x && *x; x++)
-		if (!cs_exposed_port_parse(*x, &proto, &port))
-			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.ExposedPorts: %s is not of the form 80/tcp", *x);
+		if (!cs_parse_ports(*x, &r) || r.lo == 0)
+			return cs_fail(err, CS_ERR_INVALID, 0, "LinuxInterface.ExposedPorts: %s is not of the form 80/tcp or 80-90/tcp", *x);
 	for (size_t i = 0; p->links && i < p->links->n; i++)
 		if (!cs_hcn_guid_parse(p->links->kv[i].val, &id))
 			return cs_fail(err, CS_ERR_INVALID, 0, "DnsNames.Links: %s of %s is no GUID", p->links->kv[i].val, p->links->kv[i].key);

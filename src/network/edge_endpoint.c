@@ -229,20 +229,18 @@ static HRESULT hold_ports(const struct HcnEndpoint *e, struct cs_endpoint_polici
 
 static void link_to(const struct HcnEndpoint *e, const struct HcnEndpoint *to, struct edge *g)
 {
-	for (char **port = to->exposed; port && *port; port++) {
-		struct cs_firewall_link l;
-		if (!cs_exposed_port_parse(*port, &l.proto, &l.port))
-			continue;
-		for (size_t i = 0; i < 2; i++) {
-			struct cs_ip from = i ? e->v6.ip : e->v4.ip, there = i ? to->v6.ip : to->v4.ip;
-			if (!from.family || !there.family)
+	const struct cs_ip from[] = {e->v4.ip, e->v6.ip}, there[] = {to->v4.ip, to->v6.ip};
+	struct cs_port_range r;
+
+	for (char **ports = to->exposed; ports && *ports; ports++)
+		for (size_t i = 0; i < 2 && cs_parse_ports(*ports, &r); i++) {
+			if (!from[i].family || !there[i].family)
 				continue;
-			l.from = cs_fw_addr_of(from);
-			l.to = cs_fw_addr_of(there);
-			g->links = cs_xreallocarray(g->links, g->n_links + 1, sizeof(*g->links));
-			g->links[g->n_links++] = l;
+			g->links = cs_xreallocarray(g->links, g->n_links + r.hi - r.lo + 1u, sizeof(*g->links));
+			for (unsigned port = r.lo; port <= r.hi; port++)
+				g->links[g->n_links++] = (struct cs_firewall_link){
+					.from = cs_fw_addr_of(from[i]), .to = cs_fw_addr_of(there[i]), .proto = r.proto, .port = (uint16_t)port};
 		}
-	}
 }
 
 static int open_links(const struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct edge *g, struct cs_err **err)

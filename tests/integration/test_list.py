@@ -17,7 +17,7 @@ def zoo(engine):
          "running": made.sleeper(name="zoo-running", Labels={"zoo": "1", "kind": "r"}, Volumes={"/zv": {}},
                                  Host={"Binds": ["/usr/share:/zb:ro"]}),
          "exited": made.run("exit 3", name="zoo-exited", Labels={"zoo": "1"}),
-         "paused": made.sleeper(name="zoo-paused", Labels={"zoo": "1"}, ExposedPorts={"80/tcp": {}})}
+         "paused": made.sleeper(name="zoo-paused", Labels={"zoo": "1"}, ExposedPorts={"80/tcp": {}, "9000-9010/udp": {}})}
     z["paused"].post("pause")
     z["running"].wait_log("up")
     yield z
@@ -62,7 +62,9 @@ def test_filters(zoo):
     assert listed(z, network=["none"]) == set(z)
     assert listed(z, network=["host"]) == set()
     if not IS_DOCKERD:      # 20.10 knows exposed ports of bridge networks only
-        assert listed(z, expose=["80/tcp"]) == {"paused"}
+        for port in ("80/tcp", "9005/udp", "9010-9020/udp"):
+            assert listed(z, expose=[port]) == {"paused"}
+        assert listed(z, expose=["9011/udp", "9005/tcp"]) == set()
     assert listed(z, health=["none"]) == set(z)
     assert listed(z, **{"is-task": ["false"]}) == set(z)
 

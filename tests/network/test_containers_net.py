@@ -256,12 +256,12 @@ def test_links_on_a_network(networks, net_boxes):
     assert fetch(other, "http://database/") is None
 
 
-@pytest.mark.parametrize("mode", ["bridge", "default"])
-def test_a_legacy_link_opens_ports_where_containers_may_not_talk(fresh, mode):
-    """The docker command says "default"."""
+@pytest.mark.parametrize("mode,exposed", [("bridge", "80/tcp"), ("default", "80/tcp"), ("bridge", "79-81/tcp")])
+def test_a_legacy_link_opens_ports_where_containers_may_not_talk(fresh, mode, exposed):
+    """The docker command says "default". Images, and clients of the API, may expose ranges."""
     eng = fresh(netns=True, config={"icc": False})
     boxes = Boxes(eng)
-    db = server(boxes, "db", network=mode, name="icc-db", ExposedPorts={"80/tcp": {}})
+    db = server(boxes, "db", network=mode, name="icc-db", ExposedPorts={exposed: {}})
     user, other = boxes.sleeper(network=mode, Host={"Links": ["icc-db:db"]}), boxes.sleeper(network=mode)
     assert fetch(user, f"http://{ip(db)}/") == "db" and fetch(other, f"http://{ip(db)}/", timeout=1) is None
     boxes.clean()
@@ -362,6 +362,20 @@ def test_own_names(net_boxes, config, names):
     """As dockerd writes them: the full name, and its first part."""
     b = net_boxes.sleeper(network="bridge", **config)
     assert b.exec("cat /etc/hosts")[1].splitlines()[-1] == f"{ip(b)}\t{names}"
+
+
+def test_variables_of_a_link_to_many_ports(net_boxes):
+    """As docker 29: TCP comes first, and ports in a row have a first and a last one. Of a range they are all that there is."""
+    db = net_boxes.sleeper(network="bridge", name="vp-db", ExposedPorts={p: {} for p in ("53/udp", "90/tcp", "80/tcp", "81/tcp", "8000-8010/tcp", "8010-8020/tcp", "1-65535/sctp")})
+    user = net_boxes.sleeper(network="bridge", Host={"Links": ["vp-db:db"]})
+    env = dict(line.split("=", 1) for line in user.exec("tr '\\0' '\\n' </proc/1/environ")[1].splitlines())
+    assert env["DB_PORT"] == f"tcp://{ip(db)}:80" and env["DB_PORT_81_TCP_PORT"] == "81"
+    ends = {"DB_PORT_80_TCP_START": f"tcp://{ip(db)}:80", "DB_PORT_80_TCP_PORT_START": "80", "DB_PORT_80_TCP_END": f"tcp://{ip(db)}:81", "DB_PORT_80_TCP_PORT_END": "81",
+            "DB_PORT_8000_TCP_START": f"tcp://{ip(db)}:8000", "DB_PORT_8000_TCP_PORT_START": "8000", "DB_PORT_8000_TCP_END": f"tcp://{ip(db)}:8020",
+            "DB_PORT_8000_TCP_PORT_END": "8020", "DB_PORT_1_SCTP_START": f"sctp://{ip(db)}:1", "DB_PORT_1_SCTP_PORT_START": "1",
+            "DB_PORT_1_SCTP_END": f"sctp://{ip(db)}:65535", "DB_PORT_1_SCTP_PORT_END": "65535"}
+    assert {k: v for k, v in env.items() if "START" in k or k.endswith("_END")} == ends
+    assert len([k for k in env if k.startswith("DB_PORT_")]) == 16 + len(ends)
 
 
 def test_extra_hosts(net_boxes):

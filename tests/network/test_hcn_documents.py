@@ -75,7 +75,7 @@ ENDPOINTS = [
     (mapping(ExternalPortEnd=9000), "PortMapping.ExternalPortEnd"),
     (mapping(ExternalPort=9001, ExternalPortEnd=9000), "PortMapping.ExternalPortEnd"),
     (policy("DnsNames", Links={"db": "zz"}), "DnsNames.Links: zz of db is no GUID"),
-    *((interface(ExposedPorts=[p]), f"LinuxInterface.ExposedPorts: {p}") for p in ("zz", "0/tcp", "80/icmp", "80-90/tcp", "65536")),
+    *((interface(ExposedPorts=[p]), f"LinuxInterface.ExposedPorts: {p}") for p in ("zz", "0/tcp", "80/icmp", "90-80/tcp", "0-80", "80-", "80-90-95", "65536")),
     *((interface(Name=n), f"LinuxInterface.Name: interface name {n}") for n in ("a/b", "lo", "..", "a23456789012345x", "a b")),
     *((interface(Sysctls={s: "1"}), f"LinuxInterface.Sysctls: sysctl {s}") for s in (
         "net.ipv4.conf.eth0.x", "kernel.core_pattern", "net.ipv4.conf.IFNAME.a.b", "net.core.conf.IFNAME.x", "net.ipv4..IFNAME.x")),
@@ -138,7 +138,7 @@ def test_what_looks_like_them_is_taken(service):
         {"IpAddressPrefix": "10.1.0.0/24", "Routes": [{"NextHop": "10.1.0.254", "DestinationPrefix": V4}]}, {"IpAddressPrefix": "fe80::/64"}]}]})
     service("ep", net, e, {"SchemaVersion": {}, "ID": e.upper(), "HostComputeNetwork": net, "HostComputeNamespace": "",
                            "IpConfigurations": [{"IpAddress": "10.1.0.7", "PrefixLength": 24}],
-                           "Policies": [{"Type": "LinuxInterface", "Settings": {"ExposedPorts": ["80", "53/UDP"], "Sysctls": {"net.ipv4.conf.IFNAME.forwarding": "0"}}},
+                           "Policies": [{"Type": "LinuxInterface", "Settings": {"ExposedPorts": ["80", "53/UDP", "8000-8010/sctp"], "Sysctls": {"net.ipv4.conf.IFNAME.forwarding": "0"}}},
                                         {"Type": "ACL", "Settings": {"Action": "Allow", "Direction": "In", "Protocols": 6, "LocalPorts": "80, 90-99"}},
                                         {"Type": "PortMapping", "Settings": {"Protocol": 6, "InternalPort": 80, "ExternalPort": 0, "Flags": 0}}]})
     assert service("query", "ep", e)["IpConfigurations"][0] == {"IpAddress": "10.1.0.7", "PrefixLength": 24}

@@ -128,15 +128,18 @@ def test_networks_are_apart(walled, host, outside):
 def test_no_talk_between_containers_but_by_link(walled, host, filtered):
     host.run("sh", "-c", f"for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo {filtered} >$f; done")
     net = walled.network(["10.1.0.0/24"], InterContainer=False)
-    exposed = [{"Type": "LinuxInterface", "Settings": {"ExposedPorts": ["80/tcp"]}}, {"Type": "DnsNames", "Settings": {"Names": ["db"]}}]
+    exposed = [{"Type": "LinuxInterface", "Settings": {"ExposedPorts": ["80/tcp", "8000-8002/tcp"]}}, {"Type": "DnsNames", "Settings": {"Names": ["db"]}}]
     db = walled.container(net, policies=exposed)
-    db.serve(80, "db")
-    db.serve(81, "db")
+    for port in (80, 81, 8000, 8002, 8003):
+        db.serve(port, "db")
     stranger = walled.container(net)
     assert stranger.fetch(db.address(), 80, timeout=0.3) is None
     links = [{"Type": "DnsNames", "Settings": {"Names": ["web"], "Links": {"database": db.ep}}}]
     web = walled.container(net, policies=links, dns={"Resolver": True})
-    assert web.fetch(db.address(), 80)[0] == "db" and web.fetch(db.address(), 81, timeout=0.3) is None
+    for port in (80, 8000, 8002):
+        assert web.fetch(db.address(), port)[0] == "db"
+    for port in (81, 8003):
+        assert web.fetch(db.address(), port, timeout=0.3) is None
     assert lookup(web, "database") == [db.address()]
 
 

@@ -205,6 +205,12 @@ def test_ports_that_are_none(net_engine, port):
         assert a.status == 400, (port, body, a)
 
 
+def test_bindings_of_a_range_are_none(net_engine):
+    """Each port has its own: dockerd refuses them, and so do we, rather than publish the first."""
+    a = net_engine.http.post("/containers/create", body={"Image": "caisson/base", "Cmd": ["true"], "HostConfig": {"PortBindings": {"8000-8001/tcp": [{"HostPort": "18154"}]}}})
+    assert a.status == 400 and a.message == 'invalid port specification: "8000-8001"', a
+
+
 @pytest.mark.parametrize("driver,options,mtu", [("bridge", {}, "67"), ("bridge", {"EnableIPv6": True}, "1279"), ("macvlan", {}, "20")])
 def test_an_mtu_that_no_interface_can_have(net_engine, driver, options, mtu):
     links = {n for n in net_engine.netns.links() if not n.startswith("csp")}

@@ -42,6 +42,14 @@ static void test_numbers(void **state)
 	assert_true(cs_parse_mode("1777", &m) && m == 01777);
 	assert_false(cs_parse_mode("9", &m));
 	assert_false(cs_parse_mode("77777", &m));
+	struct cs_port_range r;
+	assert_true(cs_parse_ports("80", &r) && r.proto == 6 && r.lo == 80 && r.hi == 80);
+	assert_true(cs_parse_ports("8000-8010/UDP", &r) && r.proto == 17 && r.lo == 8000 && r.hi == 8010);
+	assert_true(cs_parse_ports("0-65535/sctp", &r) && r.proto == 132 && r.lo == 0 && r.hi == 65535);
+	static const char *const none[] = {"", "/tcp", "80/", "80/icmp", "90-80", "80-", "-80", "80-90-95/tcp", "65536", "80-65536", "+80", "80/tcp/"};
+	for (size_t k = 0; k < CS_ARRAY_SIZE(none); k++)
+		assert_false(cs_parse_ports(none[k], &r));
+	assert_string_equal(cs_proto_name(132), "sctp");
 }
 
 static void test_bytes(void **state)

@@ -233,10 +233,11 @@ static void ports(void **state)
 	p.p[2].lo = p.p[2].hi = 32768;
 	p.p[3].lo = p.p[3].hi = 32769;
 	cs_strv_push(&c.exposed_ports, "9/tcp");
+	cs_strv_push(&c.exposed_ports, "7/none"); /* of an image: nothing that could be published */
 	cs_autofree char *json = cs_ports_json(c.exposed_ports, &p, true, true);
 	assert_string_equal(json, "{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"},"
 				  "{\"HostIp\":\"::\",\"HostPort\":\"8080\"},{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"32768\"}],\"53/udp\":[{\"HostIp\":\"::1\",\"HostPort\":\"5001\"}],"
-				  "\"443/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"32769\"},{\"HostIp\":\"::\",\"HostPort\":\"32769\"}],\"9/tcp\":null}");
+				  "\"443/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"32769\"},{\"HostIp\":\"::\",\"HostPort\":\"32769\"}],\"9/tcp\":null,\"7/none\":null}");
 	/* and back, for a daemon that finds the container running */
 	assert_int_equal(cs_ports_given(json, &h, &again, NULL), 0);
 	assert_int_equal(again.n, 4);
@@ -261,6 +262,7 @@ static void ports(void **state)
 	h.port_bindings = NULL;
 	assert_int_equal(cs_ports_wanted(&c, &h, "127.0.0.1", &p, NULL), 0);
 	assert_string_equal(p.p[0].host_ip, "127.0.0.1");
+	assert_int_equal(p.n, 3);
 	cs_strv_free(c.exposed_ports);
 }
 
