@@ -123,6 +123,7 @@ struct cs_endpoint_doc { /* borrowed */
 	bool given; /* addresses as they were given before */
 	bool without_ipv6; /* the container has none */
 };
+bool cs_network_on_parent(const struct cs_network_doc *d); /* macvlan, ipvlan: no bridge, and no firewall of ours */
 void cs_endpoint_put_hcn(const struct cs_endpoint_doc *d, struct cs_str *out);
 /* Addresses, MAC, ports of a query's answer into *s; ports: *n entries of p get their port. */
 void cs_endpoint_take(struct cs_endpoint_settings *s, const struct cs_network *n, struct cs_ports *p, json_t *answer);

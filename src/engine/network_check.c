@@ -88,11 +88,14 @@ static int check_ipam(const struct cs_ipam *ipam, bool v6_on, struct cs_err **er
 			continue;
 		if (!same_prefix(masked, c->subnet))
 			add(&bad, "invalid subnet %s: it should be %s", c->subnet, masked);
+		cs_autofree char *own = cs_xstrndup(c->subnet, strcspn(c->subnet, "/"));
 		static const uint8_t none[16];
 		bool any = bits && memcmp(b, none, v6 ? 16 : 4) == 0; /* "::/96": any subnet of that size */
 		if (bits < 4 || b[0] >= (v6 ? 0xff : 224) || (!v6 && b[0] == 127) || (!any && cs_addr_in(c->subnet, v6 ? "::1" : "127.0.0.1")))
 			add(&bad, "invalid subnet %s: no interface of a network can have such addresses", c->subnet);
 		static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+		if (v6 && bits != 64 && (cs_addr_in(c->subnet, "fe80::") || cs_addr_in("fe80::/64", own)))
+			add(&bad, "invalid subnet %s: '%s' clashes with the Link-Local prefix 'fe80::/64'", c->subnet, c->subnet);
 		if (v6 && memcmp(b, mapped, sizeof(mapped)) == 0)
 			add(&bad, "invalid subnet %s: an IPv4 subnet in the form of IPv6 is none of either", c->subnet);
 		if (!cs_empty(c->ip_range))
@@ -101,7 +104,6 @@ static int check_ipam(const struct cs_ipam *ipam, bool v6_on, struct cs_err **er
 		for (size_t k = 0; c->aux_addresses && k < c->aux_addresses->n; k++)
 			check_address(c, v6, "auxiliary address", c->aux_addresses->kv[k].key, c->aux_addresses->kv[k].val, &bad);
 		for (size_t k = 0; k < i; k++) {
-			cs_autofree char *own = cs_xstrndup(c->subnet, strcspn(c->subnet, "/"));
 			cs_autofree char *other = cs_xstrndup(ipam->config[k].subnet, strcspn(ipam->config[k].subnet, "/"));
 			if (cs_addr_in(ipam->config[k].subnet, own) || cs_addr_in(c->subnet, other))
 				return cs_fail(err, CS_ERR_DENIED, 0, "invalid pool request: Pool overlaps with other one on this address space");
@@ -153,6 +155,11 @@ static int check_bridge_options(const struct cs_strmap *o, struct cs_err **err)
 	const char *v = cs_strmap_get(o, CS_OPT_BRIDGE_NAME);
 	if (!cs_empty(v) && !cs_link_name_valid(v))
 		return bad_option(CS_OPT_BRIDGE_NAME, v, "not a name of an interface", err);
+	v = cs_strmap_get(o, CS_OPT_TRUSTED);
+	cs_autostrv char **trusted = cs_empty(v) ? NULL : cs_strv_split(v, ':');
+	for (char **t = trusted; t && *t; t++)
+		if (**t && !cs_link_name_valid(*t))
+			return bad_option(CS_OPT_TRUSTED, v, "not names of interfaces", err);
 	v = cs_strmap_get(o, CS_OPT_PREFIX);
 	if (!cs_empty(v) && (strlen(v) > 10 || strpbrk(v, "/ \t\n:.")))
 		return bad_option(CS_OPT_PREFIX, v, "not a prefix of names of interfaces", err);
@@ -401,16 +408,20 @@ static void check_sysctls(const char *text, struct cs_str *bad)
 	cs_autostrv char **list = cs_strv_split(text, ',');
 
 	for (char **p = list; *p; p++) {
-		cs_autostrv char **part = cs_strv_split(*p, '.');
+		const char *eq = strchr(*p, '=');
+		cs_autofree char *key = cs_xstrndup(*p, eq ? (size_t)(eq - *p) : strlen(*p));
+		cs_autostrv char **part = cs_strv_split(key, '.');
 		size_t n = cs_strv_len(part);
 		bool ok = n >= 5 && strcmp(part[0], "net") == 0 && (!strcmp(part[1], "ipv4") || !strcmp(part[1], "ipv6") || !strcmp(part[1], "mpls")) &&
-			  (!strcmp(part[3], "IFNAME") || !strcmp(part[3], "ifname")) && strchr(*p, '=') && !strstr(*p, "..") && !strchr(part[2], '/');
-		const char *eq = strchr(*p, '=');
-		ok = ok && !memchr(*p, '/', (size_t)(eq - *p));
+			  (!strcmp(part[3], "IFNAME") || !strcmp(part[3], "ifname")) && !strstr(key, "..") && *part[n - 1] && !strchr(key, '/');
 		if (!ok)
 			add(bad,
 			    "unrecognised network interface sysctl '%s'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or "
 			    "'mpls'", *p);
+		else if (!eq) /* dockerd says so when the container starts, likewise of the next one */
+			add(bad, "expected sysctl '%s' to have format name=value", *p);
+		else if (n > 5)
+			add(bad, "expected sysctl '%s' to have format net.X.Y.IFNAME.Z", *p);
 	}
 }
 
@@ -487,6 +498,8 @@ int cs_endpoint_check(struct cs_endpoint_settings *s, const char *name, const st
 	const char *antispoof = cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF);
 	if (antispoof && !cs_bool_parse(antispoof, &flag))
 		add(&bad, "invalid value for " CS_OPT_EP_ANTISPOOF ": %s", antispoof);
+	else if (antispoof && n && cs_network_on_parent(n))
+		add(&bad, "driver %s has no option " CS_OPT_EP_ANTISPOOF, n->driver);
 	if (!cs_empty(sysctls))
 		check_sysctls(sysctls, &bad);
 	if (!cs_empty(ifname) && (strlen(ifname) > 15 || strpbrk(ifname, "/ \t\n:") || !strcmp(ifname, "lo") || !strcmp(ifname, ".") || !strcmp(ifname, "..")))

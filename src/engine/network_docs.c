@@ -3,6 +3,7 @@
  * Networks and endpoints as documents of the host network service (docs/network-documents.md), and its answers. Pure. */
 #include <string.h>
 
+#include "base/id.h"
 #include "base/num.h"
 #include "engine/network.h"
 
@@ -63,6 +64,10 @@ static const char *type_of(const struct cs_network_doc *d)
 	return d->internal ? "Internal" : "NAT";
 }
 
+static bool is_ipvlan(const struct cs_network_doc *d) { return cs_streq(type_of(d), "L2Bridge"); }
+
+bool cs_network_on_parent(const struct cs_network_doc *d) { return is_ipvlan(d) || cs_streq(type_of(d), "Transparent"); }
+
 static void begin_policy(struct cs_str *out, const char *type)
 {
 	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
@@ -84,6 +89,44 @@ static void put_mtu(struct cs_str *out, const struct cs_strmap *o)
 		cs_json_put_ki64(out, "Mtu", mtu);
 }
 
+/* Docker's list may have empty places, and rows of older versions names that no interface can have. */
+static void put_trusted(struct cs_str *out, const char *list)
+{
+	cs_autostrv char **names = cs_empty(list) ? NULL : cs_strv_split(list, ':'), **good = NULL;
+
+	for (char **n = names; n && *n; n++)
+		if (cs_link_name_valid(*n))
+			cs_strv_push(&good, *n);
+	cs_autofree char *text = good ? cs_strv_join(good, ":") : NULL;
+	if (text)
+		cs_json_put_kstr(out, "TrustedHostInterfaces", text);
+}
+
+/* What the options say of one family, as far as something comes of it: dockerd takes all of them on all bridges, the service does not.
+ * Returns whether it is masqueraded. */
+static bool put_family(const struct cs_network_doc *d, bool v6, struct cs_str *out)
+{
+	const char *mode = cs_strmap_get(d->options, v6 ? CS_OPT_GATEWAY6 : CS_OPT_GATEWAY4);
+	bool nat = cs_streq(type_of(d), "NAT"), masquerade = cs_option_true(d->options, CS_OPT_MASQ, true);
+
+	if (!(v6 ? d->enable_ipv6 : d->enable_ipv4))
+		return false;
+	if (!cs_empty(mode) && (nat || cs_streq(mode, "isolated")))
+		cs_json_put_kstr(out, v6 ? "GatewayMode6" : "GatewayMode4", mode);
+	if (nat && !masquerade)
+		cs_json_put_kbool(out, v6 ? "Masquerade6" : "Masquerade", false);
+	bool translated = nat && masquerade && !cs_streq(mode, "routed");
+	if (translated)
+		put_opt_str(out, d->options, v6 ? CS_OPT_HOST6 : CS_OPT_HOST4, v6 ? "HostIp6" : "HostIp4");
+	return translated;
+}
+
+static void put_enabled(const struct cs_network_doc *d, struct cs_str *out)
+{
+	cs_json_put_kbool(out, "EnableIPv4", d->enable_ipv4);
+	cs_json_put_kbool(out, "EnableIPv6", d->enable_ipv6);
+}
+
 static void put_bridge(const struct cs_network_doc *d, struct cs_str *out)
 {
 	const struct cs_strmap *o = d->options;
@@ -93,20 +136,16 @@ static void put_bridge(const struct cs_network_doc *d, struct cs_str *out)
 	begin_policy(out, "LinuxBridge");
 	cs_json_put_kstr(out, "Name", cs_empty(name) ? made : name);
 	put_mtu(out, o);
-	cs_json_put_kbool(out, "EnableIPv4", d->enable_ipv4);
-	cs_json_put_kbool(out, "EnableIPv6", d->enable_ipv6);
+	put_enabled(d, out);
 	cs_json_put_kbool(out, "InterContainer", cs_option_true(o, CS_OPT_ICC, true));
-	cs_json_put_kbool(out, "Masquerade", cs_option_true(o, CS_OPT_MASQ, true));
-	cs_json_put_kbool(out, "Masquerade6", cs_option_true(o, CS_OPT_MASQ, true));
-	cs_json_put_kbool(out, "InhibitIPv4", cs_option_true(o, CS_OPT_INHIBIT, false));
-	put_opt_str(out, o, CS_OPT_GATEWAY4, "GatewayMode4");
-	put_opt_str(out, o, CS_OPT_GATEWAY6, "GatewayMode6");
-	put_opt_str(out, o, CS_OPT_HOST4, "HostIp4");
-	put_opt_str(out, o, CS_OPT_HOST6, "HostIp6");
-	put_opt_str(out, o, CS_OPT_TRUSTED, "TrustedHostInterfaces");
+	if (d->enable_ipv4 && cs_option_true(o, CS_OPT_INHIBIT, false))
+		cs_json_put_kbool(out, "InhibitIPv4", true);
+	bool v4 = put_family(d, false, out), v6 = put_family(d, true, out);
+	if (cs_streq(type_of(d), "NAT"))
+		put_trusted(out, cs_strmap_get(o, CS_OPT_TRUSTED));
 	put_opt_str(out, o, CS_OPT_PREFIX, "ContainerPrefix");
 	cs_str_puts(out, "}}");
-	if (cs_streq(type_of(d), "NAT") && cs_option_true(o, CS_OPT_MASQ, true)) {
+	if (v4 || v6) {
 		begin_policy(out, "OutBoundNAT");
 		cs_str_puts(out, "}}");
 	}
@@ -143,6 +182,9 @@ static void put_lan(const struct cs_network_doc *d, bool mac, struct cs_str *out
 	if (!mac)
 		put_opt_str(out, d->options, "ipvlan_flag", "Flag");
 	put_mtu(out, d->options);
+	cs_str_puts(out, "}}");
+	begin_policy(out, "LinuxBridge"); /* for its families: there is no bridge */
+	put_enabled(d, out);
 	cs_str_puts(out, "}}");
 }
 
@@ -362,10 +404,11 @@ static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 	}
 	if (!cs_empty(sysctls) || d->without_ipv6)
 		put_sysctls(out, sysctls, d->without_ipv6);
-	bool antispoof = cs_option_true(s->driver_opts, CS_OPT_EP_ANTISPOOF, d->antispoof);
+	bool guarded = !cs_network_on_parent(d->n->doc), antispoof = cs_option_true(s->driver_opts, CS_OPT_EP_ANTISPOOF, guarded && d->antispoof);
 	if (antispoof || cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF)) /* nothing said: the network decides */
 		cs_json_put_kbool(out, "AntiSpoof", antispoof);
-	put_exposed(d->exposed, out);
+	if (guarded)
+		put_exposed(d->exposed, out);
 	cs_str_puts(out, "}}");
 }
 
@@ -398,7 +441,8 @@ void cs_endpoint_put_hcn(const struct cs_endpoint_doc *d, struct cs_str *out)
 	const struct cs_endpoint_settings *s = d->s;
 	const struct cs_endpoint_ipam *ip = s->ipam_config;
 	const char *v4 = d->given ? s->ip_address : ip ? ip->ipv4_address : NULL, *v6 = d->given ? s->global_ipv6_address : ip ? ip->ipv6_address : NULL;
-	cs_autofree char *mac = mac_with(d->given ? s->mac_address : s->wanted_mac, '-');
+	/* on ipvlan rows of older versions have one that nobody has seen */
+	cs_autofree char *mac = mac_with(!d->given ? s->wanted_mac : is_ipvlan(d->n->doc) ? "" : s->mac_address, '-');
 	char id[CS_HCN_GUID_TEXT], net[CS_HCN_GUID_TEXT];
 	HCN_GUID guid;
 

@@ -8,6 +8,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "engine/network.h"
 #include "engine/spec.h"
 #include "engine/validate.h"
@@ -22,14 +23,30 @@ bool cs_container_resolver(struct cs_container *c)
 	return false;
 }
 
+/* Any text may stand in the container's resolv.conf; what the embedded resolver does not heed is not told to its service, which would refuse what it
+ * does not know. */
+static char **heeded(char *const *options)
+{
+	char **ret = NULL;
+	uint64_t n;
+
+	for (; options && *options; options++) {
+		const char *ndots = cs_prefix(*options, "ndots:");
+		if (ndots && cs_parse_u64(ndots, 0, INT32_MAX, &n))
+			cs_strv_push(&ret, *options);
+	}
+	return ret;
+}
+
 void cs_container_put_dns(struct cs_container *c, struct cs_str *out)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(c->e);
 	const struct cs_host_config *h = c->host;
+	cs_autostrv char **options = heeded(h->dns_options && *h->dns_options ? h->dns_options : cfg->dns_opts);
 	const struct {
 		const char *key;
 		char *const *own, *const *engine;
-	} lists[] = {{"ServerList", h->dns, cfg->dns}, {"Search", h->dns_search, cfg->dns_search}, {"Options", h->dns_options, cfg->dns_opts}};
+	} lists[] = {{"ServerList", h->dns, cfg->dns}, {"Search", h->dns_search, cfg->dns_search}, {"Options", options, NULL}};
 
 	cs_str_putc(out, '{');
 	for (size_t i = 0; i < CS_ARRAY_SIZE(lists); i++) {

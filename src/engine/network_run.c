@@ -344,6 +344,8 @@ int cs_endpoint_up(struct cs_container *c, struct cs_network *n, struct cs_endpo
 	}
 	if (!n->h)
 		return cs_fail(err, CS_ERR_UNAVAILABLE, 0, "network %s cannot be used: %s", n->doc->name, n->why ? n->why : "it is not there");
+	if (!given && !cs_empty(s->wanted_mac) && (cs_streq(n->doc->driver, "ipvlan") || cs_streq(n->doc->driver, "l2bridge")))
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "ipvlan interfaces do not support custom mac address assignment"); /* dockerd's words, and its 500 */
 	if (make_endpoint(c, n, got, ports, given, &ep, err) < 0)
 		return -1;
 	int r = attach(c, got->endpoint_id, ports, err);

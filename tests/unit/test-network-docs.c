@@ -58,6 +58,8 @@ static void create_refusals(void **state)
 		{"{\"Name\":\"n\",\"Options\":{\"com.docker.network.driver.mtu\":\"x\"}}", "failed to parse com.docker.network.driver.mtu value: x", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"Options\":{\"com.docker.network.bridge.name\":\"a/b\"}}", "not a name of an interface", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"Options\":{\"com.docker.network.bridge.gateway_mode_ipv4\":\"x\"}}", "unknown gateway mode", CS_ERR_INVALID},
+		{"{\"Name\":\"n\",\"Options\":{\"com.docker.network.bridge.trusted_host_interfaces\":\"eth0:a/b\"}}", "not names of interfaces", CS_ERR_INVALID},
+		{"{\"Name\":\"n\",\"EnableIPv6\":true,\"IPAM\":{\"Config\":[{\"Subnet\":\"fe80::/63\"}]}}", "'fe80::/63' clashes with the Link-Local prefix", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"Driver\":\"macvlan\",\"Options\":{\"macvlan_mode\":\"x\"}}", "requested macvlan mode 'x' is not valid", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"Driver\":\"ipvlan\",\"Options\":{\"ipvlan_mode\":\"x\"}}", "requested ipvlan mode 'x' is not valid", CS_ERR_INVALID},
 		{"{\"Name\":\"n\",\"Options\":{\"com.docker.network.enable_ipv6\":\"x\"}}", "driver-opt \"com.docker.network.enable_ipv6\" is not a valid bool", CS_ERR_INVALID},
@@ -157,6 +159,7 @@ static void networks(void **state)
 	expect(policy(j, "VLAN"), "IsolationId", "50");
 	expect(policy(j, "LinuxMacvlan"), "Mode", "\"vepa\"");
 	expect(policy(j, "LinuxMacvlan"), "Mtu", "1300");
+	expect(policy(j, "LinuxBridge"), "EnableIPv6", "false");
 	json_decref(j);
 	j = hcn("{\"Name\":\"n\",\"Driver\":\"ipvlan\",\"Options\":{\"parent\":\"eth0\",\"ipvlan_mode\":\"l3\",\"ipvlan_flag\":\"vepa\"}}", 148, NULL);
 	expect(j, "Type", "\"L2Bridge\"");
@@ -172,6 +175,36 @@ static void networks(void **state)
 	expect(policy(j, "RemoteSubnetRoute"), "ProviderAddress", "\"192.0.2.2\"");
 	expect(policy(j, "RemoteSubnetRoute"), "DestinationPrefix", "\"10.5.0.0/24\"");
 	json_decref(j);
+}
+
+/* dockerd takes all options on all bridges; the service is told those from which something comes. */
+static void options_of_types(void **state)
+{
+#define B "com.docker.network.bridge."
+#define N "com.docker.network."
+	static const char all[] = "\"" B "enable_ip_masquerade\":\"true\",\"" B "inhibit_ipv4\":\"true\",\"" B "trusted_host_interfaces\":\":eth0::eth1:\",\"" N
+				  "host_ipv4\":\"192.0.2.9\",\"" N "host_ipv6\":\"fd00::9\",\"" B "gateway_mode_ipv6\":\"routed\"";
+	static const struct {
+		const char *driver, *more, *bridge;
+		bool nat;
+	} cases[] = {
+		{"bridge", "", "{\"EnableIPv4\":true,\"EnableIPv6\":false,\"InterContainer\":true,\"InhibitIPv4\":true,\"HostIp4\":\"192.0.2.9\",\"TrustedHostInterfaces\":\"eth0:eth1\"}", true},
+		{"bridge", ",\"EnableIPv6\":true", "{\"EnableIPv4\":true,\"EnableIPv6\":true,\"InterContainer\":true,\"InhibitIPv4\":true,\"HostIp4\":\"192.0.2.9\",\"GatewayMode6\":\"routed\","
+						      "\"TrustedHostInterfaces\":\"eth0:eth1\"}", true},
+		{"bridge", ",\"EnableIPv4\":false,\"EnableIPv6\":true", "{\"EnableIPv4\":false,\"EnableIPv6\":true,\"InterContainer\":true,\"GatewayMode6\":\"routed\",\"TrustedHostInterfaces\":\"eth0:eth1\"}", false},
+		{"bridge", ",\"Internal\":true,\"EnableIPv6\":true", "{\"EnableIPv4\":true,\"EnableIPv6\":true,\"InterContainer\":true,\"InhibitIPv4\":true}", false},
+		{"macvlan", ",\"EnableIPv6\":true", "{\"EnableIPv4\":true,\"EnableIPv6\":true}", false},
+		{"ipvlan", "", "{\"EnableIPv4\":true,\"EnableIPv6\":false}", false},
+	};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(cases); i++) {
+		cs_autofree char *body = cs_xasprintf("{\"Name\":\"n\",\"Driver\":\"%s\",\"Options\":{%s}%s}", cases[i].driver, all, cases[i].more);
+		cs_autojson json_t *j = hcn(body, 148, NULL), *b = json_incref(policy(j, "LinuxBridge"));
+		(void)json_object_del(b, "Name");
+		cs_autofree char *have = json_dumps(b, JSON_COMPACT);
+		assert_string_equal(have, cases[i].bridge);
+		assert_int_equal(policy(j, "OutBoundNAT") != NULL, cases[i].nat);
+	}
 }
 
 static void chosen_subnets(void **state)
@@ -314,6 +347,38 @@ static void endpoints(void **state)
 	cs_network_doc_free(d);
 }
 
+/* No bridge: nobody looks at who sends as whom; and ipvlan has the parent's hardware address. */
+static void endpoints_on_parents(void **state)
+{
+	static const char *const drivers[] = {"macvlan", "ipvlan", "l2bridge"};
+	static char *const exposed[] = {(char *)(uintptr_t)"80/tcp", NULL};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(drivers); i++) {
+		cs_autofree char *body = cs_xasprintf("{\"Name\":\"n\",\"Driver\":\"%s\"}", drivers[i]);
+		cs_autostr struct cs_str s = CS_STR_INIT(1 << 20);
+		cs_autoerr struct cs_err *err = NULL;
+		struct cs_endpoint_settings e = {0};
+		struct cs_network_doc *d = NULL;
+		assert_int_equal(make(body, 148, NULL, &d, NULL), 0);
+		d->id = cs_xstrdup(ID);
+		struct cs_network n = {.doc = d};
+		e.endpoint_id = cs_xstrdup(ID);
+		e.mac_address = cs_xstrdup("02:42:0a:01:00:02");
+		struct cs_endpoint_doc doc = {.s = &e, .n = &n, .container_name = "web", .antispoof = true, .exposed = exposed, .given = true};
+		cs_endpoint_put_hcn(&doc, &s);
+		cs_autojson json_t *j = cs_json_parse(s.buf, s.len, NULL);
+		expect(policy(j, "LinuxInterface"), "AntiSpoof", "(none)");
+		expect(policy(j, "LinuxInterface"), "ExposedPorts", "(none)");
+		expect(j, "MacAddress", i ? "\"\"" : "\"02-42-0a-01-00-02\"");
+		e.driver_opts = cs_strmap_new();
+		cs_strmap_set(e.driver_opts, CS_OPT_EP_ANTISPOOF, "true");
+		assert_int_equal(cs_endpoint_check(&e, "n", d, &err), -1);
+		assert_non_null(strstr(err->msg, "has no option " CS_OPT_EP_ANTISPOOF));
+		cs_json_release(&cs_endpoint_settings_store_type, &e);
+		cs_network_doc_free(d);
+	}
+}
+
 static void prefixes(void **state)
 {
 	cs_autofree char *a = cs_addr_masked("10.1.2.3/9"), *b = cs_addr_masked("fd00:1:2:3::9/48"), *c = cs_addr_masked("10.0.0.0"), *d = cs_addr_masked("1.2.3.4/0");
@@ -330,7 +395,7 @@ static void prefixes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(create_refusals), cmocka_unit_test(networks), cmocka_unit_test(chosen_subnets),
-					   cmocka_unit_test(ports), cmocka_unit_test(endpoints), cmocka_unit_test(prefixes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(create_refusals), cmocka_unit_test(networks), cmocka_unit_test(options_of_types), cmocka_unit_test(chosen_subnets),
+					   cmocka_unit_test(ports), cmocka_unit_test(endpoints), cmocka_unit_test(endpoints_on_parents), cmocka_unit_test(prefixes)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
