@@ -160,6 +160,8 @@ struct cs_endpoint_policies {
 };
 CS_MUST_CHECK int cs_endpoint_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_endpoint_policies *ret, struct cs_err **err);
 void cs_endpoint_policies_done(struct cs_endpoint_policies *p);
+/* policies_types.c: refuses policies of a network, or of an endpoint on one, of which nothing would come on a network of this type. */
+CS_MUST_CHECK int cs_policies_suit(const struct cs_doc_policy *v, size_t n, const char *network_type, struct cs_err **err);
 /* documents_check.c */
 #define CS_MTU_MIN 68      /* ETH_MIN_MTU */
 #define CS_MTU_MIN_V6 1280 /* RFC 8200 5 */

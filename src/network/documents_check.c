@@ -7,6 +7,23 @@
 
 #define SERVERS_MAX 8 /* of the resolver's (CS_DNS_SERVERS_MAX) */
 
+/* Of resolv.conf(5), as glibc or musl know it. */
+static bool is_option(const char *text)
+{
+	static const char *const words[] = {"debug", "rotate", "no-aaaa", "no-check-names", "inet6", "ip6-bytestring", "ip6-dotint", "no-ip6-dotint", "edns0",
+					    "single-request", "single-request-reopen", "no-tld-query", "use-vc", "no-reload", "trust-ad", "strict-error"};
+	static const char *const numbers[] = {"ndots:", "timeout:", "attempts:"};
+	uint64_t v;
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(words); i++)
+		if (strcmp(text, words[i]) == 0)
+			return true;
+	for (size_t i = 0; i < CS_ARRAY_SIZE(numbers); i++)
+		if (cs_prefix(text, numbers[i]))
+			return cs_parse_u64(text + strlen(numbers[i]), 0, INT32_MAX, &v);
+	return false;
+}
+
 HRESULT cs_check_dns(const struct cs_doc_dns *d, struct cs_err **err)
 {
 	struct cs_ip ip;
@@ -15,6 +32,9 @@ HRESULT cs_check_dns(const struct cs_doc_dns *d, struct cs_err **err)
 	for (; d->servers && d->servers[n]; n++)
 		if (!cs_ip_parse(d->servers[n], &ip)) /* nor with a zone: whose namespace would its name be of? */
 			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Dns.ServerList[%zu]: %s is no address of a name server", n, d->servers[n]);
+	for (n = 0; d->options && d->options[n]; n++)
+		if (!is_option(d->options[n]))
+			return cs_hr_fail(err, HCN_E_INVALID_JSON, 0, "Dns.Options[%zu]: \"%s\" is no option of resolv.conf", n, d->options[n]);
 	return HCS_S_OK;
 }
 
@@ -48,8 +68,8 @@ HRESULT cs_check_subnet(struct cs_prefix p, struct cs_err **err)
 
 	for (const char *const *v = never; *v; v++)
 		bad = bad || (cs_prefix_parse(*v, &x) && cs_prefix_overlaps(x, p));
-	if (cs_prefix_parse("fe80::/64", &x) && cs_prefix_overlaps(x, p))
-		bad = bad || p.len != 64;
+	if (!bad && p.len != 64 && cs_prefix_parse("fe80::/64", &x) && cs_prefix_overlaps(x, p))
+		return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpAddressPrefix: %s overlaps fe80::/64, which every interface has with that length", cs_prefix_text(p, text));
 	return bad ? cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpAddressPrefix: %s: no interface of a network can have such addresses", cs_prefix_text(p, text))
 		   : HCS_S_OK;
 }
@@ -97,6 +117,34 @@ HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err 
 		seen[to.ip.family == AF_INET6] = true;
 	}
 	return HCS_S_OK;
+}
+
+HRESULT cs_check_translation(const struct cs_network_policies *p, bool v4, bool v6, struct cs_err **err)
+{
+	const struct {
+		const char *mode_member, *masquerade_member, *ip_member, *mode, *ip;
+		enum cs_gateway_mode gw;
+		enum cs_tri masquerade;
+		bool there;
+		int family;
+	} f[] = {{"GatewayMode4", "Masquerade", "HostIp4", p->gw4_text, p->host_ip4, p->gw4, p->masquerade, v4, 4},
+		 {"GatewayMode6", "Masquerade6", "HostIp6", p->gw6_text, p->host_ip6, p->gw6, p->masquerade6, v6, 6}};
+	bool any = false;
+
+	if (p->inhibit_ipv4 && !v4)
+		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.InhibitIPv4: the network has no IPv4");
+	for (size_t i = 0; i < CS_ARRAY_SIZE(f); i++) {
+		const char *member = !cs_empty(f[i].mode) ? f[i].mode_member : f[i].masquerade != CS_NULL ? f[i].masquerade_member : !cs_empty(f[i].ip) ? f[i].ip_member : NULL;
+		bool translated = f[i].there && f[i].gw != CS_GW_ROUTED && f[i].masquerade != CS_FALSE;
+		any |= translated;
+		if (member && !f[i].there)
+			return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.%s: the network has no IPv%d", member, f[i].family);
+		if (f[i].gw == CS_GW_ROUTED && f[i].masquerade == CS_TRUE)
+			return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.%s: %s says that it is routed", f[i].masquerade_member, f[i].mode_member);
+		if (!cs_empty(f[i].ip) && !translated)
+			return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.%s: the network does not masquerade IPv%d", f[i].ip_member, f[i].family);
+	}
+	return p->outbound_nat && !any ? cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "OutBoundNAT: LinuxBridge says that the network does not masquerade") : HCS_S_OK;
 }
 
 int cs_check_mtu(int64_t mtu, const char *member, struct cs_err **err)

@@ -307,12 +307,8 @@ HRESULT cs_edge_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_e
 {
 	struct edge *g = NULL;
 
-	if (!e->net->driver->bridge) {
-		if (e->pol.n_ports > 0 || e->pol.acls)
-			return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "endpoints of a %s network have neither published ports nor ACLs",
-					  e->net->driver->type);
+	if (!e->net->driver->bridge)
 		return cs_edge_names_add(e, &e->pol, err);
-	}
 	if (tell(ns, e, &e->pol, err) < 0)
 		return cs_edge_hr(*err);
 	HRESULT hr = open_edge(e, &e->pol, &g, err);
@@ -386,8 +382,6 @@ HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs
 	cs_autoerr struct cs_err *ignored = NULL;
 	bool ports = !same_ports(&e->pol, now), links = !cs_strmap_equal(e->pol.links, now->links) || !cs_strmap_equal(e->pol.link_names, now->link_names);
 
-	if (!e->net->driver->bridge && (now->n_ports > 0 || now->acls))
-		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "endpoints of a %s network have neither published ports nor ACLs", e->net->driver->type);
 	HRESULT hr = cs_edge_names_add(e, now, err);
 	if (hr != HCS_S_OK || !e->net->driver->bridge)
 		return hr;

@@ -35,16 +35,17 @@ HRESULT cs_edge_names_add(struct HcnEndpoint *e, const struct cs_endpoint_polici
 
 void cs_edge_names_remove(struct HcnEndpoint *e) { cs_resolver_endpoint_remove(cs_edge.resolver, e->net->o.text, e->o.text); }
 
-/* "ndots:2": the user has set it to more than 0. */
+/* "ndots:2": the user has set it to more than 0. The last one counts, as in resolv.conf. */
 static bool ndots_set(char *const *options)
 {
+	uint64_t v = 0;
+
 	for (; options && *options; options++) {
 		const char *n = cs_prefix(*options, "ndots:");
-		uint64_t v;
-		if (n && cs_parse_u64(n, 1, 100, &v))
-			return true;
+		if (n && !cs_parse_u64(n, 0, INT32_MAX, &v))
+			v = 0;
 	}
-	return false;
+	return v > 0;
 }
 
 struct view {

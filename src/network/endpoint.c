@@ -151,7 +151,7 @@ static void write_addresses(struct HcnEndpoint *e)
 		if (v[i]->ip.family)
 			e->doc.ips[e->doc.n_ips++] = (struct cs_doc_ip){cs_xstrdup(cs_ip_text(v[i]->ip, text)), v[i]->len};
 	free(e->doc.mac);
-	e->doc.mac = cs_xstrdup(cs_mac_text(e->mac, mac));
+	e->doc.mac = cs_xstrdup(e->net->driver->own_mac ? cs_mac_text(e->mac, mac) : "");
 }
 
 /* From the IPv4 address, as Docker did for ten years: neighbours that still know the address know the right hardware address. */
@@ -183,14 +183,16 @@ static HRESULT check(struct HcnEndpoint *e, struct cs_err **err)
 	static const uint8_t none[6];
 	const struct cs_doc_endpoint *d = &e->doc;
 
-	if (d->flags & ~(int64_t)2)
-		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Flags: %lld are not supported", (long long)d->flags);
+	if (d->flags & ~(int64_t)(e->net->driver->bridge ? 2 : 0))
+		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "Flags: %lld are not supported by %s networks", (long long)d->flags, e->net->driver->type);
 	if (!cs_empty(d->nspace))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "HostComputeNamespace: endpoints are added by HcnModifyNamespace");
 	if (!cs_empty(d->mac) && (!cs_mac_parse(d->mac, e->mac) || memcmp(e->mac, none, 6) == 0))
 		return cs_hr_fail(err, HCN_E_INVALID_ENDPOINT, 0, "MacAddress: %s is no address of one interface", d->mac);
-	if (!e->net->driver->bridge && (e->pol.n_ports > 0 || e->pol.acls))
-		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Policies: endpoints of a %s network have neither published ports nor ACLs", e->net->driver->type);
+	if (!cs_empty(d->mac) && !e->net->driver->own_mac)
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "MacAddress: endpoints of a %s network have that of the parent interface", e->net->driver->type);
+	if (cs_policies_suit(d->policies, d->n_policies, e->net->driver->type, err) < 0)
+		return HCN_E_REQUEST_UNSUPPORTED;
 	HRESULT hr = cs_check_same("ID", d->id, &e->o, HCN_E_INVALID_ENDPOINT, err);
 	if (hr == HCS_S_OK)
 		hr = cs_check_same("HostComputeNetwork", d->network, &e->net->o, HCN_E_INVALID_ENDPOINT, err);
@@ -406,7 +408,9 @@ static HRESULT apply(struct HcnNamespace *ns, struct HcnEndpoint *e, const struc
 		cs_json_release(&cs_doc_endpoint_type, &doc);
 		return hr;
 	}
-	hr = check_mtu(e, &now, err);
+	hr = cs_policies_suit(doc.policies, doc.n_policies, e->net->driver->type, err) < 0 ? HCN_E_REQUEST_UNSUPPORTED : check_mtu(e, &now, err);
+	if (hr == HCS_S_OK && !cs_strv_equal(now.exposed, e->exposed))
+		hr = cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "LinuxInterface.ExposedPorts: they are told when the endpoint is made");
 	if (hr == HCS_S_OK && ns)
 		hr = cs_reattach(ns, e, &now, err);
 	if (hr != HCS_S_OK) {

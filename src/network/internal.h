@@ -228,6 +228,8 @@ HRESULT cs_check_dns_served(const struct cs_doc_dns *d, struct cs_err **err); /*
 /* A member that says the id of an object that is known otherwise; empty is right. */
 HRESULT cs_check_same(const char *member, const char *given, const struct cs_obj *o, HRESULT otherwise, struct cs_err **err);
 HRESULT cs_check_subnet(struct cs_prefix p, struct cs_err **err);
+/* What LinuxBridge and OutBoundNAT say of families, against those that the network has. */
+HRESULT cs_check_translation(const struct cs_network_policies *p, bool v4, bool v6, struct cs_err **err);
 HRESULT cs_check_subnet_routes(const struct cs_doc_subnet *s, uint8_t family, struct cs_err **err);
 HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err **err);
 

@@ -146,7 +146,9 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, &err, errorRecord);
-	hr = cs_doc_read(&cs_doc_lb_type, m.settings, &doc, &err) < 0 ? HCN_E_INVALID_JSON : check(&doc, &err);
+	hr = cs_doc_read(&cs_doc_lb_type, m.settings, &doc, &err) < 0 ? HCN_E_INVALID_JSON : cs_check_same("ID", doc.id, &l->o, HCS_E_INVALIDARG, &err);
+	if (hr == HCS_S_OK)
+		hr = check(&doc, &err);
 	if (hr == HCS_S_OK) {
 		CS_LOCK(l);
 		if (l->o.gone) { /* meanwhile */

@@ -197,6 +197,10 @@ static HRESULT check_names(const struct HcnNetwork *n, struct cs_err **err)
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "LinuxBridge.Name: %s is no name of an interface", n->pol.bridge);
 	if (!cs_empty(n->pol.prefix) && (!cs_link_name_valid(n->pol.prefix) || strlen(n->pol.prefix) > IFNAMSIZ - 5))
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "LinuxBridge.ContainerPrefix: %s is no beginning of an interface's name", n->pol.prefix);
+	cs_autostrv char **trusted = cs_empty(n->pol.trusted) ? NULL : cs_strv_split(n->pol.trusted, ':');
+	for (char **t = trusted; t && *t; t++)
+		if (!cs_link_name_valid(*t))
+			return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.TrustedHostInterfaces: \"%s\" is no name of an interface", *t);
 	return HCS_S_OK;
 }
 
@@ -229,12 +233,12 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNetwor
 	n->driver = cs_driver_find(n->doc.type);
 	if (!n->driver)
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK_TYPE, 0, "unknown network type %s", n->doc.type);
-	if (n->doc.flags & ~(int64_t)1024)
-		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "Flags: %lld are not supported", (long long)n->doc.flags);
+	if (n->doc.flags & ~(int64_t)(n->driver->bridge ? 1024 : 0))
+		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "Flags: %lld are not supported by %s networks", (long long)n->doc.flags, n->driver->type);
+	if (cs_policies_suit(n->doc.policies, n->doc.n_policies, n->driver->type, err) < 0)
+		return HCN_E_REQUEST_UNSUPPORTED;
 	if (cs_network_policies_read(n->doc.policies, n->doc.n_policies, &n->pol, err) < 0)
 		return cs_err_code(*err) == CS_ERR_UNSUPPORTED ? HCN_E_INVALID_POLICY_TYPE : HCN_E_INVALID_POLICY;
-	if (!n->driver->bridge && n->pol.acls)
-		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Policies: a %s network has no NetworkACL", n->driver->type);
 	HRESULT hr = cs_check_same("ID", n->doc.id, &n->o, HCN_E_INVALID_NETWORK, err);
 	free(n->doc.id);
 	n->doc.id = cs_xstrdup(n->o.text);
@@ -249,6 +253,8 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNetwor
 		hr = add_subnets(n, err);
 	if (hr == HCS_S_OK && n->mtu && n->mtu < CS_MTU_MIN_V6 && cs_network_has(n, AF_INET6))
 		hr = cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "Mtu: %u: IPv6 needs %d", n->mtu, CS_MTU_MIN_V6);
+	if (hr == HCS_S_OK)
+		hr = cs_check_translation(&n->pol, cs_network_has(n, AF_INET), cs_network_has(n, AF_INET6), err);
 	if (hr == HCS_S_OK)
 		hr = n->driver->create(n, err);
 	if (hr != HCS_S_OK)
@@ -433,12 +439,14 @@ static HRESULT change_policies(struct HcnNetwork *n, const struct cs_doc_modify 
 static HRESULT change_dns(struct HcnNetwork *n, const struct cs_doc_modify *m, struct cs_err **err)
 {
 	struct cs_doc_dns dns = {0};
-	HRESULT hr = HCS_S_OK;
+	bool remove = strcmp(m->request, "Remove") == 0;
 	size_t count;
 
-	if (strcmp(m->request, "Remove") != 0 && cs_doc_read(&cs_doc_dns_type, m->settings, &dns, err) < 0)
+	if (remove && !cs_empty(m->settings) && strcmp(m->settings, "null") != 0 && strcmp(m->settings, "{}") != 0)
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "ModifyRequest.Settings: all of \"Dns\" is removed, or nothing");
+	if (!remove && cs_doc_read(&cs_doc_dns_type, m->settings, &dns, err) < 0)
 		return HCN_E_INVALID_JSON;
-	hr = cs_check_dns_served(&dns, err);
+	HRESULT hr = cs_check_dns_served(&dns, err);
 	if (hr != HCS_S_OK) {
 		cs_json_release(&cs_doc_dns_type, &dns);
 		return hr;

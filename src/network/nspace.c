@@ -53,6 +53,8 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNamesp
 		return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "Linux.ProcessId: %lld is no process", (long long)n->doc.linux_.pid);
 	if (n->doc.n_resources > 0)
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Resources: endpoints are added by HcnModifyNamespace");
+	if (!cs_empty(n->doc.type) && strcmp(n->doc.type, "Guest") != 0)
+		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "Type: %s namespaces are not supported", n->doc.type);
 	HRESULT hr = cs_check_same("ID", n->doc.id, &n->o, HCS_E_INVALIDARG, err);
 	if (hr == HCS_S_OK)
 		hr = cs_check_dns(&n->doc.dns, err);

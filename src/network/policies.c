@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Policies: a table of types, each with the struct that its settings fill. Several of one type are a list where that makes sense; elsewhere the
- * last one holds. */
+ * Policies: a table of types, each with the struct that its settings fill. Several of one type are a list where that makes sense, and refused
+ * elsewhere. What means something on which type of network: policies_types.c. */
 #include "base/json.h"
 #include "network/addr.h"
 #include "network/documents.h"
@@ -129,6 +129,14 @@ struct target {
 	const struct cs_jtype *list_type;
 };
 
+static bool has(const struct cs_doc_policy *v, size_t n, const char *type)
+{
+	for (size_t i = 0; i < n; i++)
+		if (cs_streq(v[i].type, type))
+			return true;
+	return false;
+}
+
 static int read_policies(const struct cs_doc_policy *v, size_t n, const struct target *t, struct cs_err **err)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -136,6 +144,8 @@ static int read_policies(const struct cs_doc_policy *v, size_t n, const struct t
 		cs_autofree char *path = cs_xasprintf("Policies[%zu].Settings", i);
 		if (!p)
 			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "Policies[%zu]: unknown type %s", i, v[i].type ? v[i].type : "");
+		if (p->how == INTO && has(v, i, p->type)) /* one of the two would be forgotten */
+			return cs_fail(err, CS_ERR_INVALID, 0, "Policies[%zu].Type: a second %s", i, p->type);
 		const char *text = v[i].settings ? v[i].settings : "{}";
 		cs_autojson json_t *in = cs_json_parse(text, strlen(text), err);
 		if (!in)
@@ -172,12 +182,17 @@ static int gateway_mode(const char *text, const char *what, enum cs_gateway_mode
 
 /* ---- networks ---- */
 
-static bool has(const struct cs_doc_policy *v, size_t n, const char *type)
+static int check_way_out(const struct cs_doc_policy *v, size_t n, const struct cs_network_policies *p, struct cs_err **err)
 {
-	for (size_t i = 0; i < n; i++)
-		if (cs_streq(v[i].type, type))
-			return true;
-	return false;
+	struct cs_ip ip;
+
+	if (has(v, n, "NetAdapterName") && cs_empty(p->adapter))
+		return cs_fail(err, CS_ERR_INVALID, 0, "NetAdapterName.NetworkAdapterName: it is empty");
+	if (p->vlan && cs_empty(p->adapter))
+		return cs_fail(err, CS_ERR_INVALID, 0, "VLAN.IsolationId: there is no NetAdapterName, whose VLAN it would be");
+	if (has(v, n, "ProviderAddress") && !cs_ip_parse(p->provider, &ip))
+		return cs_fail(err, CS_ERR_INVALID, 0, "ProviderAddress.ProviderAddress: %s is no address", p->provider ? p->provider : "");
+	return 0;
 }
 
 int cs_network_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_network_policies *ret, struct cs_err **err)
@@ -191,7 +206,7 @@ int cs_network_policies_read(const struct cs_doc_policy *v, size_t n, struct cs_
 	if (r == 0 && (range(p.vlan, 0, 4094, "VLAN.IsolationId", err) < 0 || range(p.vsid, 0, 0xFFFFFF, "VSID.IsolationId", err) < 0 ||
 		       range(p.vxlan_port, 0, 65535, "VxlanPort.Port", err) < 0 || cs_check_mtu(p.mtu, "Mtu", err) < 0 ||
 		       gateway_mode(p.gw4_text, "LinuxBridge.GatewayMode4", &p.gw4, err) < 0 ||
-		       gateway_mode(p.gw6_text, "LinuxBridge.GatewayMode6", &p.gw6, err) < 0))
+		       gateway_mode(p.gw6_text, "LinuxBridge.GatewayMode6", &p.gw6, err) < 0 || check_way_out(v, n, &p, err) < 0))
 		r = -1;
 	if (r < 0) {
 		cs_network_policies_done(&p);

@@ -5,6 +5,7 @@ import pytest
 from conftest import HcnError, guid
 
 OTHER = "11111111-2222-3333-4444-555555555555"
+OPTIONS = ("", "zz", "ndots", "ndots:", "ndots:x", "timeout:-1", "attempts:2 rotate", "rotate:1", "Rotate")
 V4, V6 = "0.0.0.0/0", "::/0"
 
 
@@ -32,7 +33,51 @@ def mapping(**settings):
     return policy("PortMapping", **{"Protocol": 6, "InternalPort": 80, **settings})
 
 
+def bridge(**settings):
+    return policy("LinuxBridge", **settings)
+
+
+def policies(*ps):
+    return {"Policies": [p["Policies"][0] for p in ps]}
+
+
+BRIDGES, PARENTS = ("NAT", "Internal", "Private", "Overlay"), ("Transparent", "L2Bridge")
+# where it means nothing
+OF_OTHER_TYPES = [
+    (BRIDGES[:3], policy("NetAdapterName", NetworkAdapterName="x0"), "NetAdapterName"),
+    (BRIDGES, policy("VLAN", IsolationId=5), "VLAN"),
+    ((*BRIDGES, "L2Bridge"), policy("LinuxMacvlan", Mode="bridge"), "LinuxMacvlan"),
+    ((*BRIDGES, "Transparent"), policy("LinuxIpvlan", Mode="l2"), "LinuxIpvlan"),
+    *(((*BRIDGES[:3], *PARENTS), p, p["Policies"][0]["Type"]) for p in (
+        policy("VSID", IsolationId=7), policy("VxlanPort", Port=4789), policy("ProviderAddress", ProviderAddress="192.0.2.1"),
+        policy("RemoteSubnetRoute", DestinationPrefix="10.9.0.0/24", ProviderAddress="192.0.2.2"))),
+    ((*BRIDGES[1:], *PARENTS), policy("OutBoundNAT"), "OutBoundNAT"),
+    (PARENTS, acl("NetworkACL", Protocols="6"), "NetworkACL"),
+    *((PARENTS, bridge(**{m: v}), "LinuxBridge." + m) for m, v in (("Name", "br9"), ("InterContainer", True), ("InterContainer", False))),
+    (("Private", *PARENTS), bridge(InhibitIPv4=True), "LinuxBridge.InhibitIPv4"),
+    *(((*BRIDGES[1:], *PARENTS), bridge(**{m: v}), "LinuxBridge." + m) for m, v in (
+        ("Masquerade", True), ("Masquerade6", False), ("GatewayMode4", "routed"), ("GatewayMode6", "nat-unprotected"), ("HostIp4", "192.0.2.9"),
+        ("HostIp6", "fd00::9"), ("TrustedHostInterfaces", "eth0"))),
+    *((PARENTS, bridge(**{m: "isolated"}), "LinuxBridge." + m) for m in ("GatewayMode4", "GatewayMode6")),
+]
 NETWORKS = [
+    *(({"Type": t, **(policies(doc, policy("VSID", IsolationId=7)) if t == "Overlay" else doc)}, f"{what} means nothing on a {t} network") for types, doc, what in OF_OTHER_TYPES for t in types),
+    *(({"Type": t, "Flags": 1024}, f"Flags: 1024 are not supported by {t} networks") for t in PARENTS),
+    ({"Type": "Transparent", **policy("VLAN", IsolationId=5)}, "VLAN.IsolationId: there is no NetAdapterName"),
+    ({"Type": "Transparent", **policy("NetAdapterName", NetworkAdapterName="")}, "NetAdapterName.NetworkAdapterName: it is empty"),
+    ({"Type": "Overlay", **policies(policy("VSID", IsolationId=7), policy("ProviderAddress", ProviderAddress="zz"))}, "ProviderAddress.ProviderAddress: zz"),
+    ({"Type": "Transparent", **policies(policy("LinuxMacvlan", Mtu=1400), bridge(Mtu=1300))}, r"Policies\[1\].Settings: LinuxBridge.Mtu: LinuxMacvlan has one"),
+    (policies(bridge(InterContainer=False), bridge(Mtu=1400)), r"Policies\[1\].Type: a second LinuxBridge"),
+    *((bridge(**{m: v}), f"LinuxBridge.{m}: the network has no IPv6") for m, v in (("GatewayMode6", "routed"), ("Masquerade6", True), ("HostIp6", "fd00::9"))),
+    *(({**bridge(EnableIPv4=False, EnableIPv6=True, **{m: v}), **subnets("fd00::/64")}, f"LinuxBridge.{m}: the network has no IPv4") for m, v in (
+        ("GatewayMode4", "nat"), ("Masquerade", False), ("HostIp4", "192.0.2.9"), ("InhibitIPv4", True))),
+    (bridge(GatewayMode4="routed", Masquerade=True), "LinuxBridge.Masquerade: GatewayMode4 says that it is routed"),
+    (bridge(GatewayMode4="routed", HostIp4="192.0.2.9"), "LinuxBridge.HostIp4: the network does not masquerade IPv4"),
+    (bridge(Masquerade=False, HostIp4="192.0.2.9"), "LinuxBridge.HostIp4: the network does not masquerade IPv4"),
+    (policies(bridge(Masquerade=False), policy("OutBoundNAT")), "OutBoundNAT: LinuxBridge says that"),
+    *((bridge(TrustedHostInterfaces=t), f'LinuxBridge.TrustedHostInterfaces: "{name}"') for t, name in (
+        (":eth0", ""), ("eth0:", ""), ("eth0::eth1", ""), (":", ""), ("eth0:a23456789012345x", "a23456789012345x"), ("a/b", "a/b"), ("a b", "a b"), ("..", ".."))),
+    *(({"Dns": {"Options": ["rotate", o]}}, rf'Dns.Options\[1\]: "{o}" is no option') for o in OPTIONS),
     ({"SchemaVersion": {"Major": 1}}, "SchemaVersion.Major: 1 is not 2"),
     ({"SchemaVersion": {"Major": 99, "Minor": 1}}, "SchemaVersion.Major: 99 is not 2"),
     ({"ID": OTHER}, f"ID: {OTHER} is not"),
@@ -44,13 +89,13 @@ NETWORKS = [
     (routes((V4, "")), r"Routes\[0\].NextHop"),
     (subnets("10.2.0.0/24", Routes=[{"DestinationPrefix": V4, "NextHop": "10.2.0.1", "Metric": 3}]), r"Routes\[0\].Metric"),
     *((subnets(p), f"IpAddressPrefix: {p}: no interface") for p in (
-        "127.0.0.0/8", "127.1.0.0/16", "224.0.0.0/4", "239.1.0.0/16", "255.255.255.255/32", "240.0.0.0/8", "0.0.0.0/0", "::/0", "::1/128", "fe80::/10",
-        "fe80::/80", "ff00::/8", "ff02::/64", "::ffff:10.0.0.0/120")),
+        "127.0.0.0/8", "127.1.0.0/16", "224.0.0.0/4", "239.1.0.0/16", "255.255.255.255/32", "240.0.0.0/8", "0.0.0.0/0", "::/0", "::1/128",
+        "ff00::/8", "ff02::/64", "::ffff:10.0.0.0/120")),
+    *((subnets(p), f"IpAddressPrefix: {p} overlaps fe80::/64, which every interface has") for p in ("fe80::/10", "fe80::/80")),
     ({"Dns": {"ServerList": ["10.0.0.1", "zz"]}}, r"Dns.ServerList\[1\]: zz"),
     ({"Dns": {"ServerList": [f"10.0.0.{i}" for i in range(9)]}}, "Dns.ServerList: more than 8"),
     (acl("NetworkACL", Protocols="256"), 'Protocols: "256"'),
     (acl("NetworkACL", Protocols=256), 'Protocols: "256"'),
-    ({"Type": "Transparent", **acl("NetworkACL", Protocols="6")}, "Policies: a Transparent network has no NetworkACL"),
     (policy("LinuxBridge", Mtu=3), "Mtu: 3 is not within 68"),
     ({**policy("LinuxBridge", Mtu=1000), **subnets("fd00::/64")}, "Mtu: 1000: IPv6 needs 1280"),
 ]
@@ -71,6 +116,8 @@ ENDPOINTS = [
     ({"Routes": [{"DestinationPrefix": V6, "NextHop": "10.1.0.3"}]}, r"Routes\[0\].NextHop: 10.1.0.3"),
     ({"Routes": [{"DestinationPrefix": V4}]}, r"Routes\[0\].NextHop"),
     ({"Routes": [{"DestinationPrefix": V4, "NextHop": "10.1.0.3", "Metric": 5}]}, r"Routes\[0\].Metric"),
+    *(({"Dns": {"Options": [o]}}, rf'Dns.Options\[0\]: "{o}" is no option') for o in OPTIONS),
+    (policies(policy("QOS", MaximumOutgoingBandwidthInBytes=1 << 20), policy("QOS", MaximumOutgoingBandwidthInBytes=2 << 20)), r"Policies\[1\].Type: a second QOS"),
     (mapping(Flags=1), "PortMapping.Flags: 1"),
     (mapping(ExternalPortEnd=9000), "PortMapping.ExternalPortEnd"),
     (mapping(ExternalPort=9001, ExternalPortEnd=9000), "PortMapping.ExternalPortEnd"),
@@ -87,7 +134,19 @@ ENDPOINTS = [
     (acl(Protocols="1", LocalPorts="80"), "protocol 1 has no ports"),
     (acl(LocalAddresses="10.1.0.0/24", RemoteAddresses="fd00::/64"), "LocalAddresses and RemoteAddresses"),
 ]
+# those of other networks than NAT
+ENDPOINTS_ON = [
+    *((t, mapping(), f"PortMapping means nothing on a {t} network") for t in (*BRIDGES[1:], "Transparent")),
+    ("Transparent", acl(), "ACL means nothing on a Transparent network"),
+    *(("Transparent", interface(AntiSpoof=on), "LinuxInterface.AntiSpoof means nothing on a Transparent network") for on in (True, False)),
+    ("Transparent", interface(ExposedPorts=["80/tcp"]), "LinuxInterface.ExposedPorts means nothing on a Transparent network"),
+    ("Transparent", {"Flags": 2}, "Flags: 2 are not supported by Transparent networks"),
+    ("L2Bridge", {"MacAddress": "02-42-00-00-00-01"}, "MacAddress: endpoints of a L2Bridge network have that of the parent"),
+    ("L2Bridge", interface(AntiSpoof=True), "LinuxInterface.AntiSpoof means nothing on a L2Bridge network"),
+]
 NAMESPACES = [
+    *(({"Type": t}, f"Type: {t} namespaces are not supported") for t in ("Host", "HostDefault", "GuestDefault")),
+    *(({"Dns": {"Options": [o]}}, rf'Dns.Options\[0\]: "{o}" is no option') for o in OPTIONS),
     ({"SchemaVersion": {"Major": 1}}, "SchemaVersion.Major: 1 is not 2"),
     ({"ID": OTHER}, f"ID: {OTHER} is not"),
     ({"Dns": {"ServerList": ["zz"]}}, r"Dns.ServerList\[0\]: zz"),
@@ -117,7 +176,7 @@ def test_bad_documents_are_refused_when_they_are_given(service, host):
     for doc, text in ENDPOINTS:
         refused(text, service, "ep", net, guid(), doc)
         if "Policies" in doc:  # and where they come later
-            refused(text, service, "modify", "ep", e, {"ResourceType": "Policy", "RequestType": "Add", "Settings": doc["Policies"][0]})
+            refused(text, service, "modify", "ep", e, {"ResourceType": "Policy", "RequestType": "Add", "Settings": {"Policies": doc["Policies"]}})
     for doc, text in NAMESPACES:
         refused(text, service, "ns", guid(), doc)
     for doc, text in QUERIES:
@@ -132,8 +191,69 @@ def test_bad_documents_are_refused_when_they_are_given(service, host):
     assert made() == links and service("query", "ep", e)["Policies"] == []
 
 
+def test_endpoints_on_networks_of_other_types(service, host):
+    nets = {}
+    for i, t in enumerate((*BRIDGES[1:], *PARENTS)):
+        try:
+            nets[t] = service.network([f"10.{i}.0.0/24"], type=t, name=t, policies=[{"Type": "VSID", "Settings": {"IsolationId": 7}}] if t == "Overlay" else ())
+        except HcnError as why:  # what the kernel has not got
+            assert t in PARENTS and "this kernel has no" in str(why)
+    for t, doc, text in ENDPOINTS_ON:
+        if t not in nets:
+            continue
+        refused(text, service, "ep", nets[t], guid(), doc)
+        if "Policies" in doc:
+            e = service.endpoint(nets[t])
+            refused(text, service, "modify", "ep", e, {"ResourceType": "Policy", "RequestType": "Add", "Settings": doc["Policies"][0]})
+            assert service("query", "ep", e)["Policies"] == []
+            service("delete", "ep", e)
+    assert service("list", "ep") == []
+
+
+def test_changes_that_would_change_nothing(service):
+    net = service.network(["10.1.0.0/24"])
+    exposed = interface(ExposedPorts=["80/tcp"])["Policies"][0]
+    e = service.endpoint(net, policies=[exposed])
+    change = lambda kind, id, resource, how, settings: service("modify", kind, id, {"ResourceType": resource, "RequestType": how, "Settings": settings})
+    other = interface(ExposedPorts=["81/tcp"])["Policies"][0]
+    refused("LinuxInterface.ExposedPorts: they are told", change, "ep", e, "Policy", "Update", other)  # others' Links have read them
+    refused("LinuxInterface.ExposedPorts: they are told", change, "ep", e, "Policy", "Remove", exposed)
+    change("ep", e, "Policy", "Update", interface(ExposedPorts=["80/tcp"], GatewayPriority=3)["Policies"][0])
+    refused("ModifyRequest.Settings: all of \"Dns\"", change, "net", net, "DNS", "Remove", {"Search": ["a.example"]})
+    change("net", net, "DNS", "Update", {"Search": ["a.example"], "Options": ["ndots:2", "trust-ad"]})
+    assert service("query", "net", net)["Dns"] == {"Search": ["a.example"], "Options": ["ndots:2", "trust-ad"]}
+    change("net", net, "DNS", "Remove", {})
+    assert service("query", "net", net)["Dns"] == {}
+    lb = guid()
+    doc = {"HostComputeEndpoints": [e], "FrontendVIPs": ["10.9.9.9"], "PortMappings": [{"Protocol": 6, "InternalPort": 80, "ExternalPort": 80}]}
+    service("lb", lb, doc)
+    refused(f"ID: {OTHER} is not", change, "lb", lb, "LoadBalancer", "Update", {**doc, "ID": OTHER})
+    change("lb", lb, "LoadBalancer", "Update", {**doc, "ID": lb})
+
+
+def test_members_that_go_with_any_type(service, host):
+    """And those of one type where they mean something."""
+    vsid = policy("VSID", IsolationId=7)
+    for t, *ps in (("NAT", bridge(InhibitIPv4=True, TrustedHostInterfaces="eth0:vxlan.1", GatewayMode4="routed", Masquerade=False)),
+                   ("NAT", bridge(EnableIPv6=True, Masquerade6=False, HostIp4="192.0.2.9"), policy("OutBoundNAT")),
+                   ("Internal", bridge(Name="br7", GatewayMode4="isolated", InhibitIPv4=True, InterContainer=False), acl("NetworkACL", Protocols="6")),
+                   ("Private", bridge(GatewayMode4="isolated", InterContainer=False)),
+                   ("Overlay", bridge(InterContainer=False, InhibitIPv4=True), vsid, policy("VxlanPort", Port=4790), policy("ProviderAddress", ProviderAddress="192.0.2.1")),
+                   ("Transparent", bridge(EnableIPv6=True, ContainerPrefix="lan", Mtu=1400)),
+                   ("L2Bridge", bridge(EnableIPv6=True, ContainerPrefix="lan"), policy("LinuxIpvlan", Mode="l2", Mtu=1400))):
+        net = guid()
+        try:
+            service("net", net, {"Name": "n", "Type": t, **policies(*ps)})
+        except HcnError as why:
+            assert t in PARENTS and "this kernel has no" in str(why), (t, ps)
+            continue
+        service.endpoint(net, policies=[{"Type": "LinuxInterface", "Settings": {"Name": "x0", "GatewayPriority": 2}}, {"Type": "DnsNames", "Settings": {"Names": ["e"]}},
+                                        {"Type": "InterfaceParameters", "Settings": {"Mtu": 1300}}, {"Type": "QOS", "Settings": {"MaximumOutgoingBandwidthInBytes": 1 << 20}}])
+
+
 def test_what_looks_like_them_is_taken(service):
     net, e = guid(), guid()
+    service("ns", guid(), {"Type": "Guest", "Dns": {"Options": ["ndots:0", "timeout:30", "attempts:2", "rotate", "edns0", "no-aaaa", "single-request-reopen"]}})
     service("net", net, {"SchemaVersion": {"Major": 2, "Minor": 16}, "ID": net, "Name": "n", "Type": "NAT", "Dns": {"ServerList": ["fd00::1", "10.0.0.1"]}, "Ipams": [{"Subnets": [
         {"IpAddressPrefix": "10.1.0.0/24", "Routes": [{"NextHop": "10.1.0.254", "DestinationPrefix": V4}]}, {"IpAddressPrefix": "fe80::/64"}]}]})
     service("ep", net, e, {"SchemaVersion": {}, "ID": e.upper(), "HostComputeNetwork": net, "HostComputeNamespace": "",

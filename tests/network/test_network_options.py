@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What options of networks and of the daemon promise, as packets see it from a neighbour of the host, and what a refusal leaves as it was."""
 import json
+import sqlite3
 import subprocess
 
 import pytest
@@ -9,6 +10,7 @@ import caisson_fixture as fx
 from box import Boxes, Networks, create
 from netns import fetch, in_netns
 from test_containers_net import interfaces, ip, publish, server, settings
+from test_parent_networks import kernel_has
 
 # says to everybody with which address they come
 MIRROR = """
@@ -179,6 +181,50 @@ def test_direct_routing_of_the_daemon(fresh):
         outside.close()
 
 
+# -- where they do nothing ------------------------------------------------------------------------------------------------
+
+EVERY = {"com.docker.network.bridge.enable_icc": "true", "com.docker.network.bridge.enable_ip_masquerade": "true", "com.docker.network.bridge.inhibit_ipv4": "false",
+         "com.docker.network.bridge.trusted_host_interfaces": ":out0::out1:", "com.docker.network.host_ipv4": "192.0.2.1", "com.docker.network.host_ipv6": "2001:db8:2::1",
+         **{f"com.docker.network.bridge.gateway_mode_ipv{v}": "routed" for v in "46"}}
+
+
+@pytest.mark.parametrize("driver,body", [
+    ("bridge", {}), ("bridge", {"EnableIPv6": True}), ("bridge", {"EnableIPv4": False, "EnableIPv6": True}), ("bridge", {"Internal": True}),
+    ("bridge", {"Internal": True, "EnableIPv6": True}), ("macvlan", {}), ("macvlan", {"Internal": True}), ("ipvlan", {})])
+@pytest.mark.parametrize("more", [{}, {"com.docker.network.bridge.enable_ip_masquerade": "false", "com.docker.network.bridge.inhibit_ipv4": "true",
+                                       "com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected", "com.docker.network.bridge.gateway_mode_ipv6": "nat"}])
+def test_options_that_a_network_does_nothing_with(net_engine, networks, net_boxes, outside, driver, body, more):
+    """dockerd takes them on any bridge, and its other drivers do not look at them."""
+    options = {**EVERY, **more}
+    able = driver == "bridge" or kernel_has(net_engine, driver)
+    a = networks.create("all-options", 201 if able else 501, Driver=driver, Options=options, **body)
+    if not able:
+        assert f"this kernel has no {driver} links" in a.message
+        return
+    assert networks.inspect("all-options")["Options"] == options
+    b = net_boxes.sleeper(network="all-options", ExposedPorts={"80/tcp": {}}, Host=publish(p80_tcp={}))
+    assert settings(b, "all-options")["IPAddress" if body.get("EnableIPv4", True) else "GlobalIPv6Address"] in interfaces(b)
+
+
+def test_families_of_a_network_on_a_parent(net_engine, networks, outside):
+    for body, want in (({}, ["4"]), ({"EnableIPv6": True}, ["4", "6"]), ({"EnableIPv4": False, "EnableIPv6": True}, ["6"])):
+        if not kernel_has(net_engine, "macvlan"):
+            return
+        networks.create("families", Driver="macvlan", **body)
+        subnets = [c["Subnet"] for c in networks.inspect("families")["IPAM"]["Config"]]
+        assert ["6" if ":" in s else "4" for s in subnets] == want, (body, subnets)
+        net_engine.http.delete("/networks/families")
+
+
+def test_dns_options_that_nobody_knows(networks, net_boxes):
+    """Any text is one for dockerd; it is the container's libc that makes of it what it can."""
+    networks.create("odd-dns")
+    odd = ["zz", "ndots:x", "use-vc", "ndots:", "timeout:-1"]
+    for network in ("odd-dns", "bridge"):
+        b = net_boxes.sleeper(network=network, Host={"DnsOptions": odd})
+        assert "options " + " ".join(odd) in b.exec("cat /etc/resolv.conf")[1]
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------------
 
 def test_ports_are_back_after_a_connect_that_fails(net_engine, networks, net_boxes):
@@ -209,6 +255,63 @@ def test_bindings_of_a_range_are_none(net_engine):
     """Each port has its own: dockerd refuses them, and so do we, rather than publish the first."""
     a = net_engine.http.post("/containers/create", body={"Image": "caisson/base", "Cmd": ["true"], "HostConfig": {"PortBindings": {"8000-8001/tcp": [{"HostPort": "18154"}]}}})
     assert a.status == 400 and a.message == 'invalid port specification: "8000-8001"', a
+
+
+@pytest.mark.parametrize("names", ["a/b", "out0:a23456789012345x", "out0:..", "a b"])
+def test_trusted_interfaces_that_are_none(net_engine, names):
+    a = net_engine.http.post("/networks/create", body={"Name": "odd-trust", "Options": {"com.docker.network.bridge.trusted_host_interfaces": names}})
+    if a.status == 201:
+        net_engine.http.delete("/networks/odd-trust")
+    assert a.status == 400 and "not names of interfaces" in a.message, a
+
+
+@pytest.mark.parametrize("sysctl,text", [
+    ("net.ipv4.conf.IFNAME.a.b=1", "expected sysctl 'net.ipv4.conf.IFNAME.a.b=1' to have format net.X.Y.IFNAME.Z"),
+    ("net.ipv4.conf.ifname.forwarding", "expected sysctl 'net.ipv4.conf.ifname.forwarding' to have format name=value"),
+    ("net.ipv4.conf.IFNAME=1.2", "unrecognised network interface sysctl 'net.ipv4.conf.IFNAME=1.2'"),
+    ("net.ipv4.conf.IFNAME.=1", "unrecognised network interface sysctl 'net.ipv4.conf.IFNAME.=1'")])
+def test_sysctls_of_interfaces_that_are_none(net_engine, net_boxes, sysctl, text):
+    """When they are asked for; dockerd leaves the first two to the start of the container."""
+    opts = {"DriverOpts": {"com.docker.network.endpoint.sysctls": sysctl}}
+    a = net_engine.http.post("/containers/create", body={"Image": "caisson/base", "Cmd": ["true"], "NetworkingConfig": {"EndpointsConfig": {"bridge": opts}}})
+    if a.status == 201:
+        net_engine.http.delete("/containers/" + a.json["Id"])
+    assert a.status == 400 and text in a.message, a
+
+
+def test_a_value_of_a_sysctl_may_have_dots(net_boxes):
+    opts = {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=1.5"}}
+    a = net_boxes.create("true", network="bridge", NetworkingConfig={"EndpointsConfig": {"bridge": opts}}).post("start")
+    assert a.status >= 400 and "net/ipv4/conf/eth0/forwarding" in a.message, a  # the kernel's word
+
+
+@pytest.mark.parametrize("subnet", ["fe80::/80", "fe80::/10", "fe80::1:0/112"])
+def test_subnets_within_what_every_interface_has(net_engine, subnet):
+    a = net_engine.http.post("/networks/create", body={"Name": "link-local", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": subnet}]}})
+    if a.status == 201:
+        net_engine.http.delete("/networks/link-local")
+    assert a.status == 400 and f"'{subnet}' clashes with the Link-Local prefix 'fe80::/64'" in a.message, a
+
+
+def test_a_network_of_an_older_version_that_is_refused_now(fresh):
+    """It is there, says what is wrong with it, and can be removed; nothing else suffers."""
+    eng = fresh(netns=True)
+    net, boxes = Networks(eng), Boxes(eng)
+    ident = net.create("old", EnableIPv6=True, IPAM={"Config": [{"Subnet": "10.117.0.0/24"}, {"Subnet": "fd00:117::/80", "Gateway": "fd00:117::1"}]})
+    net.create("trusting", Options={"com.docker.network.bridge.trusted_host_interfaces": "out0"})
+    eng.stop()
+    with sqlite3.connect(eng.data / "caisson.db") as db:
+        for old, new in (("fd00:117::", "fe80::"), ('"out0"', '"out0:a/b"')):
+            assert db.execute("UPDATE networks SET doc = replace(doc, ?, ?) WHERE instr(doc, ?)", (old, new, old)).rowcount == 1
+    db.close()
+    eng.start()
+    why = "IpAddressPrefix: fe80::/80 overlaps fe80::/64, which every interface has with that length"
+    assert any("network=old" in line and why in line for line in eng.tail(200).splitlines())
+    assert net.inspect("old")["Id"] == ident
+    a = boxes.create("true", network="old").post("start")
+    assert a.status == 503 and f"network old cannot be used: {why}" in a.message, a
+    assert ip(boxes.sleeper(network="trusting"), "trusting")
+    assert eng.http.delete("/networks/old").status == 204
 
 
 @pytest.mark.parametrize("driver,options,mtu", [("bridge", {}, "67"), ("bridge", {"EnableIPv6": True}, "1279"), ("macvlan", {}, "20")])
