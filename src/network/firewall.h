@@ -57,7 +57,7 @@ CS_MUST_CHECK int cs_firewall_close_host(struct cs_firewall *fw, sa_family_t fam
 /* How addresses of a network are seen from outside, per family (com.docker.network.bridge.gateway_mode_ipv4/6). */
 enum cs_firewall_mode {
 	CS_FW_NAT,         /* published ports by NAT only; container addresses cannot be reached from outside */
-	CS_FW_UNPROTECTED, /* nat-unprotected: as NAT, but whoever routes to a container's address reaches all its ports (not from other networks) */
+	CS_FW_UNPROTECTED, /* nat-unprotected: as NAT, but whoever routes to a container's address reaches all its ports, other networks too */
 	CS_FW_ROUTED,      /* no NAT, no masquerading: published ports at the container's own address, and ping */
 	CS_FW_ISOLATED,    /* no traffic between the network and the host either */
 	CS_FW_MODE_MAX

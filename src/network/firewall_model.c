@@ -68,12 +68,10 @@ static int network_elements(struct cs_firewall *fw, const struct fw_network *n, 
 		if (sets[i].in && one(fw, sets[i].set, n->bridge, fn, err) < 0)
 			return -1;
 	}
-	if (s->icc) {
-		struct fw_elem e = fw_elem(FW_within);
+	struct fw_elem self = fw_elem(s->icc ? FW_within : FW_apart);
 
-		if (fn(fw, fw_put_ifname(fw_put_ifname(&e, n->bridge), n->bridge), err) < 0)
-			return -1;
-	}
+	if (fn(fw, fw_put_ifname(fw_put_ifname(&self, n->bridge), n->bridge), err) < 0)
+		return -1;
 	if (snat4.family && s->masquerade4 && s->mode4 != CS_FW_ROUTED && with_addr(fw, FW_snat4, n->bridge, &snat4, fn, err) < 0)
 		return -1;
 	return snat6.family && s->masquerade6 && s->mode6 != CS_FW_ROUTED ? with_addr(fw, FW_snat6, n->bridge, &snat6, fn, err) : 0;

@@ -100,7 +100,7 @@ static const char inet_chains[] =
 	"ip saddr . ip daddr . meta l4proto . th dport @linked4 accept\n" PORTS "ip6 saddr . ip6 daddr . meta l4proto . th dport @linked6 accept\n"
 	"meta l4proto 1 oifname @routed4 accept\n"
 	"meta l4proto 58 oifname @routed6 accept\n"
-	"iifname @bridges drop\n"
+	"iifname . oifname @apart drop\n"
 	"meta nfproto ipv4 oifname @unprotected4 accept\n"
 	"meta nfproto ipv6 oifname @unprotected6 accept\n"
 	"drop\n"

@@ -21,6 +21,7 @@ enum fw_field { FW_END, FW_IFNAME, FW_IP4, FW_IP6, FW_PROTO, FW_PORT, FW_MAC, FW
 	X(confined, false, FW_F(FW_IFNAME), FW_F(0), NULL) /* bridges whose containers may not do everything to the host: those of the three above */         \
 	X(shared, false, FW_F(FW_IFNAME), FW_F(0), NULL) /* bridges with ports that are not ours */                                                \
 	X(within, false, FW_F(FW_IFNAME, FW_IFNAME), FW_F(0), NULL) /* bridge to itself: where icc is on */                                         \
+	X(apart, false, FW_F(FW_IFNAME, FW_IFNAME), FW_F(0), NULL) /* bridge to itself: where it is off */                                           \
 	X(masquerade4, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                       \
 	X(masquerade6, false, FW_F(FW_IFNAME), FW_F(0), NULL)                                                                                       \
 	X(snat4, false, FW_F(FW_IFNAME), FW_F(FW_IP4), NULL)                                                                                        \

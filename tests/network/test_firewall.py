@@ -515,9 +515,20 @@ def test_gateway_mode_unprotected(make):
     for addr in (A4, A6):
         assert w.outside.ask(addr, 80)[1] == "a"
         assert w.outside.pings(addr)
-        assert not w.c.reaches(addr, 80), "other networks are not outside"
+        assert w.c.ask(addr, 80) == (C4 if addr == A4 else C6, "a"), "nor is it closed to other networks (Docker since 29)"
     w.both(8080)
     assert w.outside.ask(HOST4, 8080) == (OUT4, "a")
+
+
+def test_gateway_mode_unprotected_keeps_its_own_apart(make):
+    """Without inter-container communication, not even by way of the host."""
+    w = make(mode4=UNPROTECTED, mode6=UNPROTECTED, no_icc=True)
+    w.endpoint("a")
+    w.endpoint("b")
+    assert not w.b.reaches(A4, 80) and w.c.reaches(A4, 80)
+    w.b.ip(f"route add {A4} via 172.30.0.1")
+    w.b.ip(f"route add {A6} via fd30::1")
+    assert not w.b.reaches(A4, 80) and not w.b.reaches(A6, 80)
 
 
 def test_gateway_mode_routed(make):
