@@ -182,6 +182,8 @@ static void put_lan(const struct cs_network_doc *d, bool mac, struct cs_str *out
 	if (!mac)
 		put_opt_str(out, d->options, "ipvlan_flag", "Flag");
 	put_mtu(out, d->options);
+	if (d->internal)
+		cs_json_put_kbool(out, "Internal", true);
 	cs_str_puts(out, "}}");
 	begin_policy(out, "LinuxBridge"); /* for its families: there is no bridge */
 	put_enabled(d, out);
@@ -308,6 +310,20 @@ static struct cs_ipam_config *asked_otherwise(struct cs_network_doc *d, const ch
 	return NULL;
 }
 
+/* As dockerd shows them: clients look at the first one. */
+static void four_first(struct cs_ipam *ipam)
+{
+	cs_autofree struct cs_ipam_config *was = cs_xcalloc(ipam->n_config + 1, sizeof(*was));
+	size_t n = 0;
+
+	for (size_t i = 0; i < ipam->n_config; i++)
+		was[i] = ipam->config[i];
+	for (int v6 = 0; v6 < 2; v6++)
+		for (size_t i = 0; i < ipam->n_config; i++)
+			if ((strchr(was[i].subnet, ':') != NULL) == v6)
+				ipam->config[n++] = was[i];
+}
+
 void cs_network_take_ipams(struct cs_network_doc *d, json_t *answer)
 {
 	json_t *ipam, *subnet;
@@ -336,6 +352,7 @@ void cs_network_take_ipams(struct cs_network_doc *d, json_t *answer)
 			c->gateway = cs_xstrdup(hop);
 		}
 	}
+	four_first(&d->ipam);
 }
 
 /* ---- endpoints ---- */
@@ -493,12 +510,14 @@ static void set(char **to, const char *v)
 	*to = cs_xstrdup(v);
 }
 
-/* Where the host routes (ipvlan's l3), none is gone by, even if one was given. */
+/* Where the host routes (ipvlan's l3), or no wire leads to it, none is gone by, even if one was given. */
 static const char *gateway_of(const struct cs_network *n, const char *ip)
 {
-	const char *mode = cs_strmap_get(n->doc->options, "ipvlan_mode");
+	const struct cs_strmap *o = n->doc->options;
+	const char *mode = cs_strmap_get(o, "ipvlan_mode");
+	bool lan = cs_streq(type_of(n->doc), "Transparent") || cs_streq(type_of(n->doc), "L2Bridge");
 
-	if (n->doc->internal || (cs_streq(n->doc->driver, "ipvlan") && mode && strncmp(mode, "l3", 2) == 0))
+	if (n->doc->internal || (lan && (cs_empty(cs_strmap_get(o, "parent")) || (cs_streq(n->doc->driver, "ipvlan") && mode && strncmp(mode, "l3", 2) == 0))))
 		return "";
 	for (size_t i = 0; i < n->doc->ipam.n_config; i++)
 		if (cs_addr_in(n->doc->ipam.config[i].subnet, ip))

@@ -131,7 +131,7 @@ struct cs_network_policies {
 	char *bridge, *host_ip4, *host_ip6, *trusted, *prefix;
 	int64_t mtu;
 	enum cs_tri icc, masquerade, masquerade6, ipv4, ipv6;
-	bool inhibit_ipv4;
+	bool inhibit_ipv4, internal; /* internal: of macvlan and ipvlan; bridges have a type for it */
 	char *gw4_text, *gw6_text;
 	enum cs_gateway_mode gw4, gw6;
 	char *macvlan_mode, *ipvlan_mode, *ipvlan_flag;

@@ -27,7 +27,7 @@ const struct cs_driver *cs_driver_find(const char *type)
 	return NULL;
 }
 
-bool cs_network_internal(const struct HcnNetwork *n) { return !n->driver->outside || (!n->driver->bridge && cs_empty(n->pol.adapter)); }
+bool cs_network_internal(const struct HcnNetwork *n) { return !n->driver->outside || (!n->driver->bridge && (n->pol.internal || cs_empty(n->pol.adapter))); }
 
 /* ---- subnets ---- */
 

@@ -21,8 +21,9 @@ static const struct cs_jfield bridge_fields[] = {
 	JF(NP, "Masquerade6", masquerade6, 0), JF(NP, "GatewayMode4", gw4_text, 0), JF(NP, "GatewayMode6", gw6_text, 0), JF(NP, "HostIp4", host_ip4, 0),
 	JF(NP, "HostIp6", host_ip6, 0), JF(NP, "InhibitIPv4", inhibit_ipv4, 0), JF(NP, "TrustedHostInterfaces", trusted, 0),
 	JF(NP, "ContainerPrefix", prefix, 0), JF(NP, "EnableIPv4", ipv4, 0), JF(NP, "EnableIPv6", ipv6, 0), JF_END};
-static const struct cs_jfield macvlan_fields[] = {JF(NP, "Mode", macvlan_mode, 0), JF(NP, "Mtu", mtu, 0), JF_END};
-static const struct cs_jfield ipvlan_fields[] = {JF(NP, "Mode", ipvlan_mode, 0), JF(NP, "Flag", ipvlan_flag, 0), JF(NP, "Mtu", mtu, 0), JF_END};
+static const struct cs_jfield macvlan_fields[] = {JF(NP, "Mode", macvlan_mode, 0), JF(NP, "Mtu", mtu, 0), JF(NP, "Internal", internal, 0), JF_END};
+static const struct cs_jfield ipvlan_fields[] = {JF(NP, "Mode", ipvlan_mode, 0), JF(NP, "Flag", ipvlan_flag, 0), JF(NP, "Mtu", mtu, 0), JF(NP, "Internal", internal, 0),
+						 JF_END};
 
 static const struct cs_jfield remote_fields[] = {
 	JF(struct cs_remote_subnet, "DestinationPrefix", prefix, JF_REQUIRED), JF(struct cs_remote_subnet, "IsolationId", isolation, 0),

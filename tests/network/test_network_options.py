@@ -8,7 +8,7 @@ import pytest
 
 import caisson_fixture as fx
 from box import Boxes, Networks, create
-from netns import fetch, in_netns
+from netns import fetch, in_netns, lookup
 from test_containers_net import interfaces, ip, publish, server, settings
 from test_parent_networks import kernel_has
 
@@ -114,7 +114,7 @@ def test_no_address_is_kept_for_a_gateway_that_nobody_would_use(net_engine, netw
     if "Driver" in body:     # and where one is named, it is used, if there is a LAN
         networks.create("ungated", **body, IPAM={"Config": [{**subnets[0], "Gateway": "10.116.0.9"}, subnets[1]]})
         b = net_boxes.sleeper(network="ungated")
-        assert settings(b, "ungated")["Gateway"] == "10.116.0.9" and ("default via 10.116.0.9" in b.exec("ip route")[1]) == ("Options" in body)
+        assert settings(b, "ungated")["Gateway"] == ("10.116.0.9" if "Options" in body else "") and ("default via 10.116.0.9" in b.exec("ip route")[1]) == ("Options" in body)
 
 
 def test_a_lan_without_a_gateway_leaves_the_default_route_to_others(networks, net_boxes, outside):
@@ -125,6 +125,43 @@ def test_a_lan_without_a_gateway_leaves_the_default_route_to_others(networks, ne
     networks.connect("b-bridge", b)
     b.start()
     assert "default via 10.118.0.1" in b.exec("ip route")[1]
+
+
+# knows no name, and tells which it was asked for
+ASKED = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("192.0.2.53", 53))
+print("ready", flush=True)
+while True:
+    q, peer = s.recvfrom(4096)
+    print(q[13:13 + q[12]].decode(), flush=True)
+    s.sendto(q[:2] + b"\\x81\\x83" + q[4:6] + bytes(6) + q[12:q.index(b"\\0", 12) + 5], peer)
+"""
+
+
+def test_internal_lans_do_not_ask_the_hosts_servers(fresh, tmp_path):
+    """CVE-2024-29018 on macvlan: --internal means it there, too. Without it the host's servers are asked, even if no packet comes through."""
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+    eng = fresh(netns=True, args=["--resolv-conf", str(tmp_path / "resolv.conf")])
+    wire = eng.netns.neighbour()
+    eng.netns.run("ip", "addr", "add", "192.0.2.53/32", "dev", "lo")
+    nets, boxes = Networks(eng), Boxes(eng)
+    server = eng.netns.popen("/usr/bin/python3", "-c", ASKED, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout.readline() == "ready\n"
+        for name, internal in (("secret", True), ("open", False)):
+            nets.create(name, Driver="macvlan", Internal=internal, Options={"parent": "out0"}, IPAM={"Config": [{"Subnet": "10.119.0.0/24", "Gateway": "10.119.0.1"}]})
+            b = boxes.sleeper(network=name)
+            lookup(b, name)
+            assert ("default" in b.exec("ip route")[1]) != internal and settings(b, name)["Gateway"] == ("" if internal else "10.119.0.1")
+            boxes.clean()
+            nets.clean()
+        assert server.stdout.readline() == "open\n"
+    finally:
+        server.kill()
+        server.communicate()
+        wire.close()
 
 
 # -- as whom, and from where ----------------------------------------------------------------------------------------------
