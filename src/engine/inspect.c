@@ -150,6 +150,9 @@ int cs_container_inspect(struct cs_engine *e, const char *ref, bool size, int ap
 	pthread_mutex_lock(&c->lock);
 	if (!c->ever_started)
 		config = *c->config;
+	const struct cs_endpoint_settings *main_endpoint = cs_container_endpoint(c, cs_container_main_network(c));
+	if (cs_empty(config.mac_address) && main_endpoint)
+		config.mac_address = main_endpoint->wanted_mac; /* where older clients look for it, whichever way it was given */
 	cs_str_putc(out, '{');
 	put_head(c, owner, &manifest, out);
 	put_execs(c, out);

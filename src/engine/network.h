@@ -170,6 +170,7 @@ void cs_container_net_unlinked(struct cs_container *c); /* a link was taken out 
 CS_MUST_CHECK int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct cs_err **err);
 CS_MUST_CHECK int cs_container_net_save(struct cs_container *c, struct cs_err **err);
 struct cs_endpoint_settings *cs_container_endpoint(struct cs_container *c, const char *name);
+const char *cs_container_main_network(const struct cs_container *c); /* as HostConfig.NetworkMode has it: a name, or whatever the user wrote for one; borrowed */
 char *cs_container_net_json(struct cs_container *c); /* for the row; lock held or not in the tables yet */
 bool cs_container_net_own(const struct cs_container *c); /* it can have endpoints: neither container:, host, nor without any network */
 

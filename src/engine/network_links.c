@@ -270,7 +270,7 @@ static void add(struct cs_container *c, const char *text, const char *network, c
 
 void cs_links_endpoints(struct cs_container *c, const struct cs_endpoint_settings *s, char ***aliases, char ***endpoints, char ***names)
 {
-	const char *mode = cs_empty(c->host->network_mode) || cs_streq(c->host->network_mode, "default") ? "bridge" : c->host->network_mode;
+	const char *mode = cs_container_main_network(c);
 
 	for (char **p = s->links; p && *p; p++)
 		add(c, *p, s->key, aliases, endpoints, names);

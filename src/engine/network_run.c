@@ -30,18 +30,23 @@ struct cs_endpoint_settings *cs_container_endpoint(struct cs_container *c, const
 	return NULL;
 }
 
-void cs_container_net_defaults(struct cs_container *c)
+const char *cs_container_main_network(const struct cs_container *c)
 {
 	const char *mode = c->host->network_mode;
 
+	return cs_empty(mode) || cs_streq(mode, "default") ? "bridge" : mode;
+}
+
+void cs_container_net_defaults(struct cs_container *c)
+{
 	if (c->nets)
 		return;
 	c->nets = cs_xcalloc(1, sizeof(*c->nets));
-	if (cs_mode_container(mode))
+	if (cs_mode_container(c->host->network_mode))
 		return;
 	c->nets->endpoints = cs_xcalloc(1, sizeof(*c->nets->endpoints));
 	c->nets->n_endpoints = 1;
-	c->nets->endpoints[0].key = cs_xstrdup(cs_empty(mode) || cs_streq(mode, "default") ? "bridge" : mode);
+	c->nets->endpoints[0].key = cs_xstrdup(cs_container_main_network(c));
 }
 
 char *cs_container_net_json(struct cs_container *c)

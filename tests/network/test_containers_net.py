@@ -187,6 +187,13 @@ def test_mac_address_by_version(net_engine, net_boxes):
     b.start()
     assert settings(b, "bridge")["MacAddress"] == "02:11:22:33:44:55"
     assert "02:11:22:33:44:55" in b.exec("cat /sys/class/net/eth0/address; ip link show eth0")[1]
+    seen = lambda b: {v: net_engine.http.get(b.url + "/json", version=v).json["Config"].get("MacAddress") for v in ("1.43", "1.44", "1.51", "1.52")}
+    shown = {"1.43": "02:11:22:33:44:55", "1.44": "02:11:22:33:44:55", "1.51": "02:11:22:33:44:55", "1.52": None}
+    assert seen(b) == shown
+    b.rm()
+    b = net_boxes.create("true", network="bridge", NetworkingConfig={"EndpointsConfig": {"bridge": {"MacAddress": "02:11:22:33:44:55"}}})
+    assert seen(b) == shown         # however it was given; but one that was chosen is not
+    assert set(seen(net_boxes.sleeper(network="bridge")).values()) == {None}
 
 
 @pytest.mark.caisson        # before 29 it is shown as it was given
