@@ -115,6 +115,14 @@ def test_subnets_of_a_size(fresh):
     assert subnets() == chosen
 
 
+def test_the_subnet_of_ipv4_is_shown_first(networks):
+    given = [{"Subnet": "fd00:84::/64", "Gateway": "fd00:84::9"}, {"Subnet": "10.84.0.0/24", "IPRange": "10.84.0.128/25", "Gateway": "10.84.0.9"}]
+    networks.create("order", EnableIPv6=True, IPAM={"Config": given})
+    assert networks.inspect("order")["IPAM"]["Config"] == given[::-1]
+    networks.create("order2", EnableIPv6=True, IPAM={"Config": [{"Subnet": "fd00:85::/64"}]})
+    assert [":" in c["Subnet"] for c in networks.inspect("order2")["IPAM"]["Config"]] == [False, True]
+
+
 def test_a_bridge_has_one_network(networks):
     networks.create("first", Options={"com.docker.network.bridge.name": "cst-one-br"})
     a = networks.create("second", expect=403, Options={"com.docker.network.bridge.name": "cst-one-br"})
