@@ -3,6 +3,8 @@
  * Wall time is nanoseconds since 1970 (for people and for the API), deadlines are monotonic. */
 #pragma once
 
+#include <time.h>
+
 #include "base/macros.h"
 
 #define CS_NS_PER_SEC 1000000000ll
@@ -12,6 +14,7 @@
 
 int64_t cs_now_ns(void);       /* CLOCK_REALTIME */
 int64_t cs_monotonic_ns(void); /* CLOCK_MONOTONIC */
+static inline struct timespec cs_timespec(int64_t ns) { return (struct timespec){.tv_sec = (time_t)(ns / CS_NS_PER_SEC), .tv_nsec = (long)(ns % CS_NS_PER_SEC)}; }
 
 /* RFC 3339 with nanoseconds in UTC, trailing zeros dropped as Go's RFC3339Nano does. `buf` needs 36 bytes; returns buf. */
 #define CS_TIME_BUF 40

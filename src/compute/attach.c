@@ -41,13 +41,7 @@ int cs_attach_pack(json_t *o, const char *path, const char *id, struct cs_w_atta
 	    cs_field_i64(o, path, "Since", 0, INT64_MAX, &since, err) < 0 || cs_field_i64(o, path, "Token", 0, INT64_MAX, &token, err) < 0 ||
 	    cs_detach_keys(json_object_get(o, "DetachKeys"), path, keys, &n_keys, err) < 0)
 		return -1;
-	*ret = (struct cs_w_attach){.want_stdin = in,
-				    .want_stdout = out,
-				    .want_stderr = error,
-				    .framed = framed,
-				    .detach_len = (uint32_t)n_keys,
-				    .since = since,
-				    .token = (uint64_t)token};
+	*ret = (struct cs_w_attach){.streams = {in, out, error, framed}, .detach_len = (uint32_t)n_keys, .since = since, .token = (uint64_t)token};
 	(void)snprintf(ret->id, sizeof(ret->id), "%s", id);
 	cs_str_put(tail, keys, n_keys);
 	size_t before = tail->len;

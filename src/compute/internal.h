@@ -189,6 +189,7 @@ struct HcsSystem {
 };
 struct cs_system *cs_system_new(const char *id);
 struct cs_system *cs_system_ref(struct cs_system *s);
+CS_MUST_CHECK bool cs_system_insert(struct cs_system *s); /* the table takes the reference; false: the id is taken */
 void cs_system_unref(struct cs_system *s);
 /* Under system.lock: 0, or fails the operation's error text into err and returns the HRESULT. */
 HRESULT cs_system_may(const struct cs_system *s, enum cs_request_type req, struct cs_err **err);

@@ -363,11 +363,8 @@ static void kill_worker(struct cs_system *s)
 
 void cs_system_sweep_stuck(struct cs_system *s)
 {
-	struct timespec until;
-
 	cs_system_sweep(s);
-	int64_t t = cs_monotonic_ns() + STUCK_MS * CS_NS_PER_MS;
-	until = (struct timespec){.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	struct timespec until = cs_timespec(cs_monotonic_ns() + STUCK_MS * CS_NS_PER_MS);
 	pthread_mutex_lock(&s->lock);
 	for (int r = 0; !s->exit.valid && r == 0;)
 		r = pthread_cond_timedwait(&s->changed, &s->lock, &until);

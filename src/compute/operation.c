@@ -234,16 +234,13 @@ uint64_t HcsGetOperationId(HCS_OPERATION op) { return valid(op) ? op->id : 0; }
 
 HRESULT HcsWaitForOperationResultAndProcessInfo(HCS_OPERATION op, uint32_t timeout_ms, HCS_PROCESS_INFORMATION *info, char **document)
 {
-	struct timespec until;
+	struct timespec until = cs_timespec(cs_monotonic_ns() + (int64_t)timeout_ms * CS_NS_PER_MS);
 	HRESULT hr;
 
 	if (document)
 		*document = NULL;
 	if (!valid(op))
 		return HCS_E_INVALIDARG;
-	int64_t t = cs_monotonic_ns() + (int64_t)timeout_ms * CS_NS_PER_MS;
-	until.tv_sec = (time_t)(t / CS_NS_PER_SEC);
-	until.tv_nsec = (long)(t % CS_NS_PER_SEC);
 	pthread_mutex_lock(&op->lock);
 	while (op->state == CS_OP_PENDING && timeout_ms != 0) {
 		int r = timeout_ms == HCS_INFINITE ? pthread_cond_wait(&op->done_cond, &op->lock)

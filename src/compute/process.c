@@ -294,10 +294,7 @@ static int create(struct cs_system *s, HCS_OPERATION op, const char *params, HCS
 	if (exec_plan(s, params, &wish, &input, &plan, err) < 0 || exec_client(op, &client, err) < 0)
 		return -1;
 	memcpy(x.id, wish.id, sizeof(x.id));
-	x.want_stdin = wish.want_stdin;
-	x.want_stdout = wish.want_stdout;
-	x.want_stderr = wish.want_stderr;
-	x.framed = wish.framed;
+	x.streams = (struct cs_w_streams){wish.want_stdin, wish.want_stdout, wish.want_stderr, wish.framed};
 	x.has_client = client >= 0;
 	x.detach_len = (uint32_t)wish.detach_len;
 	x.input_len = (uint32_t)input.len;
@@ -646,7 +643,7 @@ HRESULT HcsModifyProcess(HCS_PROCESS h, HCS_OPERATION op, const char *settings)
 
 HRESULT HcsWaitForProcessExit(HCS_PROCESS h, uint32_t timeout_ms, char **result)
 {
-	struct timespec until;
+	struct timespec until = cs_timespec(cs_monotonic_ns() + (int64_t)timeout_ms * CS_NS_PER_MS);
 	HRESULT hr = HCS_S_OK;
 
 	if (result)
@@ -655,8 +652,6 @@ HRESULT HcsWaitForProcessExit(HCS_PROCESS h, uint32_t timeout_ms, char **result)
 		return HCS_E_INVALIDARG;
 	struct cs_process *p = h->process;
 	struct cs_system *s = p->system;
-	int64_t t = cs_monotonic_ns() + (int64_t)timeout_ms * CS_NS_PER_MS;
-	until = (struct timespec){.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
 	pthread_mutex_lock(&s->lock);
 	while (!p->exited && !p->failed && !(p->is_init && s->exit.valid) && hr == HCS_S_OK) {
 		int r = timeout_ms == HCS_INFINITE ? pthread_cond_wait(&s->changed, &s->lock) : pthread_cond_timedwait(&s->changed, &s->lock, &until);

@@ -211,7 +211,7 @@ static void default_document(struct cs_system *s)
 
 static struct cs_system *load(const char *id)
 {
-	struct cs_system *s = cs_system_new(id), *other;
+	struct cs_system *s = cs_system_new(id);
 	cs_autoerr struct cs_err *err = NULL;
 
 	s->state = CS_STATE_UNKNOWN;
@@ -222,18 +222,10 @@ static struct cs_system *load(const char *id)
 		default_document(s);
 	}
 	s->init->tty = s->document.tty;
-	pthread_mutex_lock(&cs_service.lock);
-	HASH_FIND_STR(cs_service.systems, id, other);
-	if (!other) {
-		HASH_ADD_KEYPTR(hh, cs_service.systems, s->id, strlen(s->id), s);
-		s->in_table = true;
-	}
-	pthread_mutex_unlock(&cs_service.lock);
-	if (other) {
-		cs_system_unref(s);
-		return NULL;
-	}
-	return s;
+	if (cs_system_insert(s))
+		return s;
+	cs_system_unref(s);
+	return NULL;
 }
 
 static bool answered(struct cs_system *s) { return s->exit.valid || (s->state != CS_STATE_UNKNOWN && s->listed); }
@@ -271,8 +263,7 @@ void cs_reconnect_all(void)
 	(void)closedir(d);
 	for (size_t i = 0; i < n; i++)
 		cs_reconnect(list[i]);
-	int64_t t = cs_monotonic_ns() + ANSWER_MS * CS_NS_PER_MS;
-	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	struct timespec until = cs_timespec(cs_monotonic_ns() + ANSWER_MS * CS_NS_PER_MS);
 	for (size_t i = 0; i < n; i++) {
 		wait_for(list[i], &until);
 		cs_system_unref(list[i]);

@@ -51,8 +51,7 @@ static bool is_departing(const char *id)
 
 void cs_departing_wait(const char *id, int timeout_ms)
 {
-	int64_t t = cs_monotonic_ns() + timeout_ms * CS_NS_PER_MS;
-	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	struct timespec until = cs_timespec(cs_monotonic_ns() + timeout_ms * CS_NS_PER_MS);
 
 	pthread_mutex_lock(&cs_service.lock);
 	while (is_departing(id))

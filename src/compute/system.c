@@ -7,6 +7,7 @@
 #include <time.h>
 #include <utlist.h>
 
+#include "base/guard.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -37,6 +38,19 @@ struct cs_system *cs_system_ref(struct cs_system *s)
 {
 	atomic_fetch_add(&s->refs, 1);
 	return s;
+}
+
+bool cs_system_insert(struct cs_system *s)
+{
+	struct cs_system *other;
+
+	CS_GUARD(&cs_service.lock);
+	HASH_FIND_STR(cs_service.systems, s->id, other);
+	if (other)
+		return false;
+	HASH_ADD_KEYPTR(hh, cs_service.systems, s->id, strlen(s->id), s);
+	s->in_table = true;
+	return true;
 }
 
 void cs_system_unref(struct cs_system *s)
@@ -369,7 +383,6 @@ static char *warnings_document(char *const *a, char *const *b)
 HRESULT HcsCreateComputeSystem(const char *id, const char *configuration, HCS_OPERATION op, void *security, HCS_SYSTEM *ret)
 {
 	struct cs_err *err = NULL;
-	struct cs_system *other = NULL;
 
 	(void)security;
 	if (!ret || !configuration || !id)
@@ -391,14 +404,7 @@ HRESULT HcsCreateComputeSystem(const char *id, const char *configuration, HCS_OP
 		return HCS_S_OK;
 	}
 	struct HcsSystem *h = handle_new(s);
-	pthread_mutex_lock(&cs_service.lock);
-	HASH_FIND_STR(cs_service.systems, id, other);
-	if (!other) {
-		HASH_ADD_KEYPTR(hh, cs_service.systems, s->id, strlen(s->id), s);
-		s->in_table = true;
-	}
-	pthread_mutex_unlock(&cs_service.lock);
-	if (other) {
+	if (!cs_system_insert(s)) {
 		HcsCloseComputeSystem(h);
 		cs_system_unref(s);
 		cs_op_failf(op, HCS_E_SYSTEM_ALREADY_EXISTS, CS_ERR_CONFLICT, "a system with the id %s exists already", id);
@@ -535,7 +541,7 @@ HRESULT HcsGetComputeSystemProperties(HCS_SYSTEM h, HCS_OPERATION op, const char
 
 HRESULT HcsWaitForComputeSystemExit(HCS_SYSTEM h, uint32_t timeout_ms, char **result)
 {
-	struct timespec until;
+	struct timespec until = cs_timespec(cs_monotonic_ns() + (int64_t)timeout_ms * CS_NS_PER_MS);
 	HRESULT hr = HCS_S_OK;
 
 	if (result)
@@ -543,8 +549,6 @@ HRESULT HcsWaitForComputeSystemExit(HCS_SYSTEM h, uint32_t timeout_ms, char **re
 	if (!valid(h))
 		return HCS_E_INVALIDARG;
 	struct cs_system *s = h->system;
-	int64_t t = cs_monotonic_ns() + (int64_t)timeout_ms * CS_NS_PER_MS;
-	until = (struct timespec){.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
 	pthread_mutex_lock(&s->lock);
 	while (!s->exit.valid && hr == HCS_S_OK) {
 		int r = timeout_ms == HCS_INFINITE ? pthread_cond_wait(&s->changed, &s->lock) : pthread_cond_timedwait(&s->changed, &s->lock, &until);

@@ -99,18 +99,20 @@ struct cs_w_header {
 struct cs_w_id {
 	char id[CS_W_ID_MAX];
 };
+struct cs_w_streams {
+	uint8_t want_stdin, want_stdout, want_stderr;
+	uint8_t framed; /* 8-byte stream headers [type,0,0,0,len32be] */
+};
 struct cs_w_exec {
 	char id[CS_W_ID_MAX];
-	uint8_t has_client;                        /* second descriptor is the client's socket */
-	uint8_t want_stdin, want_stdout, want_stderr;
-	uint8_t framed;
+	uint8_t has_client; /* second descriptor is the client's socket */
+	struct cs_w_streams streams;
 	uint32_t detach_len; /* bytes after the struct: detach keys, then initial input */
 	uint32_t input_len;
 };
 struct cs_w_attach {
 	char id[CS_W_ID_MAX];
-	uint8_t want_stdin, want_stdout, want_stderr;
-	uint8_t framed;      /* 8-byte stream headers [type,0,0,0,len32be] */
+	struct cs_w_streams streams;
 	uint32_t detach_len; /* bytes after the struct: detach keys, then input_len bytes that the client had already sent */
 	uint32_t input_len;
 	int64_t since; /* CLOCK_MONOTONIC ns: init's output from then on comes first, as far as it is kept (recent.c); 0: none of it */

@@ -88,8 +88,7 @@ struct cs_container *cs_container_new(struct cs_engine *e, const char *id)
 
 void cs_container_settle(struct cs_container *c, const unsigned *n, int ms)
 {
-	int64_t t = cs_monotonic_ns() + ms * CS_NS_PER_MS;
-	const struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	const struct timespec until = cs_timespec(cs_monotonic_ns() + ms * CS_NS_PER_MS);
 	int r = 0;
 
 	CS_GUARD(&c->lock);

@@ -143,7 +143,7 @@ static void free_list(struct cs_warm *w)
 
 static void sleep_until(int64_t t)
 {
-	struct timespec until = {.tv_sec = (time_t)(t / CS_NS_PER_SEC), .tv_nsec = (long)(t % CS_NS_PER_SEC)};
+	struct timespec until = cs_timespec(t);
 
 	(void)pthread_cond_timedwait(&pool.work, &pool.lock, &until);
 }

@@ -55,6 +55,20 @@ static int take_tail(const struct payload *p, uint32_t a, uint32_t b, const uint
 	return 0;
 }
 
+/* What a client wants; the tail is the detach keys and what it has already sent. */
+static int take_streams(const struct payload *p, const struct cs_w_streams *s, uint32_t detach_len, uint32_t input_len, struct cs_w_request *r, const char **why)
+{
+	r->want_stdin = s->want_stdin;
+	r->want_stdout = s->want_stdout;
+	r->want_stderr = s->want_stderr;
+	r->framed = s->framed;
+	r->detach_len = detach_len;
+	r->input_len = input_len;
+	if (detach_len > MAX_DETACH)
+		return bad(why, "detach sequence is too long");
+	return take_tail(p, detach_len, input_len, &r->detach, &r->input, why);
+}
+
 static int decode_exec(const struct payload *p, size_t n_fds, struct cs_w_request *r, const char **why)
 {
 	struct cs_w_exec x;
@@ -65,15 +79,7 @@ static int decode_exec(const struct payload *p, size_t n_fds, struct cs_w_reques
 	if (x.has_client > 1 || n_fds != 1u + x.has_client)
 		return bad(why, "wrong number of descriptors");
 	r->has_client = x.has_client;
-	r->want_stdin = x.want_stdin;
-	r->want_stdout = x.want_stdout;
-	r->want_stderr = x.want_stderr;
-	r->framed = x.framed;
-	r->detach_len = x.detach_len;
-	r->input_len = x.input_len;
-	if (x.detach_len > MAX_DETACH)
-		return bad(why, "detach sequence is too long");
-	return take_tail(p, x.detach_len, x.input_len, &r->detach, &r->input, why);
+	return take_streams(p, &x.streams, x.detach_len, x.input_len, r, why);
 }
 
 static int decode_attach(const struct payload *p, size_t n_fds, struct cs_w_request *r, const char **why)
@@ -84,17 +90,9 @@ static int decode_attach(const struct payload *p, size_t n_fds, struct cs_w_requ
 	if (n_fds != 1)
 		return bad(why, "wrong number of descriptors");
 	r->has_client = true;
-	r->want_stdin = x.want_stdin;
-	r->want_stdout = x.want_stdout;
-	r->want_stderr = x.want_stderr;
-	r->framed = x.framed;
-	r->detach_len = x.detach_len;
-	r->input_len = x.input_len;
 	r->since = x.since;
 	r->token = CS_W_PROTOCOL >= 2 ? x.token : 0;
-	if (x.detach_len > MAX_DETACH)
-		return bad(why, "detach sequence is too long");
-	return take_tail(p, x.detach_len, x.input_len, &r->detach, &r->input, why);
+	return take_streams(p, &x.streams, x.detach_len, x.input_len, r, why);
 }
 
 static int decode_watch(const struct payload *p, size_t n_fds, struct cs_w_request *r, const char **why)

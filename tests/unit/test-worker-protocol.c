@@ -34,7 +34,7 @@ static void test_packets(void **state)
 	struct {
 		struct cs_w_attach a;
 		uint8_t tail[16];
-	} x = {.a = {.id = "abc", .want_stdout = 1, .framed = 1, .detach_len = 2, .input_len = 3, .since = 42}, .tail = {16, 17, 'x', 'y', 'z'}};
+	} x = {.a = {.id = "abc", .streams = {.want_stdout = 1, .framed = 1}, .detach_len = 2, .input_len = 3, .since = 42}, .tail = {16, 17, 'x', 'y', 'z'}};
 	size_t body = sizeof(x.a) + 5;
 
 	(void)state;
@@ -72,7 +72,7 @@ static void test_packets(void **state)
 /* The same message as three releases send it: without what came later, as we do, and with what we do not know yet. */
 static void test_versions(void **state)
 {
-	struct cs_w_attach a = {.id = "abc", .want_stdout = 1, .detach_len = 2, .input_len = 1, .since = 42, .token = 9};
+	struct cs_w_attach a = {.id = "abc", .streams = {.want_stdout = 1}, .detach_len = 2, .input_len = 1, .since = 42, .token = 9};
 	struct cs_w_hello_request hello = {.protocol = 7, .protocol_min = 1};
 	struct cs_w_request r;
 	const char *why;
