@@ -271,8 +271,6 @@ static char *write_document(void *p)
 	return cs_doc_write(&cs_doc_endpoint_type, &e->doc);
 }
 
-static HRESULT not_found(struct cs_err **err) { return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_FOUND, 0, "no such endpoint"); }
-
 HRESULT HcnEnumerateEndpoints(const char *query, char **endpoints, char **errorRecord)
 {
 	return cs_enumerate(CS_ENDPOINT, query, name_of, write_document, endpoints, errorRecord);
@@ -280,30 +278,12 @@ HRESULT HcnEnumerateEndpoints(const char *query, char **endpoints, char **errorR
 
 HRESULT HcnOpenEndpoint(const HCN_GUID *id, HCN_ENDPOINT *endpoint, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-	HRESULT hr = cs_net_ready(&err);
-
-	if (hr == HCS_S_OK) {
-		struct HcnEndpoint *e = cs_obj_get(CS_ENDPOINT, id);
-		if (e)
-			*endpoint = e;
-		else
-			hr = not_found(&err);
-	}
-	return cs_hr_answer(hr, &err, errorRecord);
+	return cs_obj_open(CS_ENDPOINT, id, (void **)endpoint, errorRecord);
 }
 
 HRESULT HcnQueryEndpointProperties(HCN_ENDPOINT endpoint, const char *query, char **properties, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-
-	if (!cs_obj_is(CS_ENDPOINT, endpoint))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
-	HRESULT hr = cs_query_check(query, &err);
-	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, &err, errorRecord);
-	*properties = write_document(endpoint);
-	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
+	return cs_obj_query(CS_ENDPOINT, endpoint, query, write_document, properties, errorRecord);
 }
 
 HRESULT HcnCloseEndpoint(HCN_ENDPOINT endpoint)
@@ -326,7 +306,7 @@ HRESULT HcnQueryEndpointStats(HCN_ENDPOINT e, const char *query, char **statisti
 	struct cs_link_info l;
 
 	if (!cs_obj_is(CS_ENDPOINT, e))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
+		return cs_hr_answer(cs_not_found(CS_ENDPOINT, &err), &err, errorRecord);
 	HRESULT hr = cs_query_check(query, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, &err, errorRecord);
@@ -360,7 +340,7 @@ HRESULT HcnDeleteEndpoint(const HCN_GUID *id, char **errorRecord)
 	struct HcnEndpoint *e cs_auto(cs_autoep_done) = hr == HCS_S_OK ? cs_obj_get(CS_ENDPOINT, id) : NULL;
 
 	if (hr == HCS_S_OK && (!e || atomic_exchange(&e->leaving, true)))
-		hr = not_found(&err);
+		hr = cs_not_found(CS_ENDPOINT, &err);
 	else if (hr == HCS_S_OK) {
 		struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
 		if (ns) {
@@ -434,7 +414,7 @@ HRESULT HcnModifyEndpoint(HCN_ENDPOINT e, const char *settings, char **errorReco
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_ENDPOINT, e))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
+		return cs_hr_answer(cs_not_found(CS_ENDPOINT, &err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, &err, errorRecord);

@@ -246,6 +246,10 @@ HRESULT cs_query_check(const char *text, struct cs_err **err);
 bool cs_query_takes(const struct cs_query *q, const struct cs_obj *o, const char *name);
 /* The answer of an enumeration; write makes the document of one object. */
 HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(const void *), char *(*write)(void *), char **ret, char **record);
+/* The same for one object: opened by its id, asked by a handle, which may be of one that is gone. */
+HRESULT cs_obj_open(enum cs_kind kind, const HCN_GUID *id, void **ret, char **record);
+HRESULT cs_obj_query(enum cs_kind kind, void *handle, const char *query, char *(*write)(void *), char **ret, char **record);
+HRESULT cs_not_found(enum cs_kind kind, struct cs_err **err); /* sets *err */
 /* The settings of a change: decoded, and the request type one of those allowed (NULL-terminated). */
 HRESULT cs_modify_read(const char *text, const char *const *resources, const char *const *requests, struct cs_doc_modify *ret, struct cs_err **err);
 /* One policy or {"Policies": […]}. Add: none of the same type and settings may be there. Remove: of the same type and settings. Update: in place of

@@ -103,34 +103,14 @@ HRESULT HcnEnumerateLoadBalancers(const char *query, char **loadBalancers, char 
 	return cs_enumerate(CS_LB, query, NULL, write_document, loadBalancers, errorRecord);
 }
 
-static HRESULT not_found(struct cs_err **err) { return cs_hr_fail(err, HCS_E_ELEMENT_NOT_FOUND, 0, "no such load balancer"); }
-
 HRESULT HcnOpenLoadBalancer(const HCN_GUID *id, HCN_LOADBALANCER *loadBalancer, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-	HRESULT hr = cs_net_ready(&err);
-
-	if (hr == HCS_S_OK) {
-		struct HcnLoadBalancer *l = cs_obj_get(CS_LB, id);
-		if (l)
-			*loadBalancer = l;
-		else
-			hr = not_found(&err);
-	}
-	return cs_hr_answer(hr, &err, errorRecord);
+	return cs_obj_open(CS_LB, id, (void **)loadBalancer, errorRecord);
 }
 
 HRESULT HcnQueryLoadBalancerProperties(HCN_LOADBALANCER l, const char *query, char **properties, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-
-	if (!cs_obj_is(CS_LB, l))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
-	HRESULT hr = cs_query_check(query, &err);
-	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, &err, errorRecord);
-	*properties = write_document(l);
-	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
+	return cs_obj_query(CS_LB, l, query, write_document, properties, errorRecord);
 }
 
 /* {"ResourceType": "LoadBalancer", "RequestType": "Update", "Settings": a whole document} */
@@ -142,7 +122,7 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 	struct cs_doc_lb doc;
 
 	if (!cs_obj_is(CS_LB, l))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
+		return cs_hr_answer(cs_not_found(CS_LB, &err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, &err, errorRecord);
@@ -154,7 +134,7 @@ HRESULT HcnModifyLoadBalancer(HCN_LOADBALANCER l, const char *settings, char **e
 		if (l->o.gone) { /* meanwhile */
 			cs_json_release(&cs_doc_lb_type, &doc);
 			cs_json_release(&cs_doc_modify_type, &m);
-			return cs_hr_answer(not_found(&err), &err, errorRecord);
+			return cs_hr_answer(cs_not_found(CS_LB, &err), &err, errorRecord);
 		}
 		struct cs_doc_lb old = l->doc;
 		free(doc.id);
@@ -178,7 +158,7 @@ HRESULT HcnDeleteLoadBalancer(const HCN_GUID *id, char **errorRecord)
 	struct HcnLoadBalancer *l cs_auto(cs_autolb_done) = hr == HCS_S_OK ? cs_obj_get(CS_LB, id) : NULL;
 
 	if (hr == HCS_S_OK && !l)
-		hr = not_found(&err);
+		hr = cs_not_found(CS_LB, &err);
 	if (hr == HCS_S_OK) {
 		CS_LOCK(l);
 		cs_obj_remove(CS_LB, &l->o);

@@ -312,34 +312,14 @@ HRESULT HcnEnumerateNetworks(const char *query, char **networks, char **errorRec
 	return cs_enumerate(CS_NETWORK, query, name_of, write_document, networks, errorRecord);
 }
 
-static HRESULT not_found(struct cs_err **err) { return cs_hr_fail(err, HCN_E_NETWORK_NOT_FOUND, 0, "no such network"); }
-
 HRESULT HcnOpenNetwork(const HCN_GUID *id, HCN_NETWORK *network, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-	HRESULT hr = cs_net_ready(&err);
-
-	if (hr == HCS_S_OK) {
-		struct HcnNetwork *n = cs_obj_get(CS_NETWORK, id);
-		if (n)
-			*network = n;
-		else
-			hr = not_found(&err);
-	}
-	return cs_hr_answer(hr, &err, errorRecord);
+	return cs_obj_open(CS_NETWORK, id, (void **)network, errorRecord);
 }
 
 HRESULT HcnQueryNetworkProperties(HCN_NETWORK network, const char *query, char **properties, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-
-	if (!cs_obj_is(CS_NETWORK, network))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
-	HRESULT hr = cs_query_check(query, &err);
-	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, &err, errorRecord);
-	*properties = write_document(network);
-	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
+	return cs_obj_query(CS_NETWORK, network, query, write_document, properties, errorRecord);
 }
 
 HRESULT HcnCloseNetwork(HCN_NETWORK network)
@@ -355,14 +335,14 @@ HRESULT HcnDeleteNetwork(const HCN_GUID *id, char **errorRecord)
 	struct HcnNetwork *n cs_auto(cs_autonet_done) = hr == HCS_S_OK ? cs_obj_get(CS_NETWORK, id) : NULL;
 
 	if (hr == HCS_S_OK && !n)
-		hr = not_found(&err);
+		hr = cs_not_found(CS_NETWORK, &err);
 	if (hr == HCS_S_OK) {
 		CS_LOCK(n);
 		if (n->endpoints > 0)
 			hr = cs_hr_fail(&err, HCN_E_ENTITY_HAS_REFERENCES, 0, "network %s has active endpoints (%u)", n->doc.name ? n->doc.name : n->o.text,
 					n->endpoints);
 		else if (n->leaving)
-			hr = not_found(&err);
+			hr = cs_not_found(CS_NETWORK, &err);
 		else
 			n->leaving = true;
 	}
@@ -473,7 +453,7 @@ HRESULT HcnModifyNetwork(HCN_NETWORK n, const char *settings, char **errorRecord
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_NETWORK, n))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
+		return cs_hr_answer(cs_not_found(CS_NETWORK, &err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, &err, errorRecord);

@@ -102,21 +102,9 @@ HRESULT HcnCreateNamespace(const HCN_GUID *id, const char *settings, HCN_NAMESPA
 	return cs_hr_answer(hr, &err, errorRecord);
 }
 
-static HRESULT not_found(struct cs_err **err) { return cs_hr_fail(err, HCN_E_NAMESPACE_NOT_FOUND, 0, "no such namespace"); }
-
 HRESULT HcnOpenNamespace(const HCN_GUID *id, HCN_NAMESPACE *nspace, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-	HRESULT hr = cs_net_ready(&err);
-
-	if (hr == HCS_S_OK) {
-		struct HcnNamespace *n = cs_obj_get(CS_NAMESPACE, id);
-		if (n)
-			*nspace = n;
-		else
-			hr = not_found(&err);
-	}
-	return cs_hr_answer(hr, &err, errorRecord);
+	return cs_obj_open(CS_NAMESPACE, id, (void **)nspace, errorRecord);
 }
 
 HRESULT HcnCloseNamespace(HCN_NAMESPACE nspace)
@@ -149,15 +137,7 @@ HRESULT HcnEnumerateNamespaces(const char *query, char **namespaces, char **erro
 
 HRESULT HcnQueryNamespaceProperties(HCN_NAMESPACE nspace, const char *query, char **properties, char **errorRecord)
 {
-	struct cs_err *err = NULL;
-
-	if (!cs_obj_is(CS_NAMESPACE, nspace))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
-	HRESULT hr = cs_query_check(query, &err);
-	if (hr != HCS_S_OK)
-		return cs_hr_answer(hr, &err, errorRecord);
-	*properties = write_document(nspace);
-	return cs_hr_answer(HCS_S_OK, NULL, errorRecord);
+	return cs_obj_query(CS_NAMESPACE, nspace, query, write_document, properties, errorRecord);
 }
 
 static HRESULT change(struct HcnNamespace *n, const struct cs_doc_modify *m, struct cs_err **err)
@@ -176,7 +156,7 @@ static HRESULT change(struct HcnNamespace *n, const struct cs_doc_modify *m, str
 		return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_FOUND, 0, "no such endpoint");
 	CS_LOCK(n);
 	if (n->leaving)
-		return not_found(err);
+		return cs_not_found(CS_NAMESPACE, err);
 	return strcmp(m->request, "Add") == 0 ? cs_attach(n, e, err) : cs_detach(n, e, err);
 }
 
@@ -190,7 +170,7 @@ static HRESULT change_dns(struct HcnNamespace *n, const struct cs_doc_modify *m,
 	HRESULT hr = cs_check_dns(&dns, err);
 	CS_LOCK(n);
 	if (hr == HCS_S_OK && n->leaving)
-		hr = not_found(err);
+		hr = cs_not_found(CS_NAMESPACE, err);
 	if (hr != HCS_S_OK) {
 		cs_json_release(&cs_doc_namespace_dns_type, &dns);
 		return hr;
@@ -218,7 +198,7 @@ HRESULT HcnModifyNamespace(HCN_NAMESPACE n, const char *settings, char **errorRe
 	struct cs_err *err = NULL;
 
 	if (!cs_obj_is(CS_NAMESPACE, n))
-		return cs_hr_answer(not_found(&err), &err, errorRecord);
+		return cs_hr_answer(cs_not_found(CS_NAMESPACE, &err), &err, errorRecord);
 	HRESULT hr = cs_modify_read(settings, resources, requests, &m, &err);
 	if (hr == HCS_S_OK) {
 		hr = dispatch(n, &m, &err);
@@ -244,11 +224,11 @@ HRESULT HcnDeleteNamespace(const HCN_GUID *id, char **errorRecord)
 	struct HcnNamespace *n cs_auto(cs_autons_done) = hr == HCS_S_OK ? cs_obj_get(CS_NAMESPACE, id) : NULL;
 
 	if (hr == HCS_S_OK && !n)
-		hr = not_found(&err);
+		hr = cs_not_found(CS_NAMESPACE, &err);
 	else if (hr == HCS_S_OK) {
 		CS_LOCK(n);
 		if (n->leaving) {
-			hr = not_found(&err);
+			hr = cs_not_found(CS_NAMESPACE, &err);
 		} else {
 			n->leaving = true;
 			cs_edge_forget(n);

@@ -269,6 +269,40 @@ HRESULT cs_enumerate(enum cs_kind kind, const char *query, const char *(*name)(c
 	return cs_hr_answer(*ret ? HCS_S_OK : HCS_E_OUTOFMEMORY, NULL, record);
 }
 
+HRESULT cs_not_found(enum cs_kind kind, struct cs_err **err)
+{
+	static const struct {
+		HRESULT hr;
+		const char *what;
+	} kinds[CS_KINDS] = {[CS_NETWORK] = {HCN_E_NETWORK_NOT_FOUND, "network"}, [CS_ENDPOINT] = {HCN_E_ENDPOINT_NOT_FOUND, "endpoint"},
+			     [CS_NAMESPACE] = {HCN_E_NAMESPACE_NOT_FOUND, "namespace"}, [CS_LB] = {HCS_E_ELEMENT_NOT_FOUND, "load balancer"}};
+
+	return cs_hr_fail(err, kinds[kind].hr, 0, "no such %s", kinds[kind].what);
+}
+
+HRESULT cs_obj_open(enum cs_kind kind, const HCN_GUID *id, void **ret, char **record)
+{
+	struct cs_err *err = NULL;
+	HRESULT hr = cs_net_ready(&err);
+	void *o = hr == HCS_S_OK ? cs_obj_get(kind, id) : NULL;
+
+	if (o)
+		*ret = o;
+	else if (hr == HCS_S_OK)
+		hr = cs_not_found(kind, &err);
+	return cs_hr_answer(hr, &err, record);
+}
+
+HRESULT cs_obj_query(enum cs_kind kind, void *handle, const char *query, char *(*write)(void *), char **ret, char **record)
+{
+	struct cs_err *err = NULL;
+	HRESULT hr = cs_obj_is(kind, handle) ? cs_query_check(query, &err) : cs_not_found(kind, &err);
+
+	if (hr == HCS_S_OK)
+		*ret = write(handle);
+	return cs_hr_answer(hr, &err, record);
+}
+
 static bool among(const char *const *v, const char *s)
 {
 	for (; *v; v++)
