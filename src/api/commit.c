@@ -41,11 +41,7 @@ static int commit(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 	cs_config_free(config);
 	if (r < 0)
 		return -1;
-	rs->status = 201;
-	cs_str_putc(&rs->body, '{');
-	cs_json_put_kstr(&rs->body, "Id", id);
-	cs_str_puts(&rs->body, "}\n");
-	return 0;
+	return cs_answer_created(rs, id);
 }
 
 const struct cs_route cs_routes_commit[] = {

@@ -17,11 +17,7 @@ static int create(struct cs_request *rq, struct cs_response *rs, struct cs_err *
 	cs_exec_config_free(cfg);
 	if (r < 0)
 		return -1;
-	rs->status = 201;
-	cs_str_putc(&rs->body, '{');
-	cs_json_put_kstr(&rs->body, "Id", id);
-	cs_str_puts(&rs->body, "}\n");
-	return 0;
+	return cs_answer_created(rs, id);
 }
 
 static void run_start(void *ctx, int fd, const void *input, size_t len)

@@ -14,3 +14,12 @@ const struct cs_route *const cs_routes[] = {
 	cs_routes_image_archives,
 	NULL,
 };
+
+int cs_answer_created(struct cs_response *rs, const char *id)
+{
+	rs->status = 201;
+	cs_str_putc(&rs->body, '{');
+	cs_json_put_kstr(&rs->body, "Id", id);
+	cs_str_puts(&rs->body, "}\n");
+	return 0;
+}

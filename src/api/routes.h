@@ -13,6 +13,8 @@
 cs_handler cs_unavailable;
 /* Answers a prune: with a stream of JSON lines for who accepts such, else with one object. units: what is counted, a constant. */
 CS_MUST_CHECK int cs_prune_answer(struct cs_request *rq, struct cs_response *rs, cs_prune_work *work, const char *units, struct cs_err **err);
+/* 201 {"Id": id} */
+int cs_answer_created(struct cs_response *rs, const char *id);
 /* h and w of resize */
 CS_MUST_CHECK int cs_query_size(struct cs_request *rq, uint16_t *rows, uint16_t *cols, struct cs_err **err);
 

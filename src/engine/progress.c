@@ -101,32 +101,34 @@ static void put_html(struct cs_str *out, const char *key, const char *text)
 	}
 }
 
-void cs_progress_status(struct cs_progress *p, const char *id, const char *fmt, ...)
+static void say(struct cs_progress *p, const char *member, const char *id, const char *fmt, va_list ap)
 {
 	cs_autostr struct cs_str text = CS_STR_INIT(1u << 16);
-	va_list ap;
 
-	va_start(ap, fmt);
 	cs_str_vputf(&text, fmt, ap);
-	va_end(ap);
 	begin(p);
-	put_html(&p->line, "status", text.buf ? text.buf : "");
+	put_html(&p->line, member, text.buf ? text.buf : "");
 	if (!cs_empty(id))
 		put_html(&p->line, "id", id);
 	send(p);
 }
 
-void cs_progress_stream(struct cs_progress *p, const char *fmt, ...)
+void cs_progress_status(struct cs_progress *p, const char *id, const char *fmt, ...)
 {
-	cs_autostr struct cs_str text = CS_STR_INIT(1u << 16);
 	va_list ap;
 
 	va_start(ap, fmt);
-	cs_str_vputf(&text, fmt, ap);
+	say(p, "status", id, fmt, ap);
 	va_end(ap);
-	begin(p);
-	put_html(&p->line, "stream", text.buf ? text.buf : "");
-	send(p);
+}
+
+void cs_progress_stream(struct cs_progress *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(p, "stream", NULL, fmt, ap);
+	va_end(ap);
 }
 
 void cs_progress_step(struct cs_progress *p, const char *id, const char *action, int64_t current, int64_t total)
