@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/archive_lib.h"
 
-#include <dlfcn.h>
-
-#define LIBRARY "libarchive.so.13"
+#include "base/late.h"
 
 struct archive_lib archive_lib;
 
-int archive_lib_load(struct cs_err **err)
-{
-	static void *handle;
+#define ROW(name) {"archive_" #name, offsetof(struct archive_lib, f_##name)},
+static const struct cs_late_symbol symbols[] = {ARCHIVE_FUNCTIONS(ROW){0}};
+static struct cs_late late = {.name = "libarchive.so.13", .symbols = symbols, CS_LATE_INIT};
 
-	if (handle)
-		return 0;
-	handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (!handle)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "archives need libarchive: %s", dlerror());
-#define RESOLVE(name)                                                                                                                               \
-	A(name) = (__typeof__(A(name)))dlsym(handle, "archive_" #name);                                                                             \
-	if (!A(name))                                                                                                                               \
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "%s has no archive_" #name, LIBRARY);
-	ARCHIVE_FUNCTIONS(RESOLVE)
-#undef RESOLVE
-	return 0;
-}
+int archive_lib_load(struct cs_err **err) { return cs_late_get(&late, &archive_lib, err) < 0 ? cs_wrap(err, "archives need libarchive") : 0; }

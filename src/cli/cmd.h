@@ -167,6 +167,8 @@ bool cmd_name(const struct command *c, size_t *pos, char *buf, size_t size);
 bool cmd_is_group(const struct command *c);
 /* One record of CSV: commas separate, double quotes protect. Appends to *out; false for a stray quote. */
 bool csv_split(const char *s, char ***out);
+/* The same of an option's value, which is not empty: NULL, or why not in Go's words. Caller frees. */
+char *csv_fields(const char *s, char ***out);
 /* Edit distance with transpositions, at most `limit` + 1. */
 unsigned word_distance(const char *a, const char *b, unsigned limit);
 

@@ -2,47 +2,28 @@
 #include "cli/context.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <nettle/sha2.h>
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "base/sha256.h"
 #include "base/str.h"
 #include "base/strv.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/sha256_lib.h"
 
 #define META_MAX ((size_t)1 << 20)
-
-/* Loaded late, as TLS is: only contexts need a digest. */
-int sha256_hex(const char *text, char *out, struct cs_err **err)
-{
-	void *lib = dlopen("libnettle.so.8", RTLD_NOW | RTLD_LOCAL);
-	__typeof__(nettle_sha256_init) *init = lib ? (__typeof__(init))dlsym(lib, CS_STR(nettle_sha256_init)) : NULL;
-	__typeof__(nettle_sha256_update) *update = lib ? (__typeof__(update))dlsym(lib, CS_STR(nettle_sha256_update)) : NULL;
-	__typeof__(nettle_sha256_digest) *finish = lib ? (__typeof__(finish))dlsym(lib, CS_STR(nettle_sha256_digest)) : NULL;
-	struct sha256_ctx ctx;
-	uint8_t sum[SHA256_DIGEST_SIZE];
-
-	if (!init || !update || !finish) {
-		const char *why = dlerror();
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "contexts need libnettle: %s", why ? why : "a function is missing");
-	}
-	init(&ctx);
-	update(&ctx, strlen(text), (const uint8_t *)text);
-	finish(&ctx, sizeof(sum), sum);
-	for (size_t i = 0; i < sizeof(sum); i++)
-		(void)snprintf(out + 2 * i, 3, "%02x", sum[i]);
-	return 0;
-}
 
 char *context_dir(const char *name, bool tls, struct cs_err **err)
 {
 	char id[65];
 
-	if (sha256_hex(name, id, err) < 0)
+	if (sha256_load(err) < 0) {
+		(void)cs_wrap(err, "contexts need libnettle");
 		return NULL;
+	}
+	cs_sha256_hex_of(name, strlen(name), id);
 	return cs_xasprintf("%s/contexts/%s/%s", config_dir(), tls ? "tls" : "meta", id);
 }
 

@@ -297,16 +297,21 @@ static int create(const struct context_create_opts *o, const char *name, struct 
 	return r;
 }
 
+static int done(const char *name, const char *what)
+{
+	printf("%s\n", name);
+	(void)fflush(stdout);
+	fprintf(stderr, "Successfully %s context \"%s\"\n", what, name);
+	return 0;
+}
+
 static int cmd_create(struct call *c)
 {
 	struct cs_err *err = NULL;
 
 	if (create(c->opts, c->args[0], &err) < 0)
 		return cli_error(err, 1);
-	printf("%s\n", c->args[0]);
-	(void)fflush(stdout);
-	fprintf(stderr, "Successfully created context \"%s\"\n", c->args[0]);
-	return 0;
+	return done(c->args[0], "created");
 }
 
 struct context_update_opts {
@@ -343,10 +348,7 @@ static int cmd_update(struct call *c)
 
 	if (update(c->opts, c->args[0], &err) < 0)
 		return cli_error(err, 1);
-	printf("%s\n", c->args[0]);
-	(void)fflush(stdout);
-	fprintf(stderr, "Successfully updated context \"%s\"\n", c->args[0]);
-	return 0;
+	return done(c->args[0], "updated");
 }
 
 /* ---- use, show, rm ---- */
@@ -761,10 +763,7 @@ static int cmd_import(struct call *c)
 
 	if (import(c->args[0], c->args[1], &err) < 0)
 		return cli_error(err, 1);
-	printf("%s\n", c->args[0]);
-	(void)fflush(stdout);
-	fprintf(stderr, "Successfully imported context \"%s\"\n", c->args[0]);
-	return 0;
+	return done(c->args[0], "imported");
 }
 
 #define ENDPOINT_HELP                                                                                                                                  \

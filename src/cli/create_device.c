@@ -165,13 +165,9 @@ char *create_gpus(const char *text, json_t **ret)
 {
 	cs_autostrv char **fields = NULL;
 	struct gpus g = {.driver = ""};
-	char *why;
+	char *why = csv_fields(text, &fields);
 
-	if (!*text)
-		why = cs_xstrdup("EOF");
-	else if (!csv_split(text, &fields))
-		why = cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
-	else
+	if (!why)
 		why = gpu_fields(&g, fields);
 	if (!g.has_count && !g.ids)
 		g.count = 1;

@@ -228,13 +228,9 @@ char *create_mount(const char *text, json_t **ret)
 {
 	cs_autostrv char **fields = NULL;
 	struct mount x = {.m = json_pack("{s:s}", "Type", "volume")};
-	char *why;
+	char *why = csv_fields(text, &fields);
 
-	if (!*text)
-		why = cs_xstrdup("EOF");
-	else if (!csv_split(text, &fields))
-		why = cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
-	else
+	if (!why)
 		why = all_fields(fields, &x);
 	struct {
 		const char *key;

@@ -115,9 +115,10 @@ static char *field(json_t *net, json_t *ep, const char *key, const char *val)
 static char *long_form(const char *text, json_t *net, json_t *ep)
 {
 	cs_autostrv char **fields = NULL;
+	char *bad = csv_fields(text, &fields);
 
-	if (!csv_split(text, &fields))
-		return cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
+	if (bad)
+		return bad;
 	for (char **f = fields; *f; f++) {
 		size_t n = strcspn(*f, "=");
 		if (!(*f)[n] || !n)

@@ -125,6 +125,13 @@ bool csv_split(const char *s, char ***out)
 	}
 }
 
+char *csv_fields(const char *s, char ***out)
+{
+	if (!*s)
+		return cs_xstrdup("EOF");
+	return csv_split(s, out) ? NULL : cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
+}
+
 static char *trimmed(const char *s, size_t n)
 {
 	while (n && isspace((unsigned char)*s)) {
@@ -182,7 +189,7 @@ static char *store_value(const struct flag *f, void *member, const char *val)
 		cs_strv_push(member, val);
 		return NULL;
 	case FLAG_STRINGS:
-		return !*val || csv_split(val, member) ? NULL : cs_xstrdup("parse error on line 1, column 1: bare \" in non-quoted-field");
+		return *val ? csv_fields(val, member) : NULL;
 	case FLAG_MAP:
 		put_map(val, member);
 		return NULL;

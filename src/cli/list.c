@@ -137,6 +137,34 @@ char *filters_query(json_t *filters)
 	return query;
 }
 
+const char *listing_format(const struct listing *what, const char *format, bool quiet)
+{
+	if (cs_streq(format, "table"))
+		return quiet ? what->only : what->table;
+	if (cs_streq(format, "raw"))
+		return quiet ? what->only_raw : what->raw;
+	return format;
+}
+
+int listing_print(const struct listing *what, const char *format, bool quiet, bool trunc, char *const *filters)
+{
+	cs_autofree char *query = filters_query(filters_json(filters)), *path = cs_xasprintf("%s%s%s", what->path, *query ? "?" : "", *query ? query + 1 : "");
+	struct cs_err *err = NULL;
+	json_t *answer = NULL, *o;
+	struct list l;
+	size_t i;
+
+	if (client_json("GET", path, NULL, &answer, &err) < 0)
+		return cli_error(err, 1);
+	list_begin(&l, listing_format(what, list_format(format, what->config_key, quiet), quiet));
+	json_t *sorted = sorted_by(what->member ? json_object_get(answer, what->member) : answer, "Name");
+	json_array_foreach(sorted, i, o) list_row(&l, what->class, &(struct row){o, trunc});
+	int status = list_end(&l, what->headers);
+	json_decref(sorted);
+	json_decref(answer);
+	return status;
+}
+
 int client_text(const char *path, struct cs_str *body, struct cs_err **err)
 {
 	auto_reply struct reply r = REPLY_INIT;

@@ -36,6 +36,18 @@ int list_text(struct list *l, const char *const *headers, struct cs_str *out);
 
 /* Which format a command uses: what was given, else config.json's `key` unless quiet, else "table". Borrowed. */
 const char *list_format(const char *given, const char *key, bool quiet);
+/* A command that lists the API's objects by name. */
+struct listing {
+	const char *path, *member;             /* of the answer, NULL: it is the list */
+	const char *config_key;                /* "networksFormat" */
+	const char *table, *raw, *only, *only_raw; /* formats: those of "table" and "raw", and with --quiet */
+	const struct tpl_class *class;         /* of a struct row */
+	const char *const *headers;
+};
+/* What `format` stands for. */
+const char *listing_format(const struct listing *what, const char *format, bool quiet);
+/* Asks the engine and prints. Returns the exit status. */
+int listing_print(const struct listing *what, const char *format, bool quiet, bool trunc, char *const *filters);
 /* "table" and "" are the default: is it one? */
 bool list_is_default(const char *format);
 

@@ -46,29 +46,15 @@ static const struct flag network_ls_flags[] = {
 	FLAG_END,
 };
 
+static const struct listing network_listing = {
+	"/networks", NULL, "networksFormat", "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
+	"network_id: {{.ID}}\\nname: {{.Name}}\\ndriver: {{.Driver}}\\nscope: {{.Scope}}\\n", "{{.ID}}", "network_id: {{.ID}}", &network_class, network_headers};
+
 static int cmd_ls(struct call *call)
 {
 	const struct network_ls_opts *o = call->opts;
-	const char *format = list_format(o->format, "networksFormat", o->quiet);
-	struct cs_err *err = NULL;
-	json_t *list = NULL, *n;
-	struct list l;
-	size_t i;
 
-	cs_autofree char *f = filters_query(filters_json(o->filter)), *path = cs_xasprintf("/networks%s%s", *f ? "?" : "", *f ? f + 1 : "");
-	if (client_json("GET", path, NULL, &list, &err) < 0)
-		return cli_error(err, 1);
-	if (cs_streq(format, "table"))
-		format = o->quiet ? "{{.ID}}" : "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
-	else if (cs_streq(format, "raw"))
-		format = o->quiet ? "network_id: {{.ID}}" : "network_id: {{.ID}}\\nname: {{.Name}}\\ndriver: {{.Driver}}\\nscope: {{.Scope}}\\n";
-	list_begin(&l, format);
-	json_t *sorted = sorted_by(list, "Name");
-	json_array_foreach(sorted, i, n) list_row(&l, &network_class, &(struct row){n, !o->no_trunc});
-	int status = list_end(&l, network_headers);
-	json_decref(sorted);
-	json_decref(list);
-	return status;
+	return listing_print(&network_listing, o->format, o->quiet, !o->no_trunc, o->filter);
 }
 
 /* ---- create ---- */

@@ -330,29 +330,15 @@ static const struct flag plugin_ls_flags[] = {
 	FLAG_END,
 };
 
+static const struct listing plugin_listing = {
+	"/plugins", NULL, "pluginsFormat", "table {{.ID}}\t{{.Name}}\t{{.Description}}\t{{.Enabled}}",
+	"plugin_id: {{.ID}}\\nname: {{.Name}}\\ndescription: {{.Description}}\\nenabled: {{.Enabled}}\\n", "{{.ID}}", "plugin_id: {{.ID}}", &plugin_class, plugin_headers};
+
 static int cmd_plugin_ls(struct call *c)
 {
 	const struct plugin_ls_opts *o = c->opts;
-	const char *format = list_format(o->format, "pluginsFormat", o->quiet);
-	struct cs_err *err = NULL;
-	json_t *list = NULL, *p;
-	struct list l;
-	size_t i;
 
-	cs_autofree char *f = filters_query(filters_json(o->filter)), *path = cs_xasprintf("/plugins%s%s", *f ? "?" : "", *f ? f + 1 : "");
-	if (client_json("GET", path, NULL, &list, &err) < 0)
-		return cli_error(err, 1);
-	if (cs_streq(format, "table"))
-		format = o->quiet ? "{{.ID}}" : "table {{.ID}}\t{{.Name}}\t{{.Description}}\t{{.Enabled}}";
-	else if (cs_streq(format, "raw"))
-		format = o->quiet ? "plugin_id: {{.ID}}" : "plugin_id: {{.ID}}\\nname: {{.Name}}\\ndescription: {{.Description}}\\nenabled: {{.Enabled}}\\n";
-	list_begin(&l, format);
-	json_t *sorted = sorted_by(list, "Name");
-	json_array_foreach(sorted, i, p) list_row(&l, &plugin_class, &(struct row){p, !o->no_trunc});
-	int status = list_end(&l, plugin_headers);
-	json_decref(sorted);
-	json_decref(list);
-	return status;
+	return listing_print(&plugin_listing, o->format, o->quiet, !o->no_trunc, o->filter);
 }
 
 const struct command object_commands[] = {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/tls.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -9,7 +8,8 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-#define LIBRARY "libgnutls.so.30"
+#include "base/late.h"
+
 #define FUNCTIONS(X)                                                                                                                                   \
 	X(certificate_allocate_credentials) X(certificate_set_x509_trust_file) X(certificate_set_x509_system_trust)                                    \
 	X(certificate_set_x509_key_file) X(init) X(deinit) X(set_default_priority) X(credentials_set) X(server_name_set)                               \
@@ -21,6 +21,9 @@ static struct {
 	FUNCTIONS(MEMBER)
 } lib;
 #define G(name) (lib.f_##name)
+#define ROW(name) {"gnutls_" #name, offsetof(__typeof__(lib), f_##name)},
+static const struct cs_late_symbol symbols[] = {FUNCTIONS(ROW){0}};
+static struct cs_late late = {.name = "libgnutls.so.30", .symbols = symbols, CS_LATE_INIT};
 
 static const char *volatile failure;
 
@@ -28,20 +31,7 @@ const char *tls_failure(void) { return failure; }
 
 static int load(struct cs_err **err)
 {
-	static void *handle;
-
-	if (handle)
-		return 0;
-	handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (!handle)
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "TLS needs GnuTLS: %s", dlerror());
-#define RESOLVE(name)                                                                                                                                   \
-	lib.f_##name = (__typeof__(lib.f_##name))dlsym(handle, "gnutls_" #name);                                                                        \
-	if (!lib.f_##name)                                                                                                                               \
-		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "TLS: %s has no gnutls_" #name, LIBRARY);
-	FUNCTIONS(RESOLVE)
-#undef RESOLVE
-	return 0;
+	return cs_late_get(&late, &lib, err) < 0 ? cs_wrap(err, "TLS needs GnuTLS") : 0;
 }
 
 /* ---- the pump: one thread per connection ---- */

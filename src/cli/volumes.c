@@ -105,14 +105,10 @@ const struct tpl_class volume_class = {"*formatter.volumeContext", volume_method
 const char *const volume_headers[] = {"ID", "ID", "Name", "VOLUME NAME", "Group", "GROUP", "Driver", "DRIVER", "Scope", "SCOPE", "Availability", "AVAILABILITY", "Mountpoint",
 				      "MOUNTPOINT", "Labels", "LABELS", "Links", "LINKS", "Size", "SIZE", "Status", "STATUS", NULL};
 
-const char *volume_format(const char *source, bool quiet)
-{
-	if (cs_streq(source, "table"))
-		return quiet ? "{{.Name}}" : "table {{.Driver}}\t{{.Name}}";
-	if (cs_streq(source, "raw"))
-		return quiet ? "name: {{.Name}}" : "name: {{.Name}}\\ndriver: {{.Driver}}\\n";
-	return source;
-}
+static const struct listing volume_listing = {
+	"/volumes", "Volumes", "volumesFormat", "table {{.Driver}}\t{{.Name}}", "name: {{.Name}}\\ndriver: {{.Driver}}\\n", "{{.Name}}", "name: {{.Name}}", &volume_class, volume_headers};
+
+const char *volume_format(const char *source, bool quiet) { return listing_format(&volume_listing, source, quiet); }
 
 struct volume_ls_opts {
 	bool cluster, quiet;
@@ -130,21 +126,8 @@ static const struct flag volume_ls_flags[] = {
 static int cmd_ls(struct call *call)
 {
 	const struct volume_ls_opts *o = call->opts;
-	struct cs_err *err = NULL;
-	json_t *j = NULL;
-	struct list l;
 
-	cs_autofree char *f = filters_query(filters_json(o->filter)), *path = cs_xasprintf("/volumes%s%s", *f ? "?" : "", *f ? f + 1 : "");
-	if (client_json("GET", path, NULL, &j, &err) < 0)
-		return cli_error(err, 1);
-	list_begin(&l, volume_format(list_format(o->format, "volumesFormat", o->quiet), o->quiet));
-	json_t *sorted = sorted_by(json_object_get(j, "Volumes"), "Name"), *v;
-	size_t i;
-	json_array_foreach(sorted, i, v) list_row(&l, &volume_class, &(struct row){v, false});
-	int status = list_end(&l, volume_headers);
-	json_decref(sorted);
-	json_decref(j);
-	return status;
+	return listing_print(&volume_listing, o->format, o->quiet, false, o->filter);
 }
 
 struct volume_rm_opts {
