@@ -94,7 +94,21 @@ HRESULT cs_check_subnet_routes(const struct cs_doc_subnet *s, uint8_t family, st
 	return HCS_S_OK;
 }
 
-HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err **err)
+HRESULT cs_check_endpoint_families(const struct cs_endpoint_policies *p, const struct HcnNetwork *n, struct cs_err **err)
+{
+	struct cs_ip ip;
+
+	for (char **l = p->link_local; l && *l; l++)
+		if (cs_ip_parse(*l, &ip) && !cs_network_has(n, ip.family))
+			return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxInterface.LinkLocal: %s: the network has no addresses of that family", *l);
+	for (size_t i = 0; i < p->n_ports; i++)
+		if (cs_ip_parse(p->ports[i].vip, &ip) && !cs_network_has(n, ip.family)) /* in the words of an endpoint without, which the engine passes on */
+			return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "port %lld cannot be published at %s: the container has no address of that family",
+					  (long long)p->ports[i].internal, p->ports[i].vip);
+	return HCS_S_OK;
+}
+
+HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, const struct HcnNetwork *n, struct cs_err **err)
 {
 	bool seen[2] = {false, false};
 	struct cs_prefix to;
@@ -104,6 +118,8 @@ HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err 
 		const struct cs_doc_route *r = &d->routes[i];
 		if (!cs_prefix_parse(r->to, &to))
 			return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "Routes[%zu].DestinationPrefix: %s is no prefix", i, r->to ? r->to : "");
+		if (!cs_network_has(n, to.ip.family))
+			return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "Routes[%zu].DestinationPrefix: %s: the network has no addresses of that family", i, r->to);
 		if ((to.len == 0 || !cs_empty(r->next_hop)) && (!cs_ip_parse(r->next_hop, &via) || via.family != to.ip.family))
 			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "Routes[%zu].NextHop: %s is no address of that family", i, r->next_hop ? r->next_hop : "");
 		if (r->metric < 0 || r->metric > UINT32_MAX)

@@ -199,7 +199,9 @@ static HRESULT check(struct HcnEndpoint *e, struct cs_err **err)
 	if (hr == HCS_S_OK)
 		hr = cs_check_dns_served(&d->dns, err);
 	if (hr == HCS_S_OK)
-		hr = cs_check_endpoint_routes(d, err);
+		hr = cs_check_endpoint_routes(d, e->net, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_endpoint_families(&e->pol, e->net, err);
 	return hr == HCS_S_OK ? check_mtu(e, &e->pol, err) : hr;
 }
 
@@ -389,6 +391,8 @@ static HRESULT apply(struct HcnNamespace *ns, struct HcnEndpoint *e, const struc
 		return hr;
 	}
 	hr = cs_policies_suit(doc.policies, doc.n_policies, e->net->driver->type, err) < 0 ? HCN_E_REQUEST_UNSUPPORTED : check_mtu(e, &now, err);
+	if (hr == HCS_S_OK)
+		hr = cs_check_endpoint_families(&now, e->net, err);
 	if (hr == HCS_S_OK && !cs_strv_equal(now.exposed, e->exposed))
 		hr = cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "LinuxInterface.ExposedPorts: they are told when the endpoint is made");
 	if (hr == HCS_S_OK && ns)

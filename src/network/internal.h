@@ -231,7 +231,9 @@ HRESULT cs_check_subnet(struct cs_prefix p, struct cs_err **err);
 /* What LinuxBridge and OutBoundNAT say of families, against those that the network has. */
 HRESULT cs_check_translation(const struct cs_network_policies *p, bool v4, bool v6, struct cs_err **err);
 HRESULT cs_check_subnet_routes(const struct cs_doc_subnet *s, uint8_t family, struct cs_err **err);
-HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, struct cs_err **err);
+HRESULT cs_check_endpoint_routes(const struct cs_doc_endpoint *d, const struct HcnNetwork *n, struct cs_err **err);
+/* Host addresses of ports and link-local addresses: of a family that the network has. */
+HRESULT cs_check_endpoint_families(const struct cs_endpoint_policies *p, const struct HcnNetwork *n, struct cs_err **err);
 
 /* ---- queries ---- */
 

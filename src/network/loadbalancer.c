@@ -9,6 +9,41 @@ void cs_lb_free(struct HcnLoadBalancer *l)
 	free(l);
 }
 
+/* Those there are: each once, on a bridge, and with an address for each of the virtual ones. */
+static HRESULT check_endpoints(const struct cs_doc_lb *d, struct cs_err **err)
+{
+	bool v4 = false, v6 = false;
+	struct cs_ip ip;
+	HCN_GUID id;
+
+	for (char **e = d->endpoints; e && *e; e++) {
+		struct HcnEndpoint *ep cs_auto(cs_autoep_done) = cs_hcn_guid_parse(*e, &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
+		if (!ep)
+			return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_FOUND, 0, "HostComputeEndpoints: no endpoint %s", *e);
+		if (!ep->net->driver->bridge)
+			return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "HostComputeEndpoints: %s is on a %s network, where the host reaches none", *e, ep->net->driver->type);
+		for (char **other = d->endpoints; other < e; other++)
+			if (strcasecmp(*other, *e) == 0)
+				return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "HostComputeEndpoints: %s is given twice", *e);
+		v4 |= ep->v4.ip.family != 0;
+		v6 |= ep->v6.ip.family != 0;
+	}
+	for (char **v = d->endpoints && *d->endpoints ? d->vips : NULL; v && *v; v++)
+		if (cs_ip_parse(*v, &ip) && !(ip.family == AF_INET ? v4 : v6))
+			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "FrontendVIPs: %s: none of the endpoints has an address of that family", *v);
+	return HCS_S_OK;
+}
+
+static bool given_twice(char *const *vips, char *const *at)
+{
+	struct cs_ip a, b;
+
+	for (; vips < at; vips++)
+		if (cs_ip_parse(*vips, &a) && cs_ip_parse(*at, &b) && cs_ip_is(a, b))
+			return true;
+	return false;
+}
+
 static HRESULT check(const struct cs_doc_lb *d, struct cs_err **err)
 {
 	struct cs_ip ip;
@@ -18,6 +53,8 @@ static HRESULT check(const struct cs_doc_lb *d, struct cs_err **err)
 	for (char **v = d->vips; *v; v++)
 		if (!cs_ip_parse(*v, &ip))
 			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "FrontendVIPs: %s is no address", *v);
+		else if (given_twice(d->vips, v))
+			return cs_hr_fail(err, HCN_E_INVALID_IP, 0, "FrontendVIPs: %s is given twice", *v);
 	if (!cs_empty(d->source_vip))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "SourceVIP is not supported: the client's address is kept");
 	if (d->flags)
@@ -34,14 +71,11 @@ static HRESULT check(const struct cs_doc_lb *d, struct cs_err **err)
 			return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "PortMappings[%zu]: this distribution or these flags are not supported", i);
 		if (p->distribution != d->ports[0].distribution)
 			return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "PortMappings[%zu]: all have the same DistributionType", i);
+		for (size_t k = 0; k < i; k++)
+			if (d->ports[k].protocol == p->protocol && d->ports[k].external == p->external)
+				return cs_hr_fail(err, HCN_E_PORT_ALREADY_EXISTS, 0, "PortMappings[%zu].ExternalPort: %lld is given twice", i, (long long)p->external);
 	}
-	for (char **e = d->endpoints; e && *e; e++) {
-		HCN_GUID id;
-		struct HcnEndpoint *ep cs_auto(cs_autoep_done) = cs_hcn_guid_parse(*e, &id) ? cs_obj_get(CS_ENDPOINT, &id) : NULL;
-		if (!ep)
-			return cs_hr_fail(err, HCN_E_ENDPOINT_NOT_FOUND, 0, "HostComputeEndpoints: no endpoint %s", *e);
-	}
-	return HCS_S_OK;
+	return check_endpoints(d, err);
 }
 
 static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnLoadBalancer **ret, struct cs_err **err)

@@ -116,7 +116,7 @@ static HRESULT add_subnet(struct HcnNetwork *n, uint8_t family, struct cs_doc_su
 		hr = cs_check_subnet_routes(doc, family, err);
 	if (hr != HCS_S_OK)
 		return hr;
-	if (family == AF_INET ? !cs_net.ipv4 || n->pol.ipv4 == CS_FALSE : !cs_net.ipv6)
+	if (family == AF_INET ? !cs_net.ipv4 || n->pol.ipv4 == CS_FALSE : !cs_net.ipv6 || n->pol.ipv6 == CS_FALSE)
 		return cs_hr_fail(err, HCN_E_INVALID_SUBNET, 0, "IPv%d is switched off", family == AF_INET ? 4 : 6);
 	if (!cs_empty(doc->range) && !cs_prefix_parse(doc->range, &range))
 		return cs_hr_fail(err, HCN_E_INVALID_PREFIX, 0, "IpRange: %s is no prefix", doc->range);
@@ -198,6 +198,8 @@ static HRESULT check_names(const struct HcnNetwork *n, struct cs_err **err)
 	if (!cs_empty(n->pol.prefix) && (!cs_link_name_valid(n->pol.prefix) || strlen(n->pol.prefix) > IFNAMSIZ - 5))
 		return cs_hr_fail(err, HCN_E_INVALID_NETWORK, 0, "LinuxBridge.ContainerPrefix: %s is no beginning of an interface's name", n->pol.prefix);
 	cs_autostrv char **trusted = cs_empty(n->pol.trusted) ? NULL : cs_strv_split(n->pol.trusted, ':');
+	if (cs_strv_len(trusted) > 64) /* the firewall has an element for each of a port */
+		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.TrustedHostInterfaces: more than 64");
 	for (char **t = trusted; t && *t; t++)
 		if (!cs_link_name_valid(*t))
 			return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "LinuxBridge.TrustedHostInterfaces: \"%s\" is no name of an interface", *t);

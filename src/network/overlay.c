@@ -21,7 +21,7 @@ static HRESULT parse_remote(const struct cs_remote_subnet *p, struct remote *ret
 	*ret = (struct remote){.has_mac = !cs_empty(p->router_mac)};
 	if (!cs_prefix_parse(p->prefix, &ret->to))
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.DestinationPrefix: %s is no prefix", p->prefix);
-	if (!cs_ip_parse(p->provider, &ret->at))
+	if (!cs_ip_parse(p->provider, &ret->at) || !ret->at.n)
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.ProviderAddress: %s is no address", p->provider);
 	if (ret->has_mac && !cs_mac_parse(p->router_mac, ret->mac))
 		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "RemoteSubnetRoute.DistributedRouterMacAddress: %s is no hardware address", p->router_mac);

@@ -191,7 +191,7 @@ static int check_way_out(const struct cs_doc_policy *v, size_t n, const struct c
 		return cs_fail(err, CS_ERR_INVALID, 0, "NetAdapterName.NetworkAdapterName: it is empty");
 	if (p->vlan && cs_empty(p->adapter))
 		return cs_fail(err, CS_ERR_INVALID, 0, "VLAN.IsolationId: there is no NetAdapterName, whose VLAN it would be");
-	if (has(v, n, "ProviderAddress") && !cs_ip_parse(p->provider, &ip))
+	if (has(v, n, "ProviderAddress") && (!cs_ip_parse(p->provider, &ip) || !ip.n))
 		return cs_fail(err, CS_ERR_INVALID, 0, "ProviderAddress.ProviderAddress: %s is no address", p->provider ? p->provider : "");
 	return 0;
 }

@@ -77,6 +77,11 @@ NETWORKS = [
     (policies(bridge(Masquerade=False), policy("OutBoundNAT")), "OutBoundNAT: LinuxBridge says that"),
     *((bridge(TrustedHostInterfaces=t), f'LinuxBridge.TrustedHostInterfaces: "{name}"') for t, name in (
         (":eth0", ""), ("eth0:", ""), ("eth0::eth1", ""), (":", ""), ("eth0:a23456789012345x", "a23456789012345x"), ("a/b", "a/b"), ("a b", "a b"), ("..", ".."))),
+    (bridge(TrustedHostInterfaces=":".join(f"e{i}" for i in range(65))), "LinuxBridge.TrustedHostInterfaces: more than 64"),
+    ({**bridge(EnableIPv6=False), **subnets("fd00::/64")}, "IPv6 is switched off"),
+    *(({"Type": "Overlay", **policies(policy("VSID", IsolationId=7), p)}, f"{where}.ProviderAddress: 0.0.0.0") for where, p in (
+        ("ProviderAddress", policy("ProviderAddress", ProviderAddress="0.0.0.0")),
+        ("RemoteSubnetRoute", policy("RemoteSubnetRoute", DestinationPrefix="10.9.0.0/24", ProviderAddress="0.0.0.0")))),
     *(({"Dns": {"Options": ["rotate", o]}}, rf'Dns.Options\[1\]: "{o}" is no option') for o in OPTIONS),
     ({"SchemaVersion": {"Major": 1}}, "SchemaVersion.Major: 1 is not 2"),
     ({"SchemaVersion": {"Major": 99, "Minor": 1}}, "SchemaVersion.Major: 99 is not 2"),
@@ -134,8 +139,11 @@ ENDPOINTS = [
     (acl(Protocols="1", LocalPorts="80"), "protocol 1 has no ports"),
     (acl(LocalAddresses="10.1.0.0/24", RemoteAddresses="fd00::/64"), "LocalAddresses and RemoteAddresses"),
 ]
-# those of other networks than NAT
+# those of networks of one type, with IPv4
 ENDPOINTS_ON = [
+    ("NAT", mapping(VIP="::1"), "published at ::1: the container has no address of that family"),
+    ("NAT", interface(LinkLocal=["169.254.1.1", "fe80::5"]), "LinuxInterface.LinkLocal: fe80::5: the network has no addresses of that family"),
+    *(("NAT", {"Routes": [{"DestinationPrefix": to, "NextHop": "fd00::1"}]}, rf"Routes\[0\].DestinationPrefix: {to}: the network has no") for to in (V6, "fd01::/64")),
     *((t, mapping(), f"PortMapping means nothing on a {t} network") for t in (*BRIDGES[1:], "Transparent")),
     ("Transparent", acl(), "ACL means nothing on a Transparent network"),
     *(("Transparent", interface(AntiSpoof=on), "LinuxInterface.AntiSpoof means nothing on a Transparent network") for on in (True, False)),
@@ -193,7 +201,7 @@ def test_bad_documents_are_refused_when_they_are_given(service, host):
 
 def test_endpoints_on_networks_of_other_types(service, host):
     nets = {}
-    for i, t in enumerate((*BRIDGES[1:], *PARENTS)):
+    for i, t in enumerate((*BRIDGES, *PARENTS)):
         try:
             nets[t] = service.network([f"10.{i}.0.0/24"], type=t, name=t, policies=[{"Type": "VSID", "Settings": {"IsolationId": 7}}] if t == "Overlay" else ())
         except HcnError as why:  # what the kernel has not got
@@ -224,11 +232,30 @@ def test_changes_that_would_change_nothing(service):
     assert service("query", "net", net)["Dns"] == {"Search": ["a.example"], "Options": ["ndots:2", "trust-ad"]}
     change("net", net, "DNS", "Remove", {})
     assert service("query", "net", net)["Dns"] == {}
-    lb = guid()
-    doc = {"HostComputeEndpoints": [e], "FrontendVIPs": ["10.9.9.9"], "PortMappings": [{"Protocol": 6, "InternalPort": 80, "ExternalPort": 80}]}
+
+
+def test_load_balancers(service):
+    net = service.network(["10.1.0.0/24"])
+    e, lb, port = service.endpoint(net), guid(), {"Protocol": 6, "InternalPort": 80, "ExternalPort": 80}
+    doc = {"HostComputeEndpoints": [e], "FrontendVIPs": ["10.9.9.9"], "PortMappings": [port]}
     service("lb", lb, doc)
-    refused(f"ID: {OTHER} is not", change, "lb", lb, "LoadBalancer", "Update", {**doc, "ID": OTHER})
-    change("lb", lb, "LoadBalancer", "Update", {**doc, "ID": lb})
+    change = lambda doc: service("modify", "lb", lb, {"ResourceType": "LoadBalancer", "RequestType": "Update", "Settings": doc})
+    bad = [({"ID": OTHER}, f"ID: {OTHER} is not"),
+           ({"FrontendVIPs": ["10.9.9.8", "fd00::9"]}, "FrontendVIPs: fd00::9: none of the endpoints has an address of that family"),
+           ({"FrontendVIPs": ["10.9.9.8", "10.9.9.8"]}, "FrontendVIPs: 10.9.9.8 is given twice"),
+           ({"HostComputeEndpoints": [e, e.upper()]}, "HostComputeEndpoints: .* is given twice"),
+           ({"PortMappings": [port, {**port, "InternalPort": 81}]}, r"PortMappings\[1\].ExternalPort: 80 is given twice")]
+    try:
+        wire = service.endpoint(service.network(["10.2.0.0/24"], type="Transparent", name="wire"))
+        bad += [({"HostComputeEndpoints": [e, wire]}, f"HostComputeEndpoints: {wire} is on a Transparent network")]
+    except HcnError as why:
+        assert "this kernel has no" in str(why)
+    for more, text in bad:
+        refused(text, service, "lb", guid(), {**doc, **more})
+        refused(text, change, {**doc, **more})
+    assert service("list", "lb") == [lb]
+    change({**doc, "ID": lb, "PortMappings": [port, {**port, "Protocol": 17}]})
+    change({**doc, "HostComputeEndpoints": []})
 
 
 def test_members_that_go_with_any_type(service, host):

@@ -253,6 +253,16 @@ def test_families_of_a_network_on_a_parent(net_engine, networks, outside):
         net_engine.http.delete("/networks/families")
 
 
+def test_no_way_out_of_an_internal_network_on_a_parent(net_engine, networks, net_boxes, outside):
+    """On the wire, with an address that is the gateway's and nobody else's, and no default route."""
+    if not kernel_has(net_engine, "macvlan"):
+        return
+    networks.create("inside-lan", Driver="macvlan", Internal=True, Options={"parent": "out0"}, IPAM={"Config": [{"Subnet": "10.119.0.0/24", "Gateway": "10.119.0.1"}]})
+    assert networks.inspect("inside-lan")["IPAM"]["Config"] == [{"Subnet": "10.119.0.0/24", "Gateway": "10.119.0.1"}]
+    b = net_boxes.sleeper(network="inside-lan")
+    assert ip(b, "inside-lan") == "10.119.0.2" and settings(b, "inside-lan")["Gateway"] == "" and "default" not in b.exec("ip route")[1]
+
+
 def test_dns_options_that_nobody_knows(networks, net_boxes):
     """Any text is one for dockerd; it is the container's libc that makes of it what it can."""
     networks.create("odd-dns")
