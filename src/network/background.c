@@ -28,6 +28,8 @@ static struct {
 	uint64_t queued, finished;
 	pthread_t thread;
 	bool running, stop;
+	struct HcnEndpoint **returning; /* whose addresses are on their way back */
+	size_t n_returning;
 	pthread_mutex_t calls; /* held while callbacks run */
 	struct HcnCallback *callbacks;
 } bg = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .calls = PTHREAD_MUTEX_INITIALIZER};
@@ -76,10 +78,24 @@ void cs_link_undo(struct cs_rtnl *r, const char *name, const struct cs_err *why)
 
 /* ---- the thread ---- */
 
+static void returned(const struct HcnEndpoint *e)
+{
+	pthread_mutex_lock(&bg.lock);
+	for (size_t i = 0; i < bg.n_returning; i++)
+		if (bg.returning[i] == e) {
+			bg.returning[i] = bg.returning[--bg.n_returning];
+			break;
+		}
+	if (bg.n_returning == 0)
+		free(TAKE_PTR(bg.returning));
+	pthread_mutex_unlock(&bg.lock);
+}
+
 static void release(struct HcnEndpoint *e)
 {
 	struct HcnNetwork *n = e->net;
 
+	returned(e);
 	pthread_mutex_lock(&n->o.lock);
 	for (size_t i = 0; i < n->n_subnets; i++) {
 		if (e->v4.ip.family)
@@ -196,7 +212,20 @@ void cs_background_release(struct HcnEndpoint *e)
 	struct item *it = cs_xcalloc(1, sizeof(*it));
 
 	*it = (struct item){.what = RELEASE, .e = e};
+	pthread_mutex_lock(&bg.lock);
+	bg.returning = cs_xreallocarray(bg.returning, bg.n_returning + 1, sizeof(*bg.returning));
+	bg.returning[bg.n_returning++] = e;
+	pthread_mutex_unlock(&bg.lock);
 	queue(it);
+}
+
+bool cs_background_returns(const struct HcnNetwork *n, const char *name)
+{
+	CS_GUARD(&bg.lock);
+	for (size_t i = 0; i < bg.n_returning && !cs_empty(name); i++)
+		if (bg.returning[i]->net == n && cs_streq(bg.returning[i]->doc.name, name))
+			return true;
+	return false;
 }
 
 void cs_background_flush(void)

@@ -111,10 +111,14 @@ static HRESULT join(struct HcnNetwork *n, struct HcnEndpoint *e, struct cs_err *
 }
 
 /* Addresses of endpoints that were just deleted come back when their links are gone: an exhausted network, or the same address again, waits for
- * those. */
+ * those. So does who comes again under the same name: it, or what takes its place, shall have its address if that is still the first free one, since
+ * others may have looked it up (proxies that ask once). Nobody else waits. */
 static HRESULT join_patiently(struct HcnNetwork *n, struct HcnEndpoint *e, struct cs_err **err)
 {
 	struct cs_err *first = NULL;
+
+	if (cs_background_returns(n, e->doc.name))
+		cs_background_flush();
 	HRESULT hr = join(n, e, &first);
 
 	if (hr != HCN_E_ADDR_INVALID_OR_RESERVED) {

@@ -172,6 +172,7 @@ CS_MUST_CHECK int cs_background_start(struct cs_err **err);
 void cs_background_stop(void);                /* works off what is there */
 void cs_background_delete(int outer);         /* a link; what is queued is deleted at once */
 void cs_background_release(struct HcnEndpoint *e); /* gives the endpoint's addresses back after that; takes the reference */
+bool cs_background_returns(const struct HcnNetwork *n, const char *name); /* whether addresses of an endpoint of that name are on their way back */
 void cs_background_flush(void);               /* until all that was queued before is done */
 void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
 /* RTM_DELLINK of many with few waits for other processors. */

@@ -113,6 +113,22 @@ def test_a_range_is_for_what_is_chosen_only(networks, net_boxes):
     assert aux.post("start").status in (403, 409)
 
 
+@pytest.mark.parametrize("how", ["start", "rm -f", "stop, rm"])
+def test_who_comes_back_has_its_address(networks, net_boxes, how):
+    """As with dockerd, whose stop and rm wait for the address: proxies look it up once."""
+    networks.subnet("again", "10.46.0.0/24")
+    seen = set()
+    for _ in range(10):
+        b = net_boxes.sleeper(network="again", name="again-web")
+        seen.add(ip(b, "again"))
+        if how != "rm -f":
+            b.post("stop", {"t": 5})
+        if how == "start":
+            seen.add(ip(b.start(), "again"))
+        b.rm()
+    assert seen == {"10.46.0.2"}
+
+
 def test_fifty_on_one_network(net_engine, networks, net_boxes):
     networks.subnet("fifty", "10.35.0.0/24")
     made = [net_boxes.create(SLEEP, network="fifty", name=f"fifty-{i}") for i in range(50)]
