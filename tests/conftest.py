@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared fixtures. `-m "not caisson"` is implied on dockerd: those tests need something that 20.10 lacks."""
+import importlib.util
 import os
 import re
 import signal
@@ -14,10 +15,14 @@ sys.path.insert(0, str(Path(__file__).parent / "lib"))
 import caisson_fixture as fx  # noqa: E402
 from box import Boxes, Events, Networks  # noqa: E402
 
+LIBRARIES = {"dns": "python3-dnspython", "docker": "python3-docker", "jsonschema": "python3-jsonschema", "websocket": "python3-websocket", "yaml": "python3-yaml"}
 TEST_TIMEOUT = int(os.environ.get("CAISSON_TEST_TIMEOUT", "60"))
 
 
 def pytest_configure(config):
+    missing = sorted(package for module, package in LIBRARIES.items() if not importlib.util.find_spec(module))
+    if missing:  # not a reason to skip: another python3 than Debian's in the PATH would leave whole files out
+        raise pytest.UsageError(f"{sys.executable} lacks {', '.join(missing)}: use /usr/bin/python3 -m pytest, and scripts/deps check")
     # a shell starts what runs in its background with these ignored (nohup the last one), and so would everything that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)

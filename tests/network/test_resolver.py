@@ -12,16 +12,14 @@ import threading
 import time
 from pathlib import Path
 
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
 import pytest
 
-dns = pytest.importorskip("dns")
-import dns.edns  # noqa: E402
-import dns.flags  # noqa: E402
-import dns.message  # noqa: E402
-import dns.rcode  # noqa: E402
-
-from threadns import Namespace  # noqa: E402
-from upstream import MANY, Upstream  # noqa: E402
+from threadns import Namespace
+from upstream import MANY, Upstream
 
 BUILD = Path(os.environ.get("CAISSON_BUILD", Path(__file__).resolve().parents[2] / "build"))
 EXE = BUILD / "tests/unit/run-resolver"

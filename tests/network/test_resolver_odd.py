@@ -6,19 +6,17 @@ import socket
 import threading
 import time
 
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
 import pytest
 
-dns = pytest.importorskip("dns")
-import dns.edns  # noqa: E402
-import dns.flags  # noqa: E402
-import dns.message  # noqa: E402
-import dns.rcode  # noqa: E402
-import dns.rrset  # noqa: E402
-
-from test_resolver import (NXDOMAIN, PORT, REFUSED, SERVER, data, make, ns, pytestmark, query, r, read_tcp,  # noqa: E402, F401
+from test_resolver import (NXDOMAIN, PORT, REFUSED, SERVER, data, make, ns, pytestmark, query, r, read_tcp,  # noqa: F401
                            tcp, udp, upstreams)
-from threadns import Namespace  # noqa: E402
-from upstream import MANY, reply  # noqa: E402
+from threadns import Namespace
+from upstream import MANY, reply
 
 
 # What upstream servers answer
