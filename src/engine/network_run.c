@@ -338,9 +338,9 @@ int cs_endpoint_up(struct cs_container *c, struct cs_network *n, struct cs_endpo
 		cs_id_new(id);
 		clear(got);
 		got->endpoint_id = cs_xstrdup(id);
-		if (!cs_network_predefined(n->doc->name))
-			set_dns_names(c, got);
 	}
+	if (!cs_network_predefined(n->doc->name)) /* given ones, too: the engine may have ended between a new name's row and the endpoints' */
+		set_dns_names(c, got);
 	free(got->network_id);
 	got->network_id = cs_xstrdup(n->doc->id);
 	if (!in_kernel(n)) {
