@@ -229,15 +229,19 @@ int cs_network_drop(struct cs_engine *e, struct cs_network *n, struct cs_err **e
 {
 	char *record = NULL;
 
-	if (n->h) {
-		HRESULT r = HcnDeleteNetwork(&n->guid, &record);
-		if (r != HCS_S_OK && r != HCN_E_NETWORK_NOT_FOUND)
-			return cs_hcn_failed(r, record, err);
-		HcnFree(record);
-	}
-	/* a row without a network in the kernel: the next start would make it again; so the failure is told */
+	/* First, since it can be undone: without its row the next start removes what is in the kernel, without its bridge the network is of no use. */
 	if (cs_store_network_delete(e->store, n->doc->id, err) < 0)
 		return -1;
+	if (n->h) {
+		HRESULT r = HcnDeleteNetwork(&n->guid, &record);
+		if (r != HCS_S_OK && r != HCN_E_NETWORK_NOT_FOUND) { /* somebody has just come onto it */
+			cs_autoerr struct cs_err *why = NULL;
+			if (save(e, n->doc, &why) < 0)
+				cs_error("engine", "network %s is there, and will not be after a restart: %s", n->doc->name, why->msg);
+			return cs_hcn_failed(r, record, err);
+		}
+		HcnFree(record);
+	}
 	pthread_rwlock_wrlock(&e->networks->lock);
 	HASH_DEL(e->networks->by_id, n);
 	pthread_rwlock_unlock(&e->networks->lock);

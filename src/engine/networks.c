@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "engine/events.h"
 #include "engine/filters.h"
@@ -398,8 +399,14 @@ int cs_network_prune(struct cs_engine *e, const char *filters, struct cs_str *ou
 		wait_for_leaving(e, *p);
 		CS_GUARD(&e->networks->change);
 		cs_autonetwork struct cs_network *n = NULL;
-		if (cs_network_get(e, (*p)->doc->id, &n, NULL) < 0 || remove_one(e, n, NULL) < 0)
+		cs_autoerr struct cs_err *why = NULL;
+		if (cs_network_get(e, (*p)->doc->id, &n, NULL) < 0)
 			continue;
+		if (remove_one(e, n, &why) < 0) {
+			if (cs_err_code(why) != CS_ERR_DENIED) /* which is in use */
+				cs_warn("engine", "prune: network %s stays: %s", n->doc->name, why->msg);
+			continue;
+		}
 		cs_str_putc(out, first ? '[' : ',');
 		cs_json_put_string(out, n->doc->name);
 		first = false;
