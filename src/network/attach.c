@@ -271,10 +271,14 @@ static void unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
 	if (e->outer && (ns->leaving || !e->inner)) {
 		cs_background_delete(e->outer);
 	} else if (e->inner) { /* who lives on must not see it any more */
+		cs_autoerr struct cs_err *err = NULL;
 		struct cs_nl b;
 		cs_nl_init(&b, &ns->rt);
 		cs_link_del(&b, e->inner);
-		cs_nl_try(&b); /* a namespace that is going takes it along */
+		if (cs_nl_run(&b, &err) < 0 && e->outer)
+			cs_links_delete(&e->outer, 1); /* by its other end, until it is gone */
+		else if (err) /* a namespace that is going takes it along */
+			cs_warn(SUBSYS, "interface %s of endpoint %s stays: %s", e->inner_name, e->o.text, err->msg);
 	}
 	e->outer = e->inner = 0;
 	e->outer_name[0] = e->inner_name[0] = 0;

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One thread for what nobody waits for: links are deleted, addresses come back after that, and notifications go out. In the order of asking, but
- * links that wait at the same time are deleted by one request: the kernel waits for its other processors once, not once each. */
+ * links that wait at the same time are deleted by one request: the kernel waits for its other processors once, not once each.
+ *
+ * What the kernel did not take away when it was told to (it had no memory, say) is tried again until it does: no object has it any more. */
 #include "base/id.h"
+#include "base/time.h"
+#include "network/edge.h"
 #include "network/internal.h"
+
+#define AGAIN_FIRST_NS (100 * CS_NS_PER_MS) /* doubled each time */
+#define AGAIN_MOST_NS (10 * CS_NS_PER_SEC)
 
 enum what { DELETE, RELEASE, NOTIFY };
 struct item {
@@ -30,50 +37,120 @@ static struct {
 	bool running, stop;
 	struct HcnEndpoint **returning; /* whose addresses are on their way back */
 	size_t n_returning;
+	int64_t again, pause; /* when something is tried once more, 0: nothing is; how long after that the next time is */
 	pthread_mutex_t calls; /* held while callbacks run */
 	struct HcnCallback *callbacks;
 } bg = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .calls = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- links ---- */
 
-void cs_links_delete(const int *index, size_t n)
+/* A link that should have gone: by its index, or by its name, if it has the mark then. */
+struct stays {
+	int index;
+	char name[IFNAMSIZ], mark[96];
+};
+static struct {
+	pthread_mutex_t lock;
+	struct stays *v;
+	size_t n;
+} stay = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void keep(const struct stays *s)
 {
-	cs_autoerr struct cs_err *err = NULL;
+	CS_GUARD(&stay.lock);
+
+	stay.v = cs_xreallocarray(stay.v, stay.n + 1, sizeof(*stay.v));
+	stay.v[stay.n++] = *s;
+}
+
+static int delete_all(const int *index, size_t n, struct cs_err **err)
+{
 	cs_autortnl struct cs_rtnl r = {0};
 	struct cs_nl b;
 	uint32_t group;
 
-	if (n == 0)
-		return;
-	if (cs_host_rtnl(&r, &err) == 0) {
-		cs_nl_init(&b, &r);
-		cs_random_bytes(&group, sizeof(group));
-		group |= 0x40000000; /* of nobody else's: those are small numbers (ip-link(8)), and only for as long as this batch */
-		group &= 0x7fffffff;
-		for (size_t i = 0; i < n && n > 1; i++)
-			cs_link_set_group(&b, index[i], group);
-		if (n > 1)
-			cs_link_del_group(&b, group);
-		else
-			cs_link_del(&b, index[0]);
-		if (cs_nl_run(&b, &err) == 0)
-			return;
-	}
-	if (err) {
-		cs_autofree char *text = cs_err_text(err);
-		cs_warn(SUBSYS, "%zu links stay: %s", n, text);
-	}
+	if (cs_host_rtnl(&r, err) < 0)
+		return -1;
+	cs_nl_init(&b, &r);
+	cs_random_bytes(&group, sizeof(group));
+	group |= 0x40000000; /* of nobody else's: those are small numbers (ip-link(8)), and only for as long as this batch */
+	group &= 0x7fffffff;
+	for (size_t i = 0; i < n && n > 1; i++)
+		cs_link_set_group(&b, index[i], group);
+	if (n > 1)
+		cs_link_del_group(&b, group);
+	else
+		cs_link_del(&b, index[0]);
+	return cs_nl_run(&b, err);
 }
 
-void cs_link_undo(struct cs_rtnl *r, const char *name, const struct cs_err *why)
+void cs_links_delete(const int *index, size_t n)
 {
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (n == 0 || delete_all(index, n, &err) == 0)
+		return;
+	cs_autofree char *text = cs_err_text(err);
+	cs_warn(SUBSYS, "%zu links stay for now: %s", n, text);
+	for (size_t i = 0; i < n; i++)
+		keep(&(struct stays){.index = index[i]});
+	cs_background_again();
+}
+
+/* Its index; 0: it is gone, or another's; -1: the kernel does not say. */
+static int index_of(struct cs_rtnl *r, const struct stays *s)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	struct cs_link_info l;
+
+	if (s->index)
+		return s->index;
+	if (cs_link_get(r, 0, s->name, &l, &err) < 0)
+		return cs_err_code(err) == CS_ERR_NOT_FOUND ? 0 : -1;
+	return strcmp(l.alias, s->mark) == 0 ? l.index : 0;
+}
+
+bool cs_links_delete_rest(void)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	cs_autortnl struct cs_rtnl r = {0};
+	size_t deleted = 0;
+
+	/* held, so that who waits for the lock finds them gone */
+	CS_GUARD(&stay.lock);
+	if (stay.n == 0)
+		return true;
+	if (cs_host_rtnl(&r, &err) < 0)
+		return false;
+	for (size_t i = 0; i < stay.n;) {
+		int index = index_of(&r, &stay.v[i]);
+		if (index < 0 || (index > 0 && delete_all(&index, 1, NULL) < 0)) {
+			i++;
+			continue;
+		}
+		deleted += index > 0;
+		stay.v[i] = stay.v[--stay.n];
+	}
+	if (deleted > 0)
+		cs_info(SUBSYS, "%zu links that had stayed are gone", deleted);
+	return stay.n == 0;
+}
+
+void cs_link_undo(struct cs_rtnl *r, const char *name, const char *mark, const struct cs_err *why)
+{
+	struct stays s = {0};
 	struct cs_nl b;
 
 	if (why && why->sys == EEXIST) /* somebody was quicker: it is his */
 		return;
 	cs_nl_init(&b, r);
 	cs_link_del_name(&b, name);
-	cs_nl_try(&b);
+	if (cs_nl_run(&b, NULL) == 0 || !mark)
+		return;
+	(void)snprintf(s.name, sizeof(s.name), "%s", name);
+	(void)snprintf(s.mark, sizeof(s.mark), "%s", mark);
+	keep(&s);
+	cs_background_again();
 }
 
 /* ---- the thread ---- */
@@ -142,6 +219,33 @@ static uint64_t work_off(struct item *list)
 	return n;
 }
 
+/* Under the lock, which is given up meanwhile. */
+static void try_again(void)
+{
+	bg.again = 0;
+	pthread_mutex_unlock(&bg.lock);
+	bool links = cs_links_delete_rest(), rules = cs_edge_mend();
+	pthread_mutex_lock(&bg.lock);
+	if (links && rules) {
+		bg.pause = AGAIN_FIRST_NS;
+		return;
+	}
+	bg.again = cs_monotonic_ns() + bg.pause;
+	bg.pause = CS_MIN(2 * bg.pause, AGAIN_MOST_NS);
+}
+
+static void wait_for_work(void)
+{
+	struct timespec until = {.tv_sec = (time_t)(bg.again / CS_NS_PER_SEC), .tv_nsec = (long)(bg.again % CS_NS_PER_SEC)};
+
+	if (!bg.again)
+		pthread_cond_wait(&bg.work, &bg.lock);
+	else if (cs_monotonic_ns() >= bg.again)
+		try_again();
+	else
+		(void)pthread_cond_timedwait(&bg.work, &bg.lock, &until);
+}
+
 static void *work(void *unused)
 {
 	pthread_mutex_lock(&bg.lock);
@@ -150,7 +254,7 @@ static void *work(void *unused)
 		if (!list && bg.stop)
 			break;
 		if (!list) {
-			pthread_cond_wait(&bg.work, &bg.lock);
+			wait_for_work();
 			continue;
 		}
 		bg.head = NULL;
@@ -167,6 +271,14 @@ static void *work(void *unused)
 
 int cs_background_start(struct cs_err **err)
 {
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&bg.work, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	bg.again = 0;
+	bg.pause = AGAIN_FIRST_NS;
 	bg.tail = &bg.head;
 	bg.stop = false;
 	int r = pthread_create(&bg.thread, NULL, work, NULL);
@@ -186,6 +298,17 @@ void cs_background_stop(void)
 	pthread_mutex_unlock(&bg.lock);
 	(void)pthread_join(bg.thread, NULL);
 	bg.running = false;
+	free(TAKE_PTR(stay.v)); /* the next service's, by their marks */
+	stay.n = 0;
+}
+
+void cs_background_again(void)
+{
+	pthread_mutex_lock(&bg.lock);
+	if (!bg.again)
+		bg.again = cs_monotonic_ns() + AGAIN_FIRST_NS;
+	pthread_cond_signal(&bg.work);
+	pthread_mutex_unlock(&bg.lock);
 }
 
 static void queue(struct item *it)

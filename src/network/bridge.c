@@ -237,7 +237,7 @@ static int make(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **err)
 	cs_link_add_bridge(&b, n->ifname, mac);
 	cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .mtu = n->mtu}, "set up the bridge");
 	if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->ifname, &l, &why) < 0) {
-		cs_link_undo(r, n->ifname, why);
+		cs_link_undo(r, n->ifname, mark, why);
 		return cs_err_move(err, TAKE_PTR(why));
 	}
 	n->index = l.index;
@@ -304,11 +304,12 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	const struct cs_sysctl inside[] = {{NULL, "1", true}, {NULL, "0", true}, {NULL, "1", true}};
 	cs_autofree char *off = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", ifname), *dad = cs_xasprintf("net/ipv6/conf/%s/accept_dad", ifname),
 			 *notify = cs_xasprintf("net/ipv6/conf/%s/ndisc_notify", ifname);
+	cs_autofree char *mark = cs_mark_of(&e->o);
+	cs_autoerr struct cs_err *why = NULL;
 	struct cs_sysctl s[3];
 	struct cs_link_info l;
 	struct cs_nl b;
 	uint8_t r[4];
-	cs_autofree char *mark = cs_mark_of(&e->o);
 
 	memcpy(s, inside, sizeof(s));
 	s[0].path = off;
@@ -321,8 +322,10 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	cs_nl_init(&b, host);
 	cs_link_add_veth(&b, e->outer_name, ns->nsfd, ifname);
 	cs_link_set(&b, &(struct cs_link_change){.name = e->outer_name, .alias = mark, .no_ipv6_addr = true, .deaf = true}, "prepare a veth");
-	if (cs_nl_run(&b, err) < 0 || cs_sysctl_ipv6_off(e->outer_name, err) < 0 || cs_link_get(host, 0, e->outer_name, &l, err) < 0)
-		return -1;
+	if (cs_nl_run(&b, &why) < 0 || cs_sysctl_ipv6_off(e->outer_name, &why) < 0 || cs_link_get(host, 0, e->outer_name, &l, &why) < 0) {
+		cs_link_undo(host, e->outer_name, mark, why);
+		return cs_err_move(err, TAKE_PTR(why));
+	}
 	e->outer = l.index;
 	e->inner = l.peer;
 	e->net->plugged++;

@@ -28,6 +28,13 @@ HRESULT cs_edge_hr(const struct cs_err *err)
 	}
 }
 
+static void complain(struct cs_err *err, const char *what, const char *id)
+{
+	cs_autofree char *text = cs_err_text(err);
+
+	cs_warn(SUBSYS, "%s %s: %s", what, id, text);
+}
+
 static void on_restored(void *unused, const struct cs_err *err)
 {
 	cs_autofree char *text = err ? cs_err_text(err) : NULL;
@@ -38,9 +45,11 @@ static void on_restored(void *unused, const struct cs_err *err)
 		cs_warn(SUBSYS, "our firewall rules were removed by somebody, and are back");
 }
 
+static void on_behind(void *unused) { cs_background_again(); }
+
 HRESULT cs_edge_start(struct cs_err **err)
 {
-	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .bpf_dir = cs_net.settings.bpf_dir, .restored = on_restored};
+	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .bpf_dir = cs_net.settings.bpf_dir, .restored = on_restored, .behind = on_behind};
 	const struct cs_resolver_options resolver = {.resolv_conf = cs_empty(cs_net.settings.resolv_conf) ? NULL : cs_net.settings.resolv_conf};
 
 	if (cs_firewall_open(&firewall, &cs_edge.firewall, err) < 0 || cs_resolver_open(&resolver, &cs_edge.resolver, err) < 0)
@@ -55,6 +64,16 @@ void cs_edge_stop(void)
 }
 
 HRESULT cs_edge_settle(struct cs_err **err) { return cs_firewall_settle(cs_edge.firewall, err) < 0 ? HCS_E_FAIL : HCS_S_OK; }
+
+bool cs_edge_mend(void)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (cs_firewall_mend(cs_edge.firewall, &err) == 0)
+		return true;
+	complain(err, "firewall of instance", cs_net.instance);
+	return false;
+}
 
 int cs_edge_close_host(uint8_t family, struct cs_err **err) { return cs_firewall_close_host(cs_edge.firewall, family, err); }
 
@@ -126,13 +145,6 @@ HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err)
 	if (host6.family)
 		f.snat6 = cs_fw_addr_of(host6).v6;
 	return cs_firewall_network_add(cs_edge.firewall, &f, err) < 0 ? cs_edge_hr(*err) : HCS_S_OK;
-}
-
-static void complain(struct cs_err *err, const char *what, const char *id)
-{
-	cs_autofree char *text = cs_err_text(err);
-
-	cs_warn(SUBSYS, "%s %s: %s", what, id, text);
 }
 
 void cs_edge_network_remove(struct HcnNetwork *n)

@@ -14,6 +14,8 @@ void cs_edge_stop(void);
 HRESULT cs_edge_settle(struct cs_err **err);
 /* The host forwards the family for our networks only (cs_firewall_close_host). */
 CS_MUST_CHECK int cs_edge_close_host(uint8_t family, struct cs_err **err);
+/* What could not be taken out of the kernel's tables, or put in for a while only. False: there is such. */
+bool cs_edge_mend(void);
 HRESULT cs_edge_reachability(char **report, struct cs_err **err);
 
 HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err);

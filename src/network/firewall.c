@@ -24,6 +24,7 @@ int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall
 	fw = cs_xcalloc(1, sizeof(*fw));
 	fw->enabled = config->enabled;
 	fw->restored = config->restored;
+	fw->behind = config->behind;
 	fw->arg = config->arg;
 	fw->balance = FW_BALANCE_UNKNOWN;
 	fw_bpf_init(&fw->bpf, config->bpf_dir);
@@ -197,17 +198,26 @@ static int carry_out(struct cs_firewall *fw, const char *script, struct cs_err *
 	return r;
 }
 
+static void tell(struct cs_firewall *fw)
+{
+	if ((fw->failed || fw_bpf_behind(&fw->bpf)) && fw->behind)
+		fw->behind(fw->arg);
+}
+
 static void keep(struct cs_firewall *fw)
 {
 	if (fw->enabled && fw->settled)
 		fw_bpf_follow(&fw->bpf, &fw->store);
 	fw_store_commit(&fw->store);
+	tell(fw);
 }
 
 int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err)
 {
 	if (carry_out(fw, script, err) < 0) {
 		fw_store_abort(&fw->store);
+		fw->failed = true; /* it may have been the answer that was lost */
+		tell(fw);
 		return -1;
 	}
 	keep(fw);
@@ -247,6 +257,17 @@ int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
 }
 
 int fw_mend(struct cs_firewall *fw, struct cs_err **err) { return fw->failed ? settle(fw, err) : 0; }
+
+int cs_firewall_mend(struct cs_firewall *fw, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	if (!fw->settled || !fw->enabled)
+		return 0;
+	if (fw_mend(fw, err) < 0)
+		return -1;
+	return fw_bpf_mend(&fw->bpf, &fw->store, err);
+}
 
 int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err)
 {

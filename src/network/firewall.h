@@ -36,6 +36,8 @@ struct cs_firewall_config {
 	const char *bpf_dir; /* where BPF programs outlive us (firewall_bpf.h); its parent is there. NULL: they do not */
 	/* Somebody deleted or changed our tables, and they are whole again (or not: err, borrowed). On the monitor's thread; may be NULL. */
 	void (*restored)(void *arg, const struct cs_err *err);
+	/* The kernel has something that the model has not, or not yet what it has: cs_firewall_mend is to be called some time. Under a lock; may be NULL. */
+	void (*behind)(void *arg);
 	void *arg;
 };
 
@@ -45,6 +47,8 @@ void cs_firewall_close(struct cs_firewall *fw); /* accepts NULL; leaves the tabl
 /* Makes the kernel equal to the model in one transaction: what is right already is not touched. Tables of another version are replaced. Also for "put everything right now".
  * When it fails, endpoint_add tries it again first, and fails with it: nobody is let onto a bridge without rules. */
 CS_MUST_CHECK int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err);
+/* Once more what the kernel refused when something was taken away, or what it had no memory for. Nothing: success. */
+CS_MUST_CHECK int cs_firewall_mend(struct cs_firewall *fw, struct cs_err **err);
 /* Deletes both tables (uninstall, tests); no tables is success. The model is unsettled afterwards. */
 CS_MUST_CHECK int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err);
 

@@ -243,13 +243,33 @@ static bool entry_of(const struct fw_bpf *b, const struct fw_item *it, struct ke
 	return true;
 }
 
+/* May the same call succeed another time? */
+static bool passes(int error)
+{
+	return error == ENOMEM || error == EAGAIN || error == EINTR || error == EBUSY || error == EMFILE || error == ENFILE;
+}
+
 static void put(struct fw_bpf *b, const struct key *k, const struct target *t)
 {
 	union bpf_attr a = {.map_fd = (uint32_t)b->ports, .key = (uintptr_t)k, .value = (uintptr_t)t};
 	int r = sys_bpf(t ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM, &a);
 
-	if (r < 0 && t)
-		cs_debug("network", "firewall: port %u of ::1: %s", ntohs((uint16_t)k->port), cs_errno_text(-r));
+	if (r == 0 || (!t && r == -ENOENT))
+		return;
+	b->behind |= passes(-r);
+	cs_debug("network", "firewall: port %u of ::1: %s", ntohs((uint16_t)k->port), cs_errno_text(-r));
+}
+
+static void fill(struct fw_bpf *b, const struct fw_store *s)
+{
+	struct key k;
+	struct target t;
+
+	b->behind = false;
+	for (size_t i = 0; i < s->cap; i++) {
+		if (s->slots[i] && s->slots[i]->refs > 0 && entry_of(b, s->slots[i], &k, &t))
+			put(b, &k, &t);
+	}
 }
 
 static int start(struct fw_bpf *b, const struct fw_store *s)
@@ -257,8 +277,6 @@ static int start(struct fw_bpf *b, const struct fw_store *s)
 	static const enum bpf_attach_type where[3] = {BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_UDP6_SENDMSG, BPF_CGROUP_UDP6_RECVMSG};
 	cs_autofd int cgroup = open_cgroup();
 	uint64_t cookie = 0;
-	struct key k;
-	struct target t;
 	int r;
 
 	if (cgroup < 0)
@@ -277,10 +295,7 @@ static int start(struct fw_bpf *b, const struct fw_store *s)
 			return b->flows;
 		pin(b, FLOWS, b->flows);
 	}
-	for (size_t i = 0; i < s->cap; i++) { /* before the first program looks */
-		if (s->slots[i] && s->slots[i]->refs > 0 && entry_of(b, s->slots[i], &k, &t))
-			put(b, &k, &t);
-	}
+	fill(b, s); /* before the first program looks */
 	for (int i = 0; i < 3; i++) {
 		cs_autofd int prog = i < 2 ? load_there(b, cookie, where[i]) : load_back(b, cookie);
 
@@ -396,9 +411,26 @@ void fw_bpf_follow(struct fw_bpf *b, const struct fw_store *s)
 			continue;
 		if (b->on) {
 			put(b, &k, t->item->refs > 0 ? &to : NULL);
-		} else if (adds && !b->failed) {
+		} else if (adds && (!b->failed || fw_bpf_behind(b))) {
 			fw_bpf_start(b, s); /* all of them */
 			return;
 		}
 	}
+}
+
+bool fw_bpf_behind(const struct fw_bpf *b) { return b->behind || passes(b->failed); }
+
+int fw_bpf_mend(struct fw_bpf *b, const struct fw_store *s, struct cs_err **err)
+{
+	bool mapped;
+
+	if (!fw_bpf_behind(b))
+		return 0;
+	if (b->behind || !wanted(b, s, &mapped)) { /* keys of ports that are gone are known to nobody: another map, with other programs */
+		forget(b);
+		b->behind = b->checked = false;
+		b->failed = 0;
+	}
+	fw_bpf_start(b, s);
+	return fw_bpf_behind(b) ? cs_fail(err, CS_ERR_UNAVAILABLE, b->failed, "BPF programs for ::1") : 0;
 }

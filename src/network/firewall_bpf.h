@@ -23,6 +23,7 @@ struct fw_bpf {
 	int links[3];
 	char *dir;    /* for the bpffs; NULL: none */
 	bool checked; /* for what an earlier life left there */
+	bool behind;  /* the map of ports is not what the store says */
 };
 
 /* Once, before the others; dir: borrowed, absolute, its parent is there; may be NULL. */
@@ -38,3 +39,6 @@ void fw_bpf_stop(struct fw_bpf *b);
 void fw_bpf_done(struct fw_bpf *b, const struct fw_store *s);
 /* The items of a transaction, before the store forgets it. May begin. */
 void fw_bpf_follow(struct fw_bpf *b, const struct fw_store *s);
+/* Something failed that may succeed another time; and that other time. */
+bool fw_bpf_behind(const struct fw_bpf *b);
+CS_MUST_CHECK int fw_bpf_mend(struct fw_bpf *b, const struct fw_store *s, struct cs_err **err);

@@ -48,8 +48,9 @@ struct cs_firewall {
 	pthread_mutex_t lock;
 	char table[32];
 	bool enabled, settled;
-	bool failed; /* settling did, or withdrawing: the rules are not there, or not right, so nothing new is let onto a bridge before they are */
+	bool failed; /* settling did, or a transaction: the rules are not there, or perhaps not right, so nothing new is let onto a bridge before they are */
 	void (*restored)(void *arg, const struct cs_err *err);
+	void (*behind)(void *arg);
 	void *arg;
 	struct fw_nl nl;
 	struct fw_store store;
@@ -80,7 +81,7 @@ CS_MUST_CHECK int fw_mend(struct cs_firewall *fw, struct cs_err **err);
 CS_MUST_CHECK int fw_commit(struct cs_firewall *fw, const char *script, struct cs_err **err);
 
 /* The same for what goes, and is gone from the model in any case: whoever had it is no more. If the kernel cannot follow, the next endpoint settles
- * (fw_mend). */
+ * (fw_mend), or whoever is told that we are behind. */
 CS_MUST_CHECK int fw_withdraw(struct cs_firewall *fw, const char *script, struct cs_err **err);
 
 /* Set `bridged` becomes what the host's br_netfilter is; part of the caller's transaction. */

@@ -175,10 +175,14 @@ void cs_background_release(struct HcnEndpoint *e); /* gives the endpoint's addre
 bool cs_background_returns(const struct HcnNetwork *n, const char *name); /* whether addresses of an endpoint of that name are on their way back */
 void cs_background_flush(void);               /* until all that was queued before is done */
 void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
-/* RTM_DELLINK of many with few waits for other processors. */
+void cs_background_again(void);            /* what the kernel did not let go of, links and rules, is tried again soon, and until it does */
+/* RTM_DELLINK of many with few waits for other processors. What stays is deleted later. */
 void cs_links_delete(const int *index, size_t n);
-/* A batch that was to make this link, where none of that name was before, has failed with *why: what it did make goes. */
-void cs_link_undo(struct cs_rtnl *r, const char *name, const struct cs_err *why);
+/* That which stayed, now, because their names or subnets are wanted. False: something stays. */
+bool cs_links_delete_rest(void);
+/* A batch that was to make this link, where none of that name was before, and to give it the mark has failed with *why: what it did make goes.
+ * mark NULL: in another namespace, where nothing is tried again. */
+void cs_link_undo(struct cs_rtnl *r, const char *name, const char *mark, const struct cs_err *why);
 
 /* ---- drivers ---- */
 

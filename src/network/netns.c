@@ -9,6 +9,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "base/sys.h"
 
 #define SELF "/proc/thread-self/ns/net"
@@ -183,8 +184,13 @@ int cs_netns_enter_new(int *ret_fd, struct cs_err **err)
 
 void cs_netns_leave(void)
 {
+	static const struct timespec pause = {.tv_nsec = 10 * CS_NS_PER_MS};
 	int r = sys_setns(helper.host, CLONE_NEWNET);
 
+	for (int i = 0; r == -ENOMEM && i < 100; i++) {
+		(void)nanosleep(&pause, NULL);
+		r = sys_setns(helper.host, CLONE_NEWNET);
+	}
 	if (r < 0) { /* cannot be: we hold it. To go on would be to configure a container's network for the host's */
 		cs_error("network", "cannot return to the host's network namespace: %s", cs_errno_text(-r));
 		abort();

@@ -257,8 +257,10 @@ static HRESULT create(const HCN_GUID *id, const char *settings, struct HcnNetwor
 		hr = cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "Mtu: %u: IPv6 needs %d", n->mtu, CS_MTU_MIN_V6);
 	if (hr == HCS_S_OK)
 		hr = cs_check_translation(&n->pol, cs_network_has(n, AF_INET), cs_network_has(n, AF_INET6), err);
-	if (hr == HCS_S_OK)
+	if (hr == HCS_S_OK) {
+		(void)cs_links_delete_rest(); /* what is there then is told */
 		hr = n->driver->create(n, err);
+	}
 	if (hr != HCS_S_OK)
 		return hr;
 	hr = cs_edge_network_add(n, err);

@@ -72,7 +72,7 @@ static int make_port(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err **er
 	cs_link_add_vxlan(&b, n->port, (uint32_t)n->pol.vsid, (uint16_t)(n->pol.vxlan_port ? n->pol.vxlan_port : PORT), local, parent);
 	cs_link_set(&b, &(struct cs_link_change){.name = n->port, .alias = mark, .mtu = n->mtu, .no_ipv6_addr = true, .deaf = true}, "prepare the VXLAN port");
 	if (cs_nl_run(&b, &why) < 0 || cs_sysctl_ipv6_off(n->port, &why) < 0 || cs_link_get(r, 0, n->port, &l, &why) < 0) {
-		cs_link_undo(r, n->port, why);
+		cs_link_undo(r, n->port, mark, why);
 		return cs_err_move(err, TAKE_PTR(why));
 	}
 	n->port_index = l.index;

@@ -90,7 +90,7 @@ static HRESULT make_vlan(struct HcnNetwork *n, struct cs_rtnl *r, const char *pa
 	cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .up = true}, "set the VLAN up");
 	if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->ifname, &l, &why) < 0) {
 		bool missing = cs_err_code(why) == CS_ERR_UNSUPPORTED;
-		cs_link_undo(r, n->ifname, why);
+		cs_link_undo(r, n->ifname, mark, why);
 		(void)cs_err_move(err, TAKE_PTR(why));
 		(void)cs_wrap(err, missing ? "this kernel has no VLAN links" : "create VLAN %u on %s", id, parent);
 		return missing ? HCN_E_REQUEST_UNSUPPORTED : HCS_E_FAIL;
@@ -145,7 +145,7 @@ static HRESULT make_stub(struct HcnNetwork *n, struct cs_rtnl *r, struct cs_err 
 		cs_link_set(&b, &(struct cs_link_change){.name = peer, .alias = mark, .no_ipv6_addr = true, .up = true}, "prepare a network without a parent");
 		cs_link_set(&b, &(struct cs_link_change){.name = n->ifname, .alias = mark, .no_ipv6_addr = true, .up = true}, "prepare a network without a parent");
 		if (cs_nl_run(&b, &why) < 0 || cs_link_get(r, 0, n->ifname, &l, &why) < 0) {
-			cs_link_undo(r, n->ifname, why);
+			cs_link_undo(r, n->ifname, mark, why);
 			(void)cs_err_move(err, TAKE_PTR(why));
 			return HCS_E_FAIL;
 		}
@@ -205,6 +205,7 @@ static HRESULT plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 	const struct cs_sysctl v6 = {NULL, e->v6.ip.family ? "0" : "1", true};
 	cs_autofree char *mark = cs_mark_of(&e->o), *path = cs_xasprintf("net/ipv6/conf/%s/disable_ipv6", ifname);
 	cs_autortnl struct cs_rtnl r = {0};
+	cs_autoerr struct cs_err *why = NULL;
 	struct cs_sysctl s = v6;
 	struct cs_link_info l;
 	uint32_t mode = 0, flag = 0;
@@ -225,8 +226,10 @@ static HRESULT plug(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 		cs_link_add_macvlan(&b, e->net->index, ns->nsfd, ifname, e->mac, mode);
 	else
 		cs_link_add_ipvlan(&b, e->net->index, ns->nsfd, ifname, (uint16_t)mode, (uint16_t)flag);
-	if (cs_nl_run(&b, err) < 0 || cs_link_get(&ns->rt, 0, ifname, &l, err) < 0)
-		return HCN_E_NAMESPACE_ATTACH_FAILED;
+	if (cs_nl_run(&b, &why) < 0 || cs_link_get(&ns->rt, 0, ifname, &l, &why) < 0) {
+		cs_link_undo(&ns->rt, ifname, NULL, why);
+		return (void)cs_err_move(err, TAKE_PTR(why)), HCN_E_NAMESPACE_ATTACH_FAILED;
+	}
 	e->inner = l.index;
 	cs_nl_init(&b, &ns->rt);
 	cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .alias = mark, .arp_notify = 1}, "prepare the interface");

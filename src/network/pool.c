@@ -77,6 +77,8 @@ static int furnish(struct cs_warm *w, struct cs_rtnl *host, struct cs_err **err)
 		if (cs_sysctl_write(&inside[i], err) < 0)
 			return -1;
 	w->ipv6_off = open("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", O_WRONLY | O_CLOEXEC);
+	if (w->ipv6_off < 0 && errno != ENOENT) /* which is a kernel without IPv6; else whoever wants it would be refused */
+		return cs_fail(err, CS_ERR_INTERNAL, errno, "open the IPv6 switch of eth0");
 	/* up without an address: nothing is sent, and once plugged in it carries the first frame */
 	cs_link_set(&b, &(struct cs_link_change){.index = w->inner, .up = true}, "set eth0 up");
 	if (cs_nl_run(&b, err) < 0)

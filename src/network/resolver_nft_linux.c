@@ -230,6 +230,8 @@ int cs_resolver_map_ports(uint16_t udp, uint16_t tcp)
 {
 	int e = commit(udp, tcp, false);
 
+	if (e == -ENOMEM || e == -ENOBUFS || e == -EAGAIN) /* will pass, and perhaps only the answer was lost: then port 53 is mapped */
+		e = commit(udp, tcp, false);
 	/* A dead daemon's. Not deleted on suspicion: the socket's close waits for the end of what was deleted, 15 ms for the kernel's grace periods. */
 	return e == -EEXIST ? commit(udp, tcp, true) : e;
 }
