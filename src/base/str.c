@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 
+#include <ctype.h>
 #include <string.h>
 
 void cs_str_init(struct cs_str *s, size_t max) { *s = (struct cs_str){.max = max}; }
@@ -148,4 +149,20 @@ bool cs_str_lists(const char *list, const char *word, const char *separators)
 		p += len + (p[len] != 0);
 	}
 	return false;
+}
+
+bool cs_str_is_domain(const char *s)
+{
+	size_t n = strlen(s);
+	bool alpha = false;
+
+	if (n > 1 && s[n - 1] == '.')
+		n--;
+	for (size_t i = 0; i < n; i++) {
+		bool edge = i == 0 || s[i - 1] == '.' || i + 1 == n || s[i + 1] == '.';
+		alpha |= isalpha((unsigned char)s[i]) != 0;
+		if (!isalnum((unsigned char)s[i]) && (s[i] == '.' ? i == 0 || s[i - 1] == '.' || i + 1 == n : (s[i] != '-' && s[i] != '_') || edge))
+			return false;
+	}
+	return alpha && n < 255;
 }

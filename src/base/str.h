@@ -35,5 +35,7 @@ char *cs_str_reserve(struct cs_str *s, size_t n);
 void cs_str_consume(struct cs_str *s, size_t n);
 /* Is word one of those in list? separators: the characters between them. */
 bool cs_str_lists(const char *list, const char *word, const char *separators);
+/* A domain as docker takes it for a search list: labels of letters, digits and inner hyphens, one letter at least; it may end with the root's dot. */
+bool cs_str_is_domain(const char *s);
 /* Hands out the buffer ("" if nothing was appended), NULL if failed. Caller frees. */
 char *cs_str_steal(struct cs_str *s);

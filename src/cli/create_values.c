@@ -77,25 +77,20 @@ char *check_dns(char **v)
 	return is_ip(*v) ? NULL : cs_xasprintf("IP address is not correctly formatted: %s", given);
 }
 
-/* "." clears the list; otherwise labels of letters, digits and inner hyphens, the last with a letter or all of them. */
+/* "." clears the list. */
 char *check_dns_search(char **v)
 {
 	char *s = *v;
-	bool alpha = false;
 
 	trim(s);
-	size_t n = strlen(s);
 	if (strcmp(s, ".") == 0)
 		return NULL;
-	if (n > 1 && s[n - 1] == '.') /* the root's dot says nothing here */
+	if (!cs_str_is_domain(s))
+		return cs_xasprintf("%s is not a valid domain", s);
+	size_t n = strlen(s);
+	if (s[n - 1] == '.') /* the root's dot says nothing here */
 		s[n - 1] = 0;
-	bool good = *s && strlen(s) < 255;
-	for (const char *p = s; good && *p; p++) {
-		bool edge = p == s || p[-1] == '.' || !p[1] || p[1] == '.';
-		alpha |= isalpha((unsigned char)*p) != 0;
-		good = isalnum((unsigned char)*p) || (*p == '.' && p != s && p[-1] != '.') || ((*p == '-' || *p == '_') && !edge);
-	}
-	return good && alpha ? NULL : cs_xasprintf("%s is not a valid domain", s);
+	return NULL;
 }
 
 char *check_link(char **v)

@@ -42,19 +42,22 @@ static int check_seccomp(const char *profile, struct cs_err **err)
 	return 0;
 }
 
-static int check_dns(char *const *dns, struct cs_err **err)
+static int check_dns(char *const *dns, char *const *search, struct cs_err **err)
 {
 	unsigned char addr[16];
 
 	for (; dns && *dns; dns++)
 		if (inet_pton(AF_INET, *dns, addr) != 1 && inet_pton(AF_INET6, *dns, addr) != 1)
 			return cs_fail(err, CS_ERR_INVALID, 0, "%s is not an ip address", *dns);
+	for (; search && *search; search++)
+		if (strcmp(*search, ".") != 0 && !cs_str_is_domain(*search))
+			return cs_fail(err, CS_ERR_INVALID, 0, "%s is not a valid domain", *search);
 	return 0;
 }
 
 int cs_engine_config_check(const struct cs_engine_config *cfg, struct cs_err **err)
 {
-	if (check_logging(cfg, err) < 0 || check_ulimits(cfg, err) < 0 || check_dns(cfg->dns, err) < 0)
+	if (check_logging(cfg, err) < 0 || check_ulimits(cfg, err) < 0 || check_dns(cfg->dns, cfg->dns_search, err) < 0)
 		return -1;
 	return check_seccomp(cfg->seccomp_profile, err);
 }

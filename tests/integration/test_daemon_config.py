@@ -39,6 +39,7 @@ def test_accepted(tmp_path, config):
     (ulimit("foo", 1, 1), "default-ulimits: invalid ulimit type: foo"),
     (ulimit("nofile", 5, 1), "default-ulimits: ulimit soft limit must be less than or equal to hard limit: 5 > 1"),
     ({"dns": ["8.8.8.8", "x"]}, "x is not an ip address"),
+    *(({"dns-search": ["a.example", s]}, s + " is not a valid domain") for s in ("a b", "-a", "a..b", "1.2")),
     ({"seccomp-profile": "/nosuch.json"}, "opening seccomp profile (/nosuch.json) failed: No such file or directory"),
     ({"seccomp-profile": "/etc/passwd"}, "seccomp profile (/etc/passwd): decoding seccomp profile failed: invalid JSON: "),
     ({"storage-driver": "zfs"}, "storage driver zfs is not available in this build of Caisson: it uses overlay2"),
