@@ -298,8 +298,7 @@ HRESULT HcnCloseEndpoint(HCN_ENDPOINT endpoint)
 	return HCS_S_OK;
 }
 
-/* The namespace that has it, locked by nobody; NULL: none. */
-static struct HcnNamespace *whose(struct HcnEndpoint *e)
+struct HcnNamespace *cs_endpoint_namespace(struct HcnEndpoint *e)
 {
 	CS_LOCK(e);
 
@@ -316,7 +315,7 @@ HRESULT HcnQueryEndpointStats(HCN_ENDPOINT e, const char *query, char **statisti
 	HRESULT hr = cs_query_check(query, &err);
 	if (hr != HCS_S_OK)
 		return cs_hr_answer(hr, &err, errorRecord);
-	struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
+	struct HcnNamespace *ns cs_auto(cs_autons_done) = cs_endpoint_namespace(e);
 	if (!ns)
 		return cs_hr_answer(cs_hr_fail(&err, HCN_E_ENDPOINT_NOT_ATTACHED, 0, "endpoint %s is not attached", e->o.text), &err, errorRecord);
 	CS_LOCK(ns);
@@ -348,7 +347,7 @@ HRESULT HcnDeleteEndpoint(const HCN_GUID *id, char **errorRecord)
 	if (hr == HCS_S_OK && (!e || atomic_exchange(&e->leaving, true)))
 		hr = cs_not_found(CS_ENDPOINT, &err);
 	else if (hr == HCS_S_OK) {
-		struct HcnNamespace *ns cs_auto(cs_autons_done) = whose(e);
+		struct HcnNamespace *ns cs_auto(cs_autons_done) = cs_endpoint_namespace(e);
 		if (ns) {
 			CS_LOCK(ns);
 			(void)cs_detach(ns, e, NULL);
@@ -367,7 +366,7 @@ HRESULT HcnDeleteEndpoint(const HCN_GUID *id, char **errorRecord)
 static struct HcnNamespace *lock_both(struct HcnEndpoint *e)
 {
 	for (;;) {
-		struct HcnNamespace *ns = whose(e);
+		struct HcnNamespace *ns = cs_endpoint_namespace(e);
 		if (ns)
 			pthread_mutex_lock(&ns->o.lock);
 		pthread_mutex_lock(&e->o.lock);

@@ -216,8 +216,14 @@ struct cs_ip cs_network_gateway(const struct HcnNetwork *n, uint8_t family); /* 
 /* The mode of the family's gateway; internal when no traffic leaves. */
 bool cs_network_internal(const struct HcnNetwork *n);
 
+/* ---- port_monitor.c ---- */
+
+CS_MUST_CHECK int cs_port_monitor_start(struct cs_err **err);
+void cs_port_monitor_stop(void); /* also after a failed start */
+
 /* ---- attach.c ---- */
 
+struct HcnNamespace *cs_endpoint_namespace(struct HcnEndpoint *e); /* a reference to the one that has it, locked by nobody; NULL: none (endpoint.c) */
 HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err);
 HRESULT cs_detach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err **err); /* HCN_E_ENDPOINT_NOT_ATTACHED */
 void cs_detach_all(struct HcnNamespace *ns);

@@ -101,6 +101,7 @@ static void forget(void)
 
 static void stop_threads(void)
 {
+	cs_port_monitor_stop();
 	cs_background_stop();
 	cs_pool_stop();
 	cs_edge_stop();
@@ -117,6 +118,9 @@ static HRESULT start(struct cs_err **err)
 	if (hr != HCS_S_OK)
 		return hr;
 	cs_host_forward_start();
+	cs_autoerr struct cs_err *unwatched = NULL;
+	if (cs_port_monitor_start(&unwatched) < 0)
+		cs_warn(SUBSYS, "ports that somebody unlocks stay so: %s", unwatched->msg);
 	return cs_background_start(err) < 0 || cs_pool_start(warm, err) < 0 ? HCS_E_FAIL : HCS_S_OK;
 }
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published ports, isolation, names and balancers: the service with firewall and resolver behind it."""
 import subprocess
+import time
 
 import pytest
 
+from caisson_fixture import wait_for
 from conftest import HcnError, Service, guid
 
 
@@ -324,6 +326,31 @@ def test_the_bridge_knows_who_is_where(walled, host):
         assert port_["locked"] != other and port_["learning"] == other
         assert hears(third, thief, mac[third], "02:00:00:00:00:99", 5 if other else 0.5) == other
         assert hears(third, thief, mac[third], mac[thief], 5)
+
+
+@pytest.mark.parametrize("how", [["bridge", "link", "set", "dev", "PORT", "locked", "off"], ["ip", "link", "set", "PORT", "type", "bridge_slave", "locked", "off"]], ids=["bridge", "ip"])
+def test_a_port_that_somebody_unlocks_is_locked_again(walled, host, how):
+    """Once, and again; one that AntiSpoof does not hold for stays as somebody made it."""
+    net = walled.network(["10.1.0.0/24"])
+    guarded, free = (walled.container(net, policies=[{"Type": "LinuxInterface", "Settings": {"AntiSpoof": on}}]) for on in (True, False))
+
+    def link(c):
+        return next(link for link in host.ip("-d", "link") if link.get("ifalias", "").endswith(c.ep))
+
+    def state(c):
+        return {k: link(c)["linkinfo"]["info_slave_data"][k] for k in ("locked", "learning")}
+    if "locked" not in link(guarded)["linkinfo"]["info_slave_data"]:
+        pytest.skip("Linux 5.17")
+    for _ in range(3):
+        assert state(guarded) == {"locked": True, "learning": False}
+        host.run(*(link(guarded)["ifname"] if word == "PORT" else word for word in how))
+        wait_for(lambda: state(guarded) == {"locked": True, "learning": False}, what="the lock")
+    host.run("bridge", "link", "set", "dev", link(free)["ifname"], "learning", "off")
+    assert guarded.pings("10.1.0.1") and state(free) == {"locked": False, "learning": False}
+    walled("modify", "ep", guarded.ep, {"ResourceType": "Policy", "RequestType": "Update", "Settings": {"Type": "LinuxInterface", "Settings": {"AntiSpoof": False}}})
+    assert state(guarded) == {"locked": False, "learning": True}
+    time.sleep(0.3)
+    assert state(guarded) == {"locked": False, "learning": True}
 
 
 def test_reachability(walled):
