@@ -67,6 +67,7 @@ static bool on(enum cs_tri t) { return t != CS_FALSE; }
 static HRESULT read_settings(const char *text, struct cs_err **err)
 {
 	struct cs_doc_service *s = &cs_net.settings;
+	struct cs_ip ip;
 
 	if (cs_doc_read(&cs_doc_service_type, cs_empty(text) ? "{}" : text, s, err) < 0)
 		return HCN_E_INVALID_JSON;
@@ -75,6 +76,9 @@ static HRESULT read_settings(const char *text, struct cs_err **err)
 		return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "Instance: %s is no name of lower-case letters, digits and dashes", instance);
 	if (s->warm && (*s->warm < 0 || *s->warm > 64))
 		return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "WarmNamespaces: %lld is not within 0 and 64", (long long)*s->warm);
+	for (char **d = s->dns_servers; d && *d; d++)
+		if (!cs_ip_parse(*d, &ip))
+			return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "DnsServers: %s is no address of a name server", *d);
 	HRESULT hr = cs_pools_read(s, &cs_net.pools, &cs_net.n_pools, err);
 	if (hr != HCS_S_OK)
 		return hr;

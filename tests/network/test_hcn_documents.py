@@ -278,6 +278,15 @@ def test_members_that_go_with_any_type(service, host):
                                         {"Type": "InterfaceParameters", "Settings": {"Mtu": 1300}}, {"Type": "QOS", "Settings": {"MaximumOutgoingBandwidthInBytes": 1 << 20}}])
 
 
+def test_settings_of_the_service(service):
+    service("shutdown")
+    for doc, text in (({"Instance": "A"}, "Instance: A is no name"), ({"WarmNamespaces": 65}, "WarmNamespaces: 65 is not within"), ({"Zz": 1}, "Zz: unknown member"),
+                      ({"DefaultAddressPools": [{"Base": "10.0.0.0/16", "Size": 8}]}, r"DefaultAddressPools\[0\].Size: 8 is not within"),
+                      *(({"DnsServers": ["10.0.0.1", a]}, f"DnsServers: {a} is no address") for a in ("zz", "fe80::1%eth0", ""))):
+        refused(text, service, "init", {"Firewall": False, **doc})
+    service("init", {"Firewall": False, "DnsServers": ["10.0.0.1", "fd00::1"]})
+
+
 def test_what_looks_like_them_is_taken(service):
     net, e = guid(), guid()
     service("ns", guid(), {"Type": "Guest", "Dns": {"Options": ["ndots:0", "timeout:30", "attempts:2", "rotate", "edns0", "no-aaaa", "single-request-reopen"]}})
