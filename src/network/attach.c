@@ -182,6 +182,17 @@ static int wait_carrier(struct HcnEndpoint *e, struct cs_err **err)
 	return 0;
 }
 
+/* Whoever had the address before had another hardware address, and neighbours believe in that for half a minute. An interface that comes up announces
+ * itself before its port of the bridge forwards anything: so once more, which is what setting a hardware address does, even the same. */
+static int announce(struct HcnNamespace *ns, const struct HcnEndpoint *e, struct cs_err **err)
+{
+	struct cs_nl b;
+
+	cs_nl_init(&b, &ns->rt);
+	cs_link_set(&b, &(struct cs_link_change){.index = e->inner, .mac = e->mac}, "announce the interface");
+	return cs_nl_run(&b, err);
+}
+
 /* Steps 3 and 4: one request. */
 static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopted, struct cs_err **err)
 {
@@ -208,7 +219,9 @@ static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopte
 		return 0;
 	if (e->v6.ip.family)
 		cs_link_wait_found(&ns->rt, e->inner, e->v6.ip);
-	return e->outer ? wait_carrier(e, err) : 0;
+	if (e->outer && wait_carrier(e, err) < 0)
+		return -1;
+	return e->outer && !e->warm ? announce(ns, e, err) : 0;
 }
 
 /* ---- in and out ---- */

@@ -113,6 +113,19 @@ def test_a_range_is_for_what_is_chosen_only(networks, net_boxes):
     assert aux.post("start").status in (403, 409)
 
 
+@pytest.mark.parametrize("six", [False, True])
+def test_who_is_connected_is_announced(net_engine, networks, net_boxes, six):
+    """The host has just talked to the address, which has another hardware address from now on. (Those of networks with IPv6 only are random.)"""
+    networks.subnet("told", "fd00:47::/64" if six else "10.47.0.0/24", EnableIPv4=not six, EnableIPv6=six)
+    address, ping = ("fd00:47::2", "ping6") if six else ("10.47.0.2", "ping")
+    box = net_boxes.sleeper(network="bridge")
+    for n in range(4):
+        config = {"IPAMConfig": {"IPv6Address" if six else "IPv4Address": address}}       # waits for the one before
+        networks.connect("told", box, **config, **({} if six else {"MacAddress": f"02:00:00:00:47:0{n}"}))
+        assert net_engine.netns.run("busybox", ping, "-c1", "-W1", address, check=False).returncode == 0, n
+        networks.disconnect("told", box)
+
+
 @pytest.mark.parametrize("how", ["start", "rm -f", "stop, rm"])
 def test_who_comes_back_has_its_address(networks, net_boxes, how):
     """As with dockerd, whose stop and rm wait for the address: proxies look it up once."""
