@@ -50,7 +50,8 @@ void cs_container_unref(struct cs_container *c)
 	cs_host_config_free(c->host);
 	cs_mount_points_free(c->mounts, c->n_mounts);
 	cs_container_networks_free(c->nets);
-	free(c->ports_on);
+	free(c->ports_on[0]);
+	free(c->ports_on[1]);
 	free(c->image_id);
 	free(c->image_ref);
 	free(c->os);

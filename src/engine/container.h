@@ -59,7 +59,7 @@ struct cs_container {
 	struct cs_mount_point *mounts;
 	size_t n_mounts;
 	struct cs_container_networks *nets; /* changed under op_lock and lock */
-	char *ports_on;                     /* as nets: id of the endpoint that has the published ports; NULL: none */
+	char *ports_on[2]; /* as nets: ids of the endpoints that have the published ports, of IPv4 and of IPv6: mostly one; NULL: none */
 	enum cs_status status; /* CREATED RUNNING RESTARTING EXITED only; what people see: cs_container_status() */
 	bool paused, dead, removing, starting;
 	bool gone;      /* its removal is over: whoever waits for something has waited long enough */

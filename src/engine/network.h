@@ -104,8 +104,10 @@ void cs_ports_done(struct cs_ports *p);
 #define cs_autoports cs_auto(cs_ports_done)
 /* What a container publishes: port_bindings, exposed ports with -P. default_ip: for bindings without an address; NULL or "0.0.0.0": all. */
 CS_MUST_CHECK int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err);
-/* Of NetworkSettings.Ports; h tells whether an entry for all addresses of a family was asked for as such. */
-CS_MUST_CHECK int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_ports *ret, struct cs_err **err);
+/* Of NetworkSettings.Ports; h tells whether an entry for all addresses of a family was asked for as such. apart: each family's are at an endpoint of its
+ * own, and stay with it. */
+CS_MUST_CHECK int cs_ports_given(const char *json, const struct cs_host_config *h, bool apart, struct cs_ports *ret, struct cs_err **err);
+void cs_ports_of_family(const struct cs_ports *all, bool v6, struct cs_ports *ret); /* a copy of what concerns one family */
 /* Can both not be had at once? Of those with one number (lo). */
 bool cs_port_meets(const struct cs_port *wanted, const struct cs_port *given);
 /* NetworkSettings.Ports: exposed ports, and what was given. v4, v6: for which families bindings to all addresses hold. */

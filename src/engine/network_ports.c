@@ -93,7 +93,7 @@ static bool asked_for(const struct cs_port_map *m, size_t from, const char *port
 	return false;
 }
 
-int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_ports *ret, struct cs_err **err)
+int cs_ports_given(const char *json, const struct cs_host_config *h, bool apart, struct cs_ports *ret, struct cs_err **err)
 {
 	struct cs_port_map m cs_auto(cs_port_map_done) = {0}, asked cs_auto(cs_port_map_done) = {0};
 	cs_autoports struct cs_ports v = {0};
@@ -108,15 +108,27 @@ int cs_ports_given(const char *json, const struct cs_host_config *h, struct cs_p
 				return cs_fail(err, CS_ERR_INVALID, 0, "Ports: malformed");
 			struct cs_port p = {.proto = port.proto, .port = port.lo, .lo = host.lo, .hi = host.hi};
 			/* all addresses are one mapping, and an entry for each family that the container has */
-			bool both = is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port) &&
+			bool both = !apart && is_any(b->host_ip) && next && cs_streq(next->host_ip, "::") && cs_streq(next->host_port, b->host_port) &&
 				    !(asked_for(&asked, i, m.e[i].port, "0.0.0.0") && asked_for(&asked, i, m.e[i].port, "::"));
-			bool any = is_any(b->host_ip) || strcmp(b->host_ip, "::") == 0;
+			bool any = !apart && (is_any(b->host_ip) || strcmp(b->host_ip, "::") == 0);
 			add(&v, p, both || (any && !asked_for(&asked, i, m.e[i].port, b->host_ip)) ? "" : b->host_ip);
 			k += both;
 		}
 	*ret = v;
 	v = (struct cs_ports){0};
 	return 0;
+}
+
+void cs_ports_of_family(const struct cs_ports *all, bool v6, struct cs_ports *ret)
+{
+	struct cs_ports v = {0};
+
+	for (size_t i = 0; i < all->n; i++)
+		if (cs_empty(all->p[i].host_ip))
+			add(&v, all->p[i], v6 ? "::" : "0.0.0.0");
+		else if ((strchr(all->p[i].host_ip, ':') != NULL) == v6)
+			add(&v, all->p[i], all->p[i].host_ip);
+	*ret = v;
 }
 
 static bool any_of(const char *ip, bool v6) { return cs_empty(ip) || strcmp(ip, v6 ? "::" : "0.0.0.0") == 0; }

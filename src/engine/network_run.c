@@ -236,7 +236,7 @@ static char *holder(struct cs_container *c, const struct cs_port *wanted)
 		if (*p == c)
 			continue;
 		CS_GUARD(&(*p)->lock);
-		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, (*p)->host, &has, NULL) < 0)
+		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, (*p)->host, false, &has, NULL) < 0)
 			continue;
 		for (size_t i = 0; i < has.n && !ret; i++)
 			if (cs_port_meets(wanted, &has.p[i]))
@@ -383,87 +383,210 @@ void cs_endpoint_down(struct cs_container *c, struct cs_endpoint_settings *s)
 
 /* ---- published ports ---- */
 
-/* The endpoint whose network has the way out: the highest priority, then the first by name. Isolated networks publish nothing. */
-static struct cs_endpoint_settings *port_owner(struct cs_container *c, bool up, struct cs_network **ret)
+/* Who has the published ports, of IPv4 and of IPv6: mostly one endpoint. */
+struct owners {
+	struct cs_endpoint_settings *s[2];
+	struct cs_network *n[2];
+	bool apart;
+};
+
+static void owners_done(struct owners *o)
 {
-	struct cs_endpoint_settings *best = NULL;
+	cs_network_unref(o->n[0]);
+	cs_network_unref(o->n[1]);
+}
+
+static bool has_family(const struct cs_container *c, const struct cs_endpoint_settings *s, const struct cs_network_doc *n, bool v6, bool up)
+{
+	if (up)
+		return !cs_empty(v6 ? s->global_ipv6_address : s->ip_address);
+	return v6 ? n->enable_ipv6 && !cs_host_without_ipv6(c->host) : n->enable_ipv4;
+}
+
+/* The endpoints whose networks have the way out, for each family: the highest priority, then the first by name. Isolated networks publish nothing. What a
+ * container has no address for is the other family's owner's to say. up: of those that are there; else all are about to be. */
+static struct owners find_owners(struct cs_container *c, bool up)
+{
+	struct owners o = {0};
 
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
-		if (!n || !n->h || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (up && cs_empty(s->endpoint_id)) ||
-		    (best && best->gw_priority >= s->gw_priority))
+		if (!n || !n->h || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (up && cs_empty(s->endpoint_id)))
 			continue;
-		best = s;
-		cs_network_unref(*ret);
-		*ret = TAKE_PTR(n);
+		for (int v6 = 0; v6 < 2; v6++) {
+			if (!has_family(c, s, n->doc, v6, up) || (o.s[v6] && o.s[v6]->gw_priority >= s->gw_priority))
+				continue;
+			o.s[v6] = s;
+			cs_network_unref(o.n[v6]);
+			o.n[v6] = cs_network_ref(n);
+		}
 	}
-	return best;
+	for (int v6 = 0; v6 < 2; v6++)
+		if (!o.s[v6] && o.s[!v6]) {
+			o.s[v6] = o.s[!v6];
+			o.n[v6] = cs_network_ref(o.n[!v6]);
+		}
+	o.apart = o.s[0] != o.s[1];
+	return o;
 }
 
-static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct cs_endpoint_settings *owner)
-{
-	/* without a network that publishes, exposed ports are nobody's: as dockerd shows it */
-	char *json = cs_ports_json(owner ? c->config->exposed_ports : NULL, given, owner && !cs_empty(owner->ip_address),
-				   owner && !cs_empty(owner->global_ipv6_address));
+struct two_ports {
+	struct cs_ports of[2]; /* IPv4's or all, IPv6's */
+};
 
-	CS_GUARD(&c->lock);
-	free(c->nets->ports);
-	c->nets->ports = json;
-	free(c->ports_on);
-	c->ports_on = given && given->n && owner ? cs_xstrdup(owner->endpoint_id) : NULL;
+static void two_ports_done(struct two_ports *p)
+{
+	cs_ports_done(&p->of[0]);
+	cs_ports_done(&p->of[1]);
+}
+
+/* What each owner has, or the first of them if it is the only one. */
+static void share_out(struct cs_ports *all, bool apart, struct cs_ports ret[2])
+{
+	if (!apart) {
+		ret[0] = *all;
+		*all = (struct cs_ports){0};
+		return;
+	}
+	cs_ports_of_family(all, false, &ret[0]);
+	cs_ports_of_family(all, true, &ret[1]);
 }
 
 static const char *default_ip(const struct cs_network *n) { return n ? cs_strmap_get(n->doc->options, CS_OPT_HOST_BINDING) : NULL; }
 
-/* Another endpoint did not get them: with the same numbers they go to the one that had them. */
-static bool ports_back(struct cs_container *c, const struct cs_ports *ports)
+static int wanted_ports(struct cs_container *c, const struct owners *o, struct cs_ports ret[2], struct cs_err **err)
+{
+	for (int v6 = 0; v6 <= o->apart; v6++) {
+		cs_autoports struct cs_ports all = {0};
+		if (cs_ports_wanted(c->config, c->host, default_ip(o->n[v6]), &all, err) < 0)
+			return -1;
+		if (!o->apart)
+			share_out(&all, false, ret);
+		else
+			cs_ports_of_family(&all, v6, &ret[v6]);
+	}
+	return 0;
+}
+
+static int given_ports(struct cs_container *c, bool apart, struct cs_ports ret[2], struct cs_err **err)
+{
+	bool were = !cs_streq(c->ports_on[0], c->ports_on[1]);
+	cs_autoports struct cs_ports all = {0};
+
+	if (cs_ports_given(c->nets->ports, c->host, apart && were, &all, err) < 0)
+		return -1;
+	share_out(&all, apart, ret);
+	return 0;
+}
+
+static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct owners *o)
+{
+	struct cs_ports all = {0};
+	const struct cs_endpoint_settings *one = o->apart ? NULL : o->s[0];
+
+	if (given) {
+		all.p = cs_xcalloc(given[0].n + given[1].n + 1, sizeof(*all.p));
+		for (int v6 = 0; v6 < 2; v6++)
+			for (size_t i = 0; i < given[v6].n; i++)
+				all.p[all.n++] = given[v6].p[i]; /* their addresses are borrowed */
+	}
+	/* without a network that publishes, exposed ports are nobody's: as dockerd shows it */
+	char *json = cs_ports_json(o->s[0] ? c->config->exposed_ports : NULL, &all, one && !cs_empty(one->ip_address), one && !cs_empty(one->global_ipv6_address));
+
+	CS_GUARD(&c->lock);
+	free(c->nets->ports);
+	c->nets->ports = json;
+	for (int v6 = 0; v6 < 2; v6++) {
+		free(c->ports_on[v6]);
+		c->ports_on[v6] = all.n && o->s[v6] ? cs_xstrdup(o->s[v6]->endpoint_id) : NULL;
+	}
+	free(all.p);
+}
+
+static HCN_ENDPOINT open_endpoint(const char *id)
 {
 	HCN_ENDPOINT ep = NULL;
 	HCN_GUID guid;
 
-	if (!c->ports_on || !cs_hcn_guid_of(c->ports_on, &guid) || HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK)
-		return false;
-	bool back = add_ports(ep, ports, NULL) == 0;
+	return id && cs_hcn_guid_of(id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK ? ep : NULL;
+}
+
+static void take_ports_from(struct cs_container *c, const char *id)
+{
+	HCN_ENDPOINT ep = open_endpoint(id);
+
+	if (!ep)
+		return;
+	remove_ports(c, ep);
 	(void)HcnCloseEndpoint(ep);
+}
+
+/* Others did not get them: with the same numbers they go to those that had them. */
+static bool ports_back(struct cs_container *c)
+{
+	bool apart = !cs_streq(c->ports_on[0], c->ports_on[1]), back = true;
+	cs_auto(two_ports_done) struct two_ports ports = {0};
+
+	if ((!c->ports_on[0] && !c->ports_on[1]) || given_ports(c, apart, ports.of, NULL) < 0)
+		return false;
+	for (int v6 = 0; v6 <= apart && back; v6++) {
+		HCN_ENDPOINT ep = open_endpoint(c->ports_on[v6]);
+		back = ep && (!ports.of[v6].n || add_ports(ep, &ports.of[v6], NULL) == 0);
+		if (ep)
+			(void)HcnCloseEndpoint(ep);
+	}
 	return back;
+}
+
+static int give_ports(struct cs_container *c, const struct owners *o, int v6, struct cs_ports *ports, struct cs_err **err)
+{
+	cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(o->s[v6]);
+	cs_autojson json_t *answer = NULL;
+	HCN_ENDPOINT ep = open_endpoint(o->s[v6]->endpoint_id);
+
+	if (!ep || !ports->n) {
+		if (ep)
+			(void)HcnCloseEndpoint(ep);
+		return 0;
+	}
+	int r = add_ports(ep, ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
+	if (r == 0) {
+		cs_endpoint_take(got, o->n[v6], ports, answer);
+		put_back(c, o->s[v6], got);
+	} else {
+		remove_ports(c, ep); /* all or none */
+	}
+	(void)HcnCloseEndpoint(ep);
+	return r;
 }
 
 int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 {
-	cs_autonetwork struct cs_network *n = NULL;
-	cs_autoports struct cs_ports ports = {0};
-	struct cs_endpoint_settings *owner = port_owner(c, true, &n);
+	cs_auto(owners_done) struct owners o = find_owners(c, true);
+	cs_auto(two_ports_done) struct two_ports ports = {0};
+	bool had = c->ports_on[0] || c->ports_on[1];
 	struct cs_err *why = NULL;
-	HCN_ENDPOINT ep = NULL;
-	HCN_GUID guid;
-	int r = 0;
+	int r = 0, failed = 0;
 
-	if (cs_streq(owner ? owner->endpoint_id : NULL, c->ports_on))
+	if (cs_streq(o.s[0] ? o.s[0]->endpoint_id : NULL, c->ports_on[0]) && cs_streq(o.s[1] ? o.s[1]->endpoint_id : NULL, c->ports_on[1]))
 		return 0;
-	if (c->ports_on ? cs_ports_given(c->nets->ports, c->host, &ports, err) < 0 : cs_ports_wanted(c->config, c->host, default_ip(n), &ports, err) < 0)
+	if ((had ? given_ports(c, o.apart, ports.of, err) : wanted_ports(c, &o, ports.of, err)) < 0)
 		return -1;
-	if (!ports.n)
+	if (!ports.of[0].n && !ports.of[1].n)
 		return 0;
-	if (c->ports_on && cs_hcn_guid_of(c->ports_on, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
-		remove_ports(c, ep);
-		(void)HcnCloseEndpoint(TAKE_PTR(ep));
+	take_ports_from(c, c->ports_on[0]);
+	if (!cs_streq(c->ports_on[0], c->ports_on[1]))
+		take_ports_from(c, c->ports_on[1]);
+	for (int v6 = 0; v6 <= o.apart && o.s[0] && r == 0; v6++) {
+		r = give_ports(c, &o, v6, &ports.of[v6], &why);
+		failed = v6;
 	}
-	if (owner && cs_hcn_guid_of(owner->endpoint_id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK) {
-		cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(owner);
-		cs_autojson json_t *answer = NULL;
-		r = add_ports(ep, &ports, &why) < 0 || query(ep, &answer, &why) < 0 ? -1 : 0;
-		if (r == 0) {
-			cs_endpoint_take(got, n, &ports, answer);
-			put_back(c, owner, got);
-		} else {
-			remove_ports(c, ep); /* all or none */
-		}
-		(void)HcnCloseEndpoint(ep);
-	}
-	if (r == 0 || !ports_back(c, &ports))
-		set_ports(c, owner && r == 0 ? &ports : NULL, owner);
-	return r < 0 ? ports_failed(c, owner->endpoint_id, &ports, why, err) : 0;
+	if (r < 0 && failed)
+		take_ports_from(c, o.s[0]->endpoint_id);
+	if (r == 0 || !ports_back(c))
+		set_ports(c, o.s[0] && r == 0 ? ports.of : NULL, &o);
+	return r < 0 ? ports_failed(c, o.s[failed]->endpoint_id, &ports.of[failed], why, err) : 0;
 }
 
 /* ---- start and stop ---- */
@@ -501,28 +624,27 @@ static int settle_keys(struct cs_container *c, struct cs_err **err)
 
 static int up_all(struct cs_container *c, struct cs_err **err)
 {
-	cs_autonetwork struct cs_network *owner_net = NULL;
-	cs_autoports struct cs_ports ports = {0};
+	cs_auto(two_ports_done) struct two_ports ports = {0};
 
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) { /* before ports are given to one of them */
 		cs_autonetwork struct cs_network *n = network_of(c, &c->nets->endpoints[i], NULL);
 		if (n && !c->e->networks->service_error && cs_network_revive(c->e, &n, err) < 0)
 			return -1;
 	}
-	struct cs_endpoint_settings *owner = port_owner(c, false, &owner_net);
+	cs_auto(owners_done) struct owners o = find_owners(c, false);
 
-	if (owner && cs_ports_wanted(c->config, c->host, default_ip(owner_net), &ports, err) < 0)
+	if (o.s[0] && wanted_ports(c, &o, ports.of, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		if (c->e->networks->no_bridge && cs_streq(s->key, "bridge"))
 			continue;
 		cs_autonetwork struct cs_network *n = network_of(c, s, err);
-		if (!n || cs_endpoint_up(c, n, s, s == owner ? &ports : NULL, false, err) < 0)
+		if (!n || cs_endpoint_up(c, n, s, s == o.s[0] ? &ports.of[0] : s == o.s[1] ? &ports.of[1] : NULL, false, err) < 0)
 			return -1;
 		cs_network_event(c->e, n, "connect", c->id);
 	}
-	set_ports(c, &ports, owner);
+	set_ports(c, ports.of, &o);
 	return cs_container_net_save(c, err);
 }
 
@@ -571,7 +693,8 @@ void cs_container_net_stop(struct cs_container *c)
 	CS_GUARD(&c->lock);
 	if (c->nets)
 		free(TAKE_PTR(c->nets->ports));
-	free(TAKE_PTR(c->ports_on));
+	free(TAKE_PTR(c->ports_on[0]));
+	free(TAKE_PTR(c->ports_on[1]));
 }
 
 void cs_container_net_flush(struct cs_container *c)
@@ -588,32 +711,33 @@ void cs_container_net_flush(struct cs_container *c)
 void cs_container_net_adopt(struct cs_container *c)
 {
 	cs_autoerr struct cs_err *err = NULL;
-	cs_autonetwork struct cs_network *owner_net = NULL;
-	cs_autoports struct cs_ports ports = {0};
+	cs_auto(two_ports_done) struct two_ports ports = {0};
+	cs_autoports struct cs_ports all = {0};
 	bool failed = false;
 
 	if (!cs_container_net_own(c) || !needs_namespace(c) || c->e->networks->service_error)
 		return;
-	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, c->host, &ports, &err) < 0) {
+	cs_auto(owners_done) struct owners o = find_owners(c, true);
+	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, c->host, o.apart, &all, &err) < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its network cannot be taken over: %s", text);
 		return;
 	}
-	struct cs_endpoint_settings *owner = port_owner(c, true, &owner_net);
+	share_out(&all, o.apart, ports.of);
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		cs_autoerr struct cs_err *why = NULL;
 		if (cs_empty(s->endpoint_id))
 			continue;
 		cs_autonetwork struct cs_network *n = network_of(c, s, &why);
-		if (n && cs_endpoint_up(c, n, s, s == owner ? &ports : NULL, true, &why) == 0)
+		if (n && cs_endpoint_up(c, n, s, s == o.s[0] ? &ports.of[0] : s == o.s[1] ? &ports.of[1] : NULL, true, &why) == 0)
 			continue;
 		cs_autofree char *text = cs_err_text(why);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its endpoint on network %s cannot be taken over: %s", s->key, text);
 		failed = true;
 	}
-	if (!failed && ports.n)
-		c->ports_on = cs_xstrdup(owner ? owner->endpoint_id : NULL);
+	for (int v6 = 0; v6 < 2 && !failed && (ports.of[0].n || ports.of[1].n); v6++)
+		c->ports_on[v6] = cs_xstrdup(o.s[v6] ? o.s[v6]->endpoint_id : NULL);
 }
 
 int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct cs_err **err)

@@ -7,7 +7,7 @@ import threading
 import time
 
 import caisson_fixture as fx
-from box import Boxes
+from box import Boxes, Networks
 from netns import fetch, in_netns
 from test_containers_net import ip, publish, server, settings
 from unixhttp import TIME_FACTOR
@@ -133,6 +133,43 @@ def test_what_was_asked_for_holds_after_the_daemon(fresh):
     assert look() == want
     eng.restart(graceful=True)
     assert look() == want
+
+
+def test_each_family_is_published_where_it_has_its_way_out(fresh):
+    """A network that comes first and has no IPv6 does not keep another's from being published (moby's TestAllPortMappingsAreReturned)."""
+    eng = fresh(netns=True)
+    nets, boxes = Networks(eng), Boxes(eng)
+    outside = eng.netns.neighbour()
+    nets.subnet("a-four", "10.66.0.0/24")
+    nets.subnet("b-six", "fd00:66::/64", EnableIPv4=False, EnableIPv6=True)
+    both = [{"HostIp": "0.0.0.0", "HostPort": "18640"}, {"HostIp": "::", "HostPort": "18640"}]
+    nets_of = {"EndpointsConfig": {"a-four": {}, "b-six": {}}}
+    b = server(boxes, "families", network="a-four", NetworkingConfig=nets_of, ExposedPorts={"80/tcp": {}, "81/tcp": {}},
+               Host=publish(p80_tcp={"HostPort": "18640"}))
+    named = server(boxes, "named", network="a-four", NetworkingConfig=nets_of,
+                   Host=publish(p80_tcp=[{"HostIp": "127.0.0.1", "HostPort": "18641"}, {"HostIp": "::1", "HostPort": "18642"}, {"HostIp": "::", "HostPort": ""}]))
+
+    def reached():
+        return (outside.fetch(f"http://{outside.gateway}:18640/", check=False, timeout=1), outside.fetch(f"http://[{outside.gateway6}]:18640/", check=False, timeout=1),
+                eng.netns.fetch("http://127.0.0.1:18640/", check=False, timeout=1), eng.netns.fetch("http://[::1]:18640/", check=False, timeout=1))
+    try:
+        ports = settings(b)["Ports"]
+        assert ports == {"80/tcp": both, "81/tcp": None}
+        as_named = settings(named)["Ports"]
+        assert [p["HostIp"] for p in as_named["80/tcp"]] == ["127.0.0.1", "::1", "::"]
+        assert eng.netns.fetch("http://127.0.0.1:18641/") == eng.netns.fetch("http://[::1]:18642/") == "named\n"
+        assert reached() == ("families\n",) * 4
+        for graceful in False, True:
+            eng.restart(graceful=graceful)
+            assert settings(b)["Ports"] == ports and settings(named)["Ports"] == as_named and reached() == ("families\n",) * 4
+        nets.disconnect("b-six", b)     # what is left has no address for ::1
+        assert settings(b)["Ports"]["80/tcp"] == both[:1] and reached()[:3] == ("families\n", None, "families\n")
+        nets.connect("b-six", b)
+        assert settings(b)["Ports"]["80/tcp"] == both and reached() == ("families\n",) * 4
+        nets.disconnect("a-four", b)
+        assert settings(b)["Ports"]["80/tcp"] == both[1:] and reached()[:2] == (None, "families\n")
+    finally:
+        outside.close()
 
 
 def test_localhost_of_both_families(net_engine, net_boxes):

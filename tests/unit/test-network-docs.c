@@ -272,7 +272,7 @@ static void ports(void **state)
 				  "{\"HostIp\":\"::\",\"HostPort\":\"8080\"},{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"32768\"}],\"53/udp\":[{\"HostIp\":\"::1\",\"HostPort\":\"5001\"}],"
 				  "\"443/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"32769\"},{\"HostIp\":\"::\",\"HostPort\":\"32769\"}],\"9/tcp\":null,\"7/none\":null}");
 	/* and back, for a daemon that finds the container running */
-	assert_int_equal(cs_ports_given(json, &h, &again, NULL), 0);
+	assert_int_equal(cs_ports_given(json, &h, false, &again, NULL), 0);
 	assert_int_equal(again.n, 4);
 	for (size_t i = 0; i < 4; i++) {
 		bool found = false;
