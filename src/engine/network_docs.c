@@ -420,8 +420,10 @@ static void put_interface(const struct cs_endpoint_doc *d, struct cs_str *out)
 		cs_json_put_key(out, "LinkLocal");
 		cs_json_put_strv(out, s->ipam_config->link_local_ips);
 	}
-	if (!cs_empty(sysctls) || d->without_ipv6)
-		put_sysctls(out, sysctls, d->without_ipv6);
+	/* nor has one that lived before its network had IPv6: it would be given an address, and lose its interface for want of it */
+	bool without_ipv6 = d->without_ipv6 || (d->given && cs_empty(s->global_ipv6_address) && d->n->doc->enable_ipv6);
+	if (!cs_empty(sysctls) || without_ipv6)
+		put_sysctls(out, sysctls, without_ipv6);
 	bool guarded = !cs_network_on_parent(d->n->doc), antispoof = cs_option_true(s->driver_opts, CS_OPT_EP_ANTISPOOF, guarded && d->antispoof);
 	if (antispoof || cs_strmap_get(s->driver_opts, CS_OPT_EP_ANTISPOOF)) /* nothing said: the network decides */
 		cs_json_put_kbool(out, "AntiSpoof", antispoof);

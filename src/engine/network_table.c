@@ -489,8 +489,13 @@ int cs_networks_open(struct cs_engine *e, struct cs_err **err)
 	HASH_ITER(hh, e->networks->by_id, n, next)
 	{
 		cs_autoerr struct cs_err *why = NULL;
-		if (!cs_network_predefined(n->doc->name) && make(e, n, &why) < 0)
+		size_t had = n->doc->ipam.n_config;
+		if (cs_network_predefined(n->doc->name))
+			continue;
+		if (make(e, n, &why) < 0)
 			refused(n, why);
+		else if (n->doc->ipam.n_config != had && save(e, n->doc, &why) < 0) /* a family that an older version did not give it */
+			cs_logk(CS_LOG_WARN, "engine", "network", n->doc->name, "its row cannot be written: %s", why->msg);
 	}
 	return open_bridge(e, cfg, err); /* last: it makes way for the others when it can */
 }

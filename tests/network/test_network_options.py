@@ -361,6 +361,34 @@ def test_a_network_of_an_older_version_that_is_refused_now(fresh):
     assert eng.http.delete("/networks/old").status == 204
 
 
+def test_a_network_on_a_parent_of_an_older_version_without_the_ipv6_that_it_should_have(fresh):
+    """It has it now, and keeps it; who runs there keeps what he has until he starts again."""
+    eng = fresh(netns=True)
+    net, boxes, lan = Networks(eng), Boxes(eng), eng.netns.neighbour()
+    try:
+        if not kernel_has(eng, "macvlan"):
+            return
+        net.create("old-lan", Driver="macvlan", IPAM={"Config": [{"Subnet": "10.121.0.0/24"}]})
+        b = boxes.sleeper(network="old-lan")
+        before = interfaces(b)
+        eng.stop()
+        with sqlite3.connect(eng.data / "caisson.db") as db:
+            assert db.execute("UPDATE networks SET doc = replace(doc, '\"EnableIPv6\":false', '\"EnableIPv6\":true') WHERE instr(doc, 'old-lan')").rowcount == 1
+        db.close()
+        eng.start()
+        six = net.inspect("old-lan")["IPAM"]["Config"][1]["Subnet"]
+        assert six.startswith("fd") and interfaces(b) == before and ip(b, "old-lan") == "10.121.0.1"
+        other = boxes.sleeper(network="old-lan")
+        assert settings(other, "old-lan")["GlobalIPv6Address"].startswith(six.split("::")[0])
+        eng.restart()
+        assert net.inspect("old-lan")["IPAM"]["Config"][1]["Subnet"] == six and interfaces(b) == before
+        b.post("restart", {"t": 0})
+        assert settings(b, "old-lan")["GlobalIPv6Address"] in interfaces(b)
+    finally:
+        boxes.clean()
+        lan.close()
+
+
 @pytest.mark.parametrize("driver,options,mtu", [("bridge", {}, "67"), ("bridge", {"EnableIPv6": True}, "1279"), ("macvlan", {}, "20")])
 def test_an_mtu_that_no_interface_can_have(net_engine, driver, options, mtu):
     links = {n for n in net_engine.netns.links() if not n.startswith("csp")}
