@@ -294,6 +294,7 @@ static void unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
 			cs_warn(SUBSYS, "interface %s of endpoint %s stays: %s", e->inner_name, e->o.text, err->msg);
 	}
 	e->outer = e->inner = 0;
+	e->shortcut = false;
 	e->outer_name[0] = e->inner_name[0] = 0;
 }
 
@@ -341,6 +342,8 @@ HRESULT cs_attach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_err 
 	pthread_mutex_lock(&e->o.lock);
 	show(e);
 	pthread_mutex_unlock(&e->o.lock);
+	if (e->outer)
+		cs_background_review(e, true);
 	cs_net_notify(HcnNotificationNetworkEndpointAttached, &e->o, &e->net->o);
 	return HCS_S_OK;
 }
@@ -414,6 +417,10 @@ HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_en
 	bool port = e->outer && ((now->n_ports > 0) != (e->pol.n_ports > 0) || cs_edge_antispoof(e, now) != cs_edge_antispoof(e, &e->pol));
 	if (port && reset_port(e, now, err) < 0)
 		return HCS_E_FAIL;
+	if (e->shortcut && now->acls && cs_shortcut_drop(e, err) < 0)
+		return HCS_E_FAIL;
+	if (e->outer && !now->acls != !e->pol.acls)
+		cs_background_review(e, true);
 	hr = cs_edge_replug(ns, e, now, err);
 	if (hr != HCS_S_OK && port && reset_port(e, &e->pol, &ignored) < 0)
 		cs_debug(SUBSYS, "endpoint %s: %s", e->o.text, ignored->msg);

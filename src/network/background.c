@@ -11,14 +11,16 @@
 
 #define AGAIN_FIRST_NS (100 * CS_NS_PER_MS) /* doubled each time */
 #define AGAIN_MOST_NS (10 * CS_NS_PER_SEC)
+#define LATER_NS CS_NS_PER_SEC
 
-enum what { DELETE, RELEASE, NOTIFY };
+enum what { DELETE, RELEASE, NOTIFY, REVIEW, REVIEW_ALL };
 struct item {
 	enum what what;
 	int outer;
 	struct HcnEndpoint *e;
 	uint32_t notification;
 	char *data;
+	int64_t due; /* of what comes later */
 	struct item *next;
 };
 
@@ -31,7 +33,7 @@ struct HcnCallback {
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
-	struct item *head, **tail;
+	struct item *head, **tail, *later, **later_tail; /* those in the order of `due` */
 	uint64_t queued, finished;
 	pthread_t thread;
 	bool running, stop;
@@ -40,7 +42,7 @@ static struct {
 	int64_t again, pause; /* when something is tried once more, 0: nothing is; how long after that the next time is */
 	pthread_mutex_t calls; /* held while callbacks run */
 	struct HcnCallback *callbacks;
-} bg = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .calls = PTHREAD_MUTEX_INITIALIZER};
+} bg = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .calls = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- links ---- */
 
@@ -184,6 +186,12 @@ static void release(struct HcnEndpoint *e)
 	cs_obj_unref(CS_ENDPOINT, e);
 }
 
+static void review(struct HcnEndpoint *e)
+{
+	cs_shortcut_review(e);
+	cs_obj_unref(CS_ENDPOINT, e);
+}
+
 static void call(const struct item *it)
 {
 	pthread_mutex_lock(&bg.calls);
@@ -213,10 +221,34 @@ static uint64_t work_off(struct item *list)
 			release(it->e);
 		else if (it->what == NOTIFY)
 			call(it);
+		else if (it->what == REVIEW)
+			review(it->e);
+		else if (it->what == REVIEW_ALL)
+			cs_shortcuts_review();
 		free(it->data);
 		free(it);
 	}
 	return n;
+}
+
+/* Under the lock. */
+static void append(struct item *it)
+{
+	it->next = NULL;
+	*bg.tail = it;
+	bg.tail = &it->next;
+	bg.queued++;
+}
+
+static void take_due(void)
+{
+	while (bg.later && bg.later->due <= cs_monotonic_ns()) {
+		struct item *it = bg.later;
+		bg.later = it->next;
+		append(it);
+	}
+	if (!bg.later)
+		bg.later_tail = &bg.later;
 }
 
 /* Under the lock, which is given up meanwhile. */
@@ -236,20 +268,26 @@ static void try_again(void)
 
 static void wait_for_work(void)
 {
-	struct timespec until = {.tv_sec = (time_t)(bg.again / CS_NS_PER_SEC), .tv_nsec = (long)(bg.again % CS_NS_PER_SEC)};
+	int64_t next = bg.later ? bg.later->due : 0;
 
-	if (!bg.again)
-		pthread_cond_wait(&bg.work, &bg.lock);
-	else if (cs_monotonic_ns() >= bg.again)
+	if (bg.again && cs_monotonic_ns() >= bg.again) {
 		try_again();
-	else
+		return;
+	}
+	if (bg.again && (!next || bg.again < next))
+		next = bg.again;
+	struct timespec until = {.tv_sec = (time_t)(next / CS_NS_PER_SEC), .tv_nsec = (long)(next % CS_NS_PER_SEC)};
+	if (next)
 		(void)pthread_cond_timedwait(&bg.work, &bg.lock, &until);
+	else
+		pthread_cond_wait(&bg.work, &bg.lock);
 }
 
 static void *work(void *unused)
 {
 	pthread_mutex_lock(&bg.lock);
 	for (;;) {
+		take_due();
 		struct item *list = bg.head;
 		if (!list && bg.stop)
 			break;
@@ -280,6 +318,7 @@ int cs_background_start(struct cs_err **err)
 	bg.again = 0;
 	bg.pause = AGAIN_FIRST_NS;
 	bg.tail = &bg.head;
+	bg.later_tail = &bg.later;
 	bg.stop = false;
 	int r = pthread_create(&bg.thread, NULL, work, NULL);
 	if (r != 0)
@@ -300,6 +339,12 @@ void cs_background_stop(void)
 	bg.running = false;
 	free(TAKE_PTR(stay.v)); /* the next service's, by their marks */
 	stay.n = 0;
+	while (bg.later) {
+		struct item *it = bg.later;
+		bg.later = it->next;
+		cs_obj_unref(CS_ENDPOINT, it->e);
+		free(it);
+	}
 }
 
 void cs_background_again(void)
@@ -314,11 +359,20 @@ void cs_background_again(void)
 static void queue(struct item *it)
 {
 	pthread_mutex_lock(&bg.lock);
-	it->next = NULL;
-	*bg.tail = it;
-	bg.tail = &it->next;
-	bg.queued++;
+	append(it);
 	pthread_cond_signal(&bg.work);
+	pthread_mutex_unlock(&bg.lock);
+}
+
+static void queue_later(struct item *it)
+{
+	it->due = cs_monotonic_ns() + LATER_NS;
+	pthread_mutex_lock(&bg.lock);
+	it->next = NULL;
+	*bg.later_tail = it;
+	bg.later_tail = &it->next;
+	if (bg.later == it)
+		pthread_cond_signal(&bg.work);
 	pthread_mutex_unlock(&bg.lock);
 }
 
@@ -349,6 +403,22 @@ bool cs_background_returns(const struct HcnNetwork *n, const char *name)
 		if (bg.returning[i]->net == n && cs_streq(bg.returning[i]->doc.name, name))
 			return true;
 	return false;
+}
+
+void cs_background_review(struct HcnEndpoint *e, bool later)
+{
+	struct item *it = cs_xcalloc(1, sizeof(*it));
+
+	*it = (struct item){.what = REVIEW, .e = cs_obj_ref(e)};
+	(later ? queue_later : queue)(it);
+}
+
+void cs_background_review_all(void)
+{
+	struct item *it = cs_xcalloc(1, sizeof(*it));
+
+	*it = (struct item){.what = REVIEW_ALL};
+	queue(it);
 }
 
 void cs_background_flush(void)

@@ -339,7 +339,7 @@ static int new_pair(struct HcnNamespace *ns, struct HcnEndpoint *e, const char *
 /* The pair that an earlier service made for this endpoint, if its other end is in this namespace. */
 static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e)
 {
-	cs_autoerr struct cs_err *err = NULL;
+	cs_autoerr struct cs_err *err = NULL, *stays = NULL;
 	struct cs_link_info out, in;
 
 	if (!cs_leftover_of(&e->o, &out) || strcmp(out.kind, "veth") != 0)
@@ -352,6 +352,8 @@ static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e)
 		cs_warn(SUBSYS, "endpoint %s: %s", e->o.text, err->msg);
 	e->outer = out.index;
 	e->inner = in.index;
+	if (cs_shortcut_drop(e, &stays) < 0) /* it comes again when all is known that speaks against it */
+		cs_warn(SUBSYS, "endpoint %s: %s", e->o.text, stays->msg);
 	e->net->plugged++;
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", out.name);
 	(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", in.name);
@@ -420,6 +422,8 @@ static int plug_in(struct HcnEndpoint *e, struct cs_rtnl *r, const char *mark, b
 	struct cs_nl b;
 
 	cs_nl_init(&b, r);
+	if (!e->warm && !adopted)
+		cs_ingress_add(&b, e->outer);
 	cs_link_set(&b, &(struct cs_link_change){.index = e->outer, .alias = mark, .master = (uint32_t)e->net->index, .mtu = e->net->mtu, .up = true, .deaf = adopted},
 		    "plug into the bridge");
 	if (e->net->made && !e->net->wide) /* a bridge takes no more than its ports do, and without one the least */
@@ -446,6 +450,7 @@ static bool plug_member(const struct cs_link_info *l, void *ctx)
 	if (e && e->net == m->n) {
 		cs_link_set(&m->b, &(struct cs_link_change){.index = l->index, .master = (uint32_t)m->n->index}, "plug into the bridge again");
 		set_port(&m->b, l->index, e, true, e->locked, true);
+		cs_background_review(e, false); /* its shortcut led to the old one */
 	}
 	return true;
 }

@@ -46,10 +46,12 @@ static void on_restored(void *unused, const struct cs_err *err)
 }
 
 static void on_behind(void *unused) { cs_background_again(); }
+static void on_bridges(void *unused) { cs_background_review_all(); }
 
 HRESULT cs_edge_start(struct cs_err **err)
 {
-	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .bpf_dir = cs_net.settings.bpf_dir, .restored = on_restored, .behind = on_behind};
+	const struct cs_firewall_config firewall = {.table = cs_net.instance, .enabled = cs_net.firewall, .bpf_dir = cs_net.settings.bpf_dir, .restored = on_restored,
+						   .behind = on_behind, .bridges = on_bridges};
 	const struct cs_resolver_options resolver = {.resolv_conf = cs_empty(cs_net.settings.resolv_conf) ? NULL : cs_net.settings.resolv_conf};
 
 	if (cs_firewall_open(&firewall, &cs_edge.firewall, err) < 0 || cs_resolver_open(&resolver, &cs_edge.resolver, err) < 0)
@@ -63,7 +65,15 @@ void cs_edge_stop(void)
 	cs_firewall_close(TAKE_PTR(cs_edge.firewall));
 }
 
-HRESULT cs_edge_settle(struct cs_err **err) { return cs_firewall_settle(cs_edge.firewall, err) < 0 ? HCS_E_FAIL : HCS_S_OK; }
+HRESULT cs_edge_settle(struct cs_err **err)
+{
+	if (cs_firewall_settle(cs_edge.firewall, err) < 0)
+		return HCS_E_FAIL;
+	cs_background_review_all();
+	return HCS_S_OK;
+}
+
+bool cs_edge_bridges_ours(void) { return cs_firewall_bridges_ours(cs_edge.firewall); }
 
 bool cs_edge_mend(void)
 {

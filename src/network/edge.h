@@ -17,6 +17,8 @@ CS_MUST_CHECK int cs_edge_close_host(uint8_t family, struct cs_err **err);
 /* What could not be taken out of the kernel's tables, or put in for a while only. False: there is such. */
 bool cs_edge_mend(void);
 HRESULT cs_edge_reachability(char **report, struct cs_err **err);
+/* Our rules are in force, and nobody else has rules for bridges. */
+bool cs_edge_bridges_ours(void);
 
 HRESULT cs_edge_network_add(struct HcnNetwork *n, struct cs_err **err);
 void cs_edge_network_remove(struct HcnNetwork *n);

@@ -25,6 +25,7 @@ int cs_firewall_open(const struct cs_firewall_config *config, struct cs_firewall
 	fw->enabled = config->enabled;
 	fw->restored = config->restored;
 	fw->behind = config->behind;
+	fw->bridges = config->bridges;
 	fw->arg = config->arg;
 	fw->balance = FW_BALANCE_UNKNOWN;
 	fw_bpf_init(&fw->bpf, config->bpf_dir);
@@ -254,6 +255,13 @@ int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err)
 	FW_LOCKED(fw);
 
 	return settle(fw, err);
+}
+
+bool cs_firewall_bridges_ours(struct cs_firewall *fw)
+{
+	FW_LOCKED(fw);
+
+	return fw->enabled && fw->settled && !fw->failed && fw->monitored && !fw->foreign_bridges;
 }
 
 int fw_mend(struct cs_firewall *fw, struct cs_err **err) { return fw->failed ? settle(fw, err) : 0; }

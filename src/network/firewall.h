@@ -30,14 +30,17 @@ struct cs_fw_addr {
 	};
 };
 
+#define CS_FIREWALL_TABLE "caisson" /* and the beginning of the names of all instances' tables */
 struct cs_firewall_config {
-	const char *table; /* "caisson", or "caisson-<8 hex>" for an instance that is not the default; [a-z0-9-], at most 31 bytes */
+	const char *table; /* this, or "caisson-<8 hex>" for an instance that is not the default; [a-z0-9-], at most 31 bytes */
 	bool enabled;
 	const char *bpf_dir; /* where BPF programs outlive us (firewall_bpf.h); its parent is there. NULL: they do not */
 	/* Somebody deleted or changed our tables, and they are whole again (or not: err, borrowed). On the monitor's thread; may be NULL. */
 	void (*restored)(void *arg, const struct cs_err *err);
 	/* The kernel has something that the model has not, or not yet what it has: cs_firewall_mend is to be called some time. Under a lock; may be NULL. */
 	void (*behind)(void *arg);
+	/* What cs_firewall_bridges_ours says has changed since settle. On the monitor's thread; may be NULL. */
+	void (*bridges)(void *arg);
 	void *arg;
 };
 
@@ -49,6 +52,8 @@ void cs_firewall_close(struct cs_firewall *fw); /* accepts NULL; leaves the tabl
 CS_MUST_CHECK int cs_firewall_settle(struct cs_firewall *fw, struct cs_err **err);
 /* Once more what the kernel refused when something was taken away, or what it had no memory for. Nothing: success. */
 CS_MUST_CHECK int cs_firewall_mend(struct cs_firewall *fw, struct cs_err **err);
+/* Our rules are in force, and no other table has base chains for bridges, nor has ebtables (the old one). Until settle: false. */
+bool cs_firewall_bridges_ours(struct cs_firewall *fw);
 /* Deletes both tables (uninstall, tests); no tables is success. The model is unsettled afterwards. */
 CS_MUST_CHECK int cs_firewall_delete_tables(struct cs_firewall *fw, struct cs_err **err);
 

@@ -51,6 +51,7 @@ struct cs_firewall {
 	bool failed; /* settling did, or a transaction: the rules are not there, or perhaps not right, so nothing new is let onto a bridge before they are */
 	void (*restored)(void *arg, const struct cs_err *err);
 	void (*behind)(void *arg);
+	void (*bridges)(void *arg);
 	void *arg;
 	struct fw_nl nl;
 	struct fw_store store;
@@ -67,6 +68,7 @@ struct cs_firewall {
 	/* the monitor's */
 	pthread_t monitor;
 	bool monitored;
+	bool foreign_bridges; /* others have rules for bridges */
 	int stop[2], events; /* pipe, netlink socket */
 };
 

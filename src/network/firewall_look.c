@@ -172,6 +172,37 @@ int fw_nl_dropping_chains(struct fw_nl *nl, const char *own, struct fw_chain **r
 	return 0;
 }
 
+struct others {
+	const char *ours;
+	bool found;
+};
+
+static int take_other(const struct nlmsghdr *h, void *arg)
+{
+	struct others *o = arg;
+	char table[64];
+
+	copy_name(table, sizeof(table), top(h, NFTA_CHAIN_TABLE));
+	o->found |= top(h, NFTA_CHAIN_HOOK) && !cs_prefix(table, o->ours);
+	return MNL_CB_OK;
+}
+
+int fw_nl_bridge_chains(struct fw_nl *nl, const char *ours, bool *ret, struct cs_err **err)
+{
+	struct others o = {.ours = ours};
+	int r = -EINTR;
+
+	for (int i = 0; i < FW_NL_TRIES && r == -EINTR; i++) {
+		char buf[512];
+
+		r = fw_nl_ask(nl, request(buf, nl, TYPE(NFTABLES, NFT_MSG_GETCHAIN), NLM_F_DUMP, NFPROTO_BRIDGE), take_other, &o);
+	}
+	if (r < 0)
+		return cs_fail(err, CS_ERR_INTERNAL, -r, "read the host's chains for bridges");
+	*ret = o.found;
+	return 0;
+}
+
 /* ---- UDP flows ---- */
 
 struct flows {

@@ -7,11 +7,13 @@
 #include <libmnl/libmnl.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "network/firewall_internal.h"
@@ -24,6 +26,7 @@ struct seen {
 	const char *table;
 	bool pending;         /* something of ours went in the transaction that is being read */
 	bool damaged;         /* likewise, in one that was not ours */
+	bool bridges;         /* others' chains for bridges came or went */
 	struct cs_firewall *fw;
 };
 
@@ -38,6 +41,14 @@ static bool is_own(struct cs_firewall *fw, uint32_t generation)
 	return false;
 }
 
+static bool moves_bridges(const struct nlmsghdr *h)
+{
+	const struct nfgenmsg *g = mnl_nlmsg_get_payload(h);
+	uint8_t type = h->nlmsg_type & 0xff;
+
+	return (type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN || type == NFT_MSG_DELTABLE) && g->nfgen_family == NFPROTO_BRIDGE;
+}
+
 static int look(const struct nlmsghdr *h, void *arg)
 {
 	struct seen *s = arg;
@@ -45,6 +56,7 @@ static int look(const struct nlmsghdr *h, void *arg)
 
 	if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES)
 		return MNL_CB_OK;
+	s->bridges |= moves_bridges(h);
 	switch (h->nlmsg_type & 0xff) {
 	case NFT_MSG_DELTABLE:
 	case NFT_MSG_DELCHAIN:
@@ -86,6 +98,7 @@ static void drain(int fd, struct seen *s)
 			if (fw_nl_has_tables(&s->fw->nl, s->table, &there, NULL) == 0 && !there)
 				s->damaged = true;
 			s->pending = false;
+			s->bridges = true;
 			continue;
 		}
 		if (n <= 0)
@@ -126,6 +139,39 @@ static void restore(struct cs_firewall *fw)
 		fw->restored(fw->arg, why);
 }
 
+/* Tables of ebtables before nftables say nothing when they come. */
+static bool has_ebtables(void)
+{
+	return access("/sys/module/ebtable_filter", F_OK) == 0 || access("/sys/module/ebtable_nat", F_OK) == 0 || access("/sys/module/ebtable_broute", F_OK) == 0;
+}
+
+/* Under the lock. What cannot be read counts as others'. */
+static void look_at_bridges(struct cs_firewall *fw)
+{
+	cs_autoerr struct cs_err *err = NULL;
+	bool found = true;
+
+	if (fw_nl_bridge_chains(&fw->nl, CS_FIREWALL_TABLE, &found, &err) < 0)
+		cs_debug("network", "firewall: %s", err->msg);
+	fw->foreign_bridges = found || has_ebtables();
+}
+
+static void follow_bridges(struct cs_firewall *fw)
+{
+	bool before, now;
+
+	pthread_mutex_lock(&fw->lock);
+	before = fw->foreign_bridges;
+	look_at_bridges(fw);
+	now = fw->foreign_bridges;
+	pthread_mutex_unlock(&fw->lock);
+	if (now == before)
+		return;
+	cs_info("network", "firewall: %s", now ? "somebody else has rules for bridges: all packets of containers go through them" : "no more rules for bridges but ours");
+	if (fw->bridges)
+		fw->bridges(fw->arg);
+}
+
 static void *monitor(void *arg)
 {
 	struct cs_firewall *fw = arg;
@@ -144,6 +190,9 @@ static void *monitor(void *arg)
 			bool before = seen.damaged;
 
 			drain(fw->events, &seen);
+			if (seen.bridges)
+				follow_bridges(fw);
+			seen.bridges = false;
 			if (!before && seen.damaged && now_ms() - last > 60000)
 				pause = SETTLE_MS;
 			continue;
@@ -190,6 +239,7 @@ int fw_monitor_start(struct cs_firewall *fw, struct cs_err **err)
 		return -1;
 	}
 	fw->monitored = true;
+	look_at_bridges(fw);
 	return 0;
 }
 

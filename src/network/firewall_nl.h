@@ -40,5 +40,8 @@ struct fw_chain {
 /* Base chains of type filter in hooks input and forward of other tables (families ip, ip6, inet), those that drop what they do not accept. Free *ret. */
 CS_MUST_CHECK int fw_nl_dropping_chains(struct fw_nl *nl, const char *own, struct fw_chain **ret, size_t *n, struct cs_err **err);
 
+/* Whether others than instances of ours, whose tables' names begin with `ours`, have base chains of the family bridge. */
+CS_MUST_CHECK int fw_nl_bridge_chains(struct fw_nl *nl, const char *ours, bool *ret, struct cs_err **err);
+
 /* Forgets UDP flows of the kernel's which go to one of these host addresses and ports. Best effort. */
 void fw_nl_forget_udp(struct fw_nl *nl, const struct cs_firewall_port *p, size_t n);

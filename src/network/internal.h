@@ -90,6 +90,7 @@ struct HcnEndpoint {
 	int outer, inner; /* indexes; outer 0: no end on the host */
 	bool warm;        /* the pair is the pool's */
 	_Atomic bool locked; /* the kernel lets nothing in but frames with the endpoint's hardware address */
+	bool shortcut;    /* to the host's stack (shortcut.c) */
 	char outer_name[IFNAMSIZ], inner_name[IFNAMSIZ];
 	struct edge *edge; /* edge_endpoint.c's */
 };
@@ -173,6 +174,8 @@ void cs_background_stop(void);                /* works off what is there */
 void cs_background_delete(int outer);         /* a link; what is queued is deleted at once */
 void cs_background_release(struct HcnEndpoint *e); /* gives the endpoint's addresses back after that; takes the reference */
 bool cs_background_returns(const struct HcnNetwork *n, const char *name); /* whether addresses of an endpoint of that name are on their way back */
+void cs_background_review(struct HcnEndpoint *e, bool later); /* its shortcut to the host's stack; later: when it has lived for a while */
+void cs_background_review_all(void);
 void cs_background_flush(void);               /* until all that was queued before is done */
 void cs_net_notify(uint32_t what, const struct cs_obj *o, const struct cs_obj *network);
 void cs_background_again(void);            /* what the kernel did not let go of, links and rules, is tried again soon, and until it does */
@@ -231,6 +234,14 @@ void cs_detach_all(struct HcnNamespace *ns);
 HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err);
 /* The policies of an attached endpoint become `now` in the kernel; on failure the old ones hold. */
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
+
+/* ---- shortcut.c: from a container's veth to the host's stack, past the bridge ---- */
+
+/* It is there if it shall be, else not. On the background's thread, without locks. */
+void cs_shortcut_review(struct HcnEndpoint *e);
+void cs_shortcuts_review(void); /* of all */
+/* Off at once; none is success. Under the namespace's lock. */
+CS_MUST_CHECK int cs_shortcut_drop(struct HcnEndpoint *e, struct cs_err **err);
 
 /* ---- documents_check.c: what is wrong with a document; 0 / HCS_S_OK: nothing ---- */
 

@@ -3,8 +3,10 @@
 
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
+#include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/veth.h>
 
@@ -364,6 +366,36 @@ void cs_rate_set(struct cs_nl *b, int index, uint64_t rate)
 		mnl_attr_put_u64(h, TCA_TBF_RATE64, rate);
 	mnl_attr_nest_end(h, options);
 }
+
+void cs_ingress_add(struct cs_nl *b, int index)
+{
+	struct tcmsg tc = {.tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0), .tcm_parent = TC_H_CLSACT};
+
+	mnl_attr_put_strz(cs_nl_add(b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &tc, sizeof(tc), "classify what comes in", CS_NL_ANY), TCA_KIND, "clsact");
+}
+
+static struct nlmsghdr *filter(struct cs_nl *b, uint16_t type, uint16_t flags, int index, uint16_t priority, uint32_t handle, const char *what)
+{
+	struct tcmsg tc = {.tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_handle = handle, .tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
+			   .tcm_info = TC_H_MAKE((uint32_t)priority << 16, htons(ETH_P_ALL))};
+	struct nlmsghdr *h = cs_nl_add(b, type, flags, &tc, sizeof(tc), what, 0);
+
+	mnl_attr_put_strz(h, TCA_KIND, "bpf");
+	return h;
+}
+
+void cs_ingress_filter_set(struct cs_nl *b, int index, uint16_t priority, int program, const char *name)
+{
+	struct nlmsghdr *h = filter(b, RTM_NEWTFILTER, NLM_F_CREATE, index, priority, 1, "add a filter");
+	struct nlattr *options = mnl_attr_nest_start(h, TCA_OPTIONS);
+
+	mnl_attr_put_u32(h, TCA_BPF_FD, (uint32_t)program);
+	mnl_attr_put_strz(h, TCA_BPF_NAME, name);
+	mnl_attr_put_u32(h, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_nest_end(h, options);
+}
+
+void cs_ingress_filter_del(struct cs_nl *b, int index, uint16_t priority) { (void)filter(b, RTM_DELTFILTER, 0, index, priority, 0, "delete a filter"); }
 
 /* ---- what there is ---- */
 

@@ -81,6 +81,14 @@ void cs_neigh_del(struct cs_nl *b, int index, struct cs_ip ip);
 /* Bytes per second that leave by the link; 0 takes the limit away. */
 void cs_rate_set(struct cs_nl *b, int index, uint64_t bytes_per_second);
 
+/* Room for filters (clsact, tc(8)) of what comes in, on a link that is down: of one that is up the kernel stops the queues for this, and what is sent to it
+ * meanwhile is lost. Kernels that have no such filters do without. */
+void cs_ingress_add(struct cs_nl *b, int index);
+/* The BPF classifier (bpf(2)) of that priority, in place of the one there is: its result says what happens to a packet. Deleting: ENOENT, EINVAL or
+ * EOPNOTSUPP where there was none. */
+void cs_ingress_filter_set(struct cs_nl *b, int index, uint16_t priority, int program, const char *name);
+void cs_ingress_filter_del(struct cs_nl *b, int index, uint16_t priority);
+
 struct cs_link_info {
 	int index, master, peer; /* peer: index of what it is linked to, in another namespace if so */
 	unsigned flags, mtu;

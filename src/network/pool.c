@@ -66,6 +66,7 @@ static int furnish(struct cs_warm *w, struct cs_rtnl *host, struct cs_err **err)
 		return -1;
 	w->outer = l.index;
 	w->inner = l.peer;
+	cs_ingress_add(&b, w->outer);
 	cs_link_set(&b, &(struct cs_link_change){.index = w->outer, .no_ipv6_addr = true, .up = true, .deaf = true}, "prepare a veth");
 	if (cs_nl_run(&b, err) < 0)
 		return -1;

@@ -113,7 +113,7 @@ static bool told(struct cs_nl *b, const struct nlmsghdr *h, uint32_t first, stru
 	uint32_t i = h->nlmsg_seq - first;
 	const char *more = explanation(h);
 
-	if (i >= b->n || e->error == 0 || -e->error == b->msg[i].tolerate)
+	if (i >= b->n || e->error == 0 || -e->error == b->msg[i].tolerate || b->msg[i].tolerate == CS_NL_ANY)
 		return false;
 	if (!*err)
 		(void)cs_fail(err, code_of(-e->error), -e->error, more ? "%s (%s)" : "%s", b->msg[i].what, more);

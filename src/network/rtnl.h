@@ -20,6 +20,7 @@ void cs_rtnl_close(struct cs_rtnl *r); /* accepts one that is not open */
 #define CS_NL_MSGS 48
 #define CS_NL_BUF 16384
 #define CS_NL_ROOM 1024 /* no single message is longer */
+#define CS_NL_ANY (-1)
 struct cs_nl {
 	struct cs_rtnl *sock;
 	struct nlmsghdr *open; /* the message under way */
@@ -28,7 +29,7 @@ struct cs_nl {
 	struct cs_err *err; /* sticky: of a flush on the way */
 	struct {
 		const char *what; /* for the error's text; not copied: literals, or what lives until the end of the batch */
-		int tolerate;     /* this errno is none */
+		int tolerate;     /* this errno is none; CS_NL_ANY: none is */
 	} msg[CS_NL_MSGS];
 	char buf[CS_NL_BUF] __attribute__((aligned(8)));
 };

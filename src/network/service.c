@@ -71,7 +71,7 @@ static HRESULT read_settings(const char *text, struct cs_err **err)
 
 	if (cs_doc_read(&cs_doc_service_type, cs_empty(text) ? "{}" : text, s, err) < 0)
 		return HCN_E_INVALID_JSON;
-	const char *instance = cs_empty(s->instance) ? "caisson" : s->instance;
+	const char *instance = cs_empty(s->instance) ? CS_FIREWALL_TABLE : s->instance;
 	if (!is_instance(instance))
 		return cs_hr_fail(err, HCS_E_INVALIDARG, 0, "Instance: %s is no name of lower-case letters, digits and dashes", instance);
 	if (s->warm && (*s->warm < 0 || *s->warm > 64))

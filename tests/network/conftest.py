@@ -67,6 +67,13 @@ class Place:
         out = subprocess.run(self.command("ip", "-j", "-d", *argv), stdout=subprocess.PIPE, text=True, timeout=30 * TIME_FACTOR, check=True).stdout
         return json.loads(out) if out.strip() else []
 
+    def popen(self, *argv):
+        return subprocess.Popen(self.command(*argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def pipe(self, text, *argv):
+        """Gives the command its standard input."""
+        subprocess.run(self.command(*argv), input=text, text=True, timeout=30 * TIME_FACTOR, check=True)
+
     def serve(self, port, word, v6=False):
         """A TCP server that says its word and the client's address to everybody."""
         p = subprocess.Popen(self.command(*PYTHON, SERVE, str(port), word, str(int(v6))), stdout=subprocess.PIPE, text=True)
