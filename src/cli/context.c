@@ -11,6 +11,7 @@
 #include "base/strv.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "cli/endpoint.h"
 #include "cli/sha256_lib.h"
 
 #define META_MAX ((size_t)1 << 20)
@@ -72,6 +73,66 @@ int context_load(const char *name, struct context *ret, struct cs_err **err)
 	ret->cert = if_there(tls, "cert.pem");
 	ret->key = if_there(tls, "key.pem");
 	return 0;
+}
+
+/* The document of the context that is made of the environment. */
+static json_t *default_document(struct cs_err **err)
+{
+	const struct endpoint *e;
+	struct global_opts saved = globals;
+
+	globals.context = "default"; /* whatever is the current one */
+	e = globals.hosts || endpoint_host_variable() ? NULL : endpoint_get(err);
+	globals = saved;
+	if (!e)
+		e = endpoint_get(err);
+	if (!e)
+		return NULL;
+	return json_pack("{s:s,s:{},s:{s:{s:s,s:b}}}", "Name", "default", "Metadata", "Endpoints", "docker", "Host", e->host, "SkipTLSVerify", e->tls && !e->verify);
+}
+
+int context_get(const char *name, struct context *c, struct cs_err **err)
+{
+	if (!cs_streq(name, "default"))
+		return context_load(name, c, err);
+	*c = (struct context){.name = cs_xstrdup(name), .meta = default_document(err)};
+	if (!c->meta)
+		return -1;
+	c->host = cs_xstrdup(jstr(json_object_get(json_object_get(c->meta, "Endpoints"), "docker"), "Host"));
+	return 0;
+}
+
+const char *const context_pem_files[3] = {"ca.pem", "cert.pem", "key.pem"};
+
+json_t *context_files(const struct context *c)
+{
+	const char *const paths[] = {c->ca, c->cert, c->key};
+	json_t *all, *list;
+
+	if (!cs_streq(c->name, "default"))
+		return context_tls_files(c->name);
+	all = json_object();
+	list = json_array();
+	for (size_t i = 0; i < 3; i++)
+		if (paths[i])
+			(void)json_array_append_new(list, json_string(context_pem_files[i]));
+	if (json_array_size(list))
+		(void)json_object_set(all, "docker", list);
+	json_decref(list);
+	return all;
+}
+
+int context_read_tls(const struct context *c, const char *endpoint, const char *file, struct cs_str *text, struct cs_err **err)
+{
+	const char *const paths[] = {c->ca, c->cert, c->key};
+	cs_autofree char *dir = cs_streq(c->name, "default") ? NULL : context_dir(c->name, true, err);
+	cs_autofree char *path = dir ? cs_xasprintf("%s/%s/%s", dir, endpoint, file) : NULL;
+
+	for (size_t i = 0; !dir && i < 3; i++)
+		if (paths[i] && cs_streq(file, context_pem_files[i]))
+			path = cs_xstrdup(paths[i]);
+	int e = path ? cs_read_file_at(AT_FDCWD, path, text) : -ENOENT;
+	return e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "read %s", path ? path : file) : 0;
 }
 
 void context_done(struct context *c)
@@ -199,5 +260,13 @@ int context_remove(const char *name, struct cs_err **err)
 		if (!dir || remove_tree(dir, err) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+int context_said(const char *name, const char *what)
+{
+	printf("%s\n", name);
+	(void)fflush(stdout);
+	fprintf(stderr, "Successfully %s context \"%s\"\n", what, name);
 	return 0;
 }

@@ -15,10 +15,10 @@ struct context {
 	json_t *meta;          /* the whole document */
 };
 
-/* 64 hexadecimal digits of the SHA-256 of text into out (65 bytes). */
-CS_MUST_CHECK int sha256_hex(const char *text, char *out, struct cs_err **err);
 /* Reads a stored context (not "default"); `context "x": context not found: …` if there is none. */
 CS_MUST_CHECK int context_load(const char *name, struct context *ret, struct cs_err **err);
+/* The same of any name: "default" is made of the environment, and has no certificates of ours. */
+CS_MUST_CHECK int context_get(const char *name, struct context *ret, struct cs_err **err);
 void context_done(struct context *c);
 #define auto_context cs_auto(context_done)
 /* Whether a stored context has the name. */
@@ -31,9 +31,19 @@ char **context_names(void);
 CS_MUST_CHECK int context_save(const char *name, json_t *meta, struct cs_err **err);
 /* Its TLS files: {endpoint: [names of files]}, sorted; a folder without files is null, as docker shows it. Caller decrefs. */
 json_t *context_tls_files(const char *name);
+/* The same of any context; "default" has those that the environment says. */
+json_t *context_files(const struct context *c);
+CS_MUST_CHECK int context_read_tls(const struct context *c, const char *endpoint, const char *file, struct cs_str *text, struct cs_err **err);
+extern const char *const context_pem_files[3]; /* ca, cert, key: of "docker" */
+#define CONTEXT_FILE_MAX ((size_t)10 << 20)    /* docker's limit of an archive */
 /* Puts a file (ca.pem, cert.pem, key.pem of "docker") of an endpoint; or removes all that it has. Names are plain ones, without '/'. */
 CS_MUST_CHECK int context_put_tls(const char *name, const char *endpoint, const char *file, const char *data, size_t len, struct cs_err **err);
 CS_MUST_CHECK int context_remove_tls(const char *name, const char *endpoint, struct cs_err **err);
 CS_MUST_CHECK int context_remove(const char *name, struct cs_err **err);
 /* A name that docker accepts: [a-zA-Z0-9][a-zA-Z0-9_.+-]+ and not "default". */
 CS_MUST_CHECK int context_check_name(const char *name, struct cs_err **err);
+/* What is printed at the end of a command: the name, and that it was `what` ("created"). Returns 0. */
+int context_said(const char *name, const char *what);
+struct call;
+int context_export(struct call *c); /* context_archive.c */
+int context_import(struct call *c);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * caisson context create, export, import, inspect, ls, rm, show, update, use. */
+ * caisson context create, inspect, ls, rm, show, update, use; export and import are in context_archive.c. */
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include "base/io.h"
 #include "base/json.h"
-#include "cli/archive.h"
 #include "cli/cli.h"
 #include "cli/config.h"
 #include "cli/context.h"
@@ -15,73 +13,7 @@
 #include "cli/schema.h"
 
 #define FILE_MAX ((size_t)1 << 20)
-#define MAX_FILES 100
-#define IMPORT_MAX ((size_t)10 << 20) /* docker's limit of an archive */
-#define META_FILE_MAX ((size_t)1 << 20) /* what is read again */
 #define BAD_ENDPOINT "unable to create docker endpoint config"
-
-/* The document of the context that is made of the environment. */
-static json_t *default_document(struct cs_err **err)
-{
-	const struct endpoint *e;
-	struct global_opts saved = globals;
-
-	globals.context = "default"; /* whatever is the current one */
-	e = globals.hosts || endpoint_host_variable() ? NULL : endpoint_get(err);
-	globals = saved;
-	if (!e)
-		e = endpoint_get(err);
-	if (!e)
-		return NULL;
-	return json_pack("{s:s,s:{},s:{s:{s:s,s:b}}}", "Name", "default", "Metadata", "Endpoints", "docker", "Host", e->host, "SkipTLSVerify", e->tls && !e->verify);
-}
-
-/* A context's document (owned by the caller) and its certificates' paths; "default" has none of ours. */
-static int load(const char *name, struct context *c, struct cs_err **err)
-{
-	if (!cs_streq(name, "default"))
-		return context_load(name, c, err);
-	*c = (struct context){.name = cs_xstrdup(name), .meta = default_document(err)};
-	if (!c->meta)
-		return -1;
-	c->host = cs_xstrdup(jstr(json_object_get(json_object_get(c->meta, "Endpoints"), "docker"), "Host"));
-	return 0;
-}
-
-static const char *const pem_files[] = {"ca.pem", "cert.pem", "key.pem"};
-
-/* Its TLS files, as context_tls_files has them; "default" has those that the environment says. */
-static json_t *tls_files(const char *name, const struct context *c)
-{
-	const char *const paths[] = {c->ca, c->cert, c->key};
-	json_t *all, *list;
-
-	if (!cs_streq(name, "default"))
-		return context_tls_files(name);
-	all = json_object();
-	list = json_array();
-	for (size_t i = 0; i < 3; i++)
-		if (paths[i])
-			(void)json_array_append_new(list, json_string(pem_files[i]));
-	if (json_array_size(list))
-		(void)json_object_set(all, "docker", list);
-	json_decref(list);
-	return all;
-}
-
-/* Reads one of its TLS files. */
-static int read_tls(const struct context *c, const char *endpoint, const char *file, struct cs_str *text, struct cs_err **err)
-{
-	const char *const paths[] = {c->ca, c->cert, c->key};
-	cs_autofree char *dir = cs_streq(c->name, "default") ? NULL : context_dir(c->name, true, err);
-	cs_autofree char *path = dir ? cs_xasprintf("%s/%s/%s", dir, endpoint, file) : NULL;
-
-	for (size_t i = 0; !dir && i < 3; i++)
-		if (paths[i] && cs_streq(file, pem_files[i]))
-			path = cs_xstrdup(paths[i]);
-	int e = path ? cs_read_file_at(AT_FDCWD, path, text) : -ENOENT;
-	return e < 0 ? cs_fail(err, CS_ERR_INTERNAL, -e, "read %s", path ? path : file) : 0;
-}
 
 /* Gives another context all of a stored one's TLS files. */
 static int copy_tls(const struct context *from, const char *to, struct cs_err **err)
@@ -93,9 +25,9 @@ static int copy_tls(const struct context *from, const char *to, struct cs_err **
 
 	json_object_foreach(files, endpoint, list) json_array_foreach(list, i, file)
 	{
-		cs_autostr struct cs_str text = CS_STR_INIT(IMPORT_MAX);
+		cs_autostr struct cs_str text = CS_STR_INIT(CONTEXT_FILE_MAX);
 		const char *name = json_string_value(file);
-		if (read_tls(from, endpoint, name, &text, err) < 0 || context_put_tls(to, endpoint, name, text.buf ? text.buf : "", text.len, err) < 0)
+		if (context_read_tls(from, endpoint, name, &text, err) < 0 || context_put_tls(to, endpoint, name, text.buf ? text.buf : "", text.len, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -136,7 +68,7 @@ static int copy_from(struct wanted *w, const char *name, struct cs_err **err)
 {
 	auto_context struct context c = {0};
 
-	if (load(name, &c, err) < 0)
+	if (context_get(name, &c, err) < 0)
 		return -1;
 	w->host = cs_xstrdup(c.host);
 	w->skip_verify = c.skip_verify;
@@ -229,7 +161,7 @@ static int store(const char *name, json_t *meta, const struct wanted *w, bool wi
 	if (with_endpoint && context_remove_tls(name, "docker", err) < 0) /* also what no --docker can name */
 		return -1;
 	for (size_t i = 0; with_endpoint && i < 3; i++)
-		if (w->pem[i] && context_put_tls(name, "docker", pem_files[i], w->pem[i], w->len[i], err) < 0)
+		if (w->pem[i] && context_put_tls(name, "docker", context_pem_files[i], w->pem[i], w->len[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -276,7 +208,7 @@ static int create(const struct context_create_opts *o, const char *name, struct 
 		r = parse_wanted(o->docker, &w, err);
 	} else {
 		const char *from = o->from ? o->from : endpoint_context();
-		r = load(from, &c, err);
+		r = context_get(from, &c, err);
 		if (r == 0) {
 			meta = json_deep_copy(c.meta);
 			if (cs_streq(from, "default"))
@@ -297,21 +229,13 @@ static int create(const struct context_create_opts *o, const char *name, struct 
 	return r;
 }
 
-static int done(const char *name, const char *what)
-{
-	printf("%s\n", name);
-	(void)fflush(stdout);
-	fprintf(stderr, "Successfully %s context \"%s\"\n", what, name);
-	return 0;
-}
-
 static int cmd_create(struct call *c)
 {
 	struct cs_err *err = NULL;
 
 	if (create(c->opts, c->args[0], &err) < 0)
 		return cli_error(err, 1);
-	return done(c->args[0], "created");
+	return context_said(c->args[0], "created");
 }
 
 struct context_update_opts {
@@ -348,7 +272,7 @@ static int cmd_update(struct call *c)
 
 	if (update(c->opts, c->args[0], &err) < 0)
 		return cli_error(err, 1);
-	return done(c->args[0], "updated");
+	return context_said(c->args[0], "updated");
 }
 
 /* ---- use, show, rm ---- */
@@ -447,14 +371,14 @@ static json_t *inspect(const char *name, struct cs_err **err)
 {
 	auto_context struct context c = {0};
 
-	if (load(name, &c, err) < 0)
+	if (context_get(name, &c, err) < 0)
 		return NULL;
 	bool is_default = cs_streq(name, "default");
 	cs_autofree char *meta = is_default ? NULL : context_dir(name, false, err), *tls = is_default ? NULL : context_dir(name, true, err);
 	json_t *j = json_deep_copy(c.meta);
 	if (!json_object_get(j, "Metadata"))
 		(void)json_object_set_new(j, "Metadata", json_object());
-	(void)json_object_set_new(j, "TLSMaterial", tls_files(name, &c));
+	(void)json_object_set_new(j, "TLSMaterial", context_files(&c));
 	(void)json_object_set_new(j, "Storage", json_pack("{s:s,s:s}", "MetadataPath", meta ? meta : "<IN MEMORY>", "TLSPath", tls ? tls : "<IN MEMORY>"));
 	return j;
 }
@@ -526,7 +450,7 @@ static json_t *ls_row(const char *name, bool current)
 	cs_autofree char *why = NULL;
 	const char *about = cs_streq(name, "default") ? "Current DOCKER_HOST based configuration" : "";
 
-	if (load(name, &c, &err) < 0) {
+	if (context_get(name, &c, &err) < 0) {
 		why = cs_err_text(err);
 		cs_err_free(err);
 	}
@@ -582,190 +506,6 @@ static int cmd_ls(struct call *c)
 	return status;
 }
 
-/* ---- export, import ---- */
-
-/* Puts an endpoint's folder and the files in it. */
-static int export_endpoint(struct archive_writer *w, const struct context *c, const char *endpoint, const json_t *files, struct cs_err **err)
-{
-	cs_autofree char *dir = cs_xasprintf("tls/%s", endpoint);
-	int r = archive_put(w, dir, 0700, NULL, 0, err);
-
-	for (size_t i = 0; r == 0 && i < json_array_size(files); i++) {
-		cs_autostr struct cs_str text = CS_STR_INIT(IMPORT_MAX);
-		const char *file = json_string_value(json_array_get(files, i));
-		cs_autofree char *name = cs_xasprintf("%s/%s", dir, file);
-		r = read_tls(c, endpoint, file, &text, err);
-		if (r == 0)
-			r = archive_put(w, name, 0600, text.buf ? text.buf : "", text.len, err);
-	}
-	return r;
-}
-
-static int export_to(const struct context *c, struct cs_str *out, struct cs_err **err)
-{
-	struct archive_writer *w = archive_begin(out, err);
-	cs_autojson json_t *files = tls_files(c->name, c);
-	cs_autofree char *meta = json_dumps(c->meta, JSON_COMPACT);
-	const char *endpoint;
-	json_t *list;
-
-	if (!w)
-		return -1;
-	int r = archive_put(w, "meta.json", 0644, meta, strlen(meta), err);
-	if (r == 0)
-		r = archive_put(w, "tls", 0700, NULL, 0, err);
-	json_object_foreach(files, endpoint, list)
-		if (r == 0)
-			r = export_endpoint(w, c, endpoint, list, err);
-	int end = archive_end(w, r < 0 ? NULL : err);
-	return r < 0 ? r : end;
-}
-
-static int cmd_export(struct call *c)
-{
-	cs_autofree char *file = c->args[1] ? cs_xstrdup(c->args[1]) : cs_xasprintf("%s.dockercontext", c->args[0]);
-	cs_autostr struct cs_str out = CS_STR_INIT((size_t)16 << 20);
-	auto_context struct context ctx = {0};
-	struct cs_err *err = NULL;
-	bool to_stdout = cs_streq(file, "-");
-
-	if ((!cs_streq(c->args[0], "default") && context_check_name(c->args[0], &err) < 0) || load(c->args[0], &ctx, &err) < 0)
-		return cli_error(err, 1);
-	if (to_stdout && isatty(1))
-		return cli_fail(1, "cowardly refusing to export to a terminal, specify a file path");
-	if (export_to(&ctx, &out, &err) < 0)
-		return cli_error(err, 1);
-	cs_autofd int fd = to_stdout ? dup(1) : open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	int e = fd < 0 ? -errno : cs_write_full(fd, out.buf, out.len);
-	if (e == -EEXIST)
-		return cli_fail(1, "open %s: file exists", file);
-	if (e < 0)
-		return cli_fail(1, "open %s: %s", file, cs_errno_text(-e));
-	if (!to_stdout)
-		fprintf(stderr, "Written file \"%s\"\n", file);
-	return 0;
-}
-
-struct import_tls {
-	char *endpoint, *file, *data;
-	size_t len;
-};
-struct import {
-	json_t *meta;
-	struct import_tls tls[MAX_FILES];
-	size_t tls_len, files, bytes;
-};
-
-/* What we, and docker, could not read again is not taken. */
-static int check_meta(json_t *meta, struct cs_err **err)
-{
-	json_t *name = json_object_get(meta, "Name"), *about = json_object_get(meta, "Metadata"), *ends = json_object_get(meta, "Endpoints"), *v;
-	const char *key;
-
-	if (!json_is_object(meta))
-		return cs_fail(err, CS_ERR_INVALID, 0, "invalid context: meta.json is not a JSON object");
-	bool good = (!name || json_is_string(name)) && (!about || json_is_object(about) || json_is_null(about)) && (!ends || json_is_object(ends) || json_is_null(ends));
-	json_object_foreach(ends, key, v) good = good && json_is_object(v);
-	return good ? 0 : cs_fail(err, CS_ERR_INVALID, 0, "invalid context: members of meta.json are of other kinds than a context's");
-}
-
-/* What path.Clean of Go would not change, and what it takes no part in: an absolute name is none of ours before. */
-static bool is_clean(const char *path)
-{
-	for (const char *p = path; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL) {
-		size_t n = strcspn(p, "/");
-		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
-			return false;
-	}
-	return true;
-}
-
-/* Docker's rules and words. */
-static const char *wrong_name(const char *name)
-{
-	if (!cs_streq(name, "meta.json") && !cs_prefix(name, "tls/"))
-		return "unexpected context file";
-	cs_autojson json_t *text = json_string(name); /* NULL: not UTF-8, which `inspect` could not show */
-	if (!is_clean(name) || !text)
-		return "unexpected path format";
-	return strchr(name, '\\') ? "unexpected '\\' in path" : NULL;
-}
-
-static int import_file(void *ctx, const char *name, const char *data, size_t len, struct cs_err **err)
-{
-	struct import *im = ctx;
-	const char *wrong = wrong_name(name);
-
-	if (++im->files > MAX_FILES)
-		return cs_fail(err, CS_ERR_INVALID, 0, "too many files in the archive");
-	if (wrong)
-		return cs_fail(err, CS_ERR_INVALID, 0, "%s: %s", name, wrong);
-	im->bytes += len;
-	if (im->bytes > IMPORT_MAX)
-		return cs_fail(err, CS_ERR_INVALID, 0, "read exceeds the defined limit");
-	if (cs_streq(name, "meta.json")) {
-		if (len > META_FILE_MAX)
-			return cs_fail(err, CS_ERR_INVALID, 0, "meta.json is larger than %zu bytes", META_FILE_MAX);
-		json_decref(im->meta);
-		im->meta = json_loadb(data, len, 0, NULL);
-		return check_meta(im->meta, err);
-	}
-	const char *endpoint = cs_prefix(name, "tls/"), *slash = strchr(endpoint, '/');
-	if (!slash || strchr(slash + 1, '/')) /* of deeper ones docker says that there is no such folder, after half of the work */
-		return cs_fail(err, CS_ERR_INVALID, 0, "archive format is invalid");
-	im->tls[im->tls_len++] = (struct import_tls){
-		.endpoint = cs_xstrndup(endpoint, (size_t)(slash - endpoint)), .file = cs_xstrdup(slash + 1), .data = cs_xstrndup(data, len), .len = len};
-	return 0;
-}
-
-/* All of it, or nothing: what an earlier context of this name may have left goes first. */
-static int import_store(const char *name, const struct import *im, struct cs_err **err)
-{
-	int r = context_remove(name, err);
-
-	if (r == 0)
-		r = context_save(name, im->meta, err);
-	for (size_t i = 0; r == 0 && i < im->tls_len; i++)
-		r = context_put_tls(name, im->tls[i].endpoint, im->tls[i].file, im->tls[i].data, im->tls[i].len, err);
-	if (r < 0 && context_remove(name, NULL) < 0)
-		return r; /* the first error says more */
-	return r;
-}
-
-static int import(const char *name, const char *path, struct cs_err **err)
-{
-	struct import im = {0};
-	cs_autofd int fd = cs_streq(path, "-") ? dup(0) : open(path, O_RDONLY | O_CLOEXEC);
-
-	if (context_check_name(name, err) < 0)
-		return -1;
-	if (context_exists(name))
-		return cs_fail(err, CS_ERR_CONFLICT, 0, "context \"%s\" already exists", name);
-	if (fd < 0)
-		return cs_fail(err, CS_ERR_INVALID, 0, "open %s: %s", path, errno == ENOENT ? "no such file or directory" : cs_errno_text(errno));
-	int r = archive_each(fd, IMPORT_MAX, import_file, &im, err);
-	if (r == 0 && !im.meta)
-		r = cs_fail(err, CS_ERR_INVALID, 0, "invalid context: no metadata found");
-	if (r == 0)
-		r = import_store(name, &im, err);
-	for (size_t i = 0; i < im.tls_len; i++) {
-		free(im.tls[i].endpoint);
-		free(im.tls[i].file);
-		free(im.tls[i].data);
-	}
-	json_decref(im.meta);
-	return r;
-}
-
-static int cmd_import(struct call *c)
-{
-	struct cs_err *err = NULL;
-
-	if (import(c->args[0], c->args[1], &err) < 0)
-		return cli_error(err, 1);
-	return done(c->args[0], "imported");
-}
-
 #define ENDPOINT_HELP                                                                                                                                  \
 	"Docker endpoint config:\n\nNAME                DESCRIPTION\nfrom                Copy named context's Docker endpoint configuration\n"                 \
 	"host                Docker endpoint on which to connect\nca                  Trust certs signed only by this CA\n"                                  \
@@ -777,9 +517,9 @@ const struct command context_commands[] = {
 	{.names = "context create", .usage = "[OPTIONS] CONTEXT", .help = "Create a context", .about = "Create a context\n\n" ENDPOINT_HELP "create my-context --description \"some description\" --docker \"host=tcp://myserver:2376,ca=~/ca-file,cert=~/cert-file,key=~/key-file\"",
 	 .min = 1, .max = 1, CMD_OPTS(struct context_create_opts, context_create_flags), .run = cmd_create},
 	{.names = "context export", .usage = "[OPTIONS] CONTEXT [FILE|-]", .help = "Export a context to a tar archive FILE or a tar stream on STDOUT.",
-	 .min = 1, .max = 2, .complete = COMP_CONTEXT, .run = cmd_export},
+	 .min = 1, .max = 2, .complete = COMP_CONTEXT, .run = context_export},
 	{.names = "context import", .usage = "CONTEXT FILE|-", .help = "Import a context from a tar or zip file",
-	 .min = 2, .max = 2, .complete = COMP_FILES, .run = cmd_import},
+	 .min = 2, .max = 2, .complete = COMP_FILES, .run = context_import},
 	{.names = "context inspect", .usage = "[OPTIONS] [CONTEXT] [CONTEXT...]", .help = "Display detailed information on one or more contexts",
 	 .min = 0, .max = ANY, .complete = COMP_CONTEXT, CMD_OPTS(struct context_inspect_opts, context_inspect_flags), .run = cmd_inspect},
 	{.names = "context ls|context list", .usage = "[OPTIONS]", .help = "List contexts",
