@@ -220,16 +220,13 @@ static void probe_event(struct cs_container *c, const struct cs_health_config *c
 	cs_container_event(c, action, "execID", id, NULL);
 }
 
-static int run_probe(struct cs_container *c, struct cs_system *s, const struct cs_health_config *cfg, struct result *res, struct cs_err **err)
+/* Its output comes from *ret_fd. */
+static int start_probe(struct cs_container *c, struct cs_system *s, const struct cs_health_config *cfg, const char *id, HCS_PROCESS *ret, int *ret_fd, struct cs_err **err)
 {
-	cs_autostr struct cs_str doc = CS_STR_INIT(CS_SPEC_MAX), raw = CS_STR_INIT(8 * OUTPUT_MAX), text = CS_STR_INIT(2 * OUTPUT_MAX);
-	int64_t timeout = or_default(cfg->timeout, 30 * SECOND), deadline = cs_monotonic_ns() + timeout;
-	char id[CS_ID_LEN + 1];
-	char *status = NULL;
+	cs_autostr struct cs_str doc = CS_STR_INIT(CS_SPEC_MAX);
 	HCS_PROCESS p = NULL;
 	int sv[2];
 
-	cs_id_new(id);
 	if (document(c, cfg, id, &doc, err) < 0)
 		return -1;
 	probe_event(c, cfg, "exec_create", id);
@@ -246,6 +243,39 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 			HcsCloseProcess(p);
 		return -1;
 	}
+	*ret = p;
+	*ret_fd = TAKE_FD(mine);
+	return 0;
+}
+
+static void end_probe(HCS_PROCESS p, int64_t timeout, struct cs_str *raw, struct cs_str *text)
+{
+	HCS_OPERATION kill = HcsCreateOperation(NULL, NULL);
+
+	if (cs_hcs_finish(kill, kill ? HcsTerminateProcess(p, kill, NULL) : HCS_E_OUTOFMEMORY, 5000, NULL, NULL) == 0)
+		(void)HcsWaitForProcessExit(p, 5000, NULL);
+	if (timeout % SECOND == 0)
+		cs_str_putf(text, "Health check exceeded timeout (%llds)", timeout / SECOND);
+	else
+		cs_str_putf(text, "Health check exceeded timeout (%lldms)", timeout / CS_NS_PER_MS);
+	if (raw->len) {
+		cs_str_puts(text, ": ");
+		unframe(raw, text);
+	}
+}
+
+static int run_probe(struct cs_container *c, struct cs_system *s, const struct cs_health_config *cfg, struct result *res, struct cs_err **err)
+{
+	cs_autostr struct cs_str raw = CS_STR_INIT(8 * OUTPUT_MAX), text = CS_STR_INIT(2 * OUTPUT_MAX);
+	int64_t timeout = or_default(cfg->timeout, 30 * SECOND), deadline = cs_monotonic_ns() + timeout;
+	char id[CS_ID_LEN + 1];
+	char *status = NULL;
+	cs_autofd int mine = -EBADF;
+	HCS_PROCESS p = NULL;
+
+	cs_id_new(id);
+	if (start_probe(c, s, cfg, id, &p, &mine, err) < 0)
+		return -1;
 	bool ended = drain(c->e, mine, &raw, deadline);
 	if (!ended && atomic_load(&c->e->closing)) { /* the next engine finds it, and lets it go */
 		HcsCloseProcess(p);
@@ -258,18 +288,8 @@ static int run_probe(struct cs_container *c, struct cs_system *s, const struct c
 		res->exit_code = (int)json_integer_value(json_object_get(j, "ExitCode"));
 		unframe(&raw, &text);
 	} else {
-		HCS_OPERATION kill = HcsCreateOperation(NULL, NULL);
-		if (cs_hcs_finish(kill, kill ? HcsTerminateProcess(p, kill, NULL) : HCS_E_OUTOFMEMORY, 5000, NULL, NULL) == 0)
-			(void)HcsWaitForProcessExit(p, 5000, NULL);
+		end_probe(p, timeout, &raw, &text);
 		res->exit_code = -1;
-		if (timeout % SECOND == 0)
-			cs_str_putf(&text, "Health check exceeded timeout (%llds)", timeout / SECOND);
-		else
-			cs_str_putf(&text, "Health check exceeded timeout (%lldms)", timeout / CS_NS_PER_MS);
-		if (raw.len) {
-			cs_str_puts(&text, ": ");
-			unframe(&raw, &text);
-		}
 	}
 	HcsFree(status);
 	char code[16];

@@ -434,6 +434,31 @@ static void put_names(struct cs_images *m, struct cs_str *out, const struct cs_i
 	cs_json_put_strv(out, x.digests);
 }
 
+/* Before API 1.45: the container that was committed; a configuration that does not read as one is shown empty. */
+static void put_committed(struct cs_str *out, json_t *image, int api)
+{
+	struct cs_config *c = cs_xcalloc(1, sizeof(*c));
+	json_t *config = json_object_get(image, "container_config");
+
+	cs_json_put_kstr(out, "Container", text_of(image, "container"));
+	cs_json_put_key(out, "ContainerConfig");
+	if (json_is_object(config) && cs_json_decode(&cs_config_type, config, c, "container_config", NULL) < 0)
+		cs_json_release(&cs_config_type, c);
+	cs_json_encode(&cs_config_type, c, api, out);
+	cs_config_free(c);
+}
+
+static void put_rootfs(struct cs_str *out, const struct cs_image_rec *r)
+{
+	cs_json_put_key(out, "RootFS");
+	cs_str_puts(out, "{\"Type\":\"layers\",\"Layers\":[");
+	for (size_t i = 0; i < r->n_layers; i++) {
+		cs_str_puts(out, i ? "," : "");
+		cs_json_put_string(out, r->layers[i].diff.s);
+	}
+	cs_str_puts(out, "]}");
+}
+
 int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform, bool manifests, int api, struct cs_str *out, struct cs_err **err)
 {
 	struct cs_images *m = e->images;
@@ -455,17 +480,8 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform,
 	put_optional(out, "Comment", *comment ? comment : text_of(json_array_get(history, json_array_size(history) - 1), "comment"), lean);
 	if (r->created != CS_TIME_ZERO || (api && api < 144))
 		cs_json_put_ktime(out, "Created", r->created);
-	if (api && api < 145) {
-		struct cs_config *c = cs_xcalloc(1, sizeof(*c));
-		json_t *cc = json_object_get(j, "container_config");
-		cs_json_put_kstr(out, "Container", text_of(j, "container"));
-		cs_json_put_key(out, "ContainerConfig");
-		/* of the container that was committed; what does not read as one is shown empty */
-		if (json_is_object(cc) && cs_json_decode(&cs_config_type, cc, c, "container_config", NULL) < 0)
-			cs_json_release(&cs_config_type, c);
-		cs_json_encode(&cs_config_type, c, api, out);
-		cs_config_free(c);
-	}
+	if (api && api < 145)
+		put_committed(out, j, api);
 	put_optional(out, "DockerVersion", text_of(j, "docker_version"), lean);
 	put_optional(out, "Author", text_of(j, "author"), lean);
 	cs_json_put_key(out, "Config");
@@ -479,13 +495,7 @@ int cs_image_inspect(struct cs_engine *e, const char *ref, const char *platform,
 		cs_json_put_ki64(out, "VirtualSize", r->size);
 	cs_json_put_key(out, "GraphDriver");
 	put_graph_driver(out, r);
-	cs_json_put_key(out, "RootFS");
-	cs_str_puts(out, "{\"Type\":\"layers\",\"Layers\":[");
-	for (size_t i = 0; i < r->n_layers; i++) {
-		cs_str_puts(out, i ? "," : "");
-		cs_json_put_string(out, r->layers[i].diff.s);
-	}
-	cs_str_puts(out, "]}");
+	put_rootfs(out, r);
 	cs_json_put_key(out, "Metadata");
 	cs_str_puts(out, "{");
 	int64_t tagged = atomic_load(&r->last_tagged);

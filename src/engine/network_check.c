@@ -309,12 +309,9 @@ static void take_ipam(struct cs_ipam *to, const struct cs_ipam *from)
 	}
 }
 
-int cs_network_doc_make(const struct cs_network_create *req, int api, const struct cs_strmap *defaults, const struct cs_network_doc *from,
-			struct cs_network_doc **ret, struct cs_err **err)
+static int check_request(const struct cs_network_create *req, const struct cs_network_doc *from, struct cs_err **err)
 {
-	cs_auto(autodoc_done) struct cs_network_doc *d = cs_xcalloc(1, sizeof(*d));
 	const char *name = req->name;
-	bool refers = req->config_from && !cs_empty(req->config_from->network);
 
 	if (cs_empty(name) || !name[strspn(name, " \t\r\n")])
 		return invalid(err, "invalid name: name is empty");
@@ -324,9 +321,57 @@ int cs_network_doc_make(const struct cs_network_create *req, int api, const stru
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "scope %s is not available in this build: there is no swarm", req->scope);
 	if (req->ingress)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "ingress networks are not available in this build: there is no swarm");
-	if (check_config_only(req, from, err) < 0)
+	return check_config_only(req, from, err);
+}
+
+/* The daemon's options for networks of this driver. */
+static void take_defaults(struct cs_network_doc *d, const struct cs_strmap *defaults)
+{
+	for (size_t i = 0; defaults && i < defaults->n; i++) {
+		const char *key = cs_prefix(defaults->kv[i].key, d->driver);
+		if (key && *key++ == '=' && !cs_strmap_get(d->options, key))
+			cs_strmap_set(d->options, key, defaults->kv[i].val);
+	}
+}
+
+static int check_made(const struct cs_network_doc *d, struct cs_err **err)
+{
+	if (!d->enable_ipv4 && !d->enable_ipv6)
+		return invalid(err, "IPv4 or IPv6 must be enabled");
+	if (strcmp(d->ipam.driver, "default") != 0)
+		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "plugin \"%s\" not found", d->ipam.driver);
+	if (check_ipam(&d->ipam, d->enable_ipv6, err) < 0 || (!d->config_only && check_driver(d, err) < 0))
 		return -1;
-	d->name = cs_xstrdup(name);
+	if (!d->config_only && !d->internal && cs_streq(d->driver, "bridge") &&
+	    (cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY4), "isolated") || cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY6), "isolated")))
+		return invalid(err, "gateway mode 'isolated' can only be used for an internal network");
+	return 0;
+}
+
+/* A subnet of a family that is off is accepted and not used, as dockerd has it. */
+static void drop_unused(struct cs_network_doc *d)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < d->ipam.n_config; i++) {
+		bool v6 = strchr(d->ipam.config[i].subnet, ':');
+		if (v6 ? d->enable_ipv6 : d->enable_ipv4)
+			d->ipam.config[kept++] = d->ipam.config[i];
+		else
+			cs_json_release(&cs_ipam_config_type, &d->ipam.config[i]);
+	}
+	d->ipam.n_config = kept;
+}
+
+int cs_network_doc_make(const struct cs_network_create *req, int api, const struct cs_strmap *defaults, const struct cs_network_doc *from,
+			struct cs_network_doc **ret, struct cs_err **err)
+{
+	cs_auto(autodoc_done) struct cs_network_doc *d = cs_xcalloc(1, sizeof(*d));
+	bool refers = req->config_from && !cs_empty(req->config_from->network);
+
+	if (check_request(req, from, err) < 0)
+		return -1;
+	d->name = cs_xstrdup(req->name);
 	d->driver = cs_xstrdup(driver_of(req->driver));
 	d->scope = cs_xstrdup("local");
 	d->created = cs_now_ns();
@@ -339,44 +384,25 @@ int cs_network_doc_make(const struct cs_network_create *req, int api, const stru
 		d->options = cs_strmap_new();
 	if (!d->labels)
 		d->labels = cs_strmap_new();
-	for (size_t i = 0; !refers && defaults && i < defaults->n; i++) {
-		const char *key = cs_prefix(defaults->kv[i].key, d->driver);
-		if (key && *key++ == '=' && !cs_strmap_get(d->options, key))
-			cs_strmap_set(d->options, key, defaults->kv[i].val);
-	}
 	if (refers) {
 		d->config_from = cs_xstrdup(req->config_from->network);
 		d->enable_ipv4 = from->enable_ipv4;
 		d->enable_ipv6 = from->enable_ipv6;
 		take_ipam(&d->ipam, &from->ipam);
 	} else {
+		take_defaults(d, defaults);
 		if (flag(!api || api >= 148 ? req->enable_ipv4 : CS_NULL, d->options, "com.docker.network.enable_ipv4", true, &d->enable_ipv4, err) < 0 ||
 		    flag(req->enable_ipv6, d->options, "com.docker.network.enable_ipv6", false, &d->enable_ipv6, err) < 0)
 			return -1;
 		take_ipam(&d->ipam, req->ipam);
 	}
-	if (!d->enable_ipv4 && !d->enable_ipv6)
-		return invalid(err, "IPv4 or IPv6 must be enabled");
-	if (strcmp(d->ipam.driver, "default") != 0)
-		return cs_fail(err, CS_ERR_NOT_FOUND, 0, "plugin \"%s\" not found", d->ipam.driver);
-	if (check_ipam(&d->ipam, d->enable_ipv6, err) < 0 || (!d->config_only && check_driver(d, err) < 0))
+	if (check_made(d, err) < 0)
 		return -1;
-	if (!d->config_only && !d->internal && cs_streq(d->driver, "bridge") && (cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY4), "isolated") || cs_streq(cs_strmap_get(d->options, CS_OPT_GATEWAY6), "isolated")))
-		return invalid(err, "gateway mode 'isolated' can only be used for an internal network");
 	if (d->config_only) { /* as dockerd shows it: nothing is made of it */
 		free(d->driver);
 		d->driver = cs_xstrdup("null");
 	}
-	/* a subnet of a family that is off is accepted and not used, as dockerd has it */
-	size_t kept = 0;
-	for (size_t i = 0; i < d->ipam.n_config; i++) {
-		bool v6 = strchr(d->ipam.config[i].subnet, ':');
-		if (v6 ? d->enable_ipv6 : d->enable_ipv4)
-			d->ipam.config[kept++] = d->ipam.config[i];
-		else
-			cs_json_release(&cs_ipam_config_type, &d->ipam.config[i]);
-	}
-	d->ipam.n_config = kept;
+	drop_unused(d);
 	*ret = TAKE_PTR(d);
 	return 0;
 }
