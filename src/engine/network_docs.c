@@ -218,28 +218,27 @@ static void put_overlay(const struct cs_network_doc *d, struct cs_str *out)
 	}
 }
 
-static void put_subnet(const struct cs_network_doc *d, const struct cs_ipam_config *c, struct cs_str *out)
+static void put_subnet(const struct cs_ipam_config *c, struct cs_str *out)
 {
-	bool v6 = strchr(c->subnet, ':'), out_there = !(d->internal && cs_network_on_parent(d)); /* the service asks the wire's router for all who are on it */
-	cs_autostrv char **aux = NULL;
+	bool v6 = strchr(c->subnet, ':');
 
 	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
 	cs_json_put_kstr(out, "IpAddressPrefix", c->subnet);
 	if (!cs_empty(c->ip_range))
 		cs_json_put_kstr(out, "IpRange", c->ip_range);
-	for (size_t i = 0; c->aux_addresses && i < c->aux_addresses->n; i++)
-		cs_strv_push(&aux, c->aux_addresses->kv[i].val);
-	if (!cs_empty(c->gateway) && !out_there) {
-		cs_strv_push(&aux, c->gateway); /* nobody's, and no way out */
-	} else if (!cs_empty(c->gateway)) {
+	if (!cs_empty(c->gateway)) {
 		cs_str_puts(out, ",\"Routes\":[{");
 		cs_json_put_kstr(out, "NextHop", c->gateway);
 		cs_json_put_kstr(out, "DestinationPrefix", v6 ? "::/0" : "0.0.0.0/0");
 		cs_str_puts(out, "}]");
 	}
-	if (aux) {
-		cs_json_put_key(out, "AuxAddresses");
-		cs_json_put_strv(out, aux);
+	if (c->aux_addresses && c->aux_addresses->n) {
+		cs_str_puts(out, ",\"AuxAddresses\":[");
+		for (size_t i = 0; i < c->aux_addresses->n; i++) {
+			cs_str_puts(out, i ? "," : "");
+			cs_json_put_string(out, c->aux_addresses->kv[i].val);
+		}
+		cs_str_putc(out, ']');
 	}
 	cs_str_putc(out, '}');
 }
@@ -259,7 +258,7 @@ void cs_network_put_hcn(const struct cs_network_doc *d, struct cs_str *out)
 	if (d->ipam.n_config) {
 		cs_str_puts(out, ",\"Ipams\":[{\"Type\":\"Static\",\"Subnets\":[");
 		for (size_t i = 0; i < d->ipam.n_config; i++)
-			put_subnet(d, &d->ipam.config[i], out);
+			put_subnet(&d->ipam.config[i], out);
 		cs_str_puts(out, "]}]");
 	}
 	cs_str_puts(out, ",\"Policies\":[");
@@ -518,9 +517,8 @@ static const char *gateway_of(const struct cs_network *n, const char *ip)
 {
 	const struct cs_strmap *o = n->doc->options;
 	const char *mode = cs_strmap_get(o, "ipvlan_mode");
-	bool lan = cs_streq(type_of(n->doc), "Transparent") || cs_streq(type_of(n->doc), "L2Bridge");
 
-	if (n->doc->internal || (lan && (cs_empty(cs_strmap_get(o, "parent")) || (cs_streq(n->doc->driver, "ipvlan") && mode && strncmp(mode, "l3", 2) == 0))))
+	if (n->doc->internal || (cs_network_on_parent(n->doc) && (cs_empty(cs_strmap_get(o, "parent")) || (cs_streq(n->doc->driver, "ipvlan") && mode && strncmp(mode, "l3", 2) == 0))))
 		return "";
 	for (size_t i = 0; i < n->doc->ipam.n_config; i++)
 		if (cs_addr_in(n->doc->ipam.config[i].subnet, ip))
