@@ -60,6 +60,7 @@ struct cs_container {
 	size_t n_mounts;
 	struct cs_container_networks *nets; /* changed under op_lock and lock */
 	char *ports_on[2]; /* as nets: ids of the endpoints that have the published ports, of IPv4 and of IPv6: mostly one; NULL: none */
+	bool ports_routed[2]; /* they are open at the container's own address of that family; the host has none */
 	enum cs_status status; /* CREATED RUNNING RESTARTING EXITED only; what people see: cs_container_status() */
 	bool paused, dead, removing, starting;
 	bool gone;      /* its removal is over: whoever waits for something has waited long enough */

@@ -480,6 +480,15 @@ static int given_ports(struct cs_container *c, bool apart, struct cs_ports ret[2
 	return 0;
 }
 
+/* lock held */
+static void see_routed(struct cs_container *c, const struct owners *o)
+{
+	static const char *const keys[2] = {CS_OPT_GATEWAY4, CS_OPT_GATEWAY6};
+
+	for (int v6 = 0; v6 < 2; v6++)
+		c->ports_routed[v6] = o->n[v6] && cs_streq(cs_strmap_get(o->n[v6]->doc->options, keys[v6]), "routed");
+}
+
 static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct owners *o)
 {
 	struct cs_ports all = {0};
@@ -497,6 +506,7 @@ static void set_ports(struct cs_container *c, const struct cs_ports *given, cons
 	CS_GUARD(&c->lock);
 	free(c->nets->ports);
 	c->nets->ports = json;
+	see_routed(c, o);
 	for (int v6 = 0; v6 < 2; v6++) {
 		free(c->ports_on[v6]);
 		c->ports_on[v6] = all.n && o->s[v6] ? cs_xstrdup(o->s[v6]->endpoint_id) : NULL;
@@ -724,6 +734,9 @@ void cs_container_net_adopt(struct cs_container *c)
 		return;
 	}
 	share_out(&all, o.apart, ports.of);
+	pthread_mutex_lock(&c->lock);
+	see_routed(c, &o);
+	pthread_mutex_unlock(&c->lock);
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		cs_autoerr struct cs_err *why = NULL;

@@ -62,12 +62,49 @@ bool cs_view_on_network(const struct cs_container *c, const char *name, const ch
 	return false;
 }
 
+static bool is_routed(const struct cs_container *c, const struct cs_port_binding *b) { return c->ports_routed[b->host_ip && strchr(b->host_ip, ':')]; }
+
+/* As dockerd shows them: what is routed has no port of the host's, and comes last. */
+static void put_ports(struct cs_container *c, struct cs_str *out)
+{
+	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
+
+	if (!c->ports_routed[0] && !c->ports_routed[1])
+		return cs_str_puts(out, c->nets->ports);
+	if (cs_port_map_parse(c->nets->ports, "Ports", &m, NULL) < 0)
+		return cs_str_puts(out, "{}");
+	cs_str_putc(out, '{');
+	for (size_t i = 0; i < m.n; i++) {
+		cs_json_put_key(out, m.e[i].port);
+		if (!m.e[i].n) {
+			cs_str_puts(out, "null");
+			continue;
+		}
+		cs_str_putc(out, '[');
+		for (int routed = 0; routed < 2; routed++)
+			for (size_t k = 0; k < m.e[i].n; k++) {
+				const struct cs_port_binding *b = &m.e[i].bindings[k];
+				if (is_routed(c, b) != routed)
+					continue;
+				cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+				cs_json_put_kstr(out, "HostIp", !routed ? b->host_ip : strchr(b->host_ip, ':') ? "::" : "0.0.0.0");
+				cs_json_put_kstr(out, "HostPort", routed ? "" : b->host_port);
+				cs_str_putc(out, '}');
+			}
+		cs_str_putc(out, ']');
+	}
+	cs_str_putc(out, '}');
+}
+
 void cs_view_network_settings(struct cs_container *c, int api, struct cs_str *out)
 {
 	const struct cs_endpoint_settings *bridge = cs_container_endpoint(c, "bridge");
 
 	cs_json_put_key(out, "Ports");
-	cs_str_puts(out, c->status == CS_ST_RUNNING && c->nets && c->nets->ports ? c->nets->ports : "{}");
+	if (c->status == CS_ST_RUNNING && c->nets && c->nets->ports)
+		put_ports(c, out);
+	else
+		cs_str_puts(out, "{}");
 	if (api && api < 152) { /* those of the default bridge, from before there were networks */
 		struct cs_endpoint_settings b = bridge ? as_seen(c, bridge) : (struct cs_endpoint_settings){0};
 		cs_str_puts(out, ",\"HairpinMode\":false,\"LinkLocalIPv6Address\":\"\",\"LinkLocalIPv6PrefixLen\":0,\"SecondaryIPAddresses\":null,"
@@ -121,15 +158,18 @@ void cs_view_list_ports(struct cs_container *c, struct cs_str *out)
 		struct row r = {.ip = "", .proto = slash ? slash + 1 : "tcp"};
 		if (!cs_parse_u64n(m.e[i].port, slash ? (size_t)(slash - m.e[i].port) : strlen(m.e[i].port), 0, 65535, &r.private))
 			continue;
-		if (!m.e[i].n)
-			v[n++] = r;
+		size_t before = n;
 		for (size_t k = 0; k < m.e[i].n; k++) {
 			struct row b = r;
+			if (is_routed(c, &m.e[i].bindings[k]))
+				continue;
 			b.ip = m.e[i].bindings[k].host_ip ? m.e[i].bindings[k].host_ip : "";
 			if (!cs_parse_u64(m.e[i].bindings[k].host_port ? m.e[i].bindings[k].host_port : "", 0, 65535, &b.public))
 				continue;
 			v[n++] = b;
 		}
+		if (n == before) /* exposed, or open at the container's address only */
+			v[n++] = r;
 	}
 	if (n)
 		qsort(v, n, sizeof(*v), by_port);

@@ -127,6 +127,17 @@ def test_a_lan_without_a_gateway_leaves_the_default_route_to_others(networks, ne
     assert "default via 10.118.0.1" in b.exec("ip route")[1]
 
 
+def test_one_family_routed(fresh):
+    eng = fresh(netns=True)
+    nets, boxes = Networks(eng), Boxes(eng)
+    nets.subnet("half", ["10.120.0.0/24", "fd00:120::/64"], EnableIPv6=True, Options={"com.docker.network.bridge.gateway_mode_ipv4": "routed"})
+    b = boxes.sleeper(network="half", Host=publish(p80_tcp={"HostPort": "18160"}, p81_tcp={"HostIp": "127.0.0.1", "HostPort": "18161"}))
+    want = {"80/tcp": [{"HostIp": "::", "HostPort": "18160"}, {"HostIp": "0.0.0.0", "HostPort": ""}], "81/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}]}
+    assert settings(b)["Ports"] == want
+    eng.restart()
+    assert settings(b)["Ports"] == want
+
+
 # knows no name, and tells which it was asked for
 ASKED = """
 import socket
@@ -191,6 +202,10 @@ def test_gateway_modes(networks, net_boxes, outside, mode, published, other):
     for at in (ip(b, "modes"), f"[{settings(b, 'modes')['GlobalIPv6Address']}]"):
         assert (outside.fetch(f"http://{at}/", check=False, timeout=2 if published else 0.5) == "moded\n") == published, at
         assert (outside.fetch(f"http://{at}:81/", check=False, timeout=2 if other else 0.5) == "more\n") == other, at
+    host_port = "" if mode == "routed" else "18150"          # of the host's: there is none
+    assert settings(b)["Ports"] == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": host_port}, {"HostIp": "::", "HostPort": host_port}]}
+    listed = next(c["Ports"] for c in networks.engine.http.get("/containers/json").json if c["Id"] == b.id)
+    assert [p.get("PublicPort") for p in listed] == ([None] if mode == "routed" else [18150, 18150])
     for at in (outside.gateway, f"[{outside.gateway6}]"):
         assert (outside.fetch(f"http://{at}:18150/", check=False, timeout=0.5 if mode == "routed" else 2) == "moded\n") == (mode != "routed"), at
 
