@@ -480,13 +480,13 @@ static int given_ports(struct cs_container *c, bool apart, struct cs_ports ret[2
 	return 0;
 }
 
+static bool routes(const struct cs_network *n, bool v6) { return cs_streq(cs_strmap_get(n->doc->options, v6 ? CS_OPT_GATEWAY6 : CS_OPT_GATEWAY4), "routed"); }
+
 /* lock held */
 static void see_routed(struct cs_container *c, const struct owners *o)
 {
-	static const char *const keys[2] = {CS_OPT_GATEWAY4, CS_OPT_GATEWAY6};
-
 	for (int v6 = 0; v6 < 2; v6++)
-		c->ports_routed[v6] = o->n[v6] && cs_streq(cs_strmap_get(o->n[v6]->doc->options, keys[v6]), "routed");
+		c->ports_routed[v6] = o->n[v6] && routes(o->n[v6], v6);
 }
 
 static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct owners *o)
@@ -549,22 +549,50 @@ static bool ports_back(struct cs_container *c)
 	return back;
 }
 
+/* What is published is open at the container's own address on each network that is routed, be it the one with the way out or not: nothing of the host's
+ * is taken for that. */
+static void open_routed(struct cs_container *c, const struct owners *o)
+{
+	cs_autoports struct cs_ports all = {0};
+
+	if (cs_ports_wanted(c->config, c->host, NULL, &all, NULL) < 0 || !all.n)
+		return;
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
+		const struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
+		cs_autoerr struct cs_err *err = NULL;
+		if (s == o->s[0] || s == o->s[1] || !n || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (!routes(n, false) && !routes(n, true)))
+			continue;
+		HCN_ENDPOINT ep = open_endpoint(s->endpoint_id);
+		if (!ep)
+			continue;
+		remove_ports(c, ep);
+		for (int v6 = 0; v6 < 2; v6++) {
+			cs_autoports struct cs_ports part = {0};
+			if (!routes(n, v6) || !has_family(c, s, n->doc, v6, true))
+				continue;
+			cs_ports_of_family(&all, v6, &part);
+			if (part.n && add_ports(ep, &part, &err) < 0)
+				cs_logk(CS_LOG_WARN, "engine", "container", c->id, "published ports are not open on network %s: %s", s->key, err->msg);
+		}
+		(void)HcnCloseEndpoint(ep);
+	}
+}
+
 static int give_ports(struct cs_container *c, const struct owners *o, int v6, struct cs_ports *ports, struct cs_err **err)
 {
 	cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(o->s[v6]);
 	cs_autojson json_t *answer = NULL;
 	HCN_ENDPOINT ep = open_endpoint(o->s[v6]->endpoint_id);
 
-	if (!ep || !ports->n) {
-		if (ep)
-			(void)HcnCloseEndpoint(ep);
+	if (!ep)
 		return 0;
-	}
-	int r = add_ports(ep, ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
-	if (r == 0) {
+	remove_ports(c, ep); /* that were open there already, if it is routed */
+	int r = !ports->n ? 0 : add_ports(ep, ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
+	if (answer && r == 0) {
 		cs_endpoint_take(got, o->n[v6], ports, answer);
 		put_back(c, o->s[v6], got);
-	} else {
+	} else if (r < 0) {
 		remove_ports(c, ep); /* all or none */
 	}
 	(void)HcnCloseEndpoint(ep);
@@ -579,8 +607,10 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 	struct cs_err *why = NULL;
 	int r = 0, failed = 0;
 
-	if (cs_streq(o.s[0] ? o.s[0]->endpoint_id : NULL, c->ports_on[0]) && cs_streq(o.s[1] ? o.s[1]->endpoint_id : NULL, c->ports_on[1]))
+	if (cs_streq(o.s[0] ? o.s[0]->endpoint_id : NULL, c->ports_on[0]) && cs_streq(o.s[1] ? o.s[1]->endpoint_id : NULL, c->ports_on[1])) {
+		open_routed(c, &o);
 		return 0;
+	}
 	if ((had ? given_ports(c, o.apart, ports.of, err) : wanted_ports(c, &o, ports.of, err)) < 0)
 		return -1;
 	if (!ports.of[0].n && !ports.of[1].n)
@@ -596,6 +626,8 @@ int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
 		take_ports_from(c, o.s[0]->endpoint_id);
 	if (r == 0 || !ports_back(c))
 		set_ports(c, o.s[0] && r == 0 ? ports.of : NULL, &o);
+	if (r == 0)
+		open_routed(c, &o);
 	return r < 0 ? ports_failed(c, o.s[failed]->endpoint_id, &ports.of[failed], why, err) : 0;
 }
 
@@ -655,6 +687,7 @@ static int up_all(struct cs_container *c, struct cs_err **err)
 		cs_network_event(c->e, n, "connect", c->id);
 	}
 	set_ports(c, ports.of, &o);
+	open_routed(c, &o);
 	return cs_container_net_save(c, err);
 }
 
@@ -751,6 +784,7 @@ void cs_container_net_adopt(struct cs_container *c)
 	}
 	for (int v6 = 0; v6 < 2 && !failed && (ports.of[0].n || ports.of[1].n); v6++)
 		c->ports_on[v6] = cs_xstrdup(o.s[v6] ? o.s[v6]->endpoint_id : NULL);
+	open_routed(c, &o);
 }
 
 int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct cs_err **err)

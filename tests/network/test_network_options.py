@@ -138,6 +138,36 @@ def test_one_family_routed(fresh):
     assert settings(b)["Ports"] == want
 
 
+def test_routed_beside_the_way_out(fresh):
+    """Published ports are open on a routed network that has not the default route, too (as in Docker since 29), and stay what they are on the other."""
+    eng = fresh(netns=True)
+    nets, boxes = Networks(eng), Boxes(eng)
+    wire = eng.netns.neighbour()
+    nets.subnet("a-nat", ["10.121.0.0/24", "fd00:121::/64"], EnableIPv6=True)
+    nets.subnet("b-routed", ["10.122.0.0/24", "fd00:122::/64"], EnableIPv6=True, Options={f"com.docker.network.bridge.gateway_mode_ipv{v}": "routed" for v in "46"})
+    b = server(boxes, "beside", network="a-nat", NetworkingConfig={"EndpointsConfig": {"a-nat": {}, "b-routed": {}}}, Host=publish(p80_tcp={"HostPort": "18170"}))
+    b.exec("mkdir -p /x && echo more >/x/index.html && httpd -p 81 -h /x")
+
+    def reached(net="b-routed"):
+        s = settings(b, net)
+        at = [f"{wire.gateway}:18170", f"[{wire.gateway6}]:18170", s["IPAddress"], f"[{s['GlobalIPv6Address']}]", s["IPAddress"] + ":81"]
+        return [wire.fetch(f"http://{a}/", check=False, timeout=1) == "beside\n" for a in at]
+    try:
+        assert reached() == [True] * 4 + [False]
+        eng.restart()
+        assert reached() == [True] * 4 + [False]
+        nets.disconnect("a-nat", b)         # now it is the way out
+        assert reached() == [False, False, True, True, False]
+        nets.connect("a-nat", b)
+        assert reached() == [True] * 4 + [False]
+        nets.disconnect("b-routed", b)
+        nets.connect("b-routed", b)
+        assert reached() == [True] * 4 + [False] and reached("a-nat") == [True, True, False, False, False]
+        assert [p["HostPort"] for p in settings(b)["Ports"]["80/tcp"]] == ["18170", "18170"]
+    finally:
+        wire.close()
+
+
 # knows no name, and tells which it was asked for
 ASKED = """
 import socket
@@ -290,18 +320,33 @@ def test_dns_options_that_nobody_knows(networks, net_boxes):
 # -- refusals -------------------------------------------------------------------------------------------------------------
 
 def test_ports_are_back_after_a_connect_that_fails(net_engine, networks, net_boxes):
-    """The new network would have had the way out, and cannot have the port: the old one has it as before."""
-    networks.subnet("back-b", ["10.116.1.0/24", "fd00:116::/64"], EnableIPv6=True)
-    networks.subnet("back-a", "10.116.2.0/24")
-    b = server(net_boxes, "back", network="back-b", Host=publish(p80_tcp={"HostIp": "::1", "HostPort": "18153"}, p81_tcp={}))
-    before = settings(b)
-    assert net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
-    a = net_engine.http.post("/networks/back-a/connect", body={"Container": b.id, "EndpointConfig": {"GwPriority": 9}})
-    assert a.status == 501 and "no address of that family" in a.message, a
-    assert settings(b) == before and net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
-    assert "default via 10.116.1.1" in b.exec("ip route")[1]
-    net_engine.restart()
-    assert settings(b)["Ports"] == before["Ports"] and net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+    """The new network would have had the way out, and cannot have the port, of which somebody else has the part that it needs: the old one has it as before."""
+    networks.subnet("back-b", "fd00:116::/64", EnableIPv4=False, EnableIPv6=True)
+    networks.subnet("back-a", ["10.116.2.0/24", "fd00:117::/64"], EnableIPv6=True)
+    taker = net_engine.netns.popen("/usr/bin/python3", "-c", "import socket; s = socket.create_server(('', 18153)); print('ready', flush=True); s.accept()",
+                                   stdout=subprocess.PIPE, text=True)
+    try:
+        assert taker.stdout.readline() == "ready\n"
+        b = server(net_boxes, "back", network="back-b", Host=publish(p80_tcp={"HostPort": "18153"}, p81_tcp={}))
+        before = settings(b)
+        assert net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+        a = net_engine.http.post("/networks/back-a/connect", body={"Container": b.id, "EndpointConfig": {"GwPriority": 9}})
+        assert a.status == 500 and "18153" in a.message, a
+        assert settings(b) == before and net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+        assert "default via fd00:116::1" in b.exec("ip -6 route")[1]
+        net_engine.restart()
+        assert settings(b)["Ports"] == before["Ports"] and net_engine.netns.fetch("http://[::1]:18153/") == "back\n"
+    finally:
+        taker.kill()
+        taker.communicate()
+
+
+def test_a_port_of_a_family_stays_where_it_has_its_way_out(net_engine, networks, net_boxes):
+    networks.subnet("stay-b", ["10.116.1.0/24", "fd00:116::/64"], EnableIPv6=True)
+    networks.subnet("stay-a", "10.116.2.0/24")
+    b = server(net_boxes, "stays", network="stay-b", Host=publish(p80_tcp={"HostIp": "::1", "HostPort": "18154"}))
+    networks.connect("stay-a", b, GwPriority=9)
+    assert "default via 10.116.2.1" in b.exec("ip route")[1] and net_engine.netns.fetch("http://[::1]:18154/") == "stays\n"
 
 
 @pytest.mark.parametrize("port", ["80/icmp", "80/TCPP", "80/", "http/tcp", "99999/tcp"])
