@@ -158,20 +158,30 @@ static void write_addresses(struct HcnEndpoint *e)
 	e->doc.mac = cs_xstrdup(e->net->driver->own_mac ? cs_mac_text(e->mac, mac) : "");
 }
 
-/* From the IPv4 address, as Docker did for ten years: neighbours that still know the address know the right hardware address. */
+/* From the IPv4 address, as Docker did for ten years: neighbours that still know the address know the right hardware address. Without one from a hash
+ * (FNV-1a) of the IPv6 address, for the same reason: it is in the kernel's table for half a minute, and the next container has it. */
 static void choose_mac(struct HcnEndpoint *e)
 {
+	uint64_t hash = 14695981039346656037u;
 	uint8_t b[16];
 
 	e->chosen_mac = true;
-	cs_random_bytes(e->mac, 6);
-	e->mac[0] = (uint8_t)((e->mac[0] & 0xfc) | 2);
-	if (!e->v4.ip.family)
+	if (e->v4.ip.family) {
+		(void)cs_ip_bytes(e->v4.ip, b);
+		e->mac[0] = 0x02;
+		e->mac[1] = 0x42;
+		memcpy(e->mac + 2, b, 4);
 		return;
-	(void)cs_ip_bytes(e->v4.ip, b);
-	e->mac[0] = 0x02;
-	e->mac[1] = 0x42;
-	memcpy(e->mac + 2, b, 4);
+	}
+	cs_random_bytes(e->mac, 6);
+	if (e->v6.ip.family) {
+		(void)cs_ip_bytes(e->v6.ip, b);
+		for (size_t i = 0; i < sizeof(b); i++)
+			hash = (hash ^ b[i]) * 1099511628211u;
+		for (size_t i = 0; i < 6; i++)
+			e->mac[i] = (uint8_t)(hash >> 8 * i);
+	}
+	e->mac[0] = (uint8_t)((e->mac[0] & 0xfc) | 2);
 }
 
 /* IPv6 ends on an interface with less. */

@@ -273,3 +273,19 @@ def test_notifications(service):
     service("remove", c.ns, c.ep)
     wait_for(lambda: len(seen.extend(service("notifications")) or seen) >= 4, seen := [])
     assert [n for n, _ in seen] == [2, 5, 9, 16] and seen[2][1] == {"ID": c.ep, "HostComputeNetwork": net}
+
+
+def test_an_ipv6_address_keeps_its_hardware_address(service, host):
+    """Without IPv4: the kernel still has it for the next one with the address."""
+    net = service.network(["fd00:7::/64"], EnableIPv4=False, EnableIPv6=True)
+    macs = []
+    for _ in range(3):
+        c = service.container(net, ips=["fd00:7::7"])
+        c.serve(80, "six", v6=True)
+        macs.append(c.document()["MacAddress"])
+        assert host.fetch("fd00:7::7", 80)[0] == "six"
+        c.stop_servers()
+        service("delete", "ns", c.ns)
+        service("delete", "ep", c.ep)
+    assert len(set(macs)) == 1 and int(macs[0][:2], 16) & 3 == 2
+    assert service.container(net, ips=["fd00:7::1:0:0:7"]).document()["MacAddress"] not in macs
