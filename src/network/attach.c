@@ -165,25 +165,40 @@ static void add_routes(struct cs_nl *b, const struct HcnEndpoint *e)
 	}
 }
 
-/* Until port and bridge carry frames. The pool's pairs do, and a bridge with other ports does. */
+static bool is_first(const struct HcnEndpoint *e) { return e->net->driver->bridge && e->net->plugged == 1; }
+
+/* Do port and bridge carry frames already? The pool's pairs do, and a bridge with other ports does. */
+static bool carries(const struct HcnEndpoint *e) { return !e->outer || (e->warm && !is_first(e)); }
+
 static int wait_carrier(struct HcnEndpoint *e, struct cs_err **err)
 {
 	cs_autortnl struct cs_rtnl r = {0};
-	bool first = e->net->driver->bridge && e->net->plugged == 1;
 
-	if (e->warm && !first)
-		return 0;
 	if (cs_host_rtnl(&r, err) < 0)
 		return -1;
 	if (!e->warm)
 		cs_link_wait_up(&r, e->outer);
-	if (first)
+	if (is_first(e))
 		cs_link_wait_up(&r, e->net->index);
 	return 0;
 }
 
-/* Whoever had the address before had another hardware address, and neighbours believe in that for half a minute. An interface that comes up announces
- * itself before its port of the bridge forwards anything: so once more, which is what setting a hardware address does, even the same. */
+static int reelect(struct HcnNamespace *ns, struct cs_err **err)
+{
+	struct HcnEndpoint *now[2];
+	struct cs_nl b;
+
+	cs_nl_init(&b, &ns->rt);
+	move_default(&b, ns, NULL, now);
+	if (cs_nl_run(&b, err) < 0)
+		return -1;
+	moved(ns, now);
+	return 0;
+}
+
+/* Whoever had the address before had another hardware address, and neighbours believe in that for half a minute; or one is asking for it in vain just now.
+ * An interface that comes up announces itself before its port of the bridge forwards anything: so once more, which is what setting a hardware address
+ * does, even the same. */
 static int announce(struct HcnNamespace *ns, const struct HcnEndpoint *e, struct cs_err **err)
 {
 	struct cs_nl b;
@@ -193,10 +208,12 @@ static int announce(struct HcnNamespace *ns, const struct HcnEndpoint *e, struct
 	return cs_nl_run(&b, err);
 }
 
-/* Steps 3 and 4: one request. */
+/* Steps 3 and 4: one request. But who has a way out already keeps it until the new interface carries frames: answers that went there before would be
+ * lost, and with them the question for the gateway's hardware address, which is asked again after a second only. */
 static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopted, struct cs_err **err)
 {
 	struct HcnEndpoint *now[2];
+	bool later = !adopted && (ns->gateway4 || ns->gateway6);
 	uint32_t mtu = e->pol.mtu ? (uint32_t)e->pol.mtu : e->net->mtu;
 	struct cs_nl b;
 
@@ -211,17 +228,19 @@ static int configure(struct HcnNamespace *ns, struct HcnEndpoint *e, bool adopte
 	if (e->pol.max_outgoing || adopted)
 		cs_rate_set(&b, e->inner, (uint64_t)e->pol.max_outgoing);
 	add_routes(&b, e);
-	move_default(&b, ns, NULL, now);
-	moved(ns, now); /* failed or not: what failed may be another request of the batch */
+	if (!later) {
+		move_default(&b, ns, NULL, now);
+		moved(ns, now); /* failed or not: what failed may be another request of the batch */
+	}
 	if (cs_nl_run(&b, err) < 0)
 		return -1;
 	if (adopted)
 		return 0;
 	if (e->v6.ip.family)
 		cs_link_wait_found(&ns->rt, e->inner, e->v6.ip);
-	if (e->outer && wait_carrier(e, err) < 0)
+	if (!carries(e) && (wait_carrier(e, err) < 0 || announce(ns, e, err) < 0))
 		return -1;
-	return e->outer && !e->warm ? announce(ns, e, err) : 0;
+	return later ? reelect(ns, err) : 0;
 }
 
 /* ---- in and out ---- */
@@ -381,18 +400,7 @@ void cs_detach_all(struct HcnNamespace *ns)
 	}
 }
 
-HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err)
-{
-	struct HcnEndpoint *now[2];
-	struct cs_nl b;
-
-	cs_nl_init(&b, &ns->rt);
-	move_default(&b, ns, NULL, now);
-	if (cs_nl_run(&b, err) < 0)
-		return HCS_E_FAIL;
-	moved(ns, now);
-	return HCS_S_OK;
-}
+HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err) { return reelect(ns, err) < 0 ? HCS_E_FAIL : HCS_S_OK; }
 
 static int reset_port(struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err)
 {

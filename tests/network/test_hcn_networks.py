@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks, endpoints and namespaces, as the kernel shows them."""
 import json
+import subprocess
+import time
 
 import pytest
 
 from conftest import HcnError, Service, guid, wait_for
+from unixhttp import TIME_FACTOR
 
 
 def test_container_on_a_bridge(service, host):
@@ -289,3 +292,23 @@ def test_an_ipv6_address_keeps_its_hardware_address(service, host):
         service("delete", "ep", c.ep)
     assert len(set(macs)) == 1 and int(macs[0][:2], 16) & 3 == 2
     assert service.container(net, ips=["fd00:7::1:0:0:7"]).document()["MacAddress"] not in macs
+
+
+def test_a_second_interface_is_found_at_once(service, host):
+    """Somebody has been asking for its address in vain, and it has announced itself before its port of the bridge carried anything."""
+    one, two = service.network(["10.1.0.0/24"]), service.network(["10.2.0.0/24"])
+    c = service.container(one)
+    c.serve(80, "found")
+    service.container(two, ips=["10.2.0.9"])  # the bridge carries
+    for address in ("10.2.0.20", "10.2.0.21", "10.2.0.22"):
+        knock = subprocess.Popen(host.command("busybox", "ping", "-c", "20", "-i", "0.1", address), stdout=subprocess.DEVNULL)
+        wait_for(lambda: [n for n in host.ip("neigh", "show", address) if "INCOMPLETE" in n["state"]])
+        e = service.endpoint(two, ips=[address])
+        service("add", c.ns, e)
+        start = time.monotonic()
+        assert host.fetch(address, 80)[0] == "found"
+        took = time.monotonic() - start
+        knock.kill()
+        knock.wait()
+        service("delete", "ep", e)
+        assert took < 0.5 * TIME_FACTOR, took
