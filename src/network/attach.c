@@ -402,7 +402,7 @@ void cs_detach_all(struct HcnNamespace *ns)
 
 HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err) { return reelect(ns, err) < 0 ? HCS_E_FAIL : HCS_S_OK; }
 
-static int reset_port(struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err)
+int cs_port_reset(struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err)
 {
 	cs_autortnl struct cs_rtnl r = {0};
 	struct cs_nl b;
@@ -423,14 +423,14 @@ HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_en
 	    !cs_strmap_equal(now->sysctls, e->pol.sysctls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name, MTU, link-local addresses and sysctls of an interface that is in use cannot be changed");
 	bool port = e->outer && ((now->n_ports > 0) != (e->pol.n_ports > 0) || cs_edge_antispoof(e, now) != cs_edge_antispoof(e, &e->pol));
-	if (port && reset_port(e, now, err) < 0)
+	if (port && cs_port_reset(e, now, err) < 0)
 		return HCS_E_FAIL;
 	if (e->shortcut && now->acls && cs_shortcut_drop(e, err) < 0)
 		return HCS_E_FAIL;
 	if (e->outer && !now->acls != !e->pol.acls)
 		cs_background_review(e, true);
 	hr = cs_edge_replug(ns, e, now, err);
-	if (hr != HCS_S_OK && port && reset_port(e, &e->pol, &ignored) < 0)
+	if (hr != HCS_S_OK && port && cs_port_reset(e, &e->pol, &ignored) < 0)
 		cs_debug(SUBSYS, "endpoint %s: %s", e->o.text, ignored->msg);
 	if (hr != HCS_S_OK || now->max_outgoing == e->pol.max_outgoing)
 		return hr;

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An endpoint and the firewall: what it may send and receive, its published ports, legacy links. What is in force hangs on e->edge. */
+ * An endpoint and the firewall: what it may send and receive, legacy links; with edge_ports.c its published ports. What is in force hangs on e->edge. */
 #include "base/num.h"
 #include "network/edge.h"
-#include "network/ports.h"
 
 struct edge {
-	struct cs_port_hold **holds;
-	size_t n_holds;
-	struct cs_firewall_port *ports;
-	size_t n_ports;
+	struct cs_edge_ports ports;
 	struct cs_firewall_link *links;
 	size_t n_links;
 };
@@ -108,123 +104,6 @@ static int tell(const struct HcnNamespace *ns, const struct HcnEndpoint *e, cons
 	return r;
 }
 
-/* ---- ports ---- */
-
-/* The host's addresses of one mapping: as wanted, or of each family that the container has. Routed ones need none. */
-static HRESULT hosts_of(const struct HcnEndpoint *e, const struct cs_port_mapping *m, struct cs_ip ret[2], size_t *n, struct cs_err **err)
-{
-	struct cs_ip vip = {0};
-
-	*n = 0;
-	if (!cs_empty(m->vip) && !cs_ip_parse(m->vip, &vip))
-		return cs_hr_fail(err, HCN_E_INVALID_POLICY, 0, "PortMapping.VIP: %s is no address", m->vip);
-	if (e->v4.ip.family && (!vip.family || vip.family == AF_INET))
-		ret[(*n)++] = vip.family ? vip : (struct cs_ip){0, AF_INET};
-	if (e->v6.ip.family && (!vip.family || vip.family == AF_INET6))
-		ret[(*n)++] = vip.family ? vip : (struct cs_ip){0, AF_INET6};
-	if (*n == 0)
-		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "port %lld cannot be published at %s: the container has no address of that family",
-				  (long long)m->internal, m->vip);
-	return HCS_S_OK;
-}
-
-static bool routed(const struct HcnEndpoint *e, uint8_t family) { return (family == AF_INET ? e->net->pol.gw4 : e->net->pol.gw6) == CS_GW_ROUTED; }
-
-/* No address was asked for, and the container has none of IPv6: by ::1 it is reached all the same. */
-static bool by_loopback6(const struct HcnEndpoint *e, const struct cs_port_mapping *m)
-{
-	return cs_empty(m->vip) && e->v4.ip.family && !e->v6.ip.family && !routed(e, AF_INET);
-}
-
-/* The host's addresses of n mappings, at one number. */
-static HRESULT hold(const struct HcnEndpoint *e, struct cs_port_mapping *m, size_t n, struct edge *g, struct cs_err **err)
-{
-	cs_autofree struct cs_fw_addr *addrs = cs_xcalloc(3 * n, sizeof(*addrs));
-	size_t n_addrs = 0, n_hosts;
-	struct cs_ip hosts[2];
-
-	for (size_t i = 0; i < n; i++) {
-		HRESULT hr = hosts_of(e, &m[i], hosts, &n_hosts, err);
-		if (hr != HCS_S_OK)
-			return hr;
-		size_t before = n_addrs;
-		for (size_t k = 0; k < n_hosts; k++)
-			if (!routed(e, hosts[k].family))
-				addrs[n_addrs++] = cs_fw_addr_of(hosts[k]);
-		if (n_addrs > before && by_loopback6(e, &m[i])) /* who had the port of ::1 would not be reached any more */
-			addrs[n_addrs++] = (struct cs_fw_addr){.family = AF_INET6};
-	}
-	if (n_addrs == 0)
-		return HCS_S_OK;
-	uint16_t last = (uint16_t)(m->external_last ? m->external_last : m->external);
-	struct cs_port_request r = {.proto = (uint8_t)m->protocol, .addrs = addrs, .n_addrs = n_addrs, .first = (uint16_t)m->external, .last = last};
-	struct cs_port_hold *h;
-	if (cs_port_hold(&r, &h, err) < 0)
-		return cs_edge_hr(*err);
-	g->holds = cs_xreallocarray(g->holds, g->n_holds + 1, sizeof(struct cs_port_hold *));
-	g->holds[g->n_holds++] = h;
-	for (size_t i = 0; i < n; i++) {
-		m[i].external = cs_port_hold_number(h);
-		m[i].external_last = 0;
-	}
-	return HCS_S_OK;
-}
-
-static bool picks(const struct cs_port_mapping *m) { return m->external == 0 || m->external_last > m->external; }
-
-/* Two that differ in the host's address alone, and can both have one number. */
-static bool go_together(const struct cs_port_mapping *a, const struct cs_port_mapping *b)
-{
-	struct cs_ip x, y;
-
-	if (a->protocol != b->protocol || a->internal != b->internal || a->external != b->external || a->external_last != b->external_last ||
-	    !cs_ip_parse(a->vip, &x) || !cs_ip_parse(b->vip, &y))
-		return false;
-	return x.family != y.family || (x.n && y.n && x.n != y.n);
-}
-
-/* How many mappings from here on get one number: whichever of the addresses a name leads to, it is there (as with Docker since 28). */
-static size_t group(const struct cs_port_mapping *m, size_t n)
-{
-	size_t g = 1;
-
-	for (bool together = picks(m); together && g < n;) {
-		for (size_t i = 0; i < g; i++)
-			together = together && go_together(&m[i], &m[g]);
-		g += together;
-	}
-	return g;
-}
-
-static HRESULT hold_ports(const struct HcnEndpoint *e, struct cs_endpoint_policies *p, struct edge *g, struct cs_err **err)
-{
-	g->ports = cs_xcalloc(2 * p->n_ports + 1, sizeof(*g->ports));
-	for (size_t i = 0, n; i < p->n_ports; i += n) {
-		n = group(&p->ports[i], p->n_ports - i);
-		HRESULT hr = hold(e, &p->ports[i], n, g, err);
-		if (hr != HCS_S_OK)
-			return hr;
-	}
-	for (size_t i = 0; i < p->n_ports; i++) {
-		const struct cs_port_mapping *m = &p->ports[i];
-		struct cs_ip hosts[2];
-		size_t n;
-		HRESULT hr = hosts_of(e, m, hosts, &n, err);
-		if (hr != HCS_S_OK)
-			return hr;
-		for (size_t j = 0; j < n; j++)
-			g->ports[g->n_ports++] = (struct cs_firewall_port){
-				.proto = (uint8_t)m->protocol, .host = cs_fw_addr_of(hosts[j]), .host_port = (uint16_t)m->external,
-				.to = cs_fw_addr_of(hosts[j].family == AF_INET ? e->v4.ip : e->v6.ip), .to_port = (uint16_t)m->internal, .bridge = e->net->ifname,
-				.by_loopback6 = by_loopback6(e, m)};
-	}
-	if (g->n_ports > 0 && cs_firewall_ports_add(cs_edge.firewall, g->ports, g->n_ports, err) < 0) {
-		g->n_ports = 0; /* none of them is in force */
-		return cs_edge_hr(*err);
-	}
-	return HCS_S_OK;
-}
-
 /* ---- links: with inter-container communication off, what `--link` opens ---- */
 
 static void link_to(const struct HcnEndpoint *e, const struct HcnEndpoint *to, struct edge *g)
@@ -264,10 +143,7 @@ static void free_edge(struct edge *g)
 {
 	if (!g)
 		return;
-	for (size_t i = 0; i < g->n_holds; i++)
-		cs_port_release(g->holds[i]);
-	free(g->holds);
-	free(g->ports);
+	cs_edge_ports_drop(&g->ports);
 	free(g->links);
 	free(g);
 }
@@ -278,21 +154,34 @@ static void close_edge(const struct HcnEndpoint *e, struct edge *g)
 {
 	cs_autoerr struct cs_err *ports = NULL, *links = NULL;
 
-	if (g && g->n_ports > 0 && cs_firewall_ports_remove(cs_edge.firewall, g->ports, g->n_ports, &ports) < 0)
+	if (g && cs_edge_ports_close(&g->ports, &ports) < 0)
 		note(ports, e);
 	if (g && g->n_links > 0 && cs_firewall_links_remove(cs_edge.firewall, g->links, g->n_links, &links) < 0)
 		note(links, e);
 	free_edge(g);
 }
 
+/* The endpoint's ports alone become those of `now`; or an error and nothing has changed. */
+static HRESULT publish(struct HcnEndpoint *e, struct cs_edge_ports *in_force, struct cs_endpoint_policies *now, struct cs_err **err)
+{
+	cs_autofree struct cs_edge_place *v = cs_xcalloc(now->n_ports + 1, sizeof(*v));
+	struct cs_edge_change c = {.e = e, .in_force = in_force};
+
+	for (size_t i = 0; i < now->n_ports; i++)
+		v[i].m = &now->ports[i];
+	return cs_edge_publish(&c, 1, v, now->n_ports, err);
+}
+
+struct cs_edge_ports *cs_edge_ports_of(struct HcnEndpoint *e) { return e->edge ? &e->edge->ports : NULL; }
+
 /* Ports and links of these policies, in force; or an error and nothing. */
-static HRESULT open_edge(const struct HcnEndpoint *e, struct cs_endpoint_policies *p, struct edge **ret, struct cs_err **err)
+static HRESULT open_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *p, struct edge **ret, struct cs_err **err)
 {
 	struct edge *g = cs_xcalloc(1, sizeof(*g));
 	HRESULT hr = HCS_S_OK;
 
 	if (p->n_ports > 0)
-		hr = hold_ports(e, p, g, err);
+		hr = publish(e, &g->ports, p, err);
 	if (hr == HCS_S_OK && open_links(e, p, g, err) < 0)
 		hr = cs_edge_hr(*err);
 	if (hr != HCS_S_OK) {
@@ -332,19 +221,6 @@ void cs_edge_unplug(struct HcnNamespace *ns, struct HcnEndpoint *e)
 		note(err, e);
 }
 
-static bool same_ports(const struct cs_endpoint_policies *a, const struct cs_endpoint_policies *b)
-{
-	if (a->n_ports != b->n_ports)
-		return false;
-	for (size_t i = 0; i < a->n_ports; i++) {
-		const struct cs_port_mapping *x = &a->ports[i], *y = &b->ports[i];
-		if (x->protocol != y->protocol || x->internal != y->internal || x->external != y->external || x->external_last != y->external_last ||
-		    !cs_streq(x->vip ? x->vip : "", y->vip ? y->vip : ""))
-			return false;
-	}
-	return true;
-}
-
 /* Other links with the same ports, which stay as they are: they do not close for a moment. */
 static HRESULT swap_links(struct HcnEndpoint *e, const struct cs_endpoint_policies *now, struct cs_err **err)
 {
@@ -363,34 +239,23 @@ static HRESULT swap_links(struct HcnEndpoint *e, const struct cs_endpoint_polici
 	return HCS_S_OK;
 }
 
-/* Ports that stay the same would be in their own way: the old ones are closed first, and opened again if the new ones cannot be. */
-static HRESULT swap_edge(struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
-{
-	cs_autoerr struct cs_err *ignored = NULL;
-	struct edge *g = NULL;
-
-	close_edge(e, TAKE_PTR(e->edge));
-	HRESULT hr = open_edge(e, now, &g, err);
-	if (hr != HCS_S_OK && open_edge(e, &e->pol, &g, &ignored) != HCS_S_OK)
-		note(ignored, e);
-	e->edge = g;
-	return hr;
-}
-
 HRESULT cs_edge_replug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
 	cs_autoerr struct cs_err *ignored = NULL;
-	bool ports = !same_ports(&e->pol, now), links = !cs_strmap_equal(e->pol.links, now->links) || !cs_strmap_equal(e->pol.link_names, now->link_names);
+	bool ports = !cs_edge_same_ports(&e->pol, now), links = !cs_strmap_equal(e->pol.links, now->links) || !cs_strmap_equal(e->pol.link_names, now->link_names);
 
 	HRESULT hr = cs_edge_names_add(e, now, err);
 	if (hr != HCS_S_OK || !e->net->driver->bridge)
 		return hr;
 	if (tell(ns, e, now, err) < 0)
 		hr = cs_edge_hr(*err);
-	else if (ports || (links && !e->edge))
-		hr = swap_edge(e, now, err);
-	else if (links)
+	if (hr == HCS_S_OK && ports)
+		hr = publish(e, &e->edge->ports, now, err);
+	if (hr == HCS_S_OK && links) {
 		hr = swap_links(e, now, err);
+		if (hr != HCS_S_OK && ports && publish(e, &e->edge->ports, &e->pol, &ignored) != HCS_S_OK)
+			note(ignored, e);
+	}
 	if (hr != HCS_S_OK && (tell(ns, e, &e->pol, &ignored) < 0 || cs_edge_names_add(e, &e->pol, &ignored) != HCS_S_OK))
 		note(ignored, e);
 	return hr;

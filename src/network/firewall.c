@@ -379,27 +379,19 @@ static int ref_port(struct cs_firewall *fw, const struct cs_firewall_port *p, st
 	return 0;
 }
 
-int cs_firewall_ports_add(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
+static int ref_ports(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
 {
-	FW_LOCKED(fw);
-
 	for (size_t i = 0; i < n; i++) {
 		if (ref_port(fw, &p[i], err) < 0) {
 			fw_store_abort(&fw->store);
 			return -1;
 		}
 	}
-	if (fw_commit(fw, NULL, err) < 0)
-		return -1;
-	if (fw->enabled && fw->settled)
-		fw_nl_forget_udp(&fw->nl, p, n);
 	return 0;
 }
 
-int cs_firewall_ports_remove(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
+static void unref_ports(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n)
 {
-	FW_LOCKED(fw);
-
 	for (size_t i = 0; i < n; i++) {
 		const struct fw_network *net = find_network(fw, p[i].bridge);
 		struct fw_elem elems[PORT_ELEMENTS_MAX];
@@ -411,9 +403,83 @@ int cs_firewall_ports_remove(struct cs_firewall *fw, const struct cs_firewall_po
 		for (size_t j = 0; j < k; j++)
 			(void)fw_store_unref(&fw->store, &elems[j]);
 	}
+}
+
+int cs_firewall_ports_add(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	if (ref_ports(fw, p, n, err) < 0 || fw_commit(fw, NULL, err) < 0)
+		return -1;
+	if (fw->enabled && fw->settled)
+		fw_nl_forget_udp(&fw->nl, p, n);
+	return 0;
+}
+
+int cs_firewall_ports_remove(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	unref_ports(fw, p, n);
 	if (fw_withdraw(fw, NULL, err) < 0)
 		return -1;
 	if (fw->enabled && fw->settled)
 		fw_nl_forget_udp(&fw->nl, p, n);
+	return 0;
+}
+
+static int compare_addrs(const struct cs_fw_addr *a, const struct cs_fw_addr *b)
+{
+	return a->family != b->family ? (a->family < b->family ? -1 : 1) : memcmp(a->bytes, b->bytes, a->family == AF_INET ? 4 : 16);
+}
+
+static int compare_ports(const void *x, const void *y)
+{
+	const struct cs_firewall_port *a = x, *b = y;
+	const int32_t numbers[][2] = {{a->proto, b->proto}, {a->host_port, b->host_port}, {a->to_port, b->to_port}};
+	int c = 0;
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(numbers) && c == 0; i++)
+		c = numbers[i][0] - numbers[i][1];
+	if (c == 0)
+		c = compare_addrs(&a->host, &b->host);
+	return c ? c : compare_addrs(&a->to, &b->to);
+}
+
+static struct cs_firewall_port *sorted_ports(const struct cs_firewall_port *p, size_t n)
+{
+	struct cs_firewall_port *v = cs_xcalloc(n + 1, sizeof(*v));
+
+	if (n) {
+		memcpy(v, p, n * sizeof(*v));
+		qsort(v, n, sizeof(*v), compare_ports);
+	}
+	return v;
+}
+
+/* Of those that lead elsewhere from now on, or nowhere; who stays with a container keeps its flows. */
+static void forget_moved(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, const struct cs_firewall_port *other, size_t n_other)
+{
+	cs_autofree struct cs_firewall_port *v = sorted_ports(other, n_other), *moved = cs_xcalloc(n + 1, sizeof(*moved));
+	size_t k = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!bsearch(&p[i], v, n_other, sizeof(*v), compare_ports))
+			moved[k++] = p[i];
+	}
+	fw_nl_forget_udp(&fw->nl, moved, k);
+}
+
+int cs_firewall_ports_swap(struct cs_firewall *fw, const struct cs_firewall_port *old, size_t n_old, const struct cs_firewall_port *now, size_t n, struct cs_err **err)
+{
+	FW_LOCKED(fw);
+
+	unref_ports(fw, old, n_old);
+	if (ref_ports(fw, now, n, err) < 0 || fw_commit(fw, NULL, err) < 0)
+		return -1;
+	if (fw->enabled && fw->settled) {
+		forget_moved(fw, old, n_old, now, n);
+		forget_moved(fw, now, n, old, n_old);
+	}
 	return 0;
 }

@@ -157,6 +157,9 @@ struct cs_firewall_port {
  * client that never pauses reaches the container. Remove wants the same structures; what is unknown is skipped. */
 CS_MUST_CHECK int cs_firewall_ports_add(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err);
 CS_MUST_CHECK int cs_firewall_ports_remove(struct cs_firewall *fw, const struct cs_firewall_port *p, size_t n, struct cs_err **err);
+/* Both in one transaction: at no moment is closed what is in both, or leads to another container's address only. When it fails, `old` stay. */
+CS_MUST_CHECK int cs_firewall_ports_swap(struct cs_firewall *fw, const struct cs_firewall_port *old, size_t n_old, const struct cs_firewall_port *now, size_t n,
+					 struct cs_err **err);
 
 struct cs_firewall_lb_port {
 	uint8_t proto;

@@ -235,6 +235,14 @@ HRESULT cs_reelect(struct HcnNamespace *ns, struct cs_err **err);
 /* The policies of an attached endpoint become `now` in the kernel; on failure the old ones hold. */
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err);
 
+/* The port of the bridge of an attached endpoint is as these policies have it. */
+CS_MUST_CHECK int cs_port_reset(struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err);
+
+/* ---- publish.c ---- */
+
+/* The published ports of all its endpoints become those of the settings (docs/network-documents.md), as one change; its lock is held. */
+HRESULT cs_publish(struct HcnNamespace *ns, const char *settings, struct cs_err **err);
+
 /* ---- shortcut.c: from a container's veth to the host's stack, past the bridge ---- */
 
 /* It is there if it shall be, else not. On the background's thread, without locks. */

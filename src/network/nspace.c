@@ -182,18 +182,32 @@ static HRESULT change_dns(struct HcnNamespace *n, const struct cs_doc_modify *m,
 	return cs_edge_names(n, err);
 }
 
+static HRESULT change_ports(struct HcnNamespace *n, const struct cs_doc_modify *m, struct cs_err **err)
+{
+	CS_LOCK(n);
+
+	return n->leaving ? cs_not_found(CS_NAMESPACE, err) : cs_publish(n, m->settings, err);
+}
+
 static HRESULT dispatch(struct HcnNamespace *n, const struct cs_doc_modify *m, struct cs_err **err)
 {
-	bool dns = strcmp(m->resource, "Dns") == 0, update = strcmp(m->request, "Update") == 0;
+	static const struct {
+		const char *resource;
+		bool whole; /* Update, else Add and Remove */
+		HRESULT (*change)(struct HcnNamespace *n, const struct cs_doc_modify *m, struct cs_err **err);
+	} all[] = {{"Endpoint", false, change}, {"Dns", true, change_dns}, {"PortMapping", true, change_ports}};
+	size_t i = 0;
 
-	if (dns != update)
+	while (strcmp(m->resource, all[i].resource) != 0) /* it is one of them */
+		i++;
+	if (all[i].whole != (strcmp(m->request, "Update") == 0))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "ModifyRequest.RequestType: %s is not possible for %s", m->request, m->resource);
-	return dns ? change_dns(n, m, err) : change(n, m, err);
+	return all[i].change(n, m, err);
 }
 
 HRESULT HcnModifyNamespace(HCN_NAMESPACE n, const char *settings, char **errorRecord)
 {
-	static const char *const resources[] = {"Endpoint", "Dns", NULL}, *const requests[] = {"Add", "Remove", "Update", NULL};
+	static const char *const resources[] = {"Endpoint", "Dns", "PortMapping", NULL}, *const requests[] = {"Add", "Remove", "Update", NULL};
 	struct cs_doc_modify m;
 	struct cs_err *err = NULL;
 

@@ -21,10 +21,12 @@
 
 struct cs_port_hold {
 	uint8_t proto;
+	bool apart;
 	uint16_t port;
-	size_t n_addrs, n_fds;
+	size_t n_addrs;
 	struct cs_fw_addr *addrs;
-	int *fds;
+	int *fds;       /* of each address; -EBADF: another's socket has it, or none can */
+	const void *by; /* its sockets are closed, and only this one's requests may have the port; NULL: they are open */
 	struct cs_port_hold *next; /* of the same port number */
 };
 
@@ -36,11 +38,11 @@ static bool overlaps(const struct cs_fw_addr *a, const struct cs_fw_addr *b)
 	return a->family == b->family && (fw_addr_is_any(a) || fw_addr_is_any(b) || fw_addr_equal(a, b));
 }
 
-/* One of ours that is in the way; the lock is held. */
-static bool ours(uint8_t proto, const struct cs_fw_addr *a, uint16_t port)
+/* One of ours that is in the way of a request; the lock is held. */
+static bool ours(const struct cs_port_request *r, const struct cs_fw_addr *a, uint16_t port)
 {
 	for (const struct cs_port_hold *h = held[port % CS_ARRAY_SIZE(held)]; h; h = h->next) {
-		if (h->port != port || h->proto != proto)
+		if (h->port != port || h->proto != r->proto || (h->by && h->by == r->by))
 			continue;
 		for (size_t i = 0; i < h->n_addrs; i++) {
 			if (overlaps(&h->addrs[i], a))
@@ -191,18 +193,20 @@ static const struct cs_fw_addr *culprit(const struct cs_port_request *r, uint16_
 
 static void close_all(struct cs_port_hold *h)
 {
-	while (h->n_fds > 0)
-		cs_close(h->fds[--h->n_fds]);
+	for (size_t i = 0; i < h->n_addrs; i++) {
+		cs_close(h->fds[i]);
+		h->fds[i] = -EBADF;
+	}
 }
 
 /* All addresses at one port (0: whatever the kernel gives the first). 0, or -errno with *which the address that failed. */
 static int try_port(struct cs_port_hold *h, const struct cs_port_request *r, uint16_t port, const struct cs_fw_addr **which)
 {
-	bool both = has_any(r, AF_INET) && has_any(r, AF_INET6) && has_ipv6();
+	bool both = !r->apart && has_any(r, AF_INET) && has_any(r, AF_INET6) && has_ipv6(), picked = port == 0;
 
 	for (size_t i = 0; port && i < r->n_addrs; i++) {
 		*which = &r->addrs[i];
-		if (ours(r->proto, *which, port))
+		if (ours(r, *which, port))
 			return -EEXIST;
 	}
 	for (size_t i = 0; i < r->n_addrs; i++) {
@@ -224,13 +228,13 @@ static int try_port(struct cs_port_hold *h, const struct cs_port_request *r, uin
 			close_all(h);
 			return fd;
 		}
-		h->fds[h->n_fds++] = fd;
+		h->fds[i] = fd;
 		if (port == 0)
 			port = bound_port(fd);
 	}
-	if (both) { /* ours may hold what the socket on :: skipped */
+	if (both || picked) { /* ours may hold what the socket on :: skipped, or have no socket for a moment */
 		for (size_t i = 0; i < r->n_addrs; i++) {
-			if (ours(r->proto, &r->addrs[i], port)) {
+			if (ours(r, &r->addrs[i], port)) {
 				*which = &r->addrs[i];
 				close_all(h);
 				return -EEXIST;
@@ -295,6 +299,34 @@ static int hold_picked(struct cs_port_hold *h, const struct cs_port_request *r, 
 	return -ERANGE;
 }
 
+static struct cs_port_hold *hold_new(uint8_t proto, bool apart, const struct cs_fw_addr *addrs, size_t n)
+{
+	struct cs_port_hold *h = cs_xcalloc(1, sizeof(*h));
+
+	h->proto = proto;
+	h->apart = apart;
+	h->n_addrs = n;
+	h->addrs = cs_xcalloc(n, sizeof(*h->addrs));
+	h->fds = cs_xcalloc(n, sizeof(*h->fds));
+	memcpy(h->addrs, addrs, n * sizeof(*h->addrs));
+	for (size_t i = 0; i < n; i++)
+		h->fds[i] = -EBADF;
+	return h;
+}
+
+static void hold_free(struct cs_port_hold *h)
+{
+	free(h->addrs);
+	free(h->fds);
+	free(h);
+}
+
+static void list_in(struct cs_port_hold *h) /* the lock is held */
+{
+	h->next = held[h->port % CS_ARRAY_SIZE(held)];
+	held[h->port % CS_ARRAY_SIZE(held)] = h;
+}
+
 int cs_port_hold(const struct cs_port_request *r, struct cs_port_hold **ret, struct cs_err **err)
 {
 	const struct cs_fw_addr *which = &r->addrs[0];
@@ -310,23 +342,14 @@ int cs_port_hold(const struct cs_port_request *r, struct cs_port_hold **ret, str
 		if (r->addrs[i].family != AF_INET && r->addrs[i].family != AF_INET6)
 			return cs_fail(err, CS_ERR_INVALID, 0, "host port: no address");
 	}
-	h = cs_xcalloc(1, sizeof(*h));
-	h->proto = r->proto;
-	h->n_addrs = r->n_addrs;
-	h->addrs = cs_xcalloc(r->n_addrs, sizeof(*h->addrs));
-	h->fds = cs_xcalloc(r->n_addrs, sizeof(*h->fds));
-	memcpy(h->addrs, r->addrs, r->n_addrs * sizeof(*h->addrs));
+	h = hold_new(r->proto, r->apart, r->addrs, r->n_addrs);
 	pthread_mutex_lock(&lock);
 	done = r->first == 0 ? hold_picked(h, r, &which, &port) : hold_fixed(h, r, &which, &port);
-	if (done == 0) {
-		h->next = held[h->port % CS_ARRAY_SIZE(held)];
-		held[h->port % CS_ARRAY_SIZE(held)] = h;
-	}
+	if (done == 0)
+		list_in(h);
 	pthread_mutex_unlock(&lock);
 	if (done < 0) {
-		free(h->addrs);
-		free(h->fds);
-		free(h);
+		hold_free(h);
 		return refuse(err, r, which, (uint16_t)port, -done);
 	}
 	*ret = h;
@@ -348,7 +371,39 @@ void cs_port_release(struct cs_port_hold *h)
 	}
 	close_all(h);
 	pthread_mutex_unlock(&lock);
-	free(h->addrs);
-	free(h->fds);
-	free(h);
+	hold_free(h);
+}
+
+struct cs_port_hold *cs_port_split(struct cs_port_hold *h, size_t n)
+{
+	struct cs_port_hold *rest = hold_new(h->proto, true, h->addrs + n, h->n_addrs - n);
+
+	pthread_mutex_lock(&lock);
+	memcpy(rest->fds, h->fds + n, rest->n_addrs * sizeof(*rest->fds));
+	h->n_addrs = n;
+	rest->port = h->port;
+	rest->by = h->by;
+	list_in(rest);
+	pthread_mutex_unlock(&lock);
+	return rest;
+}
+
+void cs_port_suspend(struct cs_port_hold *h, const void *by)
+{
+	pthread_mutex_lock(&lock);
+	close_all(h);
+	h->by = by;
+	pthread_mutex_unlock(&lock);
+}
+
+int cs_port_resume(struct cs_port_hold *h, struct cs_err **err)
+{
+	struct cs_port_request r = {.proto = h->proto, .addrs = h->addrs, .n_addrs = h->n_addrs, .first = h->port, .last = h->port, .apart = h->apart, .by = h->by};
+	const struct cs_fw_addr *which = &r.addrs[0];
+
+	pthread_mutex_lock(&lock);
+	int done = try_port(h, &r, h->port, &which);
+	h->by = NULL;
+	pthread_mutex_unlock(&lock);
+	return done < 0 ? refuse(err, &r, which, h->port, -done) : 0;
 }

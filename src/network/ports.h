@@ -16,6 +16,8 @@ struct cs_port_request {
 	const struct cs_fw_addr *addrs; /* the host's; the same port is reserved on all. At least one */
 	size_t n_addrs;
 	uint16_t first, last; /* the first free one of the range; both 0: any of net.ipv4.ip_local_port_range, which the kernel picks */
+	bool apart;           /* a descriptor for each address, so that the reservation can be split */
+	const void *by;       /* what is suspended for this one is not in its way; NULL */
 };
 
 /* Errors: CONFLICT: held by another reservation of this process: "Bind for 0.0.0.0:8080 failed: port is already allocated"; by a stranger:
@@ -24,3 +26,8 @@ struct cs_port_request {
 CS_MUST_CHECK int cs_port_hold(const struct cs_port_request *r, struct cs_port_hold **ret, struct cs_err **err);
 uint16_t cs_port_hold_number(const struct cs_port_hold *h);
 void cs_port_release(struct cs_port_hold *h); /* accepts NULL */
+/* Of one that is `apart`: h keeps its first n addresses, and the others are a reservation of their own. 0 < n < all. */
+struct cs_port_hold *cs_port_split(struct cs_port_hold *h, size_t n);
+/* Reservations that are to be in place of h may have its addresses, nobody else of this process; of the host's others somebody quick could. */
+void cs_port_suspend(struct cs_port_hold *h, const void *by);
+CS_MUST_CHECK int cs_port_resume(struct cs_port_hold *h, struct cs_err **err); /* they came to nothing: h is as before. On failure its addresses are free to others of the host */

@@ -113,6 +113,53 @@ def test_addresses_of_one_port_have_one_number(walled, host):
     assert 0 not in apart and apart[2] != apart[3]
 
 
+def test_ports_of_several_endpoints_at_once(walled, host, outside):
+    """What comes by IPv4 goes to one, what comes by IPv6 to another; all of the change or nothing of it."""
+    outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
+    outside.wire(host, "2001:db8::1/64", "2001:db8::2/64", name="wire6")
+    four, both = walled.network(["10.1.0.0/24"], name="four"), walled.network(["10.2.0.0/24", "fd00:2::/64"], name="both", EnableIPv6=True)
+    c = walled.container(four, both)
+    c.serve(80, "web", v6=True)
+    other = walled.container(four, policies=[port(80, 9005)])
+    place = lambda *p: walled("modify", "ns", c.ns, {"ResourceType": "PortMapping", "RequestType": "Update",
+                                                     "Settings": {"Ports": [{"EndpointId": c.eps[i], "Policy": m} for i, m in p]}})
+    place((0, port(80, 8080, "0.0.0.0")), (1, port(80, 8080, "::")), (0, port(80, vip="0.0.0.0")), (1, port(80, vip="::")), (0, port(81, 9000, "0.0.0.0", ExternalPortEnd=9003)),
+          (1, port(81, 9000, "::", ExternalPortEnd=9003)))
+    n = published(c, 0)[1]
+    assert published(c, 0) == published(c, 1) == [8080, n, 9000] and n > 0
+    leads = lambda: {(p["HostAddress"], p["HostPort"]): p["Address"] for p in walled("reachability")["Ports"] if p["Endpoint"] in c.eps}
+    assert leads()[("0.0.0.0", n)] == c.address(0) and leads()[("::", n)] == c.address(1, 1)
+    for address in ("192.0.2.2", "2001:db8::2"):
+        assert outside.fetch(address, 8080)[0] == "web" and outside.fetch(address, n)[0] == "web"
+    before = c.document(0)["Policies"], c.document(1)["Policies"], leads()
+    # one cannot be had: a stranger's, another endpoint's, of an endpoint that is not here, an address that it has not, no port mapping
+    host.serve(9001, "stranger")
+    for code, p in ((0x803B0013, (0, port(82, 9001, "0.0.0.0"))), (0x803B0013, (1, port(82, 9005, "0.0.0.0"))), (0x803B001B, (0, port(82, 9006, "::")))):
+        with pytest.raises(HcnError):
+            place((1, port(80, 8080, "0.0.0.0")), (1, port(80, 8080, "::")), p)
+        assert (c.document(0)["Policies"], c.document(1)["Policies"], leads()) == before
+        assert outside.fetch("192.0.2.2", 8080)[0] == "web"
+    with pytest.raises(HcnError, match="no endpoint of this namespace"):
+        walled("modify", "ns", c.ns, {"ResourceType": "PortMapping", "RequestType": "Update", "Settings": {"Ports": [{"EndpointId": other.ep, "Policy": port(80, 8081)}]}})
+    with pytest.raises(HcnError, match="no PortMapping"):
+        place((0, {"Type": "ACL", "Settings": {"Action": "Block", "Direction": "In"}}))
+    with pytest.raises(HcnError):
+        walled("modify", "ns", c.ns, {"ResourceType": "PortMapping", "RequestType": "Add", "Settings": {"Ports": []}})
+    # IPv4 moves, IPv6 stays, the rest is free again
+    place((1, port(80, 8080, "0.0.0.0")), (1, port(80, 8080, "::")))
+    assert leads() == {("0.0.0.0", 8080): c.address(1), ("::", 8080): c.address(1, 1)} and published(c, 0) == []
+    assert outside.fetch("192.0.2.2", 8080)[0] == "web" and outside.fetch("2001:db8::2", 8080)[0] == "web"
+    host.serve(9000, "free")
+    host.serve(n, "free", v6=True)
+    # an endpoint that leaves takes its own along
+    place((0, port(80, 8080, "0.0.0.0")), (1, port(80, 8080, "::")))
+    walled("remove", c.ns, c.eps[1])
+    assert leads() == {("0.0.0.0", 8080): c.address(0)} and outside.fetch("192.0.2.2", 8080)[0] == "web"
+    place()
+    assert leads() == {}
+    host.serve(8080, "free", v6=True)
+
+
 def test_networks_are_apart(walled, host, outside):
     outside.wire(host, "192.0.2.1/24", "192.0.2.2/24")
     outside.serve(80, "world")

@@ -53,9 +53,69 @@ static void test_stranger(void **state)
 	(void)close(fd);
 }
 
+static bool is_free(const struct cs_fw_addr *a, uint16_t port, const void *by)
+{
+	struct cs_port_request r = request(a, port);
+	struct cs_port_hold *h = NULL;
+
+	r.by = by;
+	if (cs_port_hold(&r, &h, NULL) < 0)
+		return false;
+	cs_port_release(h);
+	return true;
+}
+
+/* One number on several addresses becomes two reservations. */
+static void test_split(void **state)
+{
+	struct cs_fw_addr a[3] = {{.family = AF_INET, .v4 = {htonl(INADDR_LOOPBACK)}}, {.family = AF_INET, .v4 = {htonl(INADDR_LOOPBACK + 1)}}, {.family = AF_INET6, .v6 = IN6ADDR_LOOPBACK_INIT}};
+	struct cs_port_request r = {.proto = IPPROTO_TCP, .addrs = a, .n_addrs = 3, .apart = true};
+	struct cs_port_hold *h = NULL, *rest;
+
+	assert_int_equal(cs_port_hold(&r, &h, NULL), 0);
+	uint16_t port = cs_port_hold_number(h);
+	rest = cs_port_split(h, 1);
+	assert_int_equal(cs_port_hold_number(rest), port);
+	for (size_t i = 0; i < 3; i++)
+		assert_false(is_free(&a[i], port, NULL));
+	cs_port_release(h);
+	assert_true(is_free(&a[0], port, NULL));
+	assert_false(is_free(&a[1], port, NULL));
+	assert_false(is_free(&a[2], port, NULL));
+	cs_port_release(rest);
+	assert_true(is_free(&a[1], port, NULL));
+	assert_true(is_free(&a[2], port, NULL));
+}
+
+/* What is suspended only those may have for whom it is. */
+static void test_suspend(void **state)
+{
+	struct cs_fw_addr a = {.family = AF_INET, .v4 = {htonl(INADDR_LOOPBACK)}}, all = {.family = AF_INET};
+	struct cs_port_request any = request(&a, 0);
+	struct cs_port_hold *h = NULL, *other = NULL;
+	int me, you;
+
+	assert_int_equal(cs_port_hold(&any, &h, NULL), 0);
+	uint16_t port = cs_port_hold_number(h);
+	cs_port_suspend(h, &me);
+	assert_false(is_free(&a, port, NULL));
+	assert_false(is_free(&all, port, &you));
+	assert_true(is_free(&a, port, &me));
+	assert_true(is_free(&all, port, &me));
+	assert_int_equal(cs_port_resume(h, NULL), 0);
+	assert_false(is_free(&a, port, &me));
+	cs_port_suspend(h, &me);
+	struct cs_port_request mine = request(&all, port);
+	mine.by = &me;
+	assert_int_equal(cs_port_hold(&mine, &other, NULL), 0);
+	cs_port_release(h); /* in its place */
+	assert_false(is_free(&a, port, &me));
+	cs_port_release(other);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_again), cmocka_unit_test(test_stranger)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_again), cmocka_unit_test(test_stranger), cmocka_unit_test(test_split), cmocka_unit_test(test_suspend)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
