@@ -77,6 +77,8 @@ struct cs_jtype {
 /* Parses text (strict JSON, duplicate keys: the last wins as in Go; depth and size bounded by jansson). Error names line and column.
  * An integer that int64_t does not hold is a real: it hurts only who reads it. */
 json_t *cs_json_parse(const char *text, size_t len, struct cs_err **err);
+/* The same, but that a key which stands twice in an object is an error. */
+json_t *cs_json_parse_unique(const char *text, size_t len, struct cs_err **err);
 /* The same for texts with masks of 64 bits: what uint64_t holds is exact, and read by cs_json_u64. */
 json_t *cs_json_parse_u64(const char *text, size_t len, struct cs_err **err);
 CS_MUST_CHECK bool cs_json_u64(const json_t *v, uint64_t *ret); /* false: no integer, or a negative one */

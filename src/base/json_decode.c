@@ -50,9 +50,9 @@ static void widen(const char *text, size_t len, bool exact, struct cs_str *out)
 	}
 }
 
-static json_t *parse(const char *text, size_t len, bool exact, struct cs_err **err)
+static json_t *parse(const char *text, size_t len, bool exact, size_t more, struct cs_err **err)
 {
-	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+	const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL | more;
 	json_error_t e;
 	json_t *j = json_loadb(text, len, flags, &e);
 
@@ -69,8 +69,9 @@ static json_t *parse(const char *text, size_t len, bool exact, struct cs_err **e
 	return j;
 }
 
-json_t *cs_json_parse(const char *text, size_t len, struct cs_err **err) { return parse(text, len, false, err); }
-json_t *cs_json_parse_u64(const char *text, size_t len, struct cs_err **err) { return parse(text, len, true, err); }
+json_t *cs_json_parse(const char *text, size_t len, struct cs_err **err) { return parse(text, len, false, 0, err); }
+json_t *cs_json_parse_unique(const char *text, size_t len, struct cs_err **err) { return parse(text, len, false, JSON_REJECT_DUPLICATES, err); }
+json_t *cs_json_parse_u64(const char *text, size_t len, struct cs_err **err) { return parse(text, len, true, 0, err); }
 
 bool cs_json_u64(const json_t *v, uint64_t *ret)
 {

@@ -27,6 +27,8 @@ struct cs_strmap { /* insertion order; keys unique */
 };
 struct cs_strmap *cs_strmap_new(void);
 void cs_strmap_free(struct cs_strmap *m);
+static inline void cs_autostrmap_done(struct cs_strmap **m) { cs_strmap_free(*m); }
+#define cs_autostrmap cs_auto(cs_autostrmap_done) /* struct cs_strmap * */
 struct cs_strmap *cs_strmap_copy(const struct cs_strmap *m);
 void cs_strmap_set(struct cs_strmap *m, const char *key, const char *val);
 const char *cs_strmap_get(const struct cs_strmap *m, const char *key); /* NULL map is empty */

@@ -373,6 +373,7 @@ static void put_address(struct cs_str *out, const char *ip, const struct cs_netw
 
 static void put_sysctls(struct cs_str *out, const char *text, bool without_ipv6)
 {
+	cs_autostrmap struct cs_strmap *last = cs_strmap_new(); /* of two with one name */
 	cs_autostrv char **list = NULL;
 
 	if (!cs_empty(text))
@@ -380,16 +381,16 @@ static void put_sysctls(struct cs_str *out, const char *text, bool without_ipv6)
 	if (without_ipv6 && !(text && strcasestr(text, ".ifname.disable_ipv6="))) /* what is said of this endpoint counts more */
 		cs_strv_push(&list, "net.ipv6.conf.IFNAME.disable_ipv6=1");
 
-	cs_str_puts(out, ",\"Sysctls\":{");
 	for (char **p = list; p && *p; p++) {
 		char *eq = strchr(*p, '=');
 		cs_autofree char *name = cs_xstrndup(*p, eq ? (size_t)(eq - *p) : strlen(*p));
 		char *if_ = strstr(name, ".ifname."); /* the CLI makes it lower case */
 		if (if_)
 			memcpy(if_, ".IFNAME.", 8);
-		cs_json_put_kstr(out, name, eq ? eq + 1 : "");
+		cs_strmap_set(last, name, eq ? eq + 1 : "");
 	}
-	cs_str_putc(out, '}');
+	cs_json_put_key(out, "Sysctls");
+	cs_json_put_strmap(out, last);
 }
 
 /* An image may say anything here; what is no port is nothing that a link could open. */

@@ -234,19 +234,21 @@ void cs_links_put(char *const *aliases, char *const *endpoints, char *const *nam
 {
 	if (!aliases)
 		return;
-	cs_str_puts(out, ",\"Links\":{");
+	cs_autostrmap struct cs_strmap *ids = cs_strmap_new(), *others = cs_strmap_new(); /* the last of two with one alias */
 	for (size_t i = 0; aliases[i]; i++) {
 		char id[CS_HCN_GUID_TEXT];
 		HCN_GUID guid;
 		if (!cs_hcn_guid_of(endpoints[i], &guid))
 			continue;
 		cs_hcn_guid_text(&guid, id);
-		cs_json_put_kstr(out, aliases[i], id);
+		cs_strmap_set(ids, aliases[i], id);
 	}
-	cs_str_puts(out, "},\"LinkNames\":{");
 	for (size_t i = 0; aliases[i]; i++)
-		cs_json_put_kstr(out, aliases[i], names[i]);
-	cs_str_putc(out, '}');
+		cs_strmap_set(others, aliases[i], names[i]);
+	cs_json_put_key(out, "Links");
+	cs_json_put_strmap(out, ids);
+	cs_json_put_key(out, "LinkNames");
+	cs_json_put_strmap(out, others);
 }
 
 static void add(struct cs_container *c, const char *text, const char *network, char ***aliases, char ***endpoints, char ***names)

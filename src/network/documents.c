@@ -159,7 +159,7 @@ static int check_version(const struct cs_jtype *t, const json_t *in, void *doc, 
 int cs_doc_read(const struct cs_jtype *t, const char *text, void *ret, struct cs_err **err)
 {
 	memset(ret, 0, t->size);
-	cs_autojson json_t *in = cs_json_parse(text ? text : "", text ? strlen(text) : 0, err);
+	cs_autojson json_t *in = cs_json_parse_unique(text ? text : "", text ? strlen(text) : 0, err);
 	if (!in)
 		return cs_wrap(err, "%s", t->name);
 	if (!json_is_object(in))

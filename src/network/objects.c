@@ -194,7 +194,7 @@ HRESULT cs_query_read(const char *text, struct cs_query *ret, struct cs_err **er
 	cs_json_release(&cs_doc_query_type, &q);
 	if (cs_empty(filter))
 		return HCS_S_OK;
-	cs_autojson json_t *f = cs_json_parse(filter, strlen(filter), err);
+	cs_autojson json_t *f = cs_json_parse_unique(filter, strlen(filter), err);
 	const char *key;
 	json_t *v;
 	if (!f)

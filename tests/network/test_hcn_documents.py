@@ -278,6 +278,19 @@ def test_members_that_go_with_any_type(service, host):
                                         {"Type": "InterfaceParameters", "Settings": {"Mtu": 1300}}, {"Type": "QOS", "Settings": {"MaximumOutgoingBandwidthInBytes": 1 << 20}}])
 
 
+def test_members_that_stand_twice(service):
+    net = service.network(["10.1.0.0/24"])
+    twice = lambda key, one, two: '{"Policies": [{"Type": "LinuxInterface", "Settings": {%s: %s, %s: %s}}]}' % (key, one, key, two)
+    for text in ('{"Name": "a", "Name": "a"}', twice('"Name"', '"x0"', '"x1"'), '{"Policies": [], "Policies": []}',
+                 '{"Policies": [{"Type": "LinuxInterface", "Settings": {"Sysctls": {"net.ipv4.conf.IFNAME.forwarding": "0", "net.ipv4.conf.IFNAME.forwarding": "1"}}}]}'):
+        refused("duplicate object key", service, "ep", net, guid(), text)
+        refused("duplicate object key", service, "net", guid(), text)
+    refused("duplicate object key", service, "list", "net", {"Filter": '{"Name": "a", "Name": "b"}'})
+    e = service.endpoint(net)
+    refused("duplicate object key", service, "modify", "ep", e, '{"ResourceType": "Policy", "RequestType": "Add", "Settings": %s}' % twice('"Name"', '"x0"', '"x1"'))
+    assert service("list", "ep") == [e] and service("list", "net") == [net]
+
+
 def test_settings_of_the_service(service):
     service("shutdown")
     for doc, text in (({"Instance": "A"}, "Instance: A is no name"), ({"WarmNamespaces": 65}, "WarmNamespaces: 65 is not within"), ({"Zz": 1}, "Zz: unknown member"),

@@ -386,6 +386,16 @@ def test_sysctls_of_interfaces_that_are_none(net_engine, net_boxes, sysctl, text
     assert a.status == 400 and text in a.message, a
 
 
+def test_the_last_of_two_counts(networks, net_boxes):
+    """Sysctls of one name and links of one alias, as in dockerd."""
+    networks.create("twice")
+    x, y = (net_boxes.sleeper(network="twice", name=n) for n in ("twice-x", "twice-y"))
+    opts = {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.ifname.log_martians=0"}, "Links": ["twice-x:al", "twice-y:al"]}
+    b = net_boxes.sleeper(network="twice", NetworkingConfig={"EndpointsConfig": {"twice": opts}})
+    assert b.exec("cat /proc/sys/net/ipv4/conf/eth0/log_martians")[1] == "0\n"
+    assert lookup(b, "al") == [ip(y, "twice")]
+
+
 def test_a_value_of_a_sysctl_may_have_dots(net_boxes):
     opts = {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=1.5"}}
     a = net_boxes.create("true", network="bridge", NetworkingConfig={"EndpointsConfig": {"bridge": opts}}).post("start")
