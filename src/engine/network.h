@@ -102,12 +102,19 @@ struct cs_ports {
 };
 void cs_ports_done(struct cs_ports *p);
 #define cs_autoports cs_auto(cs_ports_done)
-/* What a container publishes: port_bindings, exposed ports with -P. default_ip: for bindings without an address; NULL or "0.0.0.0": all. */
-CS_MUST_CHECK int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err);
-/* Of NetworkSettings.Ports; h tells whether an entry for all addresses of a family was asked for as such. apart: each family's are at an endpoint of its
- * own, and stay with it. */
+struct cs_ports_way { /* IPv4, IPv6: borrowed */
+	const char *default_ip[2]; /* of the network, for bindings without an address; NULL or "0.0.0.0": all */
+	bool apart;                /* each family has a network of its own: "all addresses" is one mapping of each */
+};
+/* What a container publishes: port_bindings, exposed ports with -P. */
+CS_MUST_CHECK int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const struct cs_ports_way *w, struct cs_ports *ret, struct cs_err **err);
+/* Of NetworkSettings.Ports; h tells whether an entry for all addresses of a family was asked for as such. apart: each entry as it stands there. */
 CS_MUST_CHECK int cs_ports_given(const char *json, const struct cs_host_config *h, bool apart, struct cs_ports *ret, struct cs_err **err);
-void cs_ports_of_family(const struct cs_ports *all, bool v6, struct cs_ports *ret); /* a copy of what concerns one family */
+/* What is wanted gets the numbers that it has by NetworkSettings.Ports; what comes at an address of the other family gets the same one. */
+CS_MUST_CHECK int cs_ports_number(struct cs_ports *wanted, const char *json, const struct cs_host_config *h, struct cs_err **err);
+/* The numbers that a query of an endpoint answers, for the ports of the families for which it is the way. */
+enum cs_ports_of { CS_PORTS_ALL, CS_PORTS_V4, CS_PORTS_V6 };
+void cs_ports_take(struct cs_ports *p, enum cs_ports_of of, json_t *answer);
 /* Can both not be had at once? Of those with one number (lo). */
 bool cs_port_meets(const struct cs_port *wanted, const struct cs_port *given);
 /* NetworkSettings.Ports: exposed ports, and what was given. v4, v6: for which families bindings to all addresses hold. */
@@ -164,8 +171,9 @@ void cs_container_net_defaults(struct cs_container *c);
 CS_MUST_CHECK int cs_endpoint_up(struct cs_container *c, struct cs_network *n, struct cs_endpoint_settings *s, struct cs_ports *ports, bool given,
 				 struct cs_err **err);
 void cs_endpoint_down(struct cs_container *c, struct cs_endpoint_settings *s);
-/* The published ports belong to the endpoint that has the default route: after a change of endpoints they move. */
-CS_MUST_CHECK int cs_container_ports_settle(struct cs_container *c, struct cs_err **err);
+/* The published ports of a family belong to the endpoint that has its default route: after a change of endpoints they move, all or none. leaving: an
+ * endpoint that is about to go; what cannot move then ends with it. NULL. */
+CS_MUST_CHECK int cs_container_ports_settle(struct cs_container *c, const struct cs_endpoint_settings *leaving, struct cs_err **err);
 void cs_container_net_renamed(struct cs_container *c);  /* its DNS names follow */
 void cs_container_net_unlinked(struct cs_container *c); /* a link was taken out of its settings */
 /* Before an endpoint comes to a running container: it has a namespace at the service, whose resolver is on if the networks need it. */

@@ -86,11 +86,11 @@ static int connect_running(struct cs_container *c, struct cs_network **net, stru
 		take_out(c, n->doc->name);
 		return -1;
 	}
-	if (cs_container_ports_settle(c, err) < 0 || cs_container_net_save(c, err) < 0) {
+	if (cs_container_ports_settle(c, NULL, err) < 0 || cs_container_net_save(c, err) < 0) {
+		if (cs_container_ports_settle(c, own, NULL) < 0) /* where they were before */
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its published ports could not be opened again");
 		cs_endpoint_down(c, own);
 		take_out(c, n->doc->name);
-		if (cs_container_ports_settle(c, NULL) < 0) /* where they were before */
-			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its published ports could not be opened again");
 		return -1;
 	}
 	cs_container_files_connected(c, own);
@@ -157,18 +157,22 @@ static int disconnect(struct cs_container *c, const struct cs_network *n, const 
 	struct cs_endpoint_settings *s = cs_container_endpoint(c, name);
 	cs_autofree char *ip = cs_xstrdup(s->ip_address), *ip6 = cs_xstrdup(s->global_ipv6_address);
 	bool up = running && !cs_empty(s->endpoint_id);
+	int r = 0;
 
-	if (up)
-		cs_endpoint_down(c, s); /* tells */
-	else if (n)
-		cs_network_event(c->e, n, "disconnect", c->id);
-	take_out(c, name);
 	if (up) {
-		cs_container_files_disconnected(c, ip, ip6);
-		if (cs_container_ports_settle(c, err) < 0 && cs_container_net_save(c, NULL) == 0)
-			return -1; /* it is off that network all the same */
+		r = cs_container_ports_settle(c, s, err); /* first: they lead somewhere at any moment */
+		cs_endpoint_down(c, s); /* tells */
+	} else if (n) {
+		cs_network_event(c->e, n, "disconnect", c->id);
 	}
-	return cs_container_net_save(c, err);
+	take_out(c, name);
+	if (up)
+		cs_container_files_disconnected(c, ip, ip6);
+	if (r == 0)
+		return cs_container_net_save(c, err);
+	if (cs_container_net_save(c, NULL) < 0) /* it is off that network all the same */
+		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "its network settings could not be written");
+	return -1;
 }
 
 int cs_network_disconnect(struct cs_engine *e, const char *ref, const struct cs_network_disconnect *req, struct cs_err **err)

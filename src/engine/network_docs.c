@@ -527,8 +527,9 @@ static const char *gateway_of(const struct cs_network *n, const char *ip)
 	return "";
 }
 
-static void take_ports(struct cs_ports *p, json_t *policies)
+void cs_ports_take(struct cs_ports *p, enum cs_ports_of of, json_t *answer)
 {
+	json_t *policies = json_object_get(answer, "Policies");
 	cs_autofree bool *used = cs_xcalloc(p->n + 1, sizeof(bool));
 	size_t i, next = 0; /* policies come in the order of the ports: the search begins behind the last one found */
 	json_t *v;
@@ -539,10 +540,12 @@ static void take_ports(struct cs_ports *p, json_t *policies)
 			continue;
 		json_int_t external = json_integer_value(json_object_get(s, "ExternalPort")), internal = json_integer_value(json_object_get(s, "InternalPort")),
 			   proto = json_integer_value(json_object_get(s, "Protocol"));
+		const char *vip = json_string_value(json_object_get(s, "VIP"));
 		for (size_t n = 0; n < p->n; n++) {
 			size_t k = (next + n) % p->n;
 			struct cs_port *q = &p->p[k];
-			if (used[k] || q->proto != proto || q->port != internal || (q->lo && (external < q->lo || external > q->hi)))
+			bool v6 = strchr(q->host_ip, ':');
+			if (used[k] || (of != CS_PORTS_ALL && v6 != (of == CS_PORTS_V6)) || q->proto != proto || q->port != internal || !cs_streq(q->host_ip, vip ? vip : "") || (q->lo && (external < q->lo || external > q->hi)))
 				continue;
 			used[k] = true;
 			q->lo = q->hi = (uint16_t)external;
@@ -576,5 +579,5 @@ void cs_endpoint_take(struct cs_endpoint_settings *s, const struct cs_network *n
 	cs_autofree char *mac = mac_with(json_string_value(json_object_get(answer, "MacAddress")), ':');
 	set(&s->mac_address, mac);
 	if (p)
-		take_ports(p, json_object_get(answer, "Policies"));
+		cs_ports_take(p, CS_PORTS_ALL, answer);
 }

@@ -38,11 +38,27 @@ static void fixed_first(struct cs_ports *v)
 
 static bool is_any(const char *ip) { return cs_empty(ip) || strcmp(ip, "0.0.0.0") == 0; }
 
-int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const char *default_ip, struct cs_ports *ret, struct cs_err **err)
+static int family_of(const char *ip) { return strchr(ip, ':') ? 1 : 0; }
+
+/* Without an address: all that lead to the container, or what its network says; two networks are asked each for its own family. */
+static void add_default(struct cs_ports *v, struct cs_port p, const struct cs_ports_way *w)
+{
+	if (!w->apart) {
+		const char *ip = w->default_ip[0] ? w->default_ip[0] : w->default_ip[1];
+		add(v, p, is_any(ip) ? "" : ip);
+		return;
+	}
+	for (int f = 0; f < 2; f++) {
+		const char *ip = is_any(w->default_ip[f]) ? (f ? "::" : "0.0.0.0") : w->default_ip[f];
+		if (family_of(ip) == f)
+			add(v, p, ip);
+	}
+}
+
+int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, const struct cs_ports_way *w, struct cs_ports *ret, struct cs_err **err)
 {
 	struct cs_port_map m cs_auto(cs_port_map_done) = {0};
 	cs_autoports struct cs_ports v = {0};
-	const char *dflt = is_any(default_ip) ? "" : default_ip;
 
 	if (cs_port_map_parse(h->port_bindings, "HostConfig.PortBindings", &m, err) < 0)
 		return -1;
@@ -56,7 +72,10 @@ int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, c
 			if (!cs_empty(b->host_port) && !cs_parse_ports(b->host_port, &host))
 				return cs_fail(err, CS_ERR_INVALID, 0, "invalid port specification: \"%s\"", b->host_port);
 			struct cs_port p = {.proto = port.proto, .port = port.lo, .lo = host.lo, .hi = host.hi};
-			add(&v, p, cs_empty(b->host_ip) ? dflt : b->host_ip);
+			if (cs_empty(b->host_ip))
+				add_default(&v, p, w);
+			else
+				add(&v, p, b->host_ip);
 		}
 	}
 	for (char **x = h->publish_all_ports ? c->exposed_ports : NULL; x && *x; x++) {
@@ -69,7 +88,7 @@ int cs_ports_wanted(const struct cs_config *c, const struct cs_host_config *h, c
 				bound = bound || (v.p[i].proto == r.proto && v.p[i].port == port);
 			struct cs_port q = {.proto = r.proto, .port = (uint16_t)port};
 			if (!bound)
-				add(&v, q, dflt);
+				add_default(&v, q, w);
 		}
 	}
 	fixed_first(&v);
@@ -119,16 +138,80 @@ int cs_ports_given(const char *json, const struct cs_host_config *h, bool apart,
 	return 0;
 }
 
-void cs_ports_of_family(const struct cs_ports *all, bool v6, struct cs_ports *ret)
+static bool in_range(const struct cs_port *wanted, const struct cs_port *given)
 {
-	struct cs_ports v = {0};
+	return wanted->proto == given->proto && wanted->port == given->port && (!wanted->lo || (given->lo >= wanted->lo && given->lo <= wanted->hi));
+}
 
-	for (size_t i = 0; i < all->n; i++)
-		if (cs_empty(all->p[i].host_ip))
-			add(&v, all->p[i], v6 ? "::" : "0.0.0.0");
-		else if ((strchr(all->p[i].host_ip, ':') != NULL) == v6)
-			add(&v, all->p[i], all->p[i].host_ip);
-	*ret = v;
+static bool same_host(const struct cs_port *wanted, const struct cs_port *given)
+{
+	bool all = cs_empty(wanted->host_ip);
+
+	return in_range(wanted, given) && (all ? is_any(given->host_ip) || strcmp(given->host_ip, "::") == 0 : strcmp(wanted->host_ip, given->host_ip) == 0);
+}
+
+/* Were both one binding, or two that differ in the address's family alone? */
+static bool pair(const struct cs_port *a, const struct cs_port *b)
+{
+	return a->proto == b->proto && a->port == b->port && a->lo == b->lo && a->hi == b->hi && !cs_empty(a->host_ip) && !cs_empty(b->host_ip) &&
+	       family_of(a->host_ip) != family_of(b->host_ip);
+}
+
+/* The same order for both: the search begins behind the last one found. */
+static void number_same(const struct cs_ports *wanted, const struct cs_ports *g, bool *used, uint16_t *number)
+{
+	for (size_t i = 0, next = 0; i < wanted->n; i++)
+		for (size_t n = 0; n < g->n && !number[i]; n++) {
+			const struct cs_port *p = &wanted->p[i];
+			size_t k = (next + n) % g->n;
+			if (used[k] || !same_host(p, &g->p[k]))
+				continue;
+			bool both = cs_empty(p->host_ip) && k + 1 < g->n && g->p[k + 1].lo == g->p[k].lo && same_host(p, &g->p[k + 1]);
+			used[k] = true;
+			number[i] = g->p[k].lo;
+			next = k + 1;
+			if (both)
+				used[next++] = true;
+		}
+}
+
+/* From the one beside it, which is used once. */
+static void number_pairs(const struct cs_ports *wanted, uint16_t *number)
+{
+	cs_autofree bool *paired = cs_xcalloc(wanted->n + 1, sizeof(bool));
+
+	for (size_t i = 0; i + 1 < wanted->n; i++)
+		if (number[i] && number[i] == number[i + 1] && !paired[i] && pair(&wanted->p[i], &wanted->p[i + 1]))
+			paired[i] = paired[i + 1] = true;
+	for (size_t i = 0; i < wanted->n; i++)
+		for (size_t k = i ? i - 1 : 1; k <= i + 1 && k < wanted->n && !number[i]; k += 2)
+			if (number[k] && !paired[k] && pair(&wanted->p[i], &wanted->p[k])) {
+				number[i] = number[k];
+				paired[i] = paired[k] = true;
+			}
+}
+
+int cs_ports_number(struct cs_ports *wanted, const char *json, const struct cs_host_config *h, struct cs_err **err)
+{
+	cs_autoports struct cs_ports g = {0};
+
+	if (cs_ports_given(json, h, true, &g, err) < 0)
+		return -1;
+	cs_autofree bool *used = cs_xcalloc(g.n + 1, sizeof(bool));
+	cs_autofree uint16_t *number = cs_xcalloc(wanted->n + 1, sizeof(*number));
+	number_same(wanted, &g, used, number);
+	number_pairs(wanted, number);
+	for (size_t i = 0; i < wanted->n; i++) {
+		struct cs_port *p = &wanted->p[i];
+		for (size_t k = 0; k < g.n && !number[i]; k++) /* at another address of the host's */
+			if (!used[k] && in_range(p, &g.p[k])) {
+				number[i] = g.p[k].lo;
+				used[k] = true;
+			}
+		if (number[i])
+			p->lo = p->hi = number[i];
+	}
+	return 0;
 }
 
 static bool any_of(const char *ip, bool v6) { return cs_empty(ip) || strcmp(ip, v6 ? "::" : "0.0.0.0") == 0; }

@@ -6,6 +6,7 @@
 
 #include "base/id.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "engine/network.h"
 #include "engine/spec.h"
 #include "engine/store.h"
@@ -178,20 +179,6 @@ static int change_policy(HCN_ENDPOINT ep, const char *request, const char *polic
 	return r == HCS_S_OK ? 0 : cs_hcn_failed(r, record, err);
 }
 
-/* All in one request: each change of ports opens the endpoint's others anew. */
-static int add_ports(HCN_ENDPOINT ep, const struct cs_ports *p, struct cs_err **err)
-{
-	cs_autostr struct cs_str list = CS_STR_INIT((size_t)8 << 20);
-
-	cs_str_puts(&list, "{\"Policies\":[");
-	for (size_t i = 0; i < p->n; i++) {
-		cs_str_puts(&list, i ? "," : "");
-		cs_port_put_policy(&p->p[i], &list);
-	}
-	cs_str_puts(&list, "]}");
-	return list.failed ? cs_fail(err, CS_ERR_INVALID, 0, "too many ports") : change_policy(ep, "Add", list.buf, err);
-}
-
 static int query(HCN_ENDPOINT ep, json_t **ret, struct cs_err **err)
 {
 	char *answer = NULL, *record = NULL;
@@ -202,27 +189,6 @@ static int query(HCN_ENDPOINT ep, json_t **ret, struct cs_err **err)
 	*ret = answer ? cs_json_parse(answer, strlen(answer), err) : NULL;
 	HcnFree(answer);
 	return *ret ? 0 : cs_fail(err, CS_ERR_INTERNAL, 0, "host network service: empty answer");
-}
-
-/* As the service has them now. */
-static void remove_ports(struct cs_container *c, HCN_ENDPOINT ep)
-{
-	cs_autojson json_t *answer = NULL, *list = json_array(), *doc = NULL;
-	cs_autoerr struct cs_err *err = NULL;
-	json_t *p;
-	size_t i;
-
-	if (query(ep, &answer, NULL) < 0)
-		return;
-	json_array_foreach(json_object_get(answer, "Policies"), i, p)
-		if (cs_streq(json_string_value(json_object_get(p, "Type")), "PortMapping"))
-			(void)json_array_append(list, p);
-	if (!json_array_size(list))
-		return;
-	doc = json_pack("{sO}", "Policies", list);
-	cs_autofree char *text = json_dumps(doc, JSON_COMPACT);
-	if (change_policy(ep, "Remove", text, &err) < 0)
-		cs_logk(CS_LOG_WARN, "engine", "container", c->id, "published ports cannot be moved: %s", err->msg);
 }
 
 /* Which container has this port. Caller frees; NULL: none of ours. */
@@ -236,7 +202,7 @@ static char *holder(struct cs_container *c, const struct cs_port *wanted)
 		if (*p == c)
 			continue;
 		CS_GUARD(&(*p)->lock);
-		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, (*p)->host, false, &has, NULL) < 0)
+		if (!(*p)->nets || cs_ports_given((*p)->nets->ports, (*p)->host, true, &has, NULL) < 0)
 			continue;
 		for (size_t i = 0; i < has.n && !ret; i++)
 			if (cs_port_meets(wanted, &has.p[i]))
@@ -383,11 +349,11 @@ void cs_endpoint_down(struct cs_container *c, struct cs_endpoint_settings *s)
 
 /* ---- published ports ---- */
 
-/* Who has the published ports, of IPv4 and of IPv6: mostly one endpoint. */
+/* Of IPv4 and of IPv6: the endpoint whose network has the way out, and that network. */
 struct owners {
 	struct cs_endpoint_settings *s[2];
 	struct cs_network *n[2];
-	bool apart;
+	const struct cs_endpoint_settings *leaving; /* is about to go; NULL */
 };
 
 static void owners_done(struct owners *o)
@@ -395,89 +361,60 @@ static void owners_done(struct owners *o)
 	cs_network_unref(o->n[0]);
 	cs_network_unref(o->n[1]);
 }
+#define cs_autoowners cs_auto(owners_done)
 
-static bool has_family(const struct cs_container *c, const struct cs_endpoint_settings *s, const struct cs_network_doc *n, bool v6, bool up)
+/* Before it is there: as far as the network tells; an endpoint's own sysctls may make it another. */
+static bool has_family(const struct cs_container *c, const struct cs_endpoint_settings *s, const struct cs_network *n, bool v6, bool up)
 {
 	if (up)
 		return !cs_empty(v6 ? s->global_ipv6_address : s->ip_address);
-	return v6 ? n->enable_ipv6 && !cs_host_without_ipv6(c->host) : n->enable_ipv4;
+	return v6 ? n->doc->enable_ipv6 && !cs_host_without_ipv6(c->host) : n->doc->enable_ipv4;
 }
 
-/* The endpoints whose networks have the way out, for each family: the highest priority, then the first by name. Isolated networks publish nothing. What a
- * container has no address for is the other family's owner's to say. up: of those that are there; else all are about to be. */
-static struct owners find_owners(struct cs_container *c, bool up)
+/* The highest priority, then the first by name, as the service elects the default routes. Isolated networks publish nothing. */
+static void elect(struct cs_container *c, bool up, const struct cs_endpoint_settings *leaving, struct owners *o)
 {
-	struct owners o = {0};
-
+	o->leaving = leaving;
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
-		if (!n || !n->h || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (up && cs_empty(s->endpoint_id)))
+		if (s == leaving || !n || !n->h || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (up && cs_empty(s->endpoint_id)))
 			continue;
-		for (int v6 = 0; v6 < 2; v6++) {
-			if (!has_family(c, s, n->doc, v6, up) || (o.s[v6] && o.s[v6]->gw_priority >= s->gw_priority))
+		for (int f = 0; f < 2; f++) {
+			if (!has_family(c, s, n, f, up) || (o->s[f] && o->s[f]->gw_priority >= s->gw_priority))
 				continue;
-			o.s[v6] = s;
-			cs_network_unref(o.n[v6]);
-			o.n[v6] = cs_network_ref(n);
+			o->s[f] = s;
+			cs_network_unref(o->n[f]);
+			o->n[f] = cs_network_ref(n);
 		}
 	}
-	for (int v6 = 0; v6 < 2; v6++)
-		if (!o.s[v6] && o.s[!v6]) {
-			o.s[v6] = o.s[!v6];
-			o.n[v6] = cs_network_ref(o.n[!v6]);
-		}
-	o.apart = o.s[0] != o.s[1];
-	return o;
 }
 
-struct two_ports {
-	struct cs_ports of[2]; /* IPv4's or all, IPv6's */
-};
+static bool apart(const struct owners *o) { return o->s[0] && o->s[1] && o->s[0] != o->s[1]; }
 
-static void two_ports_done(struct two_ports *p)
-{
-	cs_ports_done(&p->of[0]);
-	cs_ports_done(&p->of[1]);
-}
+/* Unless they are apart: the one that has all. NULL: none. */
+static struct cs_endpoint_settings *sole(const struct owners *o) { return o->s[0] ? o->s[0] : o->s[1]; }
 
-/* What each owner has, or the first of them if it is the only one. */
-static void share_out(struct cs_ports *all, bool apart, struct cs_ports ret[2])
+static struct cs_endpoint_settings *owner_of(const struct owners *o, const struct cs_port *p)
 {
-	if (!apart) {
-		ret[0] = *all;
-		*all = (struct cs_ports){0};
-		return;
-	}
-	cs_ports_of_family(all, false, &ret[0]);
-	cs_ports_of_family(all, true, &ret[1]);
+	return cs_empty(p->host_ip) ? sole(o) : o->s[strchr(p->host_ip, ':') != NULL];
 }
 
 static const char *default_ip(const struct cs_network *n) { return n ? cs_strmap_get(n->doc->options, CS_OPT_HOST_BINDING) : NULL; }
 
-static int wanted_ports(struct cs_container *c, const struct owners *o, struct cs_ports ret[2], struct cs_err **err)
+static int wanted_ports(struct cs_container *c, const struct owners *o, struct cs_ports *ret, struct cs_err **err)
 {
-	for (int v6 = 0; v6 <= o->apart; v6++) {
-		cs_autoports struct cs_ports all = {0};
-		if (cs_ports_wanted(c->config, c->host, default_ip(o->n[v6]), &all, err) < 0)
-			return -1;
-		if (!o->apart)
-			share_out(&all, false, ret);
-		else
-			cs_ports_of_family(&all, v6, &ret[v6]);
-	}
-	return 0;
+	struct cs_ports_way w = {{default_ip(o->n[0]), default_ip(o->n[1])}, apart(o)};
+
+	return cs_ports_wanted(c->config, c->host, &w, ret, err);
 }
 
-static int given_ports(struct cs_container *c, bool apart, struct cs_ports ret[2], struct cs_err **err)
+static void remember_owners(struct cs_container *c, const struct owners *o) /* NULL: nothing is published; lock held */
 {
-	bool were = !cs_streq(c->ports_on[0], c->ports_on[1]);
-	cs_autoports struct cs_ports all = {0};
-
-	if (cs_ports_given(c->nets->ports, c->host, apart && were, &all, err) < 0)
-		return -1;
-	share_out(&all, apart, ret);
-	return 0;
+	for (int f = 0; f < 2; f++) {
+		free(c->ports_on[f]);
+		c->ports_on[f] = o && o->s[f] ? cs_xstrdup(o->s[f]->endpoint_id) : NULL;
+	}
 }
 
 static bool routes(const struct cs_network *n, bool v6) { return cs_streq(cs_strmap_get(n->doc->options, v6 ? CS_OPT_GATEWAY6 : CS_OPT_GATEWAY4), "routed"); }
@@ -491,144 +428,158 @@ static void see_routed(struct cs_container *c, const struct owners *o)
 
 static void set_ports(struct cs_container *c, const struct cs_ports *given, const struct owners *o)
 {
-	struct cs_ports all = {0};
-	const struct cs_endpoint_settings *one = o->apart ? NULL : o->s[0];
-
-	if (given) {
-		all.p = cs_xcalloc(given[0].n + given[1].n + 1, sizeof(*all.p));
-		for (int v6 = 0; v6 < 2; v6++)
-			for (size_t i = 0; i < given[v6].n; i++)
-				all.p[all.n++] = given[v6].p[i]; /* their addresses are borrowed */
-	}
 	/* without a network that publishes, exposed ports are nobody's: as dockerd shows it */
-	char *json = cs_ports_json(o->s[0] ? c->config->exposed_ports : NULL, &all, one && !cs_empty(one->ip_address), one && !cs_empty(one->global_ipv6_address));
+	char *json = cs_ports_json(sole(o) ? c->config->exposed_ports : NULL, given, o->s[0], o->s[1]);
 
 	CS_GUARD(&c->lock);
 	free(c->nets->ports);
 	c->nets->ports = json;
 	see_routed(c, o);
-	for (int v6 = 0; v6 < 2; v6++) {
-		free(c->ports_on[v6]);
-		c->ports_on[v6] = all.n && o->s[v6] ? cs_xstrdup(o->s[v6]->endpoint_id) : NULL;
-	}
-	free(all.p);
+	remember_owners(c, given->n ? o : NULL);
 }
 
-static HCN_ENDPOINT open_endpoint(const char *id)
+/* The numbers that were given. */
+static int take_numbers(const struct cs_endpoint_settings *s, enum cs_ports_of of, struct cs_ports *ports, struct cs_err **err)
 {
+	cs_autojson json_t *answer = NULL;
 	HCN_ENDPOINT ep = NULL;
 	HCN_GUID guid;
 
-	return id && cs_hcn_guid_of(id, &guid) && HcnOpenEndpoint(&guid, &ep, NULL) == HCS_S_OK ? ep : NULL;
-}
-
-static void take_ports_from(struct cs_container *c, const char *id)
-{
-	HCN_ENDPOINT ep = open_endpoint(id);
-
-	if (!ep)
-		return;
-	remove_ports(c, ep);
+	if (!cs_hcn_guid_of(s->endpoint_id, &guid) || HcnOpenEndpoint(&guid, &ep, NULL) != HCS_S_OK)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "no endpoint");
+	int r = query(ep, &answer, err);
 	(void)HcnCloseEndpoint(ep);
+	if (r == 0)
+		cs_ports_take(ports, of, answer);
+	return r;
 }
 
-/* Others did not get them: with the same numbers they go to those that had them. */
-static bool ports_back(struct cs_container *c)
+static void put_place(const struct cs_port *p, const char *endpoint_id, struct cs_str *out)
 {
-	bool apart = !cs_streq(c->ports_on[0], c->ports_on[1]), back = true;
-	cs_auto(two_ports_done) struct two_ports ports = {0};
+	char id[CS_HCN_GUID_TEXT];
+	HCN_GUID guid;
 
-	if ((!c->ports_on[0] && !c->ports_on[1]) || given_ports(c, apart, ports.of, NULL) < 0)
-		return false;
-	for (int v6 = 0; v6 <= apart && back; v6++) {
-		HCN_ENDPOINT ep = open_endpoint(c->ports_on[v6]);
-		back = ep && (!ports.of[v6].n || add_ports(ep, &ports.of[v6], NULL) == 0);
-		if (ep)
-			(void)HcnCloseEndpoint(ep);
-	}
-	return back;
+	if (!cs_hcn_guid_of(endpoint_id, &guid))
+		guid = (HCN_GUID){0};
+	cs_hcn_guid_text(&guid, id);
+	cs_str_puts(out, out->buf[out->len - 1] == '[' ? "{" : ",{");
+	cs_json_put_kstr(out, "EndpointId", id);
+	cs_json_put_key(out, "Policy");
+	cs_port_put_policy(p, out);
+	cs_str_putc(out, '}');
 }
 
 /* What is published is open at the container's own address on each network that is routed, be it the one with the way out or not: nothing of the host's
  * is taken for that. */
-static void open_routed(struct cs_container *c, const struct owners *o)
+static bool opens_too(struct cs_container *c, const struct owners *o, const struct cs_endpoint_settings *s, bool v6)
 {
-	cs_autoports struct cs_ports all = {0};
+	cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
 
-	if (cs_ports_wanted(c->config, c->host, NULL, &all, NULL) < 0 || !all.n)
-		return;
-	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
-		const struct cs_endpoint_settings *s = &c->nets->endpoints[i];
-		cs_autonetwork struct cs_network *n = network_of(c, s, NULL);
-		cs_autoerr struct cs_err *err = NULL;
-		if (s == o->s[0] || s == o->s[1] || !n || n->doc->internal || !cs_streq(n->doc->driver, "bridge") || (!routes(n, false) && !routes(n, true)))
-			continue;
-		HCN_ENDPOINT ep = open_endpoint(s->endpoint_id);
-		if (!ep)
-			continue;
-		remove_ports(c, ep);
-		for (int v6 = 0; v6 < 2; v6++) {
-			cs_autoports struct cs_ports part = {0};
-			if (!routes(n, v6) || !has_family(c, s, n->doc, v6, true))
-				continue;
-			cs_ports_of_family(&all, v6, &part);
-			if (part.n && add_ports(ep, &part, &err) < 0)
-				cs_logk(CS_LOG_WARN, "engine", "container", c->id, "published ports are not open on network %s: %s", s->key, err->msg);
-		}
-		(void)HcnCloseEndpoint(ep);
-	}
+	return n && n->h && s != o->leaving && s != o->s[v6] && !n->doc->internal && cs_streq(n->doc->driver, "bridge") && routes(n, v6) &&
+	       has_family(c, s, n, v6, true);
 }
 
-static int give_ports(struct cs_container *c, const struct owners *o, int v6, struct cs_ports *ports, struct cs_err **err)
+static bool any_opens_too(struct cs_container *c, const struct owners *o)
 {
-	cs_auto(autoendpoint_done) struct cs_endpoint_settings *got = cs_endpoint_settings_copy(o->s[v6]);
-	cs_autojson json_t *answer = NULL;
-	HCN_ENDPOINT ep = open_endpoint(o->s[v6]->endpoint_id);
-
-	if (!ep)
-		return 0;
-	remove_ports(c, ep); /* that were open there already, if it is routed */
-	int r = !ports->n ? 0 : add_ports(ep, ports, err) < 0 || query(ep, &answer, err) < 0 ? -1 : 0;
-	if (answer && r == 0) {
-		cs_endpoint_take(got, o->n[v6], ports, answer);
-		put_back(c, o->s[v6], got);
-	} else if (r < 0) {
-		remove_ports(c, ep); /* all or none */
+	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
+		const struct cs_endpoint_settings *s = &c->nets->endpoints[i];
+		if (opens_too(c, o, s, false) || opens_too(c, o, s, true))
+			return true;
 	}
-	(void)HcnCloseEndpoint(ep);
+	return false;
+}
+
+static void put_opened(struct cs_container *c, const struct owners *o, struct cs_str *out)
+{
+	static const struct cs_ports_way everywhere = {{NULL, NULL}, true};
+	cs_autoports struct cs_ports all = {0};
+
+	if (!any_opens_too(c, o) || cs_ports_wanted(c->config, c->host, &everywhere, &all, NULL) < 0)
+		return;
+	for (size_t i = 0; i < c->nets->n_endpoints; i++)
+		for (size_t k = 0; k < all.n; k++)
+			if (opens_too(c, o, &c->nets->endpoints[i], strchr(all.p[k].host_ip, ':')))
+				put_place(&all.p[k], c->nets->endpoints[i].endpoint_id, out);
+}
+
+/* In force are these, wherever others were; or an error and what was. */
+static int place(struct cs_container *c, const struct owners *o, struct cs_ports *ports, struct cs_err **err)
+{
+	cs_autostr struct cs_str doc = CS_STR_INIT((size_t)8 << 20);
+	struct cs_err *why = NULL;
+	char *record = NULL;
+
+	cs_str_puts(&doc, "{\"ResourceType\":\"PortMapping\",\"RequestType\":\"Update\",\"Settings\":{\"Ports\":[");
+	for (size_t i = 0; i < ports->n; i++)
+		put_place(&ports->p[i], owner_of(o, &ports->p[i])->endpoint_id, &doc);
+	put_opened(c, o, &doc);
+	cs_str_puts(&doc, "]}}");
+	if (doc.failed)
+		return cs_fail(err, CS_ERR_INVALID, 0, "too many ports");
+	HRESULT hr = HcnModifyNamespace(c->net_ns, doc.buf, &record);
+	int r = hr == HCS_S_OK ? 0 : cs_hcn_failed(hr, record, &why);
+	for (int f = 0; f < 2 && r == 0 && ports->n && apart(o); f++)
+		r = take_numbers(o->s[f], f ? CS_PORTS_V6 : CS_PORTS_V4, ports, &why);
+	if (r == 0 && ports->n && !apart(o))
+		r = take_numbers(sole(o), CS_PORTS_ALL, ports, &why);
+	return r < 0 ? ports_failed(c, sole(o) ? sole(o)->endpoint_id : "", ports, why, err) : 0;
+}
+
+/* Of what is wanted, that to which a way leads; unchanged: and for which nothing changes. */
+static void keep_led(struct cs_container *c, const struct owners *o, bool unchanged, struct cs_ports *ports)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ports->n; i++) {
+		struct cs_port *p = &ports->p[i];
+		const struct cs_endpoint_settings *s = owner_of(o, p);
+		if (s && (!unchanged || cs_streq(s->endpoint_id, c->ports_on[strchr(p->host_ip, ':') != NULL]))) {
+			ports->p[n++] = *p;
+			continue;
+		}
+		if (!s)
+			cs_logk(CS_LOG_INFO, "engine", "container", c->id, "port %u/%s is not published at %s: no network of the container leads there", p->port,
+				cs_proto_name(p->proto), cs_empty(p->host_ip) ? "any address" : p->host_ip);
+		free(p->host_ip);
+	}
+	ports->n = n;
+}
+
+/* What the container publishes goes by these endpoints, under the numbers that it has. */
+static int publish(struct cs_container *c, const struct owners *o, struct cs_err **err)
+{
+	cs_autoports struct cs_ports ports = {0};
+
+	if (wanted_ports(c, o, &ports, err) < 0 || ((c->ports_on[0] || c->ports_on[1]) && cs_ports_number(&ports, c->nets->ports, c->host, err) < 0))
+		return -1;
+	if (!ports.n)
+		return 0;
+	keep_led(c, o, false, &ports);
+	int r = place(c, o, &ports, err);
+	if (r < 0 && o->leaving) {
+		keep_led(c, o, true, &ports);
+		if (place(c, o, &ports, NULL) < 0)
+			cs_logk(CS_LOG_WARN, "engine", "container", c->id, "what is shown of its published ports is not so");
+	}
+	if (r == 0 || o->leaving)
+		set_ports(c, &ports, o);
 	return r;
 }
 
-int cs_container_ports_settle(struct cs_container *c, struct cs_err **err)
+static bool same_owners(const struct cs_container *c, const struct owners *o)
 {
-	cs_auto(owners_done) struct owners o = find_owners(c, true);
-	cs_auto(two_ports_done) struct two_ports ports = {0};
-	bool had = c->ports_on[0] || c->ports_on[1];
-	struct cs_err *why = NULL;
-	int r = 0, failed = 0;
+	for (int f = 0; f < 2; f++)
+		if (!cs_streq(o->s[f] ? o->s[f]->endpoint_id : NULL, c->ports_on[f]))
+			return false;
+	return true;
+}
 
-	if (cs_streq(o.s[0] ? o.s[0]->endpoint_id : NULL, c->ports_on[0]) && cs_streq(o.s[1] ? o.s[1]->endpoint_id : NULL, c->ports_on[1])) {
-		open_routed(c, &o);
-		return 0;
-	}
-	if ((had ? given_ports(c, o.apart, ports.of, err) : wanted_ports(c, &o, ports.of, err)) < 0)
-		return -1;
-	if (!ports.of[0].n && !ports.of[1].n)
-		return 0;
-	take_ports_from(c, c->ports_on[0]);
-	if (!cs_streq(c->ports_on[0], c->ports_on[1]))
-		take_ports_from(c, c->ports_on[1]);
-	for (int v6 = 0; v6 <= o.apart && o.s[0] && r == 0; v6++) {
-		r = give_ports(c, &o, v6, &ports.of[v6], &why);
-		failed = v6;
-	}
-	if (r < 0 && failed)
-		take_ports_from(c, o.s[0]->endpoint_id);
-	if (r == 0 || !ports_back(c))
-		set_ports(c, o.s[0] && r == 0 ? ports.of : NULL, &o);
-	if (r == 0)
-		open_routed(c, &o);
-	return r < 0 ? ports_failed(c, o.s[failed]->endpoint_id, &ports.of[failed], why, err) : 0;
+int cs_container_ports_settle(struct cs_container *c, const struct cs_endpoint_settings *leaving, struct cs_err **err)
+{
+	cs_autoowners struct owners o = {0};
+
+	elect(c, true, leaving, &o);
+	return same_owners(c, &o) && !any_opens_too(c, &o) ? 0 : publish(c, &o, err);
 }
 
 /* ---- start and stop ---- */
@@ -666,28 +617,33 @@ static int settle_keys(struct cs_container *c, struct cs_err **err)
 
 static int up_all(struct cs_container *c, struct cs_err **err)
 {
-	cs_auto(two_ports_done) struct two_ports ports = {0};
+	cs_autoowners struct owners o = {0}, got = {0};
+	cs_autoports struct cs_ports ports = {0};
 
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) { /* before ports are given to one of them */
 		cs_autonetwork struct cs_network *n = network_of(c, &c->nets->endpoints[i], NULL);
 		if (n && !c->e->networks->service_error && cs_network_revive(c->e, &n, err) < 0)
 			return -1;
 	}
-	cs_auto(owners_done) struct owners o = find_owners(c, false);
+	elect(c, false, NULL, &o);
+	const struct cs_endpoint_settings *owner = apart(&o) ? NULL : sole(&o);
 
-	if (o.s[0] && wanted_ports(c, &o, ports.of, err) < 0)
+	if (sole(&o) && wanted_ports(c, &o, &ports, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		if (c->e->networks->no_bridge && cs_streq(s->key, "bridge"))
 			continue;
 		cs_autonetwork struct cs_network *n = network_of(c, s, err);
-		if (!n || cs_endpoint_up(c, n, s, s == o.s[0] ? &ports.of[0] : s == o.s[1] ? &ports.of[1] : NULL, false, err) < 0)
+		if (!n || cs_endpoint_up(c, n, s, s == owner ? &ports : NULL, false, err) < 0)
 			return -1;
 		cs_network_event(c->e, n, "connect", c->id);
 	}
-	set_ports(c, ports.of, &o);
-	open_routed(c, &o);
+	elect(c, true, NULL, &got); /* now it is known */
+	if (!apart(&o))
+		set_ports(c, &ports, &got);
+	if (ports.n && (apart(&o) || got.s[0] != o.s[0] || got.s[1] != o.s[1] || any_opens_too(c, &got)) && publish(c, &got, err) < 0)
+		return -1;
 	return cs_container_net_save(c, err);
 }
 
@@ -736,8 +692,7 @@ void cs_container_net_stop(struct cs_container *c)
 	CS_GUARD(&c->lock);
 	if (c->nets)
 		free(TAKE_PTR(c->nets->ports));
-	free(TAKE_PTR(c->ports_on[0]));
-	free(TAKE_PTR(c->ports_on[1]));
+	remember_owners(c, NULL);
 }
 
 void cs_container_net_flush(struct cs_container *c)
@@ -754,37 +709,42 @@ void cs_container_net_flush(struct cs_container *c)
 void cs_container_net_adopt(struct cs_container *c)
 {
 	cs_autoerr struct cs_err *err = NULL;
-	cs_auto(two_ports_done) struct two_ports ports = {0};
-	cs_autoports struct cs_ports all = {0};
+	cs_autoowners struct owners o = {0};
+	cs_autoports struct cs_ports ports = {0};
 	bool failed = false;
 
 	if (!cs_container_net_own(c) || !needs_namespace(c) || c->e->networks->service_error)
 		return;
-	cs_auto(owners_done) struct owners o = find_owners(c, true);
-	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, c->host, o.apart, &all, &err) < 0) {
+	elect(c, true, NULL, &o);
+	if (open_namespace(c, c->pid, &err) < 0 || cs_ports_given(c->nets->ports, c->host, apart(&o), &ports, &err) < 0) {
 		cs_autofree char *text = cs_err_text(err);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its network cannot be taken over: %s", text);
 		return;
 	}
-	share_out(&all, o.apart, ports.of);
-	pthread_mutex_lock(&c->lock);
-	see_routed(c, &o);
-	pthread_mutex_unlock(&c->lock);
+	keep_led(c, &o, false, &ports);
+	const struct cs_endpoint_settings *owner = apart(&o) ? NULL : sole(&o);
 	for (size_t i = 0; i < c->nets->n_endpoints; i++) {
 		struct cs_endpoint_settings *s = &c->nets->endpoints[i];
 		cs_autoerr struct cs_err *why = NULL;
 		if (cs_empty(s->endpoint_id))
 			continue;
 		cs_autonetwork struct cs_network *n = network_of(c, s, &why);
-		if (n && cs_endpoint_up(c, n, s, s == o.s[0] ? &ports.of[0] : s == o.s[1] ? &ports.of[1] : NULL, true, &why) == 0)
+		if (n && cs_endpoint_up(c, n, s, s == owner ? &ports : NULL, true, &why) == 0)
 			continue;
 		cs_autofree char *text = cs_err_text(why);
 		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its endpoint on network %s cannot be taken over: %s", s->key, text);
 		failed = true;
 	}
-	for (int v6 = 0; v6 < 2 && !failed && (ports.of[0].n || ports.of[1].n); v6++)
-		c->ports_on[v6] = cs_xstrdup(o.s[v6] ? o.s[v6]->endpoint_id : NULL);
-	open_routed(c, &o);
+	if (failed || !ports.n)
+		return;
+	if ((!owner || any_opens_too(c, &o)) && place(c, &o, &ports, &err) < 0) {
+		cs_autofree char *text = cs_err_text(err);
+		cs_logk(CS_LOG_ERROR, "engine", "container", c->id, "its published ports cannot be taken over: %s", text);
+		return;
+	}
+	CS_GUARD(&c->lock);
+	see_routed(c, &o);
+	remember_owners(c, &o);
 }
 
 int cs_container_net_join(struct cs_container *c, bool resolver_changes, struct cs_err **err)

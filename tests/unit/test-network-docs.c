@@ -250,7 +250,8 @@ static void ports(void **state)
 
 	cs_strv_push(&c.exposed_ports, "80/tcp");
 	cs_strv_push(&c.exposed_ports, "443/tcp");
-	assert_int_equal(cs_ports_wanted(&c, &h, "0.0.0.0", &p, NULL), 0);
+	struct cs_ports_way way = {{"0.0.0.0", "0.0.0.0"}, false};
+	assert_int_equal(cs_ports_wanted(&c, &h, &way, &p, NULL), 0);
 	assert_int_equal(p.n, 4);
 	assert_int_equal(p.p[0].lo, 8080); /* the only fixed one */
 	assert_string_equal(p.p[0].host_ip, "");
@@ -293,10 +294,64 @@ static void ports(void **state)
 		assert_false(cs_port_meets(&a, &b));
 	}
 	h.port_bindings = NULL;
-	assert_int_equal(cs_ports_wanted(&c, &h, "127.0.0.1", &p, NULL), 0);
+	way = (struct cs_ports_way){{"127.0.0.1", "127.0.0.1"}, false};
+	assert_int_equal(cs_ports_wanted(&c, &h, &way, &p, NULL), 0);
 	assert_string_equal(p.p[0].host_ip, "127.0.0.1");
 	assert_int_equal(p.n, 3);
 	cs_strv_free(c.exposed_ports);
+}
+
+static void expect_ports(const struct cs_ports *p, const char *const *all)
+{
+	size_t n = 0;
+
+	for (; all[n]; n++) {
+		cs_autofree char *text = n < p->n ? cs_xasprintf("%s %u %u-%u", p->p[n].host_ip, p->p[n].port, p->p[n].lo, p->p[n].hi) : NULL;
+		assert_non_null(text);
+		assert_string_equal(text, all[n]);
+	}
+	assert_int_equal(p->n, n);
+}
+
+/* Two networks, one for each family: both parts of what was asked for have one number, and keep it. */
+static void ports_apart(void **state)
+{
+	struct cs_host_config h = {.port_bindings = (char[]){"{\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"\"},{\"HostIp\":\"\",\"HostPort\":\"\"},{\"HostIp\":\"\",\"HostPort\":\"8080\"},"
+							      "{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"90-99\"},{\"HostIp\":\"::1\",\"HostPort\":\"90-99\"}]}"}};
+	struct cs_config c = {0};
+	const struct cs_ports_way apart = {{NULL, "0.0.0.0"}, true}, local = {{"127.0.0.1", "127.0.0.1"}, true}, one = {{"0.0.0.0", NULL}, false};
+	static const char *const wanted[] = {"0.0.0.0 80 8080-8080", ":: 80 8080-8080", "0.0.0.0 80 0-0", ":: 80 0-0", "0.0.0.0 80 0-0", ":: 80 0-0",
+					     "127.0.0.1 80 90-99", "::1 80 90-99", NULL};
+	static const char *const numbered[] = {"0.0.0.0 80 8080-8080", ":: 80 8080-8080", "0.0.0.0 80 5001-5001", ":: 80 5001-5001", "0.0.0.0 80 5002-5002",
+					       ":: 80 5002-5002", "127.0.0.1 80 92-92", "::1 80 92-92", NULL};
+	static const char *const together[] = {" 80 8080-8080", " 80 5001-5001", " 80 5002-5002", "127.0.0.1 80 92-92", "::1 80 92-92", NULL};
+#define AT(ip, port) "{\"HostIp\":\"" ip "\",\"HostPort\":\"" port "\"}"
+	static const char *const was[] = {/* IPv4 alone, IPv6 alone, both */
+		"{\"80/tcp\":[" AT("0.0.0.0", "8080") "," AT("0.0.0.0", "5001") "," AT("0.0.0.0", "5002") "," AT("127.0.0.1", "92") "]}",
+		"{\"80/tcp\":[" AT("::", "8080") "," AT("::", "5001") "," AT("::", "5002") "," AT("::1", "92") "]}",
+		"{\"80/tcp\":[" AT("0.0.0.0", "8080") "," AT("::", "8080") "," AT("0.0.0.0", "5001") "," AT("::", "5001") "," AT("0.0.0.0", "5002") "," AT("::", "5002") ","
+		AT("127.0.0.1", "92") "," AT("::1", "92") "]}"};
+#undef AT
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(was); i++) {
+		cs_autoports struct cs_ports p = {0}, q = {0}, given = {0};
+		assert_int_equal(cs_ports_wanted(&c, &h, &apart, &p, NULL), 0);
+		expect_ports(&p, wanted);
+		assert_int_equal(cs_ports_number(&p, was[i], &h, NULL), 0);
+		expect_ports(&p, numbered);
+		cs_autofree char *json = cs_ports_json(NULL, &p, true, true);
+		assert_string_equal(json, was[2]);
+		assert_int_equal(cs_ports_given(json, &h, true, &given, NULL), 0);
+		expect_ports(&given, numbered);
+		assert_int_equal(cs_ports_wanted(&c, &h, &one, &q, NULL), 0);
+		assert_int_equal(cs_ports_number(&q, was[i], &h, NULL), 0);
+		expect_ports(&q, together);
+	}
+	/* the default address of each network is that of its own family */
+	cs_autoports struct cs_ports p = {0};
+	h.port_bindings = (char[]){"{\"80/tcp\":[{\"HostIp\":\"\",\"HostPort\":\"7\"}]}"};
+	assert_int_equal(cs_ports_wanted(&c, &h, &local, &p, NULL), 0);
+	expect_ports(&p, (const char *const[]){"127.0.0.1 80 7-7", NULL});
 }
 
 /* ---- endpoints ---- */
@@ -396,6 +451,6 @@ static void prefixes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(create_refusals), cmocka_unit_test(networks), cmocka_unit_test(options_of_types), cmocka_unit_test(chosen_subnets),
-					   cmocka_unit_test(ports), cmocka_unit_test(endpoints), cmocka_unit_test(endpoints_on_parents), cmocka_unit_test(prefixes)};
+					   cmocka_unit_test(ports), cmocka_unit_test(ports_apart), cmocka_unit_test(endpoints), cmocka_unit_test(endpoints_on_parents), cmocka_unit_test(prefixes)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
