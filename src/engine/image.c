@@ -432,7 +432,7 @@ void cs_image_count(struct cs_engine *e, size_t *images, int64_t *layer_bytes)
 }
 
 /* ---- life ---- */
-struct cs_registry *cs_images_registry(struct cs_images *m)
+int cs_images_registry(struct cs_images *m, struct cs_registry **ret, struct cs_err **err)
 {
 	const struct cs_engine_config *cfg = cs_engine_config(m->e);
 	CS_GUARD(&m->registry_lock);
@@ -455,7 +455,10 @@ struct cs_registry *cs_images_registry(struct cs_images *m)
 		}
 		m->registry_cfg = cfg;
 	}
-	return m->registry ? cs_registry_ref(m->registry) : NULL;
+	if (!m->registry)
+		return cs_fail(err, CS_ERR_INTERNAL, 0, "the registry configuration cannot be used");
+	*ret = cs_registry_ref(m->registry);
+	return 0;
 }
 
 /* Loaded once: a user who removes it does not get it back at the next start, but does with a newer build. */

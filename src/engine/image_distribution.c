@@ -7,11 +7,6 @@
 #include "engine/manifest.h"
 #include "registry/registry.h"
 
-static int registry_of(struct cs_engine *e, struct cs_registry **ret, struct cs_err **err)
-{
-	*ret = cs_images_registry(e->images);
-	return *ret ? 0 : cs_fail(err, CS_ERR_INTERNAL, 0, "the registry configuration cannot be used");
-}
 static void unref(struct cs_registry **r) { cs_registry_unref(*r); }
 #define autoregistry cs_auto(unref) struct cs_registry *
 
@@ -86,7 +81,7 @@ int cs_image_distribution(struct cs_engine *e, const char *name, const char *aut
 
 	if (cs_ref_is_id(name) || cs_digest_valid(name))
 		return cs_fail(err, CS_ERR_INVALID, 0, "no manifest found for full image ID");
-	if (cs_ref_parse(name, &ref, err) < 0 || registry_of(e, &reg, err) < 0)
+	if (cs_ref_parse(name, &ref, err) < 0 || cs_images_registry(e->images, &reg, err) < 0)
 		return -1;
 	cs_ref_default_tag(&ref);
 	/* credentials that make no sense are none, as in dockerd */
@@ -143,7 +138,7 @@ int cs_image_search(struct cs_engine *e, const char *term, int64_t limit, const 
 
 	if (limit < 0 || limit > 100)
 		return cs_fail(err, CS_ERR_INVALID, 0, "limit %lld is outside the range of [1, 100]", (long long)limit);
-	if (search_filters(filters, &w, err) < 0 || registry_of(e, &reg, err) < 0)
+	if (search_filters(filters, &w, err) < 0 || cs_images_registry(e->images, &reg, err) < 0)
 		return -1;
 	if (cs_registry_auth_parse_header(auth_header, &auth, NULL) < 0)
 		cs_registry_auth_done(&auth);
@@ -175,7 +170,7 @@ int cs_registry_auth_check(struct cs_engine *e, const char *body, size_t len, in
 	autoregistry reg = NULL;
 	cs_autofree char *status = NULL, *token = NULL;
 
-	if (cs_registry_auth_parse_json(body, len, &auth, err) < 0 || registry_of(e, &reg, err) < 0 ||
+	if (cs_registry_auth_parse_json(body, len, &auth, err) < 0 || cs_images_registry(e->images, &reg, err) < 0 ||
 	    cs_registry_login(reg, &auth, client_fd, &status, &token, err) < 0)
 		return -1;
 	cs_str_puts(out, "{");

@@ -89,8 +89,8 @@ void cs_image_event(struct cs_images *m, const char *action, const char *ref, co
 /* Has another image this one as its parent? */
 bool cs_image_has_children(struct cs_images *m, const struct cs_image_rec *r);
 
-/* The registry client of the present configuration, with a reference; NULL when that makes no sense. */
-struct cs_registry *cs_images_registry(struct cs_images *m);
+/* The registry client of the present configuration, with a reference. */
+CS_MUST_CHECK int cs_images_registry(struct cs_images *m, struct cs_registry **ret, struct cs_err **err);
 
 /* What an image is made of, from its configuration in the content store: a JSON tree, caller decrefs. */
 CS_MUST_CHECK int cs_image_config_json(struct cs_images *m, const struct cs_image_rec *r, json_t **ret, struct cs_err **err);

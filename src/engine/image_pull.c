@@ -601,7 +601,7 @@ int cs_image_pull(struct cs_engine *e, const struct cs_pull *rq, struct cs_strea
 
 	x->m = e->images;
 	x->any_platform = cs_empty(rq->platform);
-	if (parse_ref(rq, &x->ref, err) < 0 || cs_platform_parse(rq->platform, &x->want, err) < 0) {
+	if (parse_ref(rq, &x->ref, err) < 0 || cs_platform_parse(rq->platform, &x->want, err) < 0 || cs_images_registry(x->m, &x->registry, err) < 0) {
 		pull_free(x);
 		return -1;
 	}
@@ -609,10 +609,5 @@ int cs_image_pull(struct cs_engine *e, const struct cs_pull *rq, struct cs_strea
 	if (cs_registry_auth_parse_header(rq->auth, &x->auth, NULL) < 0)
 		cs_registry_auth_done(&x->auth);
 	x->familiar = cs_ref_familiar_name(&x->ref);
-	x->registry = cs_images_registry(x->m);
-	if (!x->registry) {
-		pull_free(x);
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "the registry configuration cannot be used");
-	}
 	return cs_progress_start(work, x, pull_free, rq->client_fd, ret, err);
 }

@@ -722,7 +722,7 @@ int cs_image_push(struct cs_engine *e, const struct cs_push *rq, struct cs_strea
 
 	x->m = e->images;
 	x->any_platform = cs_empty(rq->platform);
-	if (parse_ref(rq, &x->ref, err) < 0 || cs_platform_parse(rq->platform, &x->want, err) < 0) {
+	if (parse_ref(rq, &x->ref, err) < 0 || cs_platform_parse(rq->platform, &x->want, err) < 0 || cs_images_registry(x->m, &x->registry, err) < 0) {
 		push_free(x);
 		return -1;
 	}
@@ -734,10 +734,5 @@ int cs_image_push(struct cs_engine *e, const struct cs_push *rq, struct cs_strea
 		return cs_wrap(err, "bad parameters and missing X-Registry-Auth");
 	}
 	x->familiar = cs_ref_familiar_name(&x->ref);
-	x->registry = cs_images_registry(x->m);
-	if (!x->registry) {
-		push_free(x);
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "the registry configuration cannot be used");
-	}
 	return cs_progress_start(work, x, push_free, rq->client_fd, ret, err);
 }

@@ -92,10 +92,9 @@ int cs_image_import_url(struct cs_engine *e, const struct cs_import *in, const c
 				   .message = cs_empty(in->message) ? cs_xasprintf("Imported from %s", x->url) : cs_xstrdup(in->message),
 				   .platform = cs_xstrdup(in->platform),
 				   .changes = x->changes};
-	x->reg = cs_images_registry(e->images);
-	if (!x->reg) {
+	if (cs_images_registry(e->images, &x->reg, err) < 0) {
 		import_free(x);
-		return cs_fail(err, CS_ERR_INTERNAL, 0, "the registry configuration cannot be used");
+		return -1;
 	}
 	return cs_progress_start(work, x, import_free, client_fd, ret, err);
 }
