@@ -413,28 +413,40 @@ int cs_port_reset(struct HcnEndpoint *e, const struct cs_endpoint_policies *p, s
 	return cs_veth_set_port(&b, e, p, true, err);
 }
 
+static int reset_rate(struct HcnNamespace *ns, const struct HcnEndpoint *e, const struct cs_endpoint_policies *p, struct cs_err **err)
+{
+	struct cs_nl b;
+
+	cs_nl_init(&b, &ns->rt);
+	cs_rate_set(&b, e->inner, (uint64_t)p->max_outgoing);
+	return cs_nl_run(&b, err);
+}
+
 HRESULT cs_reattach(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_endpoint_policies *now, struct cs_err **err)
 {
-	cs_autoerr struct cs_err *ignored = NULL;
-	struct cs_nl b;
-	HRESULT hr;
+	cs_autoerr struct cs_err *rate_stays = NULL, *port_stays = NULL;
+	HRESULT hr = HCS_S_OK;
 
 	if (!cs_streq(now->wanted_name, e->pol.wanted_name) || now->mtu != e->pol.mtu || !cs_strv_equal(now->link_local, e->pol.link_local) ||
 	    !cs_strmap_equal(now->sysctls, e->pol.sysctls))
 		return cs_hr_fail(err, HCN_E_REQUEST_UNSUPPORTED, 0, "name, MTU, link-local addresses and sysctls of an interface that is in use cannot be changed");
 	bool port = e->outer && ((now->n_ports > 0) != (e->pol.n_ports > 0) || cs_edge_antispoof(e, now) != cs_edge_antispoof(e, &e->pol));
-	if (port && cs_port_reset(e, now, err) < 0)
-		return HCS_E_FAIL;
-	if (e->shortcut && now->acls && cs_shortcut_drop(e, err) < 0)
-		return HCS_E_FAIL;
-	if (e->outer && !now->acls != !e->pol.acls)
+	bool rate = now->max_outgoing != e->pol.max_outgoing, acls = e->outer && !now->acls != !e->pol.acls;
+	if ((rate && reset_rate(ns, e, now, err) < 0) || (port && cs_port_reset(e, now, err) < 0) || (e->shortcut && now->acls && cs_shortcut_drop(e, err) < 0))
+		hr = HCS_E_FAIL;
+	if (acls)
 		cs_background_review(e, true);
-	hr = cs_edge_replug(ns, e, now, err);
-	if (hr != HCS_S_OK && port && cs_port_reset(e, &e->pol, &ignored) < 0)
-		cs_debug(SUBSYS, "endpoint %s: %s", e->o.text, ignored->msg);
-	if (hr != HCS_S_OK || now->max_outgoing == e->pol.max_outgoing)
+	if (hr == HCS_S_OK)
+		hr = cs_edge_replug(ns, e, now, err); /* last: it undoes what it did */
+	if (hr == HCS_S_OK)
 		return hr;
-	cs_nl_init(&b, &ns->rt);
-	cs_rate_set(&b, e->inner, (uint64_t)now->max_outgoing);
-	return cs_nl_run(&b, err) < 0 ? HCS_E_FAIL : HCS_S_OK;
+	/* all of it: of what failed perhaps only the answer was lost */
+	if (rate && reset_rate(ns, e, &e->pol, &rate_stays) < 0)
+		cs_warn(SUBSYS, "endpoint %s: %s", e->o.text, rate_stays->msg);
+	e->locked |= port && cs_edge_antispoof(e, now);
+	if (port && cs_port_reset(e, &e->pol, &port_stays) < 0)
+		cs_warn(SUBSYS, "endpoint %s: %s", e->o.text, port_stays->msg);
+	if (port)
+		cs_edge_retell(ns, e); /* whether the port is locked has changed since */
+	return hr;
 }

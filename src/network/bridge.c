@@ -354,6 +354,7 @@ static bool adopt(struct HcnNamespace *ns, struct HcnEndpoint *e)
 	e->inner = in.index;
 	if (cs_shortcut_drop(e, &stays) < 0) /* it comes again when all is known that speaks against it */
 		cs_warn(SUBSYS, "endpoint %s: %s", e->o.text, stays->msg);
+	e->locked = out.locked;
 	e->net->plugged++;
 	(void)snprintf(e->outer_name, sizeof(e->outer_name), "%s", out.name);
 	(void)snprintf(e->inner_name, sizeof(e->inner_name), "%s", in.name);
@@ -409,6 +410,8 @@ int cs_veth_set_port(struct cs_nl *b, struct HcnEndpoint *e, const struct cs_end
 	struct cs_link_info l;
 
 	set_port(b, e->outer, e, p->n_ports > 0, guarded, in_use);
+	if (e->locked && !guarded) /* who was there for good is not any more */
+		cs_bridge_fdb_del(b, e->outer, e->mac);
 	if (cs_nl_run(b, err) < 0)
 		return -1;
 	if (guarded && !kernel_locks && cs_link_get(b->sock, e->outer, NULL, &l, NULL) == 0)

@@ -28,6 +28,8 @@ HRESULT cs_edge_plug(struct HcnNamespace *ns, struct HcnEndpoint *e, struct cs_e
 void cs_edge_unplug(struct HcnNamespace *ns, struct HcnEndpoint *e);
 /* The service ends: ports are let go of, what is in the kernel stays. */
 void cs_edge_drop(struct HcnEndpoint *e);
+/* The firewall knows it as it is. */
+void cs_edge_retell(const struct HcnNamespace *ns, const struct HcnEndpoint *e);
 /* AntiSpoof of the policies; nothing said: what the network is for. */
 bool cs_edge_antispoof(const struct HcnEndpoint *e, const struct cs_endpoint_policies *p);
 /* The policies of an attached endpoint have changed: `now` is put in force, and its chosen ports are filled in. On failure the old ones hold. */

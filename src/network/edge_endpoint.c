@@ -104,6 +104,14 @@ static int tell(const struct HcnNamespace *ns, const struct HcnEndpoint *e, cons
 	return r;
 }
 
+void cs_edge_retell(const struct HcnNamespace *ns, const struct HcnEndpoint *e)
+{
+	cs_autoerr struct cs_err *err = NULL;
+
+	if (e->net->driver->bridge && tell(ns, e, &e->pol, &err) < 0)
+		note(err, e);
+}
+
 /* ---- links: with inter-container communication off, what `--link` opens ---- */
 
 static void link_to(const struct HcnEndpoint *e, const struct HcnEndpoint *to, struct edge *g)

@@ -17,7 +17,7 @@ from pathlib import Path
 from caisson_fixture import Engine
 from threadns import CLONE_NEWNET, _check, in_thread, LIBC
 
-NETLINK, FILES, KERNEL, PORTS, LOCAL, RECEIVE = 1, 2, 4, 8, 16, 32
+NETLINK, FILES, KERNEL, PORTS, LOCAL, RECEIVE, MESSAGES = 1, 2, 4, 8, 16, 32, 64
 ALL = NETLINK | FILES | KERNEL | PORTS | LOCAL
 NAMES, NAME_LEN, HEAD = 4000, 120, 24
 # What stays once it was needed, until the daemon ends: firewall_script.c, firewall_loopback.c.
@@ -48,6 +48,11 @@ class Steps:
             f.truncate(HEAD + NAMES * NAME_LEN)
         with open(self.path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 0)
+
+    @property
+    def prefix(self):
+        """Of the command whose steps these shall be."""
+        return ("env", "LD_PRELOAD=" + library(), "STEPS_CONTROL=" + self.path)
 
     def _put(self, i, value):
         self.map[4 * i:4 * i + 4] = struct.pack("I", value)
@@ -81,6 +86,54 @@ class Steps:
                 seen, since = self.count, time.monotonic()
 
 
+def kernel(run):
+    """What the kernel has, in words that are the same in each life of the daemon, without the pairs that are kept ready; run(command…): its output."""
+    show = lambda *argv: json.loads(run(*argv) or "[]")  # noqa: E731
+    links = show("ip", "-j", "-d", "link")
+    ports = {l["ifname"]: "port of " + l["ifalias"] for l in links if l["ifname"].startswith("csp") and l.get("ifalias")}
+    ports |= {str(l["ifindex"]): ports[l["ifname"]] for l in links if l["ifname"] in ports}
+    warm = {l["ifname"] for l in links if l["ifname"].startswith("csp") and not l.get("master") and not l.get("ifalias")}
+    found = set()
+    for l in links:
+        if l["ifname"] not in warm:
+            info = l.get("linkinfo", {})
+            flags = {k: v for k, v in info.get("info_slave_data", {}).items() if k in ("hairpin", "isolated", "locked", "learning", "flood", "neigh_suppress")}
+            found.add(f"link {l['ifname']} {info.get('info_kind', '')} {l.get('master', '')} {l.get('ifalias', '')} {l.get('group', '')} {l['mtu']} {flags}")
+    for l in show("ip", "-j", "addr"):
+        if l["ifname"] not in warm:
+            found |= {f"address {a['local']}/{a['prefixlen']} {l['ifname']}" for a in l["addr_info"] if not a["local"].startswith("fe80::") or a["local"] == "fe80::1"}
+    for family in "-4", "-6":
+        for r in show("ip", "-j", family, "route"):
+            if not r["dst"].startswith(("fe80", "ff00")):
+                found.add(f"route {r['dst']} {r.get('gateway', '')} {r.get('dev', '')}")
+        found |= {f"rule {json.dumps(r)}" for r in show("ip", "-j", family, "rule")}
+    for f in show("bridge", "-j", "fdb"):
+        if f.get("dst") or f.get("state") == "static":
+            found.add(f"fdb {f['mac']} {f['ifname']} {f.get('dst', '')}")
+    found |= ruleset(run, warm)
+    found |= {"socket " + line.split()[4] for line in run("ss", "-Hlntu").splitlines()}
+    swap = lambda text: re.sub(r"csp[0-9a-f]{8}", lambda m: ports.get(m[0], m[0]), text)  # noqa: E731
+    return {re.sub(r'^(nft .*?concat": \[)"(\d+)"', lambda m: f'{m[1]}"{ports.get(m[2], m[2])}"', swap(line)) for line in found}
+
+
+def ruleset(run, warm):
+    found = set()
+    for item in json.loads(run("nft", "-j", "list", "ruleset") or "{}").get("nftables", []):
+        for kind, one in item.items():
+            if kind == "metainfo" or (kind in ("chain", "rule") and (one["family"], one.get("name", one.get("chain"))) in OPTIONAL):
+                continue
+            where = f"nft {one.get('table', '')} {kind} {one.get('name', one.get('chain', ''))}"
+            if kind in ("set", "map"):
+                for e in one.get("elem", []):
+                    text = json.dumps(e, sort_keys=True)
+                    if not any(f'"{w}"' in text for w in warm):
+                        found.add(f"{where}: {text}")
+            elif kind == "rule":
+                found.add(f"{where}: {re.sub(r'.(handle|packets|bytes).: [0-9]+', '', json.dumps(one['expr'], sort_keys=True))}")
+            found.add(where)
+    return found
+
+
 class SteppedEngine(Engine):
     def __init__(self, **kw):
         super().__init__(netns=True, **kw)
@@ -89,30 +142,12 @@ class SteppedEngine(Engine):
     def _command(self):
         command = super()._command()
         at = command.index(str(self.build / "caissond"))
-        return [*command[:at], "env", "LD_PRELOAD=" + library(), "STEPS_CONTROL=" + self.steps.path, *command[at:]]
+        return [*command[:at], *self.steps.prefix, *command[at:]]
 
     # -- what is there ----------------------------------------------------------------------------------------------------
     def world(self):
-        """Everything outside that could be left behind, in words that are the same in each life of the daemon. Pairs kept ready are not in it."""
-        show = lambda *argv: json.loads(self.netns.run(*argv).stdout or "[]")  # noqa: E731
-        links = show("ip", "-j", "-d", "link")
-        ports = {l["ifname"]: "port of " + l["ifalias"] for l in links if l["ifname"].startswith("csp") and l.get("ifalias")}
-        warm = {l["ifname"] for l in links if l["ifname"].startswith("csp") and not l.get("master") and not l.get("ifalias")}
-        found = set()
-        for l in links:
-            if l["ifname"] not in warm:
-                info = l.get("linkinfo", {})
-                found.add(f"link {ports.get(l['ifname'], l['ifname'])} {info.get('info_kind', '')} {l.get('master', '')} {l.get('ifalias', '')} {l.get('group', '')}")
-        for l in show("ip", "-j", "addr"):
-            if l["ifname"] not in warm:
-                found |= {f"address {a['local']}/{a['prefixlen']} {l['ifname']}" for a in l["addr_info"] if not a["local"].startswith("fe80::") or a["local"] == "fe80::1"}
-        for family in "-4", "-6":
-            for r in show("ip", "-j", family, "route"):
-                if not r["dst"].startswith(("fe80", "ff00")):
-                    found.add(f"route {r['dst']} {r.get('gateway', '')} {r.get('dev', '')}")
-            found |= {f"rule {json.dumps(r)}" for r in show("ip", "-j", family, "rule")}
-        found |= {re.sub("csp[0-9a-f]{8}", lambda m: ports.get(m[0], m[0]), line) for line in self.ruleset(warm)}
-        found |= {"socket " + line.split()[4] for line in self.netns.run("ss", "-Hlntu").stdout.splitlines()}
+        """Everything outside that could be left behind."""
+        found = kernel(lambda *argv: self.netns.run(*argv, check=False).stdout)
         for top, depth in ((self.data, 1), (self.exec, 9)):
             for path, dirs, files in os.walk(top):
                 short = os.path.relpath(path, top)
@@ -122,35 +157,6 @@ class SteppedEngine(Engine):
                     continue
                 found |= {f"file {top.name}/{short}/{f}" for f in [*dirs, *files] if short != "spare" and not f.startswith(("caisson.db", "gone-")) and f not in PINS}
         return found
-
-    def ruleset(self, warm):
-        done = self.netns.run("nft", "-j", "list", "ruleset", check=False)
-        found = set()
-        for item in json.loads(done.stdout or "{}").get("nftables", []):
-            for kind, one in item.items():
-                if kind == "metainfo" or (kind in ("chain", "rule") and (one["family"], one.get("name", one.get("chain"))) in OPTIONAL):
-                    continue
-                where = f"nft {one.get('table', '')} {kind} {one.get('name', one.get('chain', ''))}"
-                if kind in ("set", "map"):
-                    for e in one.get("elem", []):
-                        text = json.dumps(e, sort_keys=True)
-                        if not any(f'"{w}"' in text for w in warm):
-                            found.add(f"{where}: {text}")
-                elif kind == "rule":
-                    found.add(f"{where}: {re.sub(r'.(handle|packets|bytes).: [0-9]+', '', json.dumps(one['expr'], sort_keys=True))}")
-                found.add(where)
-        return found
-
-    def descriptors(self):
-        """How many of each kind the daemon has: a namespace or a port that it forgot is one more."""
-        kinds = {}
-        for fd in os.listdir(f"/proc/{self.proc.pid}/fd"):
-            try:
-                kind = re.sub(r":?\[.*|\d+", "", os.readlink(f"/proc/{self.proc.pid}/fd/{fd}"))
-            except OSError:
-                continue
-            kinds[kind] = kinds.get(kind, 0) + 1
-        return kinds
 
 
 # ---- packets, without a process for each ----
