@@ -86,7 +86,10 @@ static void move_away(struct HcnNamespace *ns, const struct HcnEndpoint *e)
 
 	cs_nl_init(&b, &ns->rt);
 	move_default(&b, ns, e, now);
-	cs_nl_try(&b); /* in a namespace that dies there is nothing to move */
+	if (cs_nl_run(&b, NULL) < 0) { /* once more, in case; in a namespace that dies there is nothing to move */
+		move_default(&b, ns, e, now);
+		cs_nl_try(&b);
+	}
 	moved(ns, now);
 }
 

@@ -67,6 +67,7 @@ static HRESULT probe(const struct HcnNetwork *n, struct cs_rtnl *r, struct cs_er
 	cs_link_del_name(&b, name);
 	if (cs_nl_run(&b, &e) == 0)
 		return HCS_S_OK;
+	cs_link_undo(r, name, NULL, e); /* it may be the deletion that failed */
 	if (e && e->sys == EBUSY) /* the parent is in use in another mode: the kernel has the kind, and the endpoint will be told */
 		return HCS_S_OK;
 	bool missing = cs_err_code(e) == CS_ERR_UNSUPPORTED;
