@@ -334,8 +334,21 @@ static void take_defaults(struct cs_network_doc *d, const struct cs_strmap *defa
 	}
 }
 
+/* Options of Docker's that something would have to come of on each driver. */
+static int check_undone(const struct cs_strmap *options, struct cs_err **err)
+{
+	static const char *const undone[] = {"com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms"};
+
+	for (size_t i = 0; i < CS_ARRAY_SIZE(undone); i++)
+		if (cs_strmap_get(options, undone[i]))
+			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "option %s is not supported: an interface announces itself once", undone[i]);
+	return 0;
+}
+
 static int check_made(const struct cs_network_doc *d, struct cs_err **err)
 {
+	if (check_undone(d->options, err) < 0)
+		return -1;
 	if (!d->enable_ipv4 && !d->enable_ipv6)
 		return invalid(err, "IPv4 or IPv6 must be enabled");
 	if (strcmp(d->ipam.driver, "default") != 0)

@@ -48,6 +48,13 @@ def addresses(netns, dev):
 
 # -- addresses ------------------------------------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("driver", ["bridge", "macvlan"])
+@pytest.mark.parametrize("option", ["com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms"])
+def test_what_is_not_done_is_said(net_engine, driver, option):
+    answer = net_engine.http.post("/networks/create", body={"Name": "undone", "Driver": driver, "Options": {option: "2"}})
+    assert answer.status == 501 and option in answer.message
+
+
 def test_auxiliary_addresses_are_nobodys(networks, net_boxes):
     networks.create("aux", IPAM={"Config": [{"Subnet": "10.110.0.0/29", "AuxiliaryAddresses": {"printer": "10.110.0.2", "nas": "10.110.0.4"}}]})
     boxes = [net_boxes.sleeper(network="aux") for _ in range(3)]
