@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -312,13 +313,19 @@ def test_log_is_complete(fresh):
 
 
 def test_follow_goes_on(fresh):
-    """logs -f belongs to the worker once its header is out."""
+    """logs -f belongs to the worker once what was there before is out."""
     engine = fresh()
     b = Boxes(engine).start("echo one; read x; echo two", OpenStdin=True)
     b.wait_log("one")
     attached = b.attach(stdout=0, stderr=0)
+    worker = re.search(r"PPid:\t(\d+)", Path(f"/proc/{b.pid}/status").read_text())[1]
+
+    def sockets():
+        return [f for f in map(os.readlink, Path(f"/proc/{worker}/fd").iterdir()) if f.startswith("socket:")]
+    before = len(sockets())
     r = engine.http.stream("GET", b.url + "/logs", {"stdout": 1, "follow": 1}, timeout=15)
     assert b"one" in r.read1(100)
+    wait_for(lambda: len(sockets()) > before, what="the worker to have the client")
     engine.kill()
     attached.send(b"\n")
     seen = b""
