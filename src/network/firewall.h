@@ -72,6 +72,8 @@ enum cs_firewall_mode {
 	CS_FW_MODE_MAX
 };
 
+/* Priority (skb->priority) of frames whose sender has been looked at where they came in: the rules for senders do not ask again. */
+#define CS_FIREWALL_PASSED 0xca150001u
 struct cs_firewall_network {
 	const char *bridge;  /* interface name; the network's identity here */
 	bool internal;       /* no traffic to or from outside and other networks; of the host only the bridge's own address can be reached */

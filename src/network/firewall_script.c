@@ -132,6 +132,7 @@ static const char bridge_chains[] =
 	"set flows4 { type ifname . ipv4_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
 	"set flows6 { type ifname . ipv6_addr . inet_proto . inet_service . inet_service; size 65536; flags dynamic,timeout; timeout 3m; }\n"
 	"chain prerouting { type filter hook prerouting priority -300; policy accept;\n"
+	"meta priority ca15:1 accept\n" /* CS_FIREWALL_PASSED */
 	"ip daddr != 127.0.0.0/8 iif . ip saddr @passing4 accept\n"
 	"meta l4proto != 58 iif . ip6 saddr @passing6 accept\n"
 	"ip daddr 127.0.0.0/8 goto loopback\n"

@@ -4,7 +4,9 @@
  * anew for each packet, and where br_netfilter is on, the host's IP chains are asked within the bridge. A program on the outer end of the veth (tc-bpf(8), in
  * the classifier of what comes in) hands those packets to the bridge's interface itself, as the bridge would have: frames from the container's hardware
  * address to the bridge's, with its own IP address, TCP and UDP where it is IPv6, and none to 127.0.0.0/8. That is a part of what the rules let pass unasked
- * (sets passing4 and passing6 in firewall_script.c); all else takes the way through the rules, as everything does where there is no such program.
+ * (sets passing4 and passing6 in firewall_script.c); all else takes the way through the rules, as everything does where there is no such program. Frames like
+ * these to other containers take it, too, but the rules need not look them up again: they bear a priority (which a veth has set to zero before, so nobody inside
+ * can give it).
  *
  * So it is left away wherever the way matters: with ACLs, on bridges that are not ours alone, and while the host has bridge rules of its own. It comes when a
  * container has lived for a while, so that starts and short lives do not pay for it. */
@@ -23,7 +25,7 @@
 
 /* ---- the program ---- */
 
-enum { SLOW, IP6, GO }; /* labels */
+enum { SLOW, IP6, GOOD, OTHERS }; /* labels */
 #define AT(size, off) BI_LOAD(size, BPF_REG_4, BPF_REG_2, off)
 #define UNLESS(k) BI_JUMP32_K(BPF_JNE, BPF_REG_4, k, SLOW)
 #define CTX(member) (int16_t)offsetof(struct __sk_buff, member)
@@ -38,12 +40,18 @@ static uint32_t word(const void *bytes)
 	return w;
 }
 
+static uint16_t half(const void *bytes)
+{
+	uint16_t h;
+
+	memcpy(&h, bytes, sizeof(h));
+	return h;
+}
+
 static int load(const struct HcnEndpoint *e, const struct cs_link_info *bridge)
 {
-	uint8_t mac[12], v4[16] = {0}, v6[16] = {0};
+	uint8_t v4[16] = {0}, v6[16] = {0};
 
-	memcpy(mac, bridge->mac, 6);
-	memcpy(mac + 6, e->mac, 6);
 	if (e->v4.ip.family)
 		(void)cs_ip_bytes(e->v4.ip, v4);
 	if (e->v6.ip.family)
@@ -52,18 +60,21 @@ static int load(const struct HcnEndpoint *e, const struct cs_link_info *bridge)
 		BI_LOAD(BPF_W, BPF_REG_2, BPF_REG_1, CTX(data)), BI_LOAD(BPF_W, BPF_REG_3, BPF_REG_1, CTX(data_end)),
 		BI_LOAD(BPF_W, BPF_REG_4, BPF_REG_1, CTX(vlan_present)), UNLESS(0),
 		LONGER_THAN(ETH_HLEN + sizeof(struct iphdr)),
-		AT(BPF_W, 0), UNLESS(word(mac)), AT(BPF_W, 4), UNLESS(word(mac + 4)), AT(BPF_W, 8), UNLESS(word(mac + 8)),
+		AT(BPF_W, 8), UNLESS(word(e->mac + 2)), AT(BPF_H, 6), UNLESS(half(e->mac)),
 		AT(BPF_H, 12), BI_JUMP32_K(BPF_JEQ, BPF_REG_4, e->v6.ip.family ? htons(ETH_P_IPV6) : NO_TYPE, IP6), UNLESS(e->v4.ip.family ? htons(ETH_P_IP) : NO_TYPE),
 		AT(BPF_W, ETH_HLEN + offsetof(struct iphdr, saddr)), UNLESS(word(v4)),
 		AT(BPF_B, ETH_HLEN + offsetof(struct iphdr, daddr)), BI_JUMP32_K(BPF_JEQ, BPF_REG_4, 127, SLOW),
-		BI_JUMP_K(BPF_JA, 0, 0, GO),
+		BI_JUMP_K(BPF_JA, 0, 0, GOOD),
 		BI_LABEL(IP6),
 		LONGER_THAN(ETH_HLEN + sizeof(struct ip6_hdr)),
 #define SOURCE(i) AT(BPF_W, ETH_HLEN + offsetof(struct ip6_hdr, ip6_src) + 4 * (i)), UNLESS(word(v6 + 4 * (i)))
 		SOURCE(0), SOURCE(1), SOURCE(2), SOURCE(3),
-		AT(BPF_B, ETH_HLEN + offsetof(struct ip6_hdr, ip6_nxt)), BI_JUMP32_K(BPF_JEQ, BPF_REG_4, IPPROTO_TCP, GO), UNLESS(IPPROTO_UDP),
-		BI_LABEL(GO),
+		AT(BPF_B, ETH_HLEN + offsetof(struct ip6_hdr, ip6_nxt)), BI_JUMP32_K(BPF_JEQ, BPF_REG_4, IPPROTO_TCP, GOOD), UNLESS(IPPROTO_UDP),
+		BI_LABEL(GOOD),
+		AT(BPF_W, 0), BI_JUMP32_K(BPF_JNE, BPF_REG_4, word(bridge->mac), OTHERS), AT(BPF_H, 4), BI_JUMP32_K(BPF_JNE, BPF_REG_4, half(bridge->mac + 4), OTHERS),
 		BI_MOV_K(BPF_REG_1, bridge->index), BI_MOV_K(BPF_REG_2, BPF_F_INGRESS), BI_CALL(BPF_FUNC_redirect), BI_EXIT,
+		BI_LABEL(OTHERS),
+		BI_MOV_K(BPF_REG_4, (int32_t)CS_FIREWALL_PASSED), BI_STORE(BPF_W, BPF_REG_1, CTX(priority), BPF_REG_4),
 		BI_LABEL(SLOW),
 		BI_MOV_K(BPF_REG_0, TC_ACT_UNSPEC), BI_EXIT,
 	};

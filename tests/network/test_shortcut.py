@@ -13,8 +13,9 @@ BLOCK = {"Type": "ACL", "Settings": {"Action": "Block", "Direction": "Out", "Pro
 SUBNETS = ["10.1.0.0/24", "fd31::/64"]
 HOST4, HOST6 = "10.1.0.1", "fd31::1"
 RAW = """
-import socket, sys
+import socket, struct, sys
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, struct.pack("I", 0xca150001))   # what only the program gives
 s.bind(("eth0", 0))
 for line in sys.stdin:
     s.send(bytes.fromhex(line))
@@ -191,19 +192,21 @@ def ear(host, dev):
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "with it"])
-def test_nothing_else_takes_it(walled, host, filtered, late):
-    """What the host's stack gets from a guarded container is the same with and without it."""
-    c = walled.container(walled.network(SUBNETS), policies=[GUARDED])
-    own, br = mac(c.ip("link", "show", "dev", "eth0")[0]["address"]), host.ip("link", "show", bridge(host))[0]
+@pytest.mark.parametrize("to", ["host", "container"])
+def test_nothing_else_takes_it(walled, host, filtered, late, to):
+    """What the host's stack and other containers get from a guarded container is the same with and without it."""
+    net = walled.network(SUBNETS)
+    c, other = walled.container(net, policies=[GUARDED]), walled.container(net, policies=[GUARDED])
+    where, dev = (host, bridge(host)) if to == "host" else (other, "eth0")
+    own, target = (mac(x.ip("link", "show", "dev", d)[0]["address"]) for x, d in ((c, "eth0"), (where, dev)))
     assert c.fetch(HOST4, 9) is None  # the neighbours know each other
-    every = frames(own, mac(br["address"]), c.address(), c.address(n=1))
     if late:
         wait_on(host, c)
-    with ear(host, br["ifname"]) as heard:
-        for name, (frame, good) in every.items():
+    with ear(where, dev) as heard:
+        for name, (frame, good) in frames(own, target, c.address(), c.address(n=1)).items():
             if late:
                 assert has(host, c)
-            end = mac(br["address"]) + own + b"\x08\0" + ip4(c.address(), HOST4, port=6000)
+            end = target + own + b"\x08\0" + ip4(c.address(), HOST4, port=6000)
             c.pipe(f"{frame.hex()}\n{end.hex()}\n", *PYTHON, RAW)
             found = False
             while True:
