@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/guard.h"
 #include "base/macros.h"
 #include "base/time.h"
 
@@ -38,15 +39,11 @@ struct cs_body {
 struct cs_body *cs_body_new(void)
 {
 	struct cs_body *b = cs_xcalloc(1, sizeof(*b));
-	pthread_condattr_t ca;
 
 	atomic_init(&b->refs, 1);
 	pthread_mutex_init(&b->lock, NULL);
-	pthread_condattr_init(&ca);
-	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
-	pthread_cond_init(&b->can_read, &ca);
+	cs_cond_init(&b->can_read);
 	pthread_cond_init(&b->can_write, NULL);
-	pthread_condattr_destroy(&ca);
 	return b;
 }
 

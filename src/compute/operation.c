@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <time.h>
 
+#include "base/guard.h"
 #include "base/json.h"
 #include "base/time.h"
 #include "compute/internal.h"
@@ -188,7 +189,6 @@ void cs_op_take_resources(struct HcsOperation *op, struct cs_resource **ret, siz
 HCS_OPERATION HcsCreateOperation(void *context, HCS_OPERATION_COMPLETION callback)
 {
 	struct HcsOperation *op = cs_xcalloc(1, sizeof(*op));
-	pthread_condattr_t attr;
 
 	op->magic = CS_MAGIC_OP;
 	op->refs = 1;
@@ -198,10 +198,7 @@ HCS_OPERATION HcsCreateOperation(void *context, HCS_OPERATION_COMPLETION callbac
 	op->callback = callback;
 	op->info = (HCS_PROCESS_INFORMATION){.StdInput = -1, .StdOutput = -1, .StdError = -1};
 	(void)pthread_mutex_init(&op->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&op->done_cond, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cs_cond_init(&op->done_cond);
 	return op;
 }
 

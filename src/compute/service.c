@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/guard.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -150,12 +151,7 @@ static void open_guard(void)
 
 static int open_service(const char *settings, struct cs_err **err)
 {
-	pthread_condattr_t attr;
-
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&cs_service.departed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cs_cond_init(&cs_service.departed);
 	if (read_settings(settings, err) < 0 || cs_host_probe(&cs_service.host, err) < 0 || open_runtime(err) < 0 ||
 	    cs_worker_load(cs_service.worker, &cs_service.worker_fd, err) < 0)
 		return -1;

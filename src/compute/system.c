@@ -20,16 +20,12 @@
 struct cs_system *cs_system_new(const char *id)
 {
 	struct cs_system *s = cs_xcalloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 
 	s->refs = 1;
 	s->id = cs_xstrdup(id);
 	s->plan_fd = -EBADF;
 	(void)pthread_mutex_init(&s->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&s->changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cs_cond_init(&s->changed);
 	s->init = cs_process_new(s, "");
 	return s;
 }

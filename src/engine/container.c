@@ -70,7 +70,6 @@ void cs_container_unref(struct cs_container *c)
 struct cs_container *cs_container_new(struct cs_engine *e, const char *id)
 {
 	struct cs_container *c = cs_xcalloc(1, sizeof(*c));
-	pthread_condattr_t ca;
 
 	memcpy(c->id, id, CS_MIN(strlen(id), sizeof(c->id) - 1));
 	atomic_init(&c->refs, 1);
@@ -78,10 +77,7 @@ struct cs_container *cs_container_new(struct cs_engine *e, const char *id)
 	(void)pthread_mutex_init(&c->op_lock, NULL);
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_mutex_init(&c->save_lock, NULL);
-	(void)pthread_condattr_init(&ca);
-	(void)pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&c->changed, &ca);
-	(void)pthread_condattr_destroy(&ca);
+	cs_cond_init(&c->changed);
 	c->dir = cs_xasprintf("%s/containers/%s", cs_engine_config(e)->data_root, c->id);
 	c->started_at = c->finished_at = CS_TIME_ZERO;
 	return c;

@@ -4,6 +4,7 @@
  * manifest under its tag. The request's producer thread tells how it goes; up to max-concurrent-uploads threads of its own do the layers. */
 #include <sys/eventfd.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/image_index.h"
@@ -409,18 +410,13 @@ static int push_manifest(struct image *im, struct cs_err **err)
 /* ---- one tag ---- */
 static void image_init(struct image *im, struct push *x, const char *tag, struct cs_image_rec *rec)
 {
-	pthread_condattr_t attr;
-
 	*im = (struct image){.x = x, .tag = tag, .rec = rec};
 	if (rec) {
 		im->manifest = rec->manifest;
 		im->type = rec->manifest_type;
 	}
 	pthread_mutex_init(&im->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&im->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cs_cond_init(&im->changed);
 }
 
 static int read_image(struct image *im, struct cs_err **err)

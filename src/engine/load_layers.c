@@ -5,6 +5,7 @@
  * one after the other, and nothing waits for the manifest, which most archives have at their end. */
 #include "engine/load_internal.h"
 
+#include "base/guard.h"
 #include "base/time.h"
 
 /* ---- unpacking ---- */
@@ -98,14 +99,9 @@ static void *worker(void *arg)
 
 void load_workers_init(struct cs_load_session *l)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->work, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->done, &attr);
-	pthread_condattr_destroy(&attr);
+	cs_cond_init(&l->done);
 	l->last_job = &l->jobs;
 }
 

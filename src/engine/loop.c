@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/trim.h"
@@ -229,14 +230,10 @@ void cs_job(struct cs_loop *l, cs_loop_fn fn, void *ctx)
 int cs_loop_new(struct cs_loop **ret, struct cs_err **err)
 {
 	struct cs_loop *l = cs_xcalloc(1, sizeof(*l));
-	pthread_condattr_t ca;
 
 	(void)pthread_mutex_init(&l->lock, NULL);
-	(void)pthread_condattr_init(&ca);
-	(void)pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&l->work, &ca);
-	(void)pthread_cond_init(&l->idle, &ca);
-	(void)pthread_condattr_destroy(&ca);
+	cs_cond_init(&l->work);
+	cs_cond_init(&l->idle);
 	l->tail = &l->head;
 	l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int r = l->wake < 0 ? -errno : 0;

@@ -341,7 +341,7 @@ static int check_undone(const struct cs_strmap *options, struct cs_err **err)
 
 	for (size_t i = 0; i < CS_ARRAY_SIZE(undone); i++)
 		if (cs_strmap_get(options, undone[i]))
-			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "option %s is not supported: an interface announces itself once", undone[i]);
+			return cs_fail(err, CS_ERR_UNSUPPORTED, 0, "option %s is not supported", undone[i]);
 	return 0;
 }
 

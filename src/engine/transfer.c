@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "engine/image_internal.h"
@@ -476,14 +477,10 @@ int cs_transfers_publish(struct cs_transfers *ts, struct cs_transfer *const *t, 
 struct cs_transfers *cs_transfers_new(struct cs_images *m)
 {
 	struct cs_transfers *ts = cs_xcalloc(1, sizeof(*ts));
-	pthread_condattr_t attr;
 
 	ts->m = m;
 	pthread_mutex_init(&ts->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ts->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cs_cond_init(&ts->changed);
 	return ts;
 }
 

@@ -276,7 +276,7 @@ static void wait_for_work(void)
 	}
 	if (bg.again && (!next || bg.again < next))
 		next = bg.again;
-	struct timespec until = {.tv_sec = (time_t)(next / CS_NS_PER_SEC), .tv_nsec = (long)(next % CS_NS_PER_SEC)};
+	struct timespec until = cs_timespec(next);
 	if (next)
 		(void)pthread_cond_timedwait(&bg.work, &bg.lock, &until);
 	else
@@ -309,12 +309,7 @@ static void *work(void *unused)
 
 int cs_background_start(struct cs_err **err)
 {
-	pthread_condattr_t attr;
-
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&bg.work, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cs_cond_init(&bg.work);
 	bg.again = 0;
 	bg.pause = AGAIN_FIRST_NS;
 	bg.tail = &bg.head;

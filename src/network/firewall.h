@@ -2,7 +2,8 @@
  *
  * The firewall of one instance: NAT of published ports, isolation of networks, masquerading, anti-spoofing, policies and load balancers, in two
  * nftables tables of our own (families inet and bridge, same name). Rules are fixed; networks, endpoints, ports and balancers are elements of
- * sets and maps. Nobody else's table is read for a decision or changed, and what the host's own chains drop stays dropped.
+ * sets and maps. Nobody else's table is changed, or read for more than cs_firewall_bridges_ours and the
+ * report say, and what the host's own chains drop stays dropped.
  *
  * The model behind these functions is in memory only. Between cs_firewall_open and cs_firewall_settle calls change the model alone, and the
  * tables of a previous life stay in force; settle makes the tables what the model is in one transaction. Afterwards each call is one transaction: when it

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 
+#include "base/guard.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -212,13 +213,8 @@ static void *maker(void *host)
 
 int cs_pool_start(unsigned keep, struct cs_err **err)
 {
-	pthread_condattr_t attr;
-
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&pool.work, &attr);
-	(void)pthread_cond_init(&pool.ready, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	cs_cond_init(&pool.work);
+	cs_cond_init(&pool.ready);
 	pool.keep = pool.target = CS_MIN(keep, MOST);
 	pool.stop = false;
 	pool.last = cs_monotonic_ns();

@@ -410,11 +410,7 @@ class AutoRemove(Remove):
                    NetworkingConfig={"EndpointsConfig": {"home": {"IPAMConfig": FIXED}}})
         self.box = Box(g.engine, a.json["Id"]).start()
 
-    def act(self, g):
-        a = self.box.post("kill", timeout=20)
-        if a.status == 204:
-            wait_for(lambda: self.done(g), what="the end")
-        return a
+    act = Kill.act
 
 
 class StartOnTwo(Connect):
