@@ -122,10 +122,8 @@ static int put(struct HcnEndpoint *e, struct cs_err **err)
 		return cs_fail(err, CS_ERR_UNSUPPORTED, -program, "load a BPF program");
 	cs_nl_init(&b, &r);
 	cs_ingress_filter_set(&b, e->outer, PRIORITY, program, NAME);
-	if (cs_nl_run(&b, err) < 0)
-		return -1;
-	e->shortcut = true;
-	return 0;
+	e->shortcut = true; /* also when the kernel's answer is lost: an ACL must not meet one that we do not know of */
+	return cs_nl_run(&b, err);
 }
 
 void cs_shortcut_review(struct HcnEndpoint *e)

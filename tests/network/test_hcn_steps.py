@@ -182,3 +182,23 @@ def test_policies(host, steps, name, how):
                 break
     finally:
         g.close()
+
+
+def test_an_acl_meets_no_shortcut_whose_answer_was_lost(host, steps):
+    """src/network/shortcut.c: the program is in the kernel, and the service was not told so."""
+    g = Ground(host, steps, [])
+    try:
+        there = set()
+        for n in range(1, 5):
+            c = g.service.container(g.net, policies=[interface(AntiSpoof=True)])
+            host.run("sleep", "0.6")  # another pair takes the place of its own
+            steps.arm(n, st.RECEIVE, errno.ENOBUFS)
+            host.run("sleep", "1")
+            steps.disarm()
+            filters = lambda c=c: host.run("tc", "filter", "show", "dev", c.document()["HostInterface"], "ingress")
+            there.add("caisson_host" in filters() and steps.count >= n)
+            g.service("modify", "ep", c.ep, {"ResourceType": "Policy", "RequestType": "Add", "Settings": acl(Direction="Out", Protocols="6", RemotePorts="81")})
+            assert "caisson_host" not in filters(), n
+        assert True in there, "no answer about a program was lost"
+    finally:
+        g.close()
